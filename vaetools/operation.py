@@ -1,0 +1,272 @@
+"""Operations: what a user asks for, and the options that become flags, keywords and config keys.
+
+A plugin author writes one small class:
+
+    class Grain(ImageOperation):
+        name = "grain"
+        task = "reconstruct"                       # the kind of model that it needs
+
+        @dataclass(frozen=True)
+        class Options:
+            amount: float = option(0.5, min=0, max=2, help="posterior standard deviations")
+            seed: int = 0
+
+        def apply(self, image):                    # float32 RGB (H, W, 3) in [0, 1]
+            ...
+
+and returns it from the hook `register_operations`. Folders, resume, reports and flags follow.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import types
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, ClassVar, Literal, Self, TypeAlias
+
+import numpy as np
+
+from vaetools.errors import ImageValueError, OptionError
+from vaetools.image import Image
+
+Item: TypeAlias = Image | bytes
+"""What an operation takes or gives: an image, or the bytes of a file."""
+
+
+def option(
+    default: Any,
+    *,
+    min: float | None = None,  # noqa: A002 - the plain words read best in a plugin
+    max: float | None = None,  # noqa: A002
+    choices: Sequence[str] | None = None,
+    help: str = "",  # noqa: A002
+    short: str | None = None,
+    metavar: str | None = None,
+) -> Any:
+    """A field of an `Options` class, with its bounds and its line of help.
+
+    Args:
+        default: the value when nothing is said; the field's annotation gives the type.
+        min, max: bounds, both allowed; only for numbers.
+        choices: the allowed words.
+        help: one line, shown by `--help`.
+        short: a short flag such as `-q`.
+        metavar: the value's name in the help.
+    """
+    metadata = {
+        "min": min,
+        "max": max,
+        "choices": None if choices is None else tuple(choices),
+        "help": help,
+        "short": short,
+        "metavar": metavar,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """One option, read from an `Options` class: everything that a command line needs to know.
+
+    Attributes:
+        name: the field's name; the flag is `--name` with dashes.
+        kind: `bool`, `int`, `float`, `str` or `Path`.
+        optional: whether None is a value (annotation `X | None`).
+    """
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+    min: float | None = None
+    max: float | None = None
+    choices: tuple[str, ...] | None = None
+    help: str = ""
+    short: str | None = None
+    metavar: str | None = None
+
+    def check(self, value: Any) -> Any:
+        """`value` converted to the option's type. Raises `OptionError` if it does not fit."""
+        if value is None and self.optional:
+            return None
+        converted = self._convert(value)
+        if self.choices is not None and converted not in self.choices:
+            raise self._error(value, f"one of {', '.join(self.choices)}")
+        too_small = self.min is not None and not converted >= self.min
+        too_large = self.max is not None and not converted <= self.max
+        if too_small or too_large:
+            raise self._error(value, self.bounds)
+        return converted
+
+    @property
+    def bounds(self) -> str:
+        """`0 … 100`, `at least 1`, `at most 2`, or nothing."""
+        if self.min is not None and self.max is not None:
+            return f"{self.min:g} … {self.max:g}"
+        if self.min is not None:
+            return f"at least {self.min:g}"
+        return "" if self.max is None else f"at most {self.max:g}"
+
+    def _convert(self, value: Any) -> Any:
+        if self.kind is bool:
+            if isinstance(value, bool):
+                return value
+            raise self._error(value, "true or false")
+        if self.kind in (int, float):
+            return self._convert_number(value)
+        if isinstance(value, str | Path):
+            return self.kind(value)
+        raise self._error(value, "text")
+
+    def _convert_number(self, value: Any) -> Any:
+        wanted = "a whole number" if self.kind is int else "a number"
+        if isinstance(value, bool):
+            raise self._error(value, wanted)
+        try:
+            converted = self.kind(value)
+        except (TypeError, ValueError, OverflowError):
+            raise self._error(value, wanted) from None
+        whole = not isinstance(value, float) or value == converted
+        if not np.isfinite(converted) or not whole:
+            raise self._error(value, wanted)
+        return converted
+
+    def _error(self, value: Any, wanted: str) -> OptionError:
+        return OptionError(f"{self.name}={value!r} is not {wanted}", remedy=self.help or None)
+
+
+def option_specs(options: type) -> list[OptionSpec]:
+    """The options of an `Options` class, in order. Raises `TypeError` for a type we cannot turn into a flag."""
+    hints = typing.get_type_hints(options)
+    return [_spec(field, hints[field.name]) for field in dataclasses.fields(options)]
+
+
+def _spec(field: dataclasses.Field[Any], hint: Any) -> OptionSpec:
+    default = field.default
+    if default is dataclasses.MISSING:
+        raise TypeError(f"option {field.name!r} needs a default")
+    kind, optional, choices = _kind_of(field.name, hint)
+    metadata = dict(field.metadata)
+    if choices is not None:
+        metadata["choices"] = choices
+    return OptionSpec(field.name, kind, optional, default, **metadata)
+
+
+def _kind_of(name: str, hint: Any) -> tuple[type, bool, tuple[str, ...] | None]:
+    """(type, None allowed, choices) of an annotation."""
+    members = [hint]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        members = list(typing.get_args(hint))
+    optional = type(None) in members
+    members = [m for m in members if m is not type(None)]
+    if len(members) == 1:
+        if typing.get_origin(members[0]) is Literal:
+            return str, optional, typing.get_args(members[0])
+        if members[0] in (bool, int, float, str, Path):
+            return members[0], optional, None
+    raise TypeError(f"option {name!r}: {hint} is not bool, int, float, str, Path or a Literal of words")
+
+
+def make_options(options: type, values: Mapping[str, Any]) -> Any:
+    """An instance of `options` from checked values.
+
+    Raises:
+        OptionError: an unknown name, a wrong type or a value out of bounds.
+    """
+    specs = {spec.name: spec for spec in option_specs(options)}
+    for name in values:
+        if name not in specs:
+            known = ", ".join(specs) or "none"
+            raise OptionError(f"there is no option {name!r}", remedy=f"options: {known}")
+    return options(**{name: specs[name].check(value) for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """For operations that have nothing to choose."""
+
+
+class Operation(ABC):
+    """Something that a user asks for, applied to one input at a time.
+
+    Class attributes:
+        name: the command's name, lower case with dashes.
+        summary: one line for lists and help; the class docstring's first line if not given.
+        task: the model task that it needs, or None if it works without a model.
+        takes: `image` (the runner decodes the file) or `file` (it hands over the bytes).
+        suffixes: with `takes = "file"`: which files of a folder are meant, such as `(".vae",)`.
+        Options: a frozen dataclass; its fields become flags, keyword arguments and config keys.
+
+    Instances are shared between threads: `process` must not change `self`.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str] = ""
+    task: ClassVar[str | None] = None
+    takes: ClassVar[Literal["image", "file"]] = "image"
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    Options: ClassVar[type] = NoOptions
+
+    def __init__(self, model: Any, options: Any) -> None:
+        self.model = model
+        self.options = options
+        self._key = ""
+
+    def outputs(self, source: PurePath) -> Sequence[PurePath]:
+        """Names of the files that `source` will give, relative as it is. Called before any work."""
+        return (source,)
+
+    @abstractmethod
+    def process(self, item: Any) -> Item | Sequence[Item]:
+        """The work: an `Image` or the bytes of a file in; as many results out as `outputs` names."""
+
+    def on(self, key: str) -> Self:
+        """This operation for the input called `key`, which seeds `rng`."""
+        bound = copy.copy(self)
+        bound._key = key
+        bound.__dict__.pop("_rng", None)
+        return bound
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Random numbers that depend only on the option `seed` and on the input's key.
+
+        So the result of one input is the same in any order, with any number of workers.
+        """
+        if "_rng" not in self.__dict__:
+            text = f"{getattr(self.options, 'seed', 0)}\0{self._key}"
+            digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+            self._rng = np.random.default_rng(int.from_bytes(digest[:16], "little"))
+        return self._rng
+
+
+class ImageOperation(Operation):
+    """Image in, image out; only colours change.
+
+    `apply` sees float32 RGB (H, W, 3) in [0, 1]. Depth, grey, alpha, channel order, ICC and EXIF are
+    taken off before and put back after, so that no operation has to think of them.
+    """
+
+    def process(self, item: Image) -> Image:
+        rgb = item.to_rgb()
+        result = np.asarray(self.apply(rgb))
+        if result.shape != rgb.shape:
+            raise ImageValueError(f"{self.name} gave the shape {result.shape} for {rgb.shape}")
+        if not np.isfinite(result).all():
+            raise ImageValueError(f"{self.name} gave values that are not finite")
+        return item.with_rgb(np.clip(result, 0.0, 1.0))
+
+    @abstractmethod
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """float32 RGB (H, W, 3) in [0, 1] -> the same shape; values are clipped to [0, 1] afterwards."""
+
+
+def summary_of(operation: type[Operation]) -> str:
+    """The operation's one-line summary."""
+    return operation.summary or (operation.__doc__ or operation.name).strip().splitlines()[0]

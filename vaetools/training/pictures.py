@@ -1,0 +1,112 @@
+"""Training pictures: decoded once, kept as one flat array, cropped on the device that trains."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vaetools.errors import InputError
+from vaetools.image import SUFFIXES, read_image
+
+
+@dataclass
+class PicturePack:
+    """Many pictures of different sizes behind one tensor.
+
+    Attributes:
+        pixels: (total, 3) uint8, all pictures one after the other, row by row, RGB.
+        start, height, width: (n,) int64, where picture i begins and its size.
+    """
+
+    pixels: Tensor
+    start: Tensor
+    height: Tensor
+    width: Tensor
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> PicturePack:
+        """Decode every picture below `folder`. Raises `InputError` if there is none."""
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise InputError("no pictures to train on", file=folder, remedy="name a folder of photos")
+        with ThreadPoolExecutor() as pool:
+            pictures = list(pool.map(_read_rgb, files))
+        heights = torch.tensor([p.shape[0] for p in pictures])
+        widths = torch.tensor([p.shape[1] for p in pictures])
+        sizes = heights * widths
+        pixels = torch.from_numpy(np.concatenate([p.reshape(-1, 3) for p in pictures]))
+        return cls(pixels, torch.cumsum(sizes, 0) - sizes, heights, widths)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def to(self, device: torch.device) -> PicturePack:
+        return PicturePack(*(t.to(device) for t in vars(self).values()))
+
+    def split(self, every: int) -> tuple[PicturePack, PicturePack]:
+        """(training, validation): each `every`-th picture is kept for validation."""
+        held = torch.arange(len(self)) % every == every - 1
+        return self._subset(~held), self._subset(held)
+
+    def _subset(self, mask: Tensor) -> PicturePack:
+        return PicturePack(self.pixels, self.start[mask], self.height[mask], self.width[mask])
+
+    def crops(
+        self, count: int, size: int, generator: torch.Generator, *, shrink: float = 1.0
+    ) -> Tensor:
+        """`count` random square crops, (count, 3, size, size) float32 in [0, 1].
+
+        One shrink factor in [1, shrink] is drawn for the batch: that much more is cropped and then
+        reduced, which hides JPEG grain and shows textures at more than one scale. A picture is
+        drawn in proportion to its area. Flips and quarter turns at random.
+        """
+        factor = 1.0 + (shrink - 1.0) * float(torch.rand(1, generator=generator))
+        side = round(size * factor)
+        crop = self._raw_crops(count, side, generator).permute(0, 3, 1, 2).float() / 255.0
+        if side != size:
+            crop = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True)
+        return _turn(crop, generator)
+
+    def _raw_crops(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+        fits = (self.height >= side) & (self.width >= side)
+        if not bool(fits.any()):
+            raise InputError(
+                f"no training picture is as large as a crop of {side} x {side}",
+                remedy="use larger pictures or a smaller crop",
+            )
+        area = (self.height * self.width * fits).double()
+        chosen = torch.multinomial(area.cpu(), count, replacement=True, generator=generator)
+        chosen = chosen.to(self.start.device)
+        random = torch.rand(2, count, generator=generator).to(self.start.device)
+        top = (random[0] * (self.height[chosen] - side + 1)).long()
+        left = (random[1] * (self.width[chosen] - side + 1)).long()
+        steps = torch.arange(side, device=self.start.device)
+        rows = (top[:, None] + steps) * self.width[chosen][:, None]  # (count, side)
+        columns = left[:, None] + steps
+        index = self.start[chosen][:, None, None] + rows[:, :, None] + columns[:, None, :]
+        return self.pixels[index]  # (count, side, side, 3)
+
+
+def _turn(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """The same random flips and quarter turn for a whole batch (B, C, S, S)."""
+    flip_rows, flip_columns, transpose = (torch.rand(3, generator=generator) < 0.5).tolist()
+    if flip_rows:
+        batch = batch.flip(2)
+    if flip_columns:
+        batch = batch.flip(3)
+    return batch.transpose(2, 3).contiguous() if transpose else batch.contiguous()
+
+
+def _read_rgb(path: Path) -> np.ndarray:
+    image = read_image(path).pixels
+    if image.dtype != np.uint8:
+        image = (image / 257).astype(np.uint8)
+    if image.ndim == 2:
+        return np.repeat(image[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(image[:, :, 2::-1] if image.shape[2] >= 3 else image)

@@ -1,0 +1,77 @@
+"""What is trained: each task joins a network with its objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from vaetools.errors import UsageError
+from vaetools.training.photo_codec import CodecConfig, PhotoCodec
+from vaetools.training.pictures import PicturePack
+from vaetools.training.recipe import Recipe
+
+
+class Task(ABC):
+    """A network and what it should learn. The trainer knows nothing else."""
+
+    network: nn.Module
+
+    def start(self, data: PicturePack, generator: torch.Generator) -> None:
+        """Initialise the network from the data, once, before the first step."""
+
+    def is_slow(self, name: str) -> bool:
+        """Whether the parameter `name` learns at a tenth of the rate."""
+        return False
+
+    @abstractmethod
+    def loss(
+        self, images: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(scalar loss, figures to log) of a batch (B, 3, S, S) in [0, 1]."""
+
+    @abstractmethod
+    def validate(self, network: nn.Module, images: Tensor) -> dict[str, float]:
+        """Figures of `network` on held-out images (B, 3, S, S)."""
+
+
+class CodecTask(Task):
+    """Rate-distortion training of `PhotoCodec` at random rates."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.network: PhotoCodec = PhotoCodec(CodecConfig(**recipe.network))
+
+    def start(self, data: PicturePack, generator: torch.Generator) -> None:
+        patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]
+        self.network.start_from_patches(torch.cat(patches).flatten(1).cpu())
+
+    def is_slow(self, name: str) -> bool:
+        return name.startswith(("analysis.linear", "synthesis.linear"))
+
+    def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        top = self.network.config.rates - 1
+        position = torch.rand(len(images), generator=generator).to(images.device) * top
+        return self.network.loss(images, position)
+
+    def validate(self, network: nn.Module, images: Tensor) -> dict[str, float]:
+        figures = {}
+        for rate in range(network.config.rates):
+            position = torch.full((len(images),), float(rate), device=images.device)
+            _, out = network.loss(images, position)
+            psnr = 10 * torch.log10(255.0**2 / out["mse"])
+            figures[f"bpp{rate}"] = float(out["bpp"].mean())
+            figures[f"psnr{rate}"] = float(psnr.mean())
+        return figures
+
+
+TASKS: dict[str, type[CodecTask]] = {"codec": CodecTask}
+
+
+def open_task(recipe: Recipe) -> Task:
+    """The task that a recipe names. Raises `UsageError` for an unknown one."""
+    try:
+        return TASKS[recipe.task](recipe)
+    except KeyError:
+        known = ", ".join(sorted(TASKS))
+        raise UsageError(f"recipe names the task {recipe.task!r}", remedy=f"known: {known}") from None
