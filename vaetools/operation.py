@@ -33,7 +33,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 import numpy as np
 
 from vaetools.errors import ImageValueError, OptionError
-from vaetools.image import Image
+from vaetools.image import MAX_PIXELS, Image
 
 Item: TypeAlias = Image | bytes
 """What an operation takes or gives: an image, or the bytes of a file."""
@@ -212,6 +212,9 @@ class Operation(ABC):
     takes: ClassVar[Literal["image", "file"]] = "image"
     suffixes: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type] = NoOptions
+
+    max_pixels: int = MAX_PIXELS
+    """Limit for operations that decode files themselves; the runner sets it."""
 
     def __init__(self, model: Any, options: Any) -> None:
         self.model = model

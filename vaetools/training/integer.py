@@ -86,7 +86,7 @@ class IntegerConv1x1(nn.Module):
     def largest_sum(self) -> float:
         """Bound on the magnitude of any partial sum, over all inputs and orders."""
         weight = self.integer_weight().abs().sum(dim=(1, 2, 3)) * self.input_limit
-        return float((weight + self.integer_bias().abs()).max())
+        return float((weight + self.integer_bias().abs()).detach().max())
 
     def forward(self, x: Tensor) -> Tensor:  # (B, inputs, H, W) integers -> (B, outputs, H, W)
         total = F.conv2d(x, self.integer_weight(), self.integer_bias())
@@ -148,7 +148,7 @@ class IntegerScaleNetwork(nn.Module):
     def check_exact(self) -> None:
         """Raise `ValueError` if some partial sum could leave the exact range of float32."""
         for number, layer in enumerate(self.layers, start=1):
-            if layer.largest_sum() >= EXACT_LIMIT:
+            if not layer.largest_sum() < EXACT_LIMIT:  # NaN is refused as well
                 raise ValueError(
                     f"integer layer {number}: a partial sum can reach {layer.largest_sum():.0f}, "
                     f"float32 is exact only below {EXACT_LIMIT}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from vaetools.errors import UsageError
 from vaetools.training.photo_codec import CodecConfig, PhotoCodec
 from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import Recipe
+from vaetools.vae import Model
 
 
 class Task(ABC):
@@ -34,6 +37,12 @@ class Task(ABC):
     @abstractmethod
     def validate(self, network: nn.Module, images: Tensor) -> dict[str, float]:
         """Figures of `network` on held-out images (B, 3, S, S)."""
+
+    @abstractmethod
+    def export(
+        self, data: PicturePack, folder: Path, recipe: Recipe
+    ) -> tuple[Model, Mapping[str, float]]:
+        """Write the network as a model folder; see `vaetools.training.export.write_model`."""
 
 
 class CodecTask(Task):
@@ -63,6 +72,15 @@ class CodecTask(Task):
             figures[f"bpp{rate}"] = float(out["bpp"].mean())
             figures[f"psnr{rate}"] = float(psnr.mean())
         return figures
+
+    def export(
+        self, data: PicturePack, folder: Path, recipe: Recipe
+    ) -> tuple[Model, Mapping[str, float]]:
+        from vaetools.training.export_codec import export_codec
+
+        return export_codec(
+            self.network, data, folder, model_id=recipe.id, version=recipe.version
+        )
 
 
 TASKS: dict[str, type[CodecTask]] = {"codec": CodecTask}

@@ -1,0 +1,69 @@
+"""How safe are files when runs are killed? `kill -9` at random times, then a resume, many times.
+
+    python benchmarks/kills.py --kills 200
+    python benchmarks/kills.py --command "vaetools compress {in} -o {out}" --inputs photos/
+
+What is counted is described in `tests/runner/kill_harness.py`, which the tests use as well. Exits
+with 1 if a file was ever half-written, an input changed, a temporary file left or a tree different.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "runner"))
+
+from kill_harness import Command, kill_runs, own_command, plant_inputs
+
+
+def main() -> int:
+    args = _arguments()
+    with tempfile.TemporaryDirectory(prefix="kills-", dir=args.workplace) as workplace:
+        inputs = args.inputs or plant_inputs(Path(workplace, "photos"), args.files)
+        started = time.monotonic()
+        tally = kill_runs(_command(args.command), inputs, Path(workplace), args.kills, args.seed)
+    report = {
+        "command": args.command or "a slow operation that copies",
+        **dataclasses.asdict(tally),
+        "seconds": round(time.monotonic() - started, 1),
+        "system": platform.platform(),
+    }
+    print(json.dumps(report, indent=2))
+    return 0 if tally.is_clean else 1
+
+
+def _command(template: str | None) -> Command:
+    if template is None:
+        return own_command
+    words = shlex.split(template)
+
+    def fill(inputs: Path, out: Path) -> list[str]:
+        return [w.replace("{in}", str(inputs)).replace("{out}", str(out)) for w in words]
+
+    return fill
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Kill runs at random times.")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--command", help="with {in} and {out}; else a slow copy of this project's")
+    parser.add_argument("--inputs", type=Path, help="folder; else random files are made")
+    parser.add_argument("--files", type=int, default=60, help="how many random files")
+    parser.add_argument("--workplace", type=Path, help="where the output trees go; on a real disk")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if args.command and not args.inputs:
+        parser.error("--command needs --inputs")
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The models that come with vaetools: one folder each, data only."""

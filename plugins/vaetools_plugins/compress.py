@@ -1,0 +1,95 @@
+"""`compress` and `decompress`: photographs to small `.vae` files and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal
+
+import vaetools
+from vaetools import hookimpl, option
+
+SUFFIX = ".vae"
+
+
+def parse_bytes(text: str) -> int:
+    """`40k`, `1.5M`, `900` -> bytes; k and M are 1000 and 1,000,000. Raises `OptionError`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmM]?)[bB]?", text.strip())
+    if match is None:
+        raise vaetools.OptionError(f"target_size={text!r} is not a size such as 40k or 1.5M")
+    return int(float(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2].lower()])
+
+
+class Compress(vaetools.Operation):
+    """Compress photographs with a learned codec."""
+
+    name = "compress"
+    task = "compress"
+
+    @dataclass(frozen=True)
+    class Options:
+        quality: float = option(75.0, min=0, max=100, short="-q", help="0 smallest … 100 best")
+        bpp: float | None = option(None, min=0.001, max=64, help="aim at bits per pixel")
+        psnr: float | None = option(None, min=1, max=60, help="aim at decibels", metavar="DB")
+        target_size: str | None = option(
+            None, help="stay below a file size, such as 40k", metavar="SIZE"
+        )
+
+    def __init__(self, model: Any, options: Any) -> None:
+        super().__init__(model, options)
+        self.codec = vaetools.Codec(model)
+        aims = [n for n in ("bpp", "psnr", "target_size") if getattr(options, n) is not None]
+        if len(aims) > 1:
+            raise vaetools.OptionError(f"{aims[0]} and {aims[1]} exclude each other")
+        self.size = None if options.target_size is None else parse_bytes(options.target_size)
+
+    def outputs(self, source: PurePath) -> Sequence[PurePath]:
+        return (source.with_name(source.name + SUFFIX),)
+
+    def process(self, item: vaetools.Image) -> bytes:
+        probes = self.codec.probes(item)
+        if self.options.bpp is not None:
+            coded = probes.at_bpp(self.options.bpp)
+        elif self.options.psnr is not None:
+            coded = probes.at_psnr(self.options.psnr)
+        elif self.size is not None:
+            coded = probes.at_size(self.size)
+        else:
+            coded = probes.at_quality(self.options.quality)
+        return coded.container.pack()
+
+
+class Decompress(vaetools.Operation):
+    """Turn .vae files back into pictures."""
+
+    name = "decompress"
+    task = "compress"
+    takes = "file"
+    suffixes = (SUFFIX,)
+
+    @dataclass(frozen=True)
+    class Options:
+        to: Literal["png", "jpg", "webp", "tiff", "same"] = option(
+            "png", help="format of the pictures; same: that of the source"
+        )
+
+    def __init__(self, model: Any, options: Any) -> None:
+        super().__init__(model, options)
+        self.codec = vaetools.Codec(model)
+
+    def outputs(self, source: PurePath) -> Sequence[PurePath]:
+        inner = source.with_suffix("") if source.suffix == SUFFIX else source
+        if self.options.to == "same" and inner.suffix:
+            return (inner,)
+        suffix = "png" if self.options.to == "same" else self.options.to
+        return (inner.with_suffix(f".{suffix}"),)
+
+    def process(self, item: bytes) -> vaetools.Image:
+        return self.codec.decode(item, max_pixels=self.max_pixels)
+
+
+@hookimpl
+def register_operations() -> list[type[vaetools.Operation]]:
+    return [Compress, Decompress]

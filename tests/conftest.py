@@ -1,0 +1,37 @@
+"""Shared by all tests: the fixtures for plugin authors, and ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vaetools
+from vaetools.hub import Hub
+
+pytest_plugins = ["vaetools.testing"]
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def codec_hub() -> Hub:
+    """The default hub with the shipped codec, on the CPU."""
+    return vaetools.open("cpu")
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """A photograph, (512, 512, 3) uint8 BGR."""
+    from skimage import data
+
+    return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Models and plugins of the person who runs the tests must not matter."""
+    for name in ("VAETOOLS_MODELS", "VAETOOLS_PLUGINS_DIR", "VAETOOLS_ORT_OPTIMIZATION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data-home"))

@@ -1,0 +1,173 @@
+"""Kills runs at random times and looks at what they leave behind.
+
+As a script it is the run that gets killed: `python kill_harness.py IN OUT`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+KILLS_PER_TREE = 15
+"""A tree that survived so many kills is completed, compared and begun anew."""
+
+Command = Callable[[Path, Path], list[str]]
+"""(inputs, out) -> the command line of a run."""
+
+
+@dataclass
+class Tally:
+    """What was seen.
+
+    Attributes:
+        kills: runs that were killed.
+        at_work: those that had new files under way or finished in that very run.
+        trees: output trees that were completed after kills.
+        half_written: finished names with other bytes than those of an undisturbed run.
+        inputs_changed: times that an input had other bytes or another time than before.
+        stale_parts: temporary files left in completed trees.
+        trees_wrong: completed trees that are not those of an undisturbed run.
+    """
+
+    kills: int = 0
+    at_work: int = 0
+    trees: int = 0
+    half_written: int = 0
+    inputs_changed: int = 0
+    stale_parts: int = 0
+    trees_wrong: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        return not (
+            self.half_written or self.inputs_changed or self.stale_parts or self.trees_wrong
+        )
+
+
+def plant_inputs(folder: Path, count: int = 60, seed: int = 0) -> Path:
+    """`count` files of random bytes, 1 to 100 kB, in nested folders."""
+    rng = random.Random(seed)
+    for index in range(count):
+        path = folder / f"roll {index % 4}" / f"{index % 3}" / f"picture {index}.raw"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(rng.randbytes(rng.randint(1_000, 100_000)))
+    return folder
+
+
+def own_command(inputs: Path, out: Path) -> list[str]:
+    """A run of a slow operation that copies."""
+    return [sys.executable, str(Path(__file__).resolve()), str(inputs), str(out)]
+
+
+def kill_runs(command: Command, inputs: Path, workplace: Path, kills: int, seed: int) -> Tally:
+    """Start runs and kill them until `kills` were killed, completing trees in between.
+
+    Raises:
+        RuntimeError: an undisturbed run failed.
+    """
+    rng, tally = random.Random(seed), Tally()
+    whole = workplace / "whole"
+    seconds = _complete(command(inputs, whole))
+    wanted, untouched = digests(whole), _state(inputs)
+    while tally.kills < kills:
+        out = workplace / f"tree {tally.trees}"
+        for _ in range(min(KILLS_PER_TREE, kills - tally.kills)):
+            pause = rng.uniform(0, 2 * seconds / KILLS_PER_TREE)
+            if not _kill_one(command(inputs, out), out, pause, early=rng.random() < 0.1):
+                break
+            tally.kills += 1
+            finished = digests(out)
+            tally.at_work += bool(finished)
+            tally.half_written += sum(wanted.get(name) != sha for name, sha in finished.items())
+            tally.inputs_changed += _state(inputs) != untouched
+        _complete(command(inputs, out))
+        tally.trees += 1
+        tally.stale_parts += sum(1 for _ in out.rglob("*.part"))
+        tally.trees_wrong += digests(out) != wanted
+        tally.inputs_changed += _state(inputs) != untouched
+        shutil.rmtree(out)
+    return tally
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Relative name -> SHA-256 of all files that are not hidden."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    named = ((path.relative_to(folder), path) for path in files)
+    return {
+        str(name): hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in named
+        if not any(part.startswith(".") for part in name.parts)
+    }
+
+
+def _state(folder: Path) -> Mapping[str, object]:
+    times = {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+    return {**times, **digests(folder)}
+
+
+def _complete(command: list[str]) -> float:
+    """Run to the end; returns the seconds that it took."""
+    started = time.monotonic()
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"exit {done.returncode} of {command}: {done.stdout} {done.stderr}")
+    return time.monotonic() - started
+
+
+def _kill_one(command: list[str], out: Path, pause: float, *, early: bool) -> bool:
+    """Start a run and kill it `pause` seconds after it began to write; False if it ended before.
+
+    Args:
+        early: kill it that long after it started instead, mostly before it does anything.
+    """
+    journal = out / ".vaetools" / "journal.ndjson"
+    before = _size(journal)
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True) as process:
+        while not early and _size(journal) == before and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(pause)
+        if process.poll() is not None:
+            return False
+        os.killpg(process.pid, signal.SIGKILL)
+    return True
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _work(inputs: str, out: str) -> int:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from vaetools.operation import NoOptions, Operation
+    from vaetools.runner import RunSettings, run
+
+    class SlowCopy(Operation):
+        name = "slow-copy"
+        takes = "file"
+        suffixes = (".raw",)
+
+        def outputs(self, source: PurePath) -> tuple[PurePath, ...]:
+            return source.with_suffix(".copy"), source.with_suffix(".part2")
+
+        def process(self, item: bytes) -> tuple[bytes, bytes]:
+            time.sleep(0.02)
+            return item[::-1], item[: len(item) // 2]
+
+    return run(SlowCopy(None, NoOptions()), [inputs], RunSettings(out, jobs=2)).exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(_work(*sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""Small operations that the runner's tests run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from vaetools.image import Image
+from vaetools.operation import NoOptions, Operation
+
+
+class Copy(Operation):
+    """Bytes in, the same bytes reversed out; `.txt` files of folders."""
+
+    name = "copy"
+    takes = "file"
+    suffixes = (".txt",)
+
+    def __init__(self) -> None:
+        super().__init__(None, NoOptions())
+        self.seen: list[str] = []
+
+    def process(self, item: bytes) -> bytes:
+        self.seen.append(self._key)
+        return item[::-1]
+
+
+class Renaming(Copy):
+    """Gives all outputs the names that a function makes of the inputs' names."""
+
+    name = "rename"
+
+    def __init__(self, rename: Any) -> None:
+        super().__init__()
+        self._rename = rename
+
+    def outputs(self, source: PurePath) -> Any:
+        return self._rename(source)
+
+    def process(self, item: bytes) -> Any:
+        count = len(self._rename(PurePath(self._key)))
+        return item if count == 1 else [item + bytes([i]) for i in range(count)]
+
+
+class Raising(Copy):
+    """Raises what it was given for inputs that contain `bad`."""
+
+    name = "raise"
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def process(self, item: bytes) -> bytes:
+        if b"bad" in item:
+            raise self._error
+        return item
+
+
+class Gated(Copy):
+    """Waits at a gate; knows how many bytes are being worked on at once."""
+
+    name = "gated"
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.begun = threading.Semaphore(0)
+        self._seconds = seconds
+
+    def process(self, item: bytes) -> bytes:
+        self.begun.release()
+        self.gate.wait(10)
+        time.sleep(self._seconds)
+        return item
+
+
+class Invert(Operation):
+    """A picture's negative, as a picture."""
+
+    name = "invert"
+
+    def __init__(self, suffix: str | None = None) -> None:
+        super().__init__(None, NoOptions())
+        self._suffix = suffix
+
+    def outputs(self, source: PurePath) -> tuple[PurePath, ...]:
+        return (source if self._suffix is None else source.with_suffix(self._suffix),)
+
+    def process(self, item: Image) -> Image:
+        return Image.from_array(np.ascontiguousarray(255 - item.pixels))

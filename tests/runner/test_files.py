@@ -1,0 +1,105 @@
+"""A name is either not there, the old file, or the whole new one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vaetools.runner.files import LONGEST_NAME, is_running, part_of, part_stem, sweep, write_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Plant
+
+NAMES = ["a.png", "a\nb", os.fsdecode(b"\xff.png"), "x" * 255, "é" * 127, "." * 3 + "x", "7.part"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_is_written_and_nothing_else_is_left(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "deep" / name
+    write_files([(path, b"new")], before=lambda: None)
+    assert path.read_bytes() == b"new"
+    assert [path.name for path in path.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_have_names_that_fit_and_are_swept(tmp_path: Path, name: str) -> None:
+    part = part_of(tmp_path / name)
+    assert part.parent == tmp_path
+    assert len(os.fsencode(part.name)) <= LONGEST_NAME
+    part.touch()
+    asked: list[tuple[str, int]] = []
+
+    def is_stale(stem: str, pid: int) -> bool:
+        asked.append((stem, pid))
+        return True
+
+    assert sweep([tmp_path], is_stale) == 1
+    assert asked == [(part_stem(name), os.getpid())]
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_parts_are_swept(plant: Plant) -> None:
+    others = {"a.part": b"", ".a.part": b"", ".a.b.part": b"", "a.1.part": b"", ".a.1.part~": b""}
+    folder = plant("out", {**others, ".a.1.part": b"", "sub/.b.2.part": b""})
+    assert sweep([folder, folder / "none"], lambda *_: False) == 0
+    assert sweep([folder, folder / "none"], lambda *_: True) == 1
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*others, "sub"])
+
+
+def test_files_that_belong_together_take_their_names_together(tmp_path: Path) -> None:
+    paths = [tmp_path / "a", tmp_path / "b" / "c"]
+    paths[0].write_bytes(b"old")
+
+    def before() -> None:
+        assert paths[0].read_bytes() == b"old"
+        assert not paths[1].exists()
+        assert part_of(paths[1]).read_bytes() == b"new c"
+
+    write_files([(paths[0], b"new a"), (paths[1], b"new c")], before=before)
+    assert [path.read_bytes() for path in paths] == [b"new a", b"new c"]
+
+
+def test_a_failure_leaves_what_was_there(plant: Plant) -> None:
+    folder = plant("out", {"a": b"old", "b/x": b"in the way"})
+
+    def fail() -> None:
+        raise OSError("no journal")
+
+    with pytest.raises(OSError, match="no journal"):
+        write_files([(folder / "a", b"new")], before=fail)
+    with pytest.raises(OSError):  # noqa: PT011 - the message is the system's
+        write_files([(folder / "c", b"new"), (folder / "b", b"new")], before=lambda: None)
+    assert (folder / "a").read_bytes() == b"old"
+    assert not list(folder.rglob("*.part"))
+
+
+def test_a_link_in_the_place_of_a_part_is_not_followed(plant: Plant) -> None:
+    folder = plant("out", {"precious": b"old"})
+    part_of(folder / "a").symlink_to("precious")
+    write_files([(folder / "a", b"new")], before=lambda: None)
+    assert (folder / "precious").read_bytes() == b"old"
+    assert (folder / "a").read_bytes() == b"new"
+    assert not (folder / "a").is_symlink()
+
+
+def test_an_output_that_is_a_link_is_replaced_and_not_followed(plant: Plant) -> None:
+    folder = plant("out", {"precious": b"old"})
+    (folder / "a").symlink_to("precious")
+    write_files([(folder / "a", b"new")], before=lambda: None)
+    assert (folder / "precious").read_bytes() == b"old"
+
+
+def test_files_get_the_usual_permissions(tmp_path: Path) -> None:
+    write_files([(tmp_path / "ours", b"")], before=lambda: None)
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_running_processes_are_known() -> None:
+    assert is_running(os.getpid())
+    assert is_running(1)
+    assert not is_running(999_999_999)

@@ -1,0 +1,215 @@
+"""What the journal proves, what it owns, and what it makes of damage."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from vaetools.runner.discover import Source
+from vaetools.runner.journal import FOLDER, Entry, Journal
+
+SOURCE = Source(Path("/photos/a.jpg"), PurePosixPath("a.jpg"), size=10, mtime_ns=20)
+NAMES = ["a.jpg.vae"]
+DATA = b"packed"
+
+
+def entry(source: Source = SOURCE, data: bytes = DATA, work: str = "work") -> Entry:
+    out = {name: (len(data), hashlib.sha256(data).hexdigest()) for name in NAMES}
+    return Entry.of(source, "compress", work, out)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / FOLDER).mkdir()
+    return tmp_path
+
+
+def write(out: Path, *, done: bool = True, made: Entry | None = None) -> None:
+    journal = Journal(out)
+    journal.open(None)
+    journal.writing(made or entry())
+    if done:
+        journal.done(made or entry())
+    journal.close()
+
+
+def put(out: Path, data: bytes = DATA) -> Path:
+    path = out / NAMES[0]
+    path.write_bytes(data)
+    return path
+
+
+def proves(out: Path, source: Source = SOURCE, work: str = "work") -> bool:
+    return Journal(out).proves(source, work, NAMES)
+
+
+def owns(out: Path, source: Source = SOURCE) -> bool:
+    return Journal(out).owns(NAMES[0], source)
+
+
+def test_done_work_is_proved(out: Path) -> None:
+    write(out)
+    assert not proves(out)
+    put(out)
+    assert proves(out)
+    assert not proves(out, work="other work")
+    assert not proves(out, dataclasses.replace(SOURCE, size=11))
+    assert not proves(out, dataclasses.replace(SOURCE, mtime_ns=21))
+    assert not Journal(out).proves(SOURCE, "work", [*NAMES, "more"])
+
+
+def test_an_input_that_moved_with_its_folder_is_still_done(out: Path) -> None:
+    write(out)
+    put(out)
+    assert proves(out, dataclasses.replace(SOURCE, path=Path("/mnt/photos/a.jpg")))
+
+
+def test_an_output_of_another_size_is_no_proof_and_is_not_owned(out: Path) -> None:
+    write(out)
+    put(out, b"packe")
+    assert not proves(out)
+    assert not owns(out)
+
+
+def test_without_the_line_that_says_done_the_content_decides(out: Path) -> None:
+    write(out, done=False)
+    put(out, b"PACKED")
+    assert not proves(out)
+    assert not owns(out)
+    put(out)
+    assert proves(out)
+    assert owns(out)
+
+
+def test_old_outputs_of_changed_work_are_owned(out: Path) -> None:
+    put(out)
+    write(out)
+    write(out, done=False, made=entry(data=b"newer!", work="other"))
+    assert owns(out)  # killed before the new file took the name
+    assert proves(out)
+    put(out, b"newer!")
+    assert owns(out)
+    assert proves(out, work="other")
+    assert not proves(out)
+
+
+def test_what_was_made_from_another_input_is_not_owned(out: Path) -> None:
+    write(out)
+    put(out)
+    other = dataclasses.replace(SOURCE, path=Path("/photos of last year/a.jpg"), mtime_ns=5)
+    assert owns(out)
+    assert not owns(out, other)
+    assert Journal(out).maker(NAMES[0]) == "/photos/a.jpg"
+
+
+def test_what_was_made_is_known_by_operation(out: Path) -> None:
+    write(out)
+    assert Journal(out).made_by("compress") == {os.path.realpath(out / NAMES[0])}
+    assert Journal(out).made_by("denoise") == set()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30, 200])
+def test_a_torn_line_is_no_line_and_harms_no_other(out: Path, cut: int) -> None:
+    put(out)
+    write(out)
+    path = out / FOLDER / "journal.ndjson"
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert proves(out)  # by content
+    other = dataclasses.replace(SOURCE, relative=PurePosixPath("b.jpg"))
+    write(out, made=entry(other))
+    assert len(Journal(out)._known[NAMES[0]]) == 2
+    assert proves(out, other)
+
+
+DAMAGE = [
+    b"\0" * 100,
+    b"\xff\xfe",
+    b"[]",
+    b"{}",
+    b"null",
+    b'{"v":1,"event":"done","at":0,"out":{}}',
+    b'{"v":1,"event":"done","at":0,"out":{"a":[1]}}',
+    b'{"v":1,"event":"done","at":0,"out":[1]}',
+    b'{"v":99,"event":"done"}',
+]
+
+
+@pytest.mark.parametrize("line", DAMAGE)
+def test_damaged_lines_are_passed_over(out: Path, line: bytes) -> None:
+    put(out)
+    path = out / FOLDER / "journal.ndjson"
+    path.write_bytes(line)
+    assert not proves(out)
+    write(out)
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    assert proves(out)
+
+
+def test_lines_are_plain_json_for_any_name(out: Path) -> None:
+    name = os.fsdecode(b"\xff\n\xc3\xa9.jpg")
+    source = Source(Path("/photos", name), PurePosixPath(name), 1, 2)
+    made = Entry.of(source, "copy", "work", {name: (0, hashlib.sha256(b"").hexdigest())})
+    write(out, made=made)
+    lines = (out / FOLDER / "journal.ndjson").read_bytes().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["writing", "done"]
+    (out / name).touch()
+    assert Journal(out).proves(source, "work", [name])
+
+
+def test_a_failed_write_does_not_spoil_the_next_line(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(out)
+    journal.open(None)
+    file = journal._file
+
+    class Full:
+        def write(self, data: bytes) -> int:
+            assert file is not None
+            file.write(data[:25])
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal, "_file", Full())
+    with pytest.raises(OSError, match="No space"):
+        journal.writing(entry())
+    monkeypatch.undo()
+    journal.writing(entry())
+    journal.close()
+    put(out)
+    assert proves(out)
+
+
+def test_shards_have_journals_of_their_own_and_know_each_other(out: Path) -> None:
+    journal = Journal(out)
+    journal.open((2, 3))
+    journal.writing(entry())
+    journal.done(entry())
+    journal.close()
+    put(out)
+    assert [path.name for path in (out / FOLDER).iterdir()] == ["journal-2-of-3.ndjson"]
+    assert proves(out)
+
+
+def test_a_closed_journal_takes_nothing(out: Path) -> None:
+    journal = Journal(out)
+    journal.open(None)
+    journal.close()
+    with pytest.raises(ValueError, match="closed"):
+        journal.writing(entry())
+
+
+def test_no_folder_no_journal() -> None:
+    journal = Journal(None)
+    journal.open(None)
+    journal.writing(entry())
+    journal.done(entry())
+    journal.close()
+    assert not journal.proves(SOURCE, "work", NAMES)
+    assert not journal.owns(NAMES[0], SOURCE)
+    assert journal.made_by("compress") == set()

@@ -1,0 +1,70 @@
+"""One run at a time on one output folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vaetools.errors import OutputError, UsageError
+from vaetools.runner.lock import folder_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from vaetools.runner.lock import folder_lock
+with folder_lock(Path(sys.argv[1]), None):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_run_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / ".vaetools"
+    with folder_lock(folder, None):
+        with pytest.raises(UsageError, match="another run") as caught, folder_lock(folder, None):
+            pass
+        assert str(tmp_path / "out") in str(caught.value)
+    with folder_lock(folder, None):
+        pass
+
+
+def test_shards_work_side_by_side_but_not_with_a_whole_run(tmp_path: Path) -> None:
+    with folder_lock(tmp_path, (1, 2)), folder_lock(tmp_path, (2, 2)):
+        for shard in ((1, 2), None):
+            with pytest.raises(UsageError), folder_lock(tmp_path, shard):
+                pass
+    with folder_lock(tmp_path, None), pytest.raises(UsageError), folder_lock(tmp_path, (1, 2)):
+        pass
+
+
+def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UsageError), folder_lock(tmp_path, None):
+            pass
+        process.kill()
+    with folder_lock(tmp_path, None):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(nobody: Path) -> None:
+    (nobody / "file").touch()
+    with (
+        pytest.raises(OutputError, match="cannot be written to"),
+        folder_lock(nobody / "file" / "out" / ".vaetools", None),
+    ):
+        pass
+    nobody.chmod(0o500)
+    with (
+        pytest.raises(OutputError, match="Permission denied"),
+        folder_lock(nobody / "out" / ".vaetools", None),
+    ):
+        pass

@@ -1,0 +1,233 @@
+"""The stages: bytes in flight, full disks and Ctrl-C."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from vaetools.runner import Record, RunSettings, run
+from vaetools.runner.budget import SMALLEST_CHARGE
+from vaetools.runner.discover import Choice, discover
+from vaetools.runner.files import write_files
+from vaetools.runner.journal import Journal
+from vaetools.runner.pipeline import Pipeline
+from vaetools.runner.plan import Target, plan
+
+from .operations import Copy, Gated
+
+if TYPE_CHECKING:
+    from .conftest import Plant
+
+SIZE = 4 * SMALLEST_CHARGE
+
+
+def test_bytes_in_flight_are_bounded(plant: Plant, tmp_path: Path) -> None:
+    top = plant("in", {f"{i}.txt": bytes(SIZE) for i in range(40)})
+    sources = discover([top], Choice((".txt",))).sources
+    steps = plan(Copy(), sources, Target(tmp_path / "out"))
+    settings = RunSettings(tmp_path / "out", jobs=3, memory=2 * 3 * SIZE)
+    pipeline = Pipeline(Copy(), steps, settings, Journal(None))
+    pipeline.start()
+    records = list(iter(pipeline.next_record, None))
+    pipeline.join()
+    assert len(records) == 40
+    for channel in (pipeline.decoded, pipeline.results):
+        assert SIZE <= channel.budget.peak <= 3 * SIZE
+        assert channel.budget.used == 0
+
+
+def test_readers_wait_for_a_slow_operation(plant: Plant, tmp_path: Path) -> None:
+    top = plant("in", {f"{i}.txt": bytes(SIZE) for i in range(20)})
+    opened: list[str] = []
+    sources = discover([top], Choice((".txt",))).sources
+    operation = Gated()
+    steps = plan(operation, sources, Target(tmp_path / "out"))
+    settings = RunSettings(tmp_path / "out", jobs=1, memory=2 * 3 * SIZE)
+    pipeline = Pipeline(operation, steps, settings, Journal(None))
+    read = pipeline._read
+
+    def count(job: Any) -> None:
+        opened.append(job.step.names[0])
+        read(job)
+
+    pipeline._read = count  # type: ignore[method-assign]
+    pipeline.start()
+    assert operation.begun.acquire(timeout=5)
+    time.sleep(0.1)
+    assert len(opened) == 3
+    operation.gate.set()
+    assert sum(1 for _ in iter(pipeline.next_record, None)) == 20
+    pipeline.join()
+
+
+def test_an_input_larger_than_the_memory_passes(plant: Plant, tmp_path: Path) -> None:
+    top = plant("in", {f"{i}.txt": bytes(SIZE) for i in range(5)})
+    assert run(Copy(), [top], RunSettings(tmp_path / "out", memory=1)).counts["done"] == 5
+
+
+def test_no_threads_are_left(plant: Plant, tmp_path: Path) -> None:
+    before = threading.active_count()
+    run(Copy(), [plant("in", {"a.txt": b""})], RunSettings(tmp_path / "out"))
+    assert threading.active_count() == before
+
+
+def test_a_listener_that_fails_ends_the_run(plant: Plant, tmp_path: Path) -> None:
+    top = plant("in", {f"{i}.txt": b"" for i in range(30)})
+    before = threading.active_count()
+
+    def listen(_: Record) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(Copy(), [top], RunSettings(tmp_path / "out"), on_record=listen)
+    assert threading.active_count() == before
+    assert run(Copy(), [top], RunSettings(tmp_path / "out")).exit_code == 0
+
+
+class Bar:
+    """A progress display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def start(self, op: str, total: int) -> None:
+        self.told.append(f"{op} {total}")
+
+    def advance(self, record: Record) -> None:
+        self.told.append(record.status)
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+
+def test_progress_is_told(plant: Plant, tmp_path: Path) -> None:
+    top, settings = plant("in", {"a.txt": b"", "b.txt": b""}), RunSettings(tmp_path / "out")
+    run(Copy(), [top / "a.txt"], settings)
+    bar = Bar()
+    run(Copy(), [top], settings, progress=bar)
+    assert bar.told == ["copy 2", "skipped", "done", "closed"]
+
+
+# A full disk.
+
+
+def test_a_full_disk_stops_the_run_and_the_same_command_resumes(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top, out = plant("in", {f"{i:02}.txt": b"data" for i in range(50)}), tmp_path / "out"
+    left = [10]
+
+    def fill_up(contents: Any, *, before: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_files(contents, before=before)
+
+    monkeypatch.setattr("vaetools.runner.pipeline.write_files", fill_up)
+    result = run(Copy(), [top], RunSettings(out, jobs=1))
+    assert result.exit_code == 1
+    assert result.counts["done"] == 10
+    assert 1 <= result.counts["failed"] <= 8  # one per writer at most
+    assert result.unreached == 40 - result.counts["failed"]
+    assert "the disk is full" in result.summary
+    assert "the same command resumes" in result.summary
+    (message, *_) = [r.message for r in result.records if r.code == "E070"]
+    assert "No space left" in message
+    monkeypatch.undo()
+    assert run(Copy(), [top], RunSettings(out)).counts == {
+        "done": 40, "failed": 0, "skipped": 10, "planned": 0, "left alone": 0
+    }  # fmt: skip
+
+
+LIMITED = """
+import json, resource, sys
+sys.path[:0] = sys.argv[3:]
+from runner_operations import Copy
+from vaetools.runner import RunSettings, run
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+result = run(Copy(), [sys.argv[1]], RunSettings(sys.argv[2], jobs=2))
+print(json.dumps([result.exit_code, [r.as_dict() for r in result.records]]))
+"""
+
+
+def test_files_that_cannot_be_written_whole_are_not_written(plant: Plant, tmp_path: Path) -> None:
+    """A limit on the size of files cuts a write short, as a full disk does."""
+    sizes = {f"{i}.txt": 1000 * i + 1 for i in range(0, 60, 5)}
+    top, out = plant("in", {name: bytes(size) for name, size in sizes.items()}), tmp_path / "out"
+    (tmp_path / "runner_operations.py").symlink_to(Path(__file__).with_name("operations.py"))
+    command = [sys.executable, "-c", LIMITED, str(top), str(out), str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    exit_code, records = json.loads(done.stdout)
+    assert exit_code == 1
+    failed = {Path(r["file"]).name: r for r in records if r["status"] == "failed"}
+    assert set(failed) == {name for name, size in sizes.items() if size > 30_000}
+    assert {r["code"] for r in failed.values()} == {"E070"}
+    assert "File too large" in failed["55.txt"]["message"]
+    written = {p.name: p.stat().st_size for p in out.iterdir() if p.is_file()}
+    assert written == {name: size for name, size in sizes.items() if size <= 30_000}
+
+
+# Ctrl-C.
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_resumes(
+    plant: Plant, tmp_path: Path
+) -> None:
+    top, out = plant("in", {f"{i:02}.txt": b"ab" for i in range(40)}), tmp_path / "out"
+    operation = Gated(seconds=0.01)
+    operation.gate.set()
+    heard: list[Record] = []
+
+    def listen(record: Record) -> None:
+        heard.append(record)
+        if len(heard) == 3:
+            interrupt()
+
+    result = run(operation, [top], RunSettings(out, jobs=2), on_record=listen)
+    assert result.exit_code == 130
+    done = result.counts["done"]
+    assert 3 <= done < 40
+    assert result.unreached == 40 - done
+    assert "interrupted" in result.summary
+    assert "the same command resumes" in result.summary
+    assert not list(out.rglob("*.part"))
+    assert len(list(out.glob("*.txt"))) in (done, done + 1)  # one record may get lost on the way
+    again = run(operation, [top], RunSettings(out, jobs=2))
+    assert again.counts["skipped"] >= done
+    assert len(list(out.glob("*.txt"))) == 40
+
+
+def test_a_second_ctrl_c_does_not_wait(plant: Plant, tmp_path: Path) -> None:
+    top, out = plant("in", {f"{i}.txt": b"ab" for i in range(5)}), tmp_path / "out"
+    operation = Gated()
+
+    def press_twice() -> None:
+        operation.begun.acquire()
+        for _ in range(2):
+            time.sleep(0.2)
+            interrupt()
+
+    thread = threading.Thread(target=press_twice)
+    thread.start()
+    started = time.monotonic()
+    result = run(operation, [top], RunSettings(out, jobs=1))
+    thread.join()
+    assert time.monotonic() - started < 3
+    assert (result.exit_code, result.counts["done"], result.unreached) == (130, 0, 5)
+    operation.gate.set()  # the one that was left behind finds the journal closed
+    time.sleep(0.2)
+    assert [path.name for path in out.iterdir()] == [".vaetools"]

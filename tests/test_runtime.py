@@ -1,0 +1,109 @@
+"""The runtime uses the device that it says, or refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from vaetools import runtime
+from vaetools.errors import DeviceError, ModelBrokenError, OptionError
+from vaetools.runtime import Device, Runtime, identity_graph, parse_device, with_uint8_pixels
+
+NO_GPU = not runtime.driver_present()
+
+
+def test_devices_are_parsed() -> None:
+    assert parse_device("auto") is None
+    assert parse_device("cpu") == Device("cpu")
+    assert parse_device("cuda:3") == Device("cuda", 3)
+    for text in ("gpu", "cuda:", "cuda:-1", "CPU", ""):
+        with pytest.raises(OptionError, match="auto, cpu, cuda"):
+            parse_device(text)
+
+
+@pytest.mark.skipif(not NO_GPU, reason="a driver answers here")
+def test_cuda_that_is_not_there_is_an_error_and_auto_is_quiet(capfd: pytest.CaptureFixture) -> None:
+    with pytest.raises(DeviceError) as caught:
+        Runtime("cuda")
+    assert caught.value.exit_code == 4
+    assert "driver" in caught.value.line
+    assert str(Runtime("auto").device) == "cpu"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_fallback_to_the_cpu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime falls back in silence; here a driver is pretended, and CUDA does not bind."""
+    if not NO_GPU:
+        pytest.skip("a driver answers here")
+    runtime._proven_device.cache_clear()
+    monkeypatch.setattr(runtime, "driver_present", lambda: True)
+    with pytest.raises(DeviceError, match=r"pip install 'vaetools\[cuda\]'"):
+        Runtime("cuda:0")
+
+
+def test_both_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_installed", lambda _: True)
+    with pytest.raises(DeviceError, match="both onnxruntime and onnxruntime-gpu"):
+        Runtime("cpu")
+
+
+def test_sessions_are_cached_by_content_and_options() -> None:
+    opened = Runtime("cpu", threads=1)
+    graph = identity_graph()
+    first = opened.session(graph, key="a", name="a")
+    assert opened.session(graph, key="a", name="a") is first
+    assert opened.session(graph, key="b", name="b") is not first
+    assert first(np.ones(1, np.float32)) == 1
+    with pytest.raises(ModelBrokenError, match="graph failed"):
+        first(np.ones((2, 2), np.float32))
+
+
+def test_optimisation_level_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(runtime.OPTIMIZATION, "wild")
+    with pytest.raises(OptionError, match="all, extended, basic, disable"):
+        Runtime("cpu").session(identity_graph(), key="x", name="x")
+
+
+def test_uint8_pixels_equal_the_float_graph() -> None:
+    shape = [1, 3, "height", "width"]
+    node = helper.make_node("Add", ["image", "image"], ["twice"])
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("twice", TensorProto.FLOAT, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data = model.SerializeToString()
+    opened = Runtime("cpu", threads=1)
+    plain = opened.session(data, key="plain", name="plain")
+    pixels = opened.session(with_uint8_pixels(data, ["image", "twice"]), key="u8", name="u8")
+    bgr = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    rgb = (bgr[:, :, ::-1].astype(np.float32) / 255).transpose(2, 0, 1)[None]
+    expected = np.rint(np.clip(plain(rgb), 0, 1)[0].transpose(1, 2, 0)[:, :, ::-1] * 255)
+    assert np.array_equal(pixels(bgr), expected.astype(np.uint8))
+    half_way = opened.session(with_uint8_pixels(data, ["image"]), key="in", name="in")
+    assert np.array_equal(half_way(bgr), plain(rgb))
+
+
+HEAVY = ("torch", "onnxruntime", "onnx", "cv2", "skimage")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import vaetools",
+        "import vaetools, vaetools.hub",
+        "import sys; sys.argv = ['vaetools', '--help']\ntry:\n  from vaetools.cli import main; main()\nexcept SystemExit: pass",
+        "import sys; sys.argv = ['vaetools', 'compress', '--help']\ntry:\n  from vaetools.cli import main; main()\nexcept SystemExit: pass",
+        "import sys; sys.argv = ['vaetools', 'plugins']\ntry:\n  from vaetools.cli import main; main()\nexcept SystemExit: pass",
+    ],
+)
+def test_nothing_heavy_is_imported(code: str) -> None:
+    check = f"{code}\nimport sys\nprint('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"

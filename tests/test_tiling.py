@@ -1,0 +1,221 @@
+"""Tiling: tiled must equal whole, exactly, for every size.
+
+The networks here work on integers, so "equal" means equal: a seam of any size fails.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
+from vaetools.tiling import map_tiles, pad_to_multiple, tiles
+
+sides = st.integers(1, 13)
+sizes = st.integers(1, 9)
+
+
+def picture(height, width, channels=2, batch=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(-9, 10, (batch, channels, height, width))
+
+
+def convolve(x, seed=1):
+    """A 3×3 convolution with zero padding that mixes the channels; sees one element far."""
+    channels, height, width = x.shape[1:]
+    kernel = np.random.default_rng(seed).integers(-3, 4, (channels, channels, 3, 3))
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    return sum(
+        np.einsum("oc,nchw->nohw", kernel[:, :, i, j], padded[:, :, i : i + height, j : j + width])
+        for i in range(3)
+        for j in range(3)
+    )
+
+
+def network(x):
+    """Two convolutions with a non-linearity between; sees two elements far."""
+    return convolve(np.maximum(convolve(x, seed=1), 0), seed=2)
+
+
+def down(x, step):
+    """A stem with kernel = stride: `step`×`step` elements to one with as many more channels."""
+    n, c, h, w = x.shape
+    blocks = x.reshape(n, c, h // step, step, w // step, step)
+    return blocks.transpose(0, 1, 3, 5, 2, 4).reshape(n, c * step * step, h // step, w // step)
+
+
+def up(x, step):
+    """Nearest-neighbour enlargement with a phase of its own in each of the `step`×`step` places."""
+    phases = np.arange(step * step).reshape(step, step)
+    return np.kron(x, np.ones((step, step), int)) + np.tile(phases, x.shape[2:])
+
+
+@settings(deadline=None, max_examples=50)
+@given(sides, sides, sizes, st.integers(0, 5))
+def test_cores_cover_the_grid_once_and_halos_stay_inside(height, width, size, halo):
+    covered = np.zeros((height, width), int)
+    cells = np.arange(height * width).reshape(height, width)
+    for tile in tiles(height, width, size=size, halo=halo):
+        covered[tile.core] += 1
+        outer = cells[tile.outer]
+        assert np.array_equal(outer[tile.inner], cells[tile.core])
+        for core, span, length in zip(tile.core, tile.outer, (height, width), strict=True):
+            assert span.start == max(0, core.start - halo)
+            assert span.stop == min(length, core.stop + halo)
+            assert core.stop - core.start <= size
+    assert (covered == 1).all()
+
+
+def test_tiles_of_a_row():
+    spans = [
+        (t.core[1], t.outer[1], t.inner[1])
+        for t in tiles(1, 5, size=2, halo=1)
+        if t.core[0].start == 0
+    ]
+    assert spans == [
+        (slice(0, 2), slice(0, 3), slice(0, 2)),
+        (slice(2, 4), slice(1, 5), slice(1, 3)),
+        (slice(4, 5), slice(3, 5), slice(1, 2)),
+    ]
+
+
+@settings(deadline=None, max_examples=50)
+@given(sides, sides, sizes, st.integers(2, 4), st.integers(1, 3))
+def test_tiled_equals_whole(height, width, size, halo, batch):
+    x = picture(height, width, batch=batch)
+    tiled = map_tiles(network, [x], scale_in=[1], scale_out=1, size=size, halo=halo)
+    assert np.array_equal(tiled, network(x))
+
+
+def test_a_halo_below_the_receptive_radius_shows():
+    x = picture(12, 12)
+    tiled = map_tiles(network, [x], scale_in=[1], scale_out=1, size=4, halo=1)
+    assert not np.array_equal(tiled, network(x))
+
+
+@settings(deadline=None, max_examples=50)
+@given(sides, sides, sizes, st.sampled_from([2, 3, 4]))
+def test_downscaling(height, width, size, step):
+    x = picture(height * step, width * step, channels=1)
+
+    def analysis(image):
+        return network(down(image, step))
+
+    tiled = map_tiles(analysis, [x], scale_in=[step], scale_out=1, size=size, halo=2)
+    assert np.array_equal(tiled, analysis(x))
+
+
+@settings(deadline=None, max_examples=50)
+@given(sides, sides, sizes, st.sampled_from([2, 3, 4]))
+def test_upscaling(height, width, size, step):
+    x = picture(height, width)
+
+    def synthesis(
+        latents,
+    ):  # sees one latent far, and one of the finer elements: within two latents
+        return convolve(up(convolve(latents), step))
+
+    tiled = map_tiles(synthesis, [x], scale_in=[1], scale_out=step, size=size, halo=2)
+    assert np.array_equal(tiled, synthesis(x))
+
+
+@settings(deadline=None, max_examples=50)
+@given(sides, sides, sizes)
+def test_several_inputs_at_several_resolutions(height, width, size):
+    image = picture(height * 8, width * 8, channels=1)
+    latents = picture(height * 2, width * 2, seed=1)
+    hyper = picture(height, width, seed=2)
+
+    def predict(image, latents, hyper):
+        seen = down(image, 4)[:, :2] + latents  # at the latents' resolution: two to a grid cell
+        return np.concatenate([convolve(seen), up(network(hyper), 2)], axis=1)
+
+    tiled = map_tiles(
+        predict, [image, latents, hyper], scale_in=[8, 2, 1], scale_out=2, size=size, halo=2
+    )
+    assert np.array_equal(tiled, predict(image, latents, hyper))
+
+
+def test_the_function_sees_contiguous_tiles_and_gives_the_dtype():
+    shapes = []
+
+    def square(x):
+        assert x.flags.c_contiguous
+        shapes.append(x.shape)
+        return (x * x).astype(np.int16)
+
+    x = picture(5, 5)
+    result = map_tiles(square, [x], scale_in=[1], scale_out=1, size=3, halo=1)
+    assert result.dtype == np.int16
+    assert shapes == [(1, 2, 4, 4), (1, 2, 4, 3), (1, 2, 3, 4), (1, 2, 3, 3)]
+
+
+def test_one_tile_is_one_call_on_the_whole():
+    calls = []
+    x = picture(4, 6)
+    map_tiles(lambda a: calls.append(a.shape) or a, [x], scale_in=[1], scale_out=1, size=6, halo=9)
+    assert calls == [x.shape]
+
+
+def test_float_results_stay_close():
+    x = picture(17, 13).astype(np.float32) / 9
+    tiled = map_tiles(network, [x], scale_in=[1], scale_out=1, size=5, halo=2)
+    np.testing.assert_allclose(tiled, network(x), rtol=1e-5, atol=1e-5)
+
+
+def test_inputs_off_the_grid_are_refused():
+    def nothing(*_):
+        raise AssertionError
+
+    with pytest.raises(ImageValueError, match="7×8 at 2"):
+        map_tiles(nothing, [picture(7, 8)], scale_in=[2], scale_out=1, size=4, halo=0)
+    pair = [picture(8, 8), picture(5, 4)]
+    with pytest.raises(ImageValueError, match="8×8 at 2, 5×4 at 1"):
+        map_tiles(nothing, pair, scale_in=[2, 1], scale_out=1, size=4, halo=0)
+    with pytest.raises(ImageValueError, match="nothing to cut"):
+        map_tiles(nothing, [picture(0, 4)], scale_in=[1], scale_out=1, size=4, halo=0)
+
+
+def test_a_function_of_another_scale_is_refused():
+    with pytest.raises(ModelBrokenError, match=r"2×3 elements, not shape \(1, 2, 4, 6\)"):
+        map_tiles(lambda x: up(x, 2), [picture(2, 3)], scale_in=[1], scale_out=1, size=4, halo=0)
+
+
+@pytest.mark.parametrize(("size", "halo"), [(0, 0), (1, -1)])
+def test_impossible_tiles_are_refused(size, halo):
+    with pytest.raises(OptionError, match="halo"):
+        next(tiles(4, 4, size=size, halo=halo))
+
+
+# --- padding --------------------------------------------------------------------------------------
+
+
+def test_padding_repeats_the_last_row_and_column():
+    padded, size = pad_to_multiple(np.array([[1, 2, 3]]), 2)
+    assert padded.tolist() == [[1, 2, 3, 3], [1, 2, 3, 3]]
+    assert size == (1, 3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(sides, sides, st.integers(1, 8), st.integers(1, 20), st.booleans())
+def test_padding_fits_the_multiple_and_crops_back(height, width, multiple, minimum, colour):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    image = image if colour else image[..., 0]
+    padded, (rows, columns) = pad_to_multiple(image, multiple, minimum)
+    assert np.array_equal(padded[:rows, :columns], image)
+    assert padded.shape[2:] == image.shape[2:]
+    for side, original in zip(padded.shape[:2], image.shape[:2], strict=True):
+        assert side % multiple == 0
+        assert max(original, minimum) <= side < max(original, minimum) + multiple
+
+
+def test_an_image_that_fits_is_not_copied():
+    image = np.zeros((4, 8), np.uint8)
+    assert pad_to_multiple(image, 4)[0] is image
+
+
+def test_nothing_cannot_be_padded():
+    with pytest.raises(ImageValueError, match="0×4"):
+        pad_to_multiple(np.zeros((4, 0)), 8)

@@ -1,0 +1,98 @@
+"""`vaetools demo OUT`: the main job on scikit-image's own photographs, from start to finish."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from vaetools.cli.app import host_of
+from vaetools.errors import UsageError
+
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg")
+"""Colour pictures that scikit-image installs with itself (public domain or CC0)."""
+
+QUALITIES = (25, 50, 75, 100)
+
+
+@click.command("demo")
+@click.argument("out", type=click.Path(path_type=Path), default=Path("demo"))
+@click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N [auto].")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@click.pass_context
+def command(ctx: click.Context, out: Path, device: str) -> None:
+    """Compress bundled photographs and show the result.
+
+    Writes OUT/photos, OUT/packed-qQ (.vae files) and OUT/back-qQ (decoded PNG), for some
+    qualities Q, and prints a table of sizes and PSNR beside JPEG files of about the same size.
+    """
+    from vaetools.hub import Hub
+    from vaetools.registry import default_folders
+
+    host = host_of(ctx)
+    photos = copy_photographs(out / "photos")
+    with Hub(host, [*default_folders(), *host.model_folders], device=device) as hub:
+        click.echo(f"device: {hub.runtime.device}")
+        lines = []
+        for quality in QUALITIES:
+            packed, back = out / f"packed-q{quality}", out / f"back-q{quality}"
+            hub.map("compress", photos, out=packed, quality=quality, on_exists="replace")
+            hub.map("decompress", packed, out=back, on_exists="replace")
+            lines += _rows(photos, packed, back, quality)
+    header = f"{'picture':22} {'q':>3} {'vae bytes':>10} {'bpp':>6} {'PSNR':>6}   {'JPEG bytes':>10} {'PSNR':>6}"
+    click.echo("\n".join([header, *sorted(lines)]))
+    click.echo(f"\nLook at {out}/photos beside {out}/back-q75.")
+
+
+def copy_photographs(folder: Path) -> Path:
+    """Copy scikit-image's photographs to `folder`. Raises `UsageError` if it has none."""
+    from skimage import data
+
+    source = Path(data.__file__).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [source / name for name in PHOTOGRAPHS if (source / name).exists()]
+    if not found:
+        raise UsageError("this scikit-image has no bundled photographs", file=source)
+    for path in found:
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def _rows(photos: Path, packed: Path, back: Path, quality: int) -> list[str]:
+    from vaetools.image import read_image
+    from vaetools.metrics import bpp, psnr
+
+    rows = []
+    for photo in sorted(photos.iterdir()):
+        original = read_image(photo)
+        decoded = read_image(back / photo.with_suffix(".png").name)
+        size = (packed / f"{photo.name}.vae").stat().st_size
+        jpeg_size, jpeg_psnr = _jpeg_of_size(photo, size)
+        rows.append(
+            f"{photo.name:22} {quality:3d} {size:10d} {bpp(size, original.width, original.height):6.3f} "
+            f"{psnr(original.pixels, decoded.pixels):6.2f}   {jpeg_size:10d} {jpeg_psnr:6.2f}"
+        )
+    return rows
+
+
+def _jpeg_of_size(photo: Path, size: int) -> tuple[int, float]:
+    """(bytes, PSNR) of the best JPEG (4:2:0, optimised) that is not larger than `size`, or the smallest."""
+    import io
+
+    from PIL import Image as Picture
+
+    from vaetools.image import decode_image, read_image
+    from vaetools.metrics import psnr
+
+    original = read_image(photo)
+    rgb = Picture.fromarray(original.pixels[:, :, ::-1].copy())
+    low, high, best = 1, 95, b""
+    while low <= high:
+        middle = (low + high) // 2
+        buffer = io.BytesIO()
+        rgb.save(buffer, "JPEG", quality=middle, subsampling="4:2:0", optimize=True)
+        if len(buffer.getvalue()) <= size or not best:
+            best = buffer.getvalue()
+        low, high = (middle + 1, high) if len(buffer.getvalue()) <= size else (low, middle - 1)
+    return len(best), psnr(original.pixels, decode_image(best).pixels)

@@ -1,0 +1,134 @@
+"""`vaetools doctor`: is everything here, and does it work? Each line: ok, note or fail, and the cure."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import click
+
+from vaetools.cli.app import host_of
+from vaetools.errors import EXIT_ENVIRONMENT, DeviceError, VaetoolsError
+
+PACKAGES = (
+    "vaetools",
+    "numpy",
+    "opencv-python",
+    "opencv-python-headless",
+    "pillow",
+    "scikit-image",
+    "constriction",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "pluggy",
+    "click",
+    "rich",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `state` is ok, note or fail."""
+
+    state: str
+    subject: str
+    text: str
+    cure: str = ""
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Check the installation."""
+    failed = False
+    for finding in _findings(ctx):
+        failed |= finding.state == "fail"
+        if as_json:
+            click.echo(json.dumps(asdict(finding)))
+        else:
+            cure = f"\n      -> {finding.cure}" if finding.cure else ""
+            click.echo(f"{finding.state:4}  {finding.subject}: {finding.text}{cure}")
+    if failed:
+        ctx.exit(EXIT_ENVIRONMENT)
+
+
+def _findings(ctx: click.Context) -> Iterator[Finding]:
+    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
+    versions = _versions()
+    yield Finding("ok", "packages", ", ".join(f"{n} {v}" for n, v in versions.items()))
+    if {"opencv-python", "opencv-python-headless"} <= versions.keys():
+        yield Finding(
+            "note",
+            "opencv",
+            "opencv-python and opencv-python-headless share one folder",
+            "pip uninstall -y opencv-python-headless, then reinstall opencv-python",
+        )
+    yield from _devices()
+    yield from _plugins(ctx)
+    yield from _models(ctx)
+    free = shutil.disk_usage(".").free
+    yield Finding("ok" if free > 2**30 else "note", "disk", f"{free / 1e9:.1f} GB free here")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _devices() -> Iterator[Finding]:
+    from vaetools.runtime import Runtime, check_packages, driver_present, usable_cores
+
+    yield _checked("onnxruntime", check_packages, "one package, as it should be")
+    yield Finding("ok", "cpu", f"{usable_cores()} cores")
+    if not driver_present():
+        yield Finding("ok", "cuda", "no NVIDIA driver answers; the CPU is used")
+        return
+    yield _checked("cuda", lambda: Runtime("cuda"), "a session runs on the GPU")
+
+
+def _plugins(ctx: click.Context) -> Iterator[Finding]:
+    host = host_of(ctx)
+    for plugin in host.broken:
+        text = plugin.error.problem if plugin.error else ""
+        yield Finding("fail", f"plugin {plugin.name}", text, f"mend or remove it ({plugin.origin})")
+    yield Finding("ok", "plugins", f"{len(host.plugins) - len(host.broken)} work")
+
+
+def _models(ctx: click.Context) -> Iterator[Finding]:
+    from vaetools.hub import Hub
+    from vaetools.registry import default_folders
+
+    host = host_of(ctx)
+    try:
+        hub = Hub(host, [*default_folders(), *host.model_folders], device="cpu")
+        registry = hub.registry
+    except VaetoolsError as error:
+        yield Finding("fail", "models", error.line)
+        return
+    for entry in registry.entries:
+        if entry.error is not None:
+            yield Finding("fail", f"model {entry.folder.name}", entry.error.line)
+    for model_id in registry.ids():
+        yield _checked(f"model {model_id}", registry.open(model_id).verify, "sound, self-test passed")
+
+
+def _checked(subject: str, check: Callable[[], object], text: str) -> Finding:
+    try:
+        check()
+    except DeviceError as error:
+        return Finding("fail", subject, error.problem, error.remedy or "")
+    except VaetoolsError as error:
+        return Finding("fail", subject, error.line)
+    return Finding("ok", subject, text)

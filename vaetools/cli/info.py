@@ -1,0 +1,87 @@
+"""`vaetools info FILE…`: what a file is, from its header alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vaetools.cli.app import warn
+from vaetools.errors import EXIT_SOME_FAILED, UnreadableError, VaetoolsError
+
+
+@click.command("info")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@click.pass_context
+def command(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
+    """Say what files are, without decoding them."""
+    failed = False
+    for path in files:
+        try:
+            facts = describe(path)
+        except VaetoolsError as error:
+            failed = True
+            warn(error.about(path))
+            continue
+        if as_json:
+            click.echo(json.dumps({"file": str(path), **facts}))
+        else:
+            click.echo(f"{path}")
+            for name, value in facts.items():
+                click.echo(f"  {name.replace('_', ' '):12} {value}")
+    if failed:
+        ctx.exit(EXIT_SOME_FAILED)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The facts of a `.vae` file or a picture. Raises `VaetoolsError`s."""
+    from vaetools.codec.container import MAGIC
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}", file=path) from None
+    return _describe_vae(data) if data[:4] == MAGIC else _describe_picture(data, path)
+
+
+def _describe_vae(data: bytes) -> dict[str, Any]:
+    from vaetools.codec.container import unpack
+
+    container = unpack(data, max_pixels=2**62)  # every checksum is verified, nothing is decoded
+    sizes: dict[str, int] = {}
+    for section in container.sections:
+        name = section.kind.name.lower()
+        sizes[name] = sizes.get(name, 0) + len(section.data)
+    pixels = container.width * container.height
+    return {
+        "format": "vae 1",
+        "size": f"{container.width} x {container.height}",
+        "channels": "grey" if container.grey else "colour",
+        "depth": container.depth,
+        "model": f"{container.model_id} ({container.stream_id})",
+        "quality": container.level,
+        "tiles": len(container.tiles),
+        "bytes": len(data),
+        "bpp": round(len(data) * 8 / pixels, 4),
+        "sections": ", ".join(f"{name} {size}" for name, size in sizes.items()),
+    }
+
+
+def _describe_picture(data: bytes, path: Path) -> dict[str, Any]:
+    from vaetools.image import inspect_image
+
+    head = inspect_image(data, file=path)
+    return {
+        "format": head.format,
+        "size": f"{head.width} x {head.height}",
+        "mode": head.mode,
+        "frames": head.frames,
+        "bytes": len(data),
+        "bpp": round(len(data) * 8 / (head.width * head.height), 4),
+        "icc": f"{head.icc} bytes" if head.icc else "none",
+        "exif": f"{head.exif} bytes" if head.exif else "none",
+    }

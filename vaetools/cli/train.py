@@ -1,0 +1,49 @@
+"""`vaetools train RECIPE --data DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vaetools.errors import UsageError
+
+
+@click.command("train")
+@click.argument("recipe")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of pictures.")
+@click.option("--run", type=click.Path(path_type=Path), help="Folder of the run [runs/RECIPE].")
+@click.option("--minutes", type=click.FloatRange(min=0.01), help="Train this long, not by steps.")
+@click.option("--device", default="auto", help="auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+def command(
+    recipe: str, data: Path, run: Path | None, minutes: float | None, device: str, threads: int | None
+) -> None:
+    """Train a model with a recipe: a TOML file, or the name of a shipped one.
+
+    A run that was interrupted goes on from its last checkpoint when the same command is given.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise UsageError("training needs torch", remedy="pip install 'vaetools[train]'") from None
+    from vaetools.training.pictures import PicturePack
+    from vaetools.training.recipe import read_recipe
+    from vaetools.training.trainer import Trainer
+
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = read_recipe(recipe)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    pack = PicturePack.from_folder(data)
+    megapixels = len(pack.pixels) / 1e6
+    click.echo(f"{chosen.id}: {len(pack)} pictures, {megapixels:.0f} megapixels, {device}")
+    folder = run or Path("runs") / chosen.id
+    trainer = Trainer(chosen, pack, folder, device=torch.device(device), minutes=minutes)
+    for row in trainer.fit():
+        left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]
+        figures = "  ".join(f"{n} {v:.4g}" for n, v in row.items() if n not in ("step", "minutes"))
+        click.echo(f"step {row['step']:.0f}  {row['minutes']:.0f} min, {left:.0f} to go  {figures}")
+    click.echo(f"done; next: vaetools export {folder} --data {data} --to models/{chosen.id}")

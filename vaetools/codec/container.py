@@ -1,0 +1,274 @@
+"""The `.vae` file: a checked header, a table of sections, their bytes. No network, no pixels.
+
+All numbers are little-endian. Version 1:
+
+    offset  bytes  field
+    0       4      magic 89 56 41 45
+    4       1      version = 1
+    5       1      depth: 8, 16 (unsigned) or 32 (float) bits per sample
+    6       1      flags: bit 0 = grey; all other bits 0
+    7       1      level: the rate, 0 … levels − 1 of the model
+    8       4      width in pixels
+    12      4      height in pixels
+    16      2      tile: side of an entropy-coded tile, in latents
+    18      8      stream id: what the model must share with the one that wrote the file
+    26      1      n, length of the model id
+    27      n      model id, ASCII
+    27+n    2      k, number of sections
+    29+n    9 k    per section: kind (1), length (4), CRC-32 (4)
+    …       4      CRC-32 of everything before it
+    …              the sections, one after the other, up to the end of the file
+
+Kinds: 1 hyper-latents (once), 2 latents of a tile (in raster order), 3 alpha (PNG), 4 ICC, 5 EXIF
+(both zlib). A reader refuses kinds that it does not know. `docs/format.md` describes what is inside.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+from vaetools.errors import (
+    ChecksumError,
+    HeaderLimitError,
+    NotAVaeFileError,
+    UnsupportedImageError,
+    VersionError,
+)
+from vaetools.image import MAX_PIXELS
+
+MAGIC = b"\x89VAE"
+VERSION = 1
+SUFFIX = ".vae"
+FIXED = struct.Struct("<4sBBBBIIH8sB")
+ENTRY = struct.Struct("<BII")
+COUNT = struct.Struct("<H")
+CRC = struct.Struct("<I")
+GREY = 1
+DOWNSCALE = 16
+"""Pixels per latent, in each direction."""
+
+MAX_METADATA = 16 * 2**20
+"""Bytes that ICC or EXIF may unpack to."""
+
+MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+"""Model ids appear in messages: no control characters, no surprises."""
+
+THIN = 2**24
+"""Pixels that padding may make out of a thin picture, whatever the limit: 1 x N becomes 64 x N."""
+
+
+class SectionKind(IntEnum):
+    """What a section holds."""
+
+    HYPER = 1
+    TILE = 2
+    ALPHA = 3
+    ICC = 4
+    EXIF = 5
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section: its kind and its bytes."""
+
+    kind: SectionKind
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Container:
+    """A whole file in memory; the fields are those of the header."""
+
+    width: int
+    height: int
+    depth: int
+    grey: bool
+    level: int
+    tile: int
+    stream_id: str
+    model_id: str
+    sections: tuple[Section, ...]
+
+    def one(self, kind: SectionKind) -> bytes | None:
+        """The bytes of a section that occurs at most once."""
+        return next((s.data for s in self.sections if s.kind == kind), None)
+
+    @property
+    def tiles(self) -> list[bytes]:
+        return [s.data for s in self.sections if s.kind == SectionKind.TILE]
+
+    def pack(self) -> bytes:
+        """The file's bytes."""
+        header = FIXED.pack(
+            MAGIC,
+            VERSION,
+            self.depth,
+            GREY if self.grey else 0,
+            self.level,
+            self.width,
+            self.height,
+            self.tile,
+            bytes.fromhex(self.stream_id),
+            len(self.model_id),
+        )
+        header += self.model_id.encode("ascii") + COUNT.pack(len(self.sections))
+        for section in self.sections:
+            header += ENTRY.pack(section.kind, len(section.data), zlib.crc32(section.data))
+        header += CRC.pack(zlib.crc32(header))
+        return header + b"".join(section.data for section in self.sections)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before its sections are read.
+
+    Attributes:
+        empty: the header's fields as a `Container` without sections.
+        entries: (kind, length, CRC-32) of every section.
+        size: bytes of the header.
+    """
+
+    empty: Container
+    entries: tuple[tuple[SectionKind, int, int], ...]
+    size: int
+
+
+def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
+    """Read and check the header; no memory is taken for what it declares.
+
+    Raises:
+        NotAVaeFileError: no magic.
+        VersionError: another version, or a section kind that version 1 does not have.
+        ChecksumError: cut short, or the header's CRC-32 does not fit.
+        HeaderLimitError: a field is out of its range, or fields contradict each other.
+    """
+    if data[: len(MAGIC)] != MAGIC:
+        raise NotAVaeFileError("is not a .vae file")
+    if len(data) < FIXED.size:
+        raise ChecksumError("is cut short inside the header")
+    _, version, depth, flags, level, width, height, tile, stream_id, id_length = FIXED.unpack_from(
+        data
+    )
+    if version != VERSION:
+        raise VersionError(f"version {version} is not {VERSION}", remedy="update vaetools")
+    count_at = FIXED.size + id_length
+    if len(data) < count_at + COUNT.size:
+        raise ChecksumError("is cut short inside the header")
+    (count,) = COUNT.unpack_from(data, count_at)
+    end = count_at + COUNT.size + count * ENTRY.size
+    if len(data) < end + CRC.size:
+        raise ChecksumError("is cut short inside the header")
+    if CRC.unpack_from(data, end)[0] != zlib.crc32(data[:end]):
+        raise ChecksumError("the header is damaged")
+    table = data[count_at + COUNT.size : end]
+    model_id = data[FIXED.size : count_at].decode("ascii", "replace")
+    empty = Container(
+        width, height, depth, bool(flags & GREY), level, tile, stream_id.hex(), model_id, ()
+    )
+    _check_fields(empty, flags, max_pixels)
+    entries = tuple(
+        (_kind(kind), length, crc) for kind, length, crc in ENTRY.iter_unpack(table)
+    )
+    _check_sections(empty, entries)
+    return Header(empty, entries, end + CRC.size)
+
+
+def unpack(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
+    """Read a whole file and check every byte of it.
+
+    Raises:
+        as `read_header`, and `ChecksumError` for damaged, missing or additional bytes.
+    """
+    header = read_header(data, max_pixels=max_pixels)
+    expected = header.size + sum(length for _, length, _ in header.entries)
+    if len(data) != expected:
+        raise ChecksumError(f"has {len(data)} bytes where {expected} were written")
+    sections, at = [], header.size
+    for kind, length, crc in header.entries:
+        part = data[at : at + length]
+        if zlib.crc32(part) != crc:
+            raise ChecksumError(f"the section {kind.name.lower()} at byte {at} is damaged")
+        sections.append(Section(kind, part))
+        at += length
+    fields = {**vars(header.empty), "sections": tuple(sections)}
+    return Container(**fields)
+
+
+def tile_grid(width: int, height: int, tile: int) -> tuple[int, int]:
+    """(rows, columns) of entropy-coded tiles; the picture is padded to multiples of 64 pixels."""
+    rows, columns = (-(-n // 64) * 64 // DOWNSCALE for n in (height, width))
+    return -(-rows // tile), -(-columns // tile)
+
+
+def deflate(data: bytes) -> bytes:
+    """ICC and EXIF as they are stored. Raises `UnsupportedImageError` for what no reader takes."""
+    if len(data) > MAX_METADATA:
+        raise UnsupportedImageError(
+            f"ICC or EXIF data of {len(data)} bytes is over the limit of {MAX_METADATA}",
+            remedy="leave it out with --strip all",
+        )
+    return zlib.compress(data, 9)
+
+
+def inflate(data: bytes) -> bytes:
+    """The reverse of `deflate`, never more than `MAX_METADATA` bytes. Raises `BitstreamError`s."""
+    unpacker = zlib.decompressobj()
+    try:
+        result = unpacker.decompress(data, MAX_METADATA + 1)
+    except zlib.error:
+        raise ChecksumError("the metadata is not zlib data") from None
+    if len(result) > MAX_METADATA:
+        raise HeaderLimitError(f"the metadata unpacks to more than {MAX_METADATA} bytes")
+    if not unpacker.eof or unpacker.unused_data:
+        raise ChecksumError("the metadata is not exactly one zlib stream")
+    return result
+
+
+def _kind(number: int) -> SectionKind:
+    try:
+        return SectionKind(number)
+    except ValueError:
+        raise VersionError(f"section kind {number} is unknown", remedy="update vaetools") from None
+
+
+def _check_fields(head: Container, flags: int, max_pixels: int) -> None:
+    if head.width < 1 or head.height < 1:
+        raise HeaderLimitError(f"size {head.width} x {head.height} is empty")
+    if head.width * head.height > max_pixels:
+        raise HeaderLimitError(
+            f"{head.width * head.height / 1e6:.0f} megapixels is over the limit of "
+            f"{max_pixels / 1e6:.0f}",
+            remedy="raise it with --max-pixels",
+        )
+    padded = -(-head.width // 64) * -(-head.height // 64) * 64 * 64
+    if padded > 2 * max(max_pixels, THIN):
+        raise HeaderLimitError(
+            f"size {head.width} x {head.height} is too thin: padded to multiples of 64 it has "
+            f"{padded / 1e6:.0f} megapixels"
+        )
+    if head.depth not in (8, 16, 32):
+        raise HeaderLimitError(f"depth {head.depth} is not 8, 16 or 32")
+    if flags & ~GREY:
+        raise HeaderLimitError(f"flags {flags:#04x} has bits that version 1 does not have")
+    if head.tile < 4 or head.tile % 4:
+        raise HeaderLimitError(f"tile {head.tile} is not a multiple of 4")
+    if not MODEL_ID.fullmatch(head.model_id):
+        raise HeaderLimitError(f"model id {head.model_id!r} is not a model's name")
+
+
+def _check_sections(head: Container, entries: tuple[tuple[SectionKind, int, int], ...]) -> None:
+    kinds = [kind for kind, _, _ in entries]
+    rows, columns = tile_grid(head.width, head.height, head.tile)
+    if kinds.count(SectionKind.TILE) != rows * columns:
+        raise HeaderLimitError(
+            f"{kinds.count(SectionKind.TILE)} tiles where the size asks for {rows * columns}"
+        )
+    if kinds.count(SectionKind.HYPER) != 1:
+        raise HeaderLimitError("not exactly one section of hyper-latents")
+    for kind in (SectionKind.ALPHA, SectionKind.ICC, SectionKind.EXIF):
+        if kinds.count(kind) > 1:
+            raise HeaderLimitError(f"more than one section {kind.name.lower()}")

@@ -1,0 +1,184 @@
+"""Entropy coding: integers <-> bytes, with tables of integer frequencies.
+
+The coder is the 32-bit-word, 64-bit-state ANS coder of the `constriction` package, fed with
+frequencies that sum to 2^24, its own precision, so that no probability is ever rounded: the
+stream is defined by integers alone (`docs/format.md`).
+
+Symbols are coded table by table, not position by position: all latents that use table 0 in raster
+order, then those of table 1, and so on. The decoder knows every table index beforehand, and a whole
+group is one call.
+
+Reference: Duda, "Asymmetric numeral systems", 2013, arXiv:1311.2540; Bamler, "Understanding
+entropy coding with asymmetric numeral systems", 2022, arXiv:2201.01741.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import constriction
+import numpy as np
+
+from vaetools.errors import ChecksumError
+
+PRECISION = 24
+TOTAL = 2**PRECISION
+TAIL = 6.0
+"""A Gaussian table reaches this many deviations; further values are escaped."""
+
+WORD = np.dtype("<u4")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Frequencies of the symbols −reach … reach, and of the escape if there is one.
+
+    Attributes:
+        frequencies: (2 reach + 1,) or, with escape, (2 reach + 2,) int64; sum 2^24, none 0.
+        reach: largest magnitude that is coded directly.
+    """
+
+    frequencies: np.ndarray
+    reach: int
+
+    @functools.cached_property
+    def model(self) -> Any:
+        """The table for `constriction`; `perfect` reproduces exact multiples of 2^−24 exactly."""
+        return constriction.stream.model.Categorical(self.frequencies / TOTAL, perfect=True)
+
+    @functools.cached_property
+    def bits(self) -> np.ndarray:
+        """Ideal code length of every symbol."""
+        return PRECISION - np.log2(self.frequencies)
+
+    @property
+    def has_escape(self) -> bool:
+        return len(self.frequencies) == 2 * self.reach + 2
+
+
+def frequencies_of(probabilities: np.ndarray) -> np.ndarray:
+    """Integers ≥ 1 in proportion to `probabilities`, that sum to 2^24; used when tables are made."""
+    scaled = np.maximum(1, np.round(probabilities / probabilities.sum() * TOTAL)).astype(np.int64)
+    scaled[np.argmax(scaled)] += TOTAL - scaled.sum()
+    return scaled
+
+
+def gaussian_table(scale: float) -> Table:
+    """Table of integers whose density is a zero-mean Gaussian of deviation `scale`, with escape."""
+    reach = math.ceil(TAIL * scale)
+    edges = np.arange(-reach, reach + 2) - 0.5
+    below = np.array([0.5 * (1 + math.erf(e / scale / math.sqrt(2))) for e in edges])
+    inside = np.diff(below)
+    return Table(frequencies_of(np.append(inside, max(0.0, 1 - inside.sum()))), reach)
+
+
+class Encoder:
+    """Collects groups of symbols; `finish` codes them, the last group first: ANS is a stack."""
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[np.ndarray, Table]] = []
+        self._escaped = bytearray()
+
+    def put(self, values: np.ndarray, table: Table) -> None:
+        """Add integers that share a table. Without an escape they must be within its reach."""
+        outside = np.abs(values) > table.reach
+        symbols = values + table.reach
+        if outside.any():
+            self._escaped += b"".join(_varint(_zigzag(int(v))) for v in values[outside])
+            symbols = np.where(outside, 2 * table.reach + 1, symbols)
+        self._groups.append((symbols.astype(np.int32), table))
+
+    @property
+    def bits(self) -> float:
+        """Ideal length of what was put, in bits, escapes included."""
+        coded = sum(float(table.bits[symbols].sum()) for symbols, table in self._groups)
+        return coded + 8 * len(self._escaped)
+
+    def finish(self) -> bytes:
+        """The payload: length of the escape bytes as a varint, the escape bytes, the ANS words."""
+        coder = constriction.stream.stack.AnsCoder()
+        for symbols, table in reversed(self._groups):
+            coder.encode_reverse(symbols, table.model)
+        words = coder.get_compressed().astype(WORD).tobytes()
+        return _varint(len(self._escaped)) + bytes(self._escaped) + words
+
+
+class Decoder:
+    """Reads the groups of a payload in the order in which they were put.
+
+    Raises:
+        ChecksumError: from any method, if the payload does not fit the tables.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        length, at = _read_varint(payload, 0)
+        if at + length > len(payload) or (len(payload) - at - length) % WORD.itemsize:
+            raise ChecksumError("a payload has an impossible length")
+        self._escaped = _varints(payload[at : at + length])
+        words = np.frombuffer(payload, WORD, offset=at + length).astype(np.uint32)
+        try:
+            self._coder = constriction.stream.stack.AnsCoder(words)
+        except ValueError:
+            raise ChecksumError("a payload ends in a zero word") from None
+
+    def get(self, count: int, table: Table) -> np.ndarray:
+        """The next `count` integers, (count,) int32."""
+        symbols: np.ndarray = self._coder.decode(table.model, count)
+        values = symbols - table.reach
+        if table.has_escape:
+            for place in np.flatnonzero(symbols == 2 * table.reach + 1):
+                values[place] = self._next_escaped(table)
+        return values
+
+    def _next_escaped(self, table: Table) -> int:
+        value = next(self._escaped, None)
+        if value is None or not table.reach < abs(value) < 2**31:
+            raise ChecksumError("an escaped value is missing or could have been coded directly")
+        return value
+
+    def finish(self) -> None:
+        """Check that nothing is left: the last guard against tables that differ."""
+        if not self._coder.is_empty() or next(self._escaped, None) is not None:
+            raise ChecksumError("the symbols do not fit the tables of this model")
+
+
+def _zigzag(value: int) -> int:
+    return 2 * value if value >= 0 else -2 * value - 1
+
+
+def _unzigzag(code: int) -> int:
+    return code // 2 if code % 2 == 0 else -(code // 2) - 1
+
+
+def _varint(value: int) -> bytes:
+    """LEB128: seven bits a byte, lowest first, the high bit says that more follow."""
+    out = bytearray()
+    while value >= 128:
+        out.append(value % 128 + 128)
+        value //= 128
+    out.append(value)
+    return bytes(out)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """(value, place after it); at most five bytes."""
+    value = 0
+    for shift in range(5):
+        if at + shift >= len(data):
+            break
+        byte = data[at + shift]
+        value += (byte % 128) << (7 * shift)
+        if byte < 128:
+            return value, at + shift + 1
+    raise ChecksumError("a number in a payload is cut short")
+
+
+def _varints(data: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(data):
+        code, at = _read_varint(data, at)
+        yield _unzigzag(code)

@@ -1,0 +1,89 @@
+"""Rates: from what a user asks for (quality, bits per pixel, decibels, bytes) to a level.
+
+The analysis network runs once; every probe repeats only the small networks and the entropy coder
+(and, for decibels, the synthesis). Levels are monotone in size, so bisection needs about seven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from typing import TYPE_CHECKING
+
+from vaetools.errors import InputError
+from vaetools.metrics import psnr
+
+if TYPE_CHECKING:
+    from vaetools.codec.codec import Analysed, Codec, Coded
+
+
+def level_of(quality: float, levels: int) -> int:
+    """Level of a quality in 0 … 100."""
+    return round(quality / 100 * (levels - 1))
+
+
+class Probes:
+    """Codings of one picture at the levels that were asked for, each done once."""
+
+    def __init__(self, codec: Codec, analysed: Analysed) -> None:
+        self.codec = codec
+        self.analysed = analysed
+        self._coded: dict[int, Coded] = {}
+
+    @cached_property
+    def pixels(self) -> int:
+        return self.analysed.image.height * self.analysed.image.width
+
+    def coded(self, level: int) -> Coded:
+        if level not in self._coded:
+            self._coded[level] = self.codec.code(self.analysed, level)
+        return self._coded[level]
+
+    def size(self, level: int) -> int:
+        """Bytes of the whole file."""
+        return len(self.coded(level).container.pack())
+
+    def psnr(self, level: int) -> float:
+        """Decibels of the decoded picture, all channels together."""
+        coded = self.coded(level)
+        decoded = self.codec.reconstruct(coded.restored, coded.container)
+        return psnr(self.analysed.image.pixels, decoded.pixels)
+
+    def at_quality(self, quality: float) -> Coded:
+        """The level of a quality in 0 … 100."""
+        return self.coded(level_of(quality, self.codec.levels))
+
+    def at_bpp(self, target: float) -> Coded:
+        """The level whose file is nearest to `target` bits per pixel, the whole file counted."""
+        wanted = target * self.pixels / 8
+        above = self._first(lambda level: self.size(level) >= wanted)
+        near = [level for level in (above - 1, above) if 0 <= level < self.codec.levels]
+        return self.coded(min(near, key=lambda level: abs(self.size(level) - wanted)))
+
+    def at_psnr(self, target: float) -> Coded:
+        """The smallest level that reaches `target` decibels, or the last one."""
+        level = self._first(lambda level: self.psnr(level) >= target)
+        return self.coded(min(level, self.codec.levels - 1))
+
+    def at_size(self, limit: int) -> Coded:
+        """The largest level whose file has at most `limit` bytes.
+
+        Raises:
+            InputError: even the smallest file is larger.
+        """
+        level = self._first(lambda level: self.size(level) > limit) - 1
+        if level < 0:
+            raise InputError(
+                f"needs {self.size(0)} bytes at quality 0, more than the {limit} asked for",
+                remedy="raise --target-size or shrink the picture",
+            )
+        return self.coded(level)
+
+    def _first(self, holds: Callable[[int], bool]) -> int:
+        """Smallest level for which a monotone condition holds; `levels` if there is none."""
+        low, high = 0, self.codec.levels
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if holds(middle) else (middle + 1, high)
+        return low

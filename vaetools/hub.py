@@ -1,0 +1,226 @@
+"""The hub: plugins, models and the runner behind one face. The command line uses nothing else.
+
+    import vaetools
+
+    hub = vaetools.open(device="auto")
+    data = hub.compress(bgr, quality=75)                    # array -> bytes
+    bgr = hub.decompress(data)                              # bytes -> array
+    step = hub.op("denoise", strength=0.6)                  # a callable for loops and pipelines
+    result = hub.map("compress", "photos/", out="packed/")  # folders
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from vaetools.errors import PluginError, UsageError
+from vaetools.host import PluginHost
+from vaetools.host import default_folders as plugin_folders
+from vaetools.image import MAX_PIXELS, Image
+from vaetools.operation import Operation, make_options
+from vaetools.registry import ModelRegistry
+from vaetools.registry import default_folders as model_folders
+from vaetools.runner import Record, RunResult, RunSettings
+from vaetools.runner import run as run_operation
+from vaetools.runtime import Runtime
+
+ChannelOrder = Literal["bgr", "rgb"]
+
+
+def open_hub(
+    device: str = "auto",
+    *,
+    models_dirs: Iterable[str | Path] = (),
+    plugins_dirs: Iterable[str | Path] = (),
+    threads: int | None = None,
+) -> Hub:
+    """Open the toolkit: `vaetools.open()`.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        models_dirs: folders with models, searched before the usual ones.
+        plugins_dirs: folders with plugin files. Plugins are programs: load only what you trust.
+        threads: threads within one call of a network; None for one per core.
+    """
+    host = PluginHost(folders=plugin_folders(plugins_dirs))
+    folders = [*model_folders(models_dirs), *host.model_folders]
+    return Hub(host, folders, device=device, threads=threads)
+
+
+class Step:
+    """An operation bound to its model and options: a callable for loops and pipelines.
+
+    Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in [0, 1]; the same dtype,
+    shape and channel order come back, as a new array. Safe to call from several threads.
+    """
+
+    def __init__(self, operation: Operation, channel_order: ChannelOrder) -> None:
+        self.operation = operation
+        self.channel_order: ChannelOrder = channel_order
+
+    def __call__(self, item: np.ndarray | bytes, *, key: str = "") -> Any:
+        """Apply to one array (or to the bytes of a file); `key` seeds operations that draw noise."""
+        bound = self.operation.on(key)
+        if bound.takes == "file":
+            if not isinstance(item, bytes | bytearray | memoryview):
+                raise UsageError(f"{bound.name} takes the bytes of a file, not {type(item).__name__}")
+            return self._out(bound.process(bytes(item)))
+        if not isinstance(item, np.ndarray):
+            raise UsageError(f"{bound.name} takes a numpy array, not {type(item).__name__}")
+        return self._out(bound.process(Image.from_array(item, channel_order=self.channel_order)))
+
+    def _out(self, result: Any) -> Any:
+        if isinstance(result, Image):
+            return result.to_array(channel_order=self.channel_order)
+        if isinstance(result, bytes):
+            return result
+        return [self._out(part) for part in result]
+
+
+class Hub:
+    """What `vaetools.open()` returns; also a context manager. Operations are methods by their name.
+
+    Args:
+        host: the plugins.
+        folders: search path of the models.
+        device, threads: for the runtime, which starts when the first model is needed.
+    """
+
+    def __init__(
+        self,
+        host: PluginHost,
+        folders: Sequence[Path],
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.host = host
+        self._folders = folders
+        self._device = device
+        self._threads = threads
+
+    @functools.cached_property
+    def runtime(self) -> Runtime:
+        """The runtime; started on first use. Raises `DeviceError`."""
+        return Runtime(self._device, threads=self._threads)
+
+    @functools.cached_property
+    def registry(self) -> ModelRegistry:
+        """The models. Raises `DuplicateModelError`."""
+        return ModelRegistry(self._folders, lambda: self.runtime)
+
+    def operation(self, name: str) -> type[Operation]:
+        """The operation class of that name. Raises `UsageError`, or the error of a broken plugin."""
+        found = self.host.operations.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.host.operations))
+            broken = "".join(f"; not loaded: {p.name}" for p in self.host.broken)
+            raise UsageError(f"there is no operation {name!r}", remedy=f"known: {known}{broken}")
+        return found
+
+    def make(self, name: str, *, model: str | None = None, **options: Any) -> Operation:
+        """An operation with its model, opened for the options.
+
+        Raises:
+            UsageError: unknown operation. OptionError: an option that does not fit.
+            ModelNotFoundError: no model for its task, or several and none named.
+        """
+        kind = self.operation(name)
+        checked = make_options(kind.Options, options)
+        opened = None if kind.task is None else self.registry.for_task(kind.task, model)
+        return kind(opened, checked)
+
+    def op(
+        self,
+        name: str,
+        *,
+        model: str | None = None,
+        channel_order: ChannelOrder = "bgr",
+        **options: Any,
+    ) -> Step:
+        """A callable that applies an operation to arrays; see `Step`. Raises as `make` does."""
+        if channel_order not in ("bgr", "rgb"):
+            raise UsageError(f"channel_order={channel_order!r} is not bgr or rgb")
+        return Step(self.make(name, model=model, **options), channel_order)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """`hub.compress(array, quality=75)` is `hub.op("compress", quality=75)(array)`."""
+        operation = name.replace("_", "-")
+        if name.startswith("_") or operation not in self.host.operations:
+            raise AttributeError(f"the hub has no operation {name!r}")
+
+        def apply(item: np.ndarray | bytes, *, key: str = "", **options: Any) -> Any:
+            return self.op(operation, **options)(item, key=key)
+
+        return apply
+
+    def map(
+        self,
+        name: str,
+        inputs: str | Path | Sequence[str | Path],
+        *,
+        out: str | Path,
+        model: str | None = None,
+        on_record: Callable[[Record], None] | None = None,
+        **options: Any,
+    ) -> RunResult:
+        """Apply an operation to files and folders; what the command line calls.
+
+        Args:
+            name: the operation.
+            inputs: files, folders or globs.
+            out: folder, or a file for one input.
+            on_record: called with the record of each input when it is finished.
+            options: those of the operation, and any field of `RunSettings`, such as `jobs=4`,
+                `on_exists="skip"`, `dry_run=True`.
+
+        Raises:
+            as `make`, and `UsageError`s for clashes and missing inputs, before any work.
+        """
+        names = {field.name for field in dataclasses.fields(RunSettings)} - {"out", "fingerprint"}
+        settings = {key: options.pop(key) for key in names & options.keys()}
+        operation = self.make(name, model=model, **options)
+        operation.max_pixels = settings.get("max_pixels", MAX_PIXELS)
+        listed = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        return run_operation(
+            operation,
+            listed,
+            RunSettings(out=Path(out), fingerprint=fingerprint(operation), **settings),
+            on_record=on_record,
+        )
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Add a plugin object of your own. Raises `PluginError`."""
+        if self.host.register(plugin, name).error is not None:
+            raise PluginError("cannot be registered", file=name)
+
+    def close(self) -> None:
+        """Give back the sessions and their memory."""
+        if "runtime" in self.__dict__:
+            self.runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def fingerprint(operation: Operation) -> str:
+    """Of everything that decides an operation's results: its name, options and model."""
+    model = operation.model
+    facts = {
+        "operation": f"{type(operation).__module__}.{operation.name}",
+        "options": dataclasses.asdict(operation.options),
+        "model": None if model is None else model.manifest.fingerprint,
+    }
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

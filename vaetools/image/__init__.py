@@ -1,0 +1,30 @@
+"""Pictures: pixels plus what must survive beside them (alpha, depth, ICC profile, EXIF).
+
+This is the only package that decodes or encodes pictures; cv2 and Pillow are imported inside its
+functions, so that importing it costs nothing.
+
+    file ──> containers  what is it, is it whole, metadata taken off ──> decode ──> Image
+    Image ──> encode ──> file                                            (pixels: array)
+
+Kept from file to file: pixels, grey, 8 or 16 bit, alpha, ICC profile, EXIF. Not kept: XMP, IPTC,
+comments, thumbnails in formats other than the source's, and the density that is not in the EXIF.
+"""
+
+from vaetools.image.array import ChannelOrder, Image
+from vaetools.image.containers import SUFFIXES, format_of
+from vaetools.image.decode import MAX_PIXELS, ImageInfo, decode_image, inspect_image, read_image
+from vaetools.image.encode import Strip, encode_image
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "ChannelOrder",
+    "Image",
+    "ImageInfo",
+    "Strip",
+    "decode_image",
+    "encode_image",
+    "format_of",
+    "inspect_image",
+    "read_image",
+]

@@ -1,0 +1,216 @@
+"""Files to `Image`: what it is, whether it is whole, how large it is; only then the pixels.
+
+Nothing here touches state that is shared between threads: not Pillow's MAX_IMAGE_PIXELS (its header
+classes are called without `Image.open`, whose limit would come on top of ours), nor its
+LOAD_TRUNCATED_IMAGES, nor the filters of warnings.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaetools.errors import (
+    EmptyFileError,
+    InputError,
+    TooLargeError,
+    UnreadableError,
+    UnsupportedImageError,
+)
+from vaetools.image.array import Image
+from vaetools.image.containers import HEAD_SIZE, sniff, split_exif, unwrap
+from vaetools.image.planes import (
+    count_frames,
+    has_frames,
+    is_16_bit,
+    open_header,
+    read_planes,
+    turned,
+)
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+    from vaetools.image.containers import Bare
+
+MAX_PIXELS = 2**28
+"""The default limit: 268 megapixels."""
+
+
+def read_image(
+    path: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    first_frame: bool = False,
+    strict: bool = True,
+) -> Image:
+    """Read a picture file; what it is goes by its content, not by its suffix.
+
+    Args:
+        path: a regular file.
+        max_pixels: refuse pictures with more, before memory is taken for them.
+        first_frame: read the first frame or page of a file with several, instead of refusing it.
+        strict: refuse truncated and corrupt files; without it, what can be decoded is accepted.
+
+    Raises:
+        UnreadableError: not there, not permitted, a directory, a pipe.
+        EmptyFileError, NotAnImageError, DamagedImageError, TooLargeError, UnsupportedImageError:
+            see `decode_image`.
+    """
+    try:
+        data = _read_bytes(Path(path), max_pixels)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise UnreadableError(f"cannot be read: {problem}", file=path) from error
+    except ValueError as error:  # a path with a null byte
+        raise UnreadableError(f"cannot be read: {error}", file=path) from error
+    except InputError as error:
+        error.about(path)
+        raise
+    return decode_image(
+        data, file=path, max_pixels=max_pixels, first_frame=first_frame, strict=strict
+    )
+
+
+def decode_image(
+    data: bytes,
+    *,
+    file: str | Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    first_frame: bool = False,
+    strict: bool = True,
+) -> Image:
+    """Decode the bytes of a JPEG, PNG, WebP, TIFF, BMP, GIF or PNM file.
+
+    The EXIF orientation is applied. CMYK becomes RGB through its profile if it has one. A JPEG with
+    more pictures behind the first (a phone's gain map, a stereo pair) is read as the first.
+
+    Args:
+        file: named in errors.
+        max_pixels, first_frame, strict: as for `read_image`.
+
+    Raises:
+        EmptyFileError: no bytes (E011).
+        NotAnImageError: unknown content (E010).
+        DamagedImageError: truncated or corrupt (E012).
+        TooLargeError: more pixels than the limit (E013).
+        UnsupportedImageError: several frames, or pixels of a kind that we do not handle (E014).
+    """
+    try:
+        return _decode(bytes(data), max_pixels, first_frame, strict)
+    except InputError as error:
+        if file is not None:
+            error.about(file)
+        raise
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What a file says about itself.
+
+    Attributes:
+        format: as in `Image`.
+        width, height: as it is to be seen, with the orientation applied.
+        mode: Pillow's word for the kind of pixels, such as `RGB`, `L` or `P`, and ` 16 bit` if so.
+        frames: frames or pages.
+        icc, exif: how many bytes of each.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    frames: int
+    icc: int
+    exif: int
+
+
+def inspect_image(data: bytes, *, file: str | Path | None = None) -> ImageInfo:
+    """Read the header only: no limits, no pixels; damage behind the header goes unseen.
+
+    Raises:
+        EmptyFileError, NotAnImageError, DamagedImageError, UnsupportedImageError: see
+            `decode_image`.
+    """
+    try:
+        return _inspect(bytes(data))
+    except InputError as error:
+        if file is not None:
+            error.about(file)
+        raise
+
+
+def _inspect(data: bytes) -> ImageInfo:
+    bare, header = _opened(data, strict=False)
+    exif, orientation = _exif(bare, header)
+    size = header.size if orientation < 5 else header.size[::-1]
+    mode = f"{header.mode} 16 bit" if is_16_bit(bare, header) else header.mode
+    icc = header.info.get("icc_profile") or b""
+    frames = count_frames(bare, header)
+    return ImageInfo(bare.format, *size, mode, frames, len(icc), len(exif or b""))
+
+
+def _read_bytes(path: Path, max_pixels: int) -> bytes:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableError("cannot be read: it is a directory")
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        raise UnreadableError("cannot be read: it is not a regular file")
+    with path.open("rb") as stream:
+        head = stream.read(HEAD_SIZE)
+        if head:
+            sniff(head)
+        # Uncompressed 16-bit RGBA plus room for metadata: more bytes cannot be within the limit.
+        if status.st_size > 8 * max_pixels + 2**26:
+            raise _too_large(f"{_millions(status.st_size)} MB", max_pixels)
+        stream.seek(0)
+        return stream.read()
+
+
+def _decode(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Image:
+    bare, header = _opened(data, strict)
+    if header.width * header.height > max_pixels:
+        raise _too_large(f"{_millions(header.width * header.height)} megapixels", max_pixels)
+    if not first_frame and has_frames(bare, header):
+        raise UnsupportedImageError(
+            "there are several frames or pages in it", remedy="take the first with --frames first"
+        )
+    pixels, alpha = read_planes(bare, header, strict=strict)
+    exif, orientation = _exif(bare, header)
+    return Image(
+        turned(pixels, orientation),
+        None if alpha is None else turned(alpha, orientation),
+        # The colours of CMYK are sRGB by now.
+        icc=None if header.mode == "CMYK" else header.info.get("icc_profile") or None,
+        exif=exif,
+        format=bare.format,
+    )
+
+
+def _opened(data: bytes, strict: bool) -> tuple[Bare, ImageFile]:
+    if not data:
+        raise EmptyFileError("the file is empty")
+    bare = unwrap(data, strict=strict)
+    return bare, open_header(bare, strict=strict)
+
+
+def _exif(bare: Bare, header: ImageFile) -> tuple[bytes | None, int]:
+    """The EXIF block, upright, and the orientation that is to be applied."""
+    if bare.format == "webp":
+        return split_exif(header.info.get("exif") or b"")
+    return bare.exif, bare.orientation
+
+
+def _too_large(amount: str, max_pixels: int) -> TooLargeError:
+    limit = f"{max_pixels / 1e6:.0f}" if max_pixels >= 10**7 else f"{max_pixels / 1e6:g}"
+    return TooLargeError(
+        f"{amount} is over the limit of {limit}", remedy="raise it with --max-pixels"
+    )
+
+
+def _millions(number: int) -> str:
+    """Rounded up, so that what is over a limit does not look equal to it."""
+    return str(math.ceil(number / 1e6)) if number >= 10**7 else f"{number / 1e6:g}"

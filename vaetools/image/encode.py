@@ -1,0 +1,288 @@
+"""`Image` to the bytes of a file.
+
+    JPEG, WebP, BMP     Pillow
+    PNG, TIFF           here: 8 and 16 bit, grey, colour, alpha, ICC and EXIF in every combination
+
+No encoder at hand writes all of these: Pillow cuts RGB to 8 bit and takes 3 … 5 times as long, cv2
+knows no grey with alpha and no metadata. Both formats need no more than horizontal differences
+and zlib, and the result is as fast and as small as cv2's.
+
+References: PNG (ISO/IEC 15948), TIFF 6.0 with Adobe Deflate.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from vaetools.errors import OptionError, UnsupportedImageError, UsageError
+from vaetools.image.array import Image, quantise
+from vaetools.image.containers import EXIF_PREFIX, FORMATS, PNG_SIGNATURE, png_chunk
+from vaetools.image.fields import (
+    ICC_PROFILE,
+    LONG,
+    SHORT,
+    UNDEFINED,
+    byte_order,
+    descriptive_items,
+    without_gps,
+    write_directory,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vaetools.image.fields import Item, Order
+
+Strip: TypeAlias = Literal["none", "gps", "exif", "all"]
+"""What to leave out: nothing, the GPS position, all EXIF, or EXIF and the ICC profile."""
+
+_BLOCK = 1 << 20  # bytes of pixels that are compressed at a time
+_LONGEST_SIDE = {"jpeg": 65500, "webp": 16383}
+_EIGHT_BIT = ("jpeg", "webp", "bmp")
+_WITHOUT_ALPHA = ("jpeg", "bmp", "ppm")
+
+
+def encode_image(
+    image: Image,
+    format: str,  # noqa: A002
+    *,
+    quality: int = 95,
+    strip: Strip = "none",
+) -> bytes:
+    """The image as a file of that format.
+
+    PNG and TIFF are lossless; float32 is written as 16 bit. WebP is lossless at quality 100, and
+    has no grey: it comes back as colour. BMP and PNM have no place for ICC and EXIF.
+
+    Args:
+        image: checked, as from `Image.from_array`.
+        format: `jpeg`, `png`, `webp`, `tiff`, `bmp` or `ppm` (see `format_of`).
+        quality: 0 … 100, for JPEG and WebP; JPEG keeps the full colour resolution from 90 on.
+        strip: metadata to leave out.
+
+    Raises:
+        UnsupportedImageError: the format cannot hold this image's depth, alpha, size or EXIF; depth
+            and alpha are never dropped without a word.
+        UsageError, OptionError: an unknown format, or an option out of bounds.
+    """
+    if format not in FORMATS:
+        raise UsageError(
+            f"there is no image format {format!r}", remedy=f"known: {' '.join(FORMATS)}"
+        )
+    if not 0 <= quality <= 100:
+        raise OptionError(f"quality={quality!r} is not 0 … 100")
+    _check_fits(image, format)
+    icc, exif = _metadata(image, strip)
+    if format == "png":
+        return _png(image, icc, exif)
+    if format == "tiff":
+        return _tiff(image, icc, exif)
+    if format == "ppm":
+        return _pnm(image)
+    return _by_pillow(image, format, quality, icc, exif)
+
+
+def _check_fits(image: Image, format_name: str) -> None:
+    problem, remedy = "", "use --to png"
+    if format_name == "gif":
+        problem = "GIF is not written"
+    elif format_name in _EIGHT_BIT and image.depth > 8:
+        problem = f"{format_name} cannot hold {image.depth}-bit pixels"
+        remedy = "use --to png or --to tiff"
+    elif format_name in _WITHOUT_ALPHA and image.alpha is not None:
+        problem = f"{format_name} cannot hold alpha"
+    elif format_name == "tiff" and image.alpha is not None and image.grey and image.depth > 8:
+        problem = "hardly a program reads TIFF with 16-bit grey and alpha"
+    elif max(image.height, image.width) > _LONGEST_SIDE.get(format_name, 2**31):
+        problem = f"{image.width}×{image.height} pixels are too many for {format_name}"
+    if problem:
+        raise UnsupportedImageError(problem, remedy=remedy)
+
+
+def _metadata(image: Image, strip: Strip) -> tuple[bytes | None, bytes | None]:
+    """(ICC profile, EXIF) that remain."""
+    if strip not in get_args(Strip):
+        raise OptionError(f"strip={strip!r} is not one of {', '.join(get_args(Strip))}")
+    icc = None if strip == "all" else image.icc
+    exif = image.exif if strip in ("none", "gps") else None
+    if strip == "gps" and exif is not None:
+        exif = without_gps(exif)
+    return icc, exif
+
+
+def _samples(image: Image) -> NDArray[Any]:
+    """(H, W, 1 … 4) grey, grey and alpha, RGB or RGBA; uint8, or uint16 for 16 bit and float."""
+    planes = image.pixels[..., None] if image.grey else image.pixels[..., ::-1]
+    if image.alpha is not None:
+        planes = np.concatenate([planes, image.alpha[..., None]], axis=2)
+    return quantise(planes, 16) if image.depth == 32 else np.ascontiguousarray(planes)
+
+
+def _by_pillow(
+    image: Image, format_name: str, quality: int, icc: bytes | None, exif: bytes | None
+) -> bytes:
+    from PIL import Image as PillowImage
+
+    samples = _samples(image)
+    if format_name == "webp" and image.grey:
+        samples = samples[..., [0, 0, 0, *range(1, samples.shape[2])]]
+    options: dict[str, Any] = {}
+    if format_name != "bmp":
+        options = _metadata_options(format_name, icc, exif) | _quality_options(format_name, quality)
+    out = io.BytesIO()
+    picture = PillowImage.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    picture.save(out, format_name.upper(), **options)
+    return out.getvalue()
+
+
+def _quality_options(format_name: str, quality: int) -> dict[str, Any]:
+    if format_name == "webp" and quality == 100:
+        # In lossless mode Pillow's quality is effort; exact keeps colours under transparency.
+        return {"lossless": True, "quality": 75, "exact": True}
+    if format_name == "webp":
+        return {"quality": quality}
+    # Pillow takes a JPEG quality of 0 for "unset".
+    return {"quality": max(1, quality), "subsampling": 0 if quality >= 90 else 2}
+
+
+def _metadata_options(format_name: str, icc: bytes | None, exif: bytes | None) -> dict[str, Any]:
+    if format_name == "jpeg" and exif is not None and len(exif) > 65527:  # one segment
+        raise UnsupportedImageError(
+            f"jpeg cannot hold {len(exif)} bytes of EXIF", remedy="use --strip exif"
+        )
+    options: dict[str, Any] = {}
+    if icc is not None:
+        options["icc_profile"] = icc
+    if exif is not None:
+        options["exif"] = EXIF_PREFIX + exif
+    return options
+
+
+def _png(image: Image, icc: bytes | None, exif: bytes | None) -> bytes:
+    samples = _samples(image)
+    height, width, channels = samples.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    depth = 8 * samples.itemsize
+    header = struct.pack(">LLBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    chunks = [png_chunk(b"IHDR", header)]
+    if icc is not None:
+        chunks.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
+    if exif is not None:
+        chunks.append(png_chunk(b"eXIf", exif))
+    chunks += [png_chunk(b"IDAT", part) for part in _png_data(samples)]
+    return b"".join([PNG_SIGNATURE, *chunks, png_chunk(b"IEND", b"")])
+
+
+def _png_data(samples: NDArray[Any]) -> list[bytes]:
+    """The zlib stream, in parts: each row is a filter's number and the filtered bytes."""
+    packer = _packer()
+    parts = []
+    for block in _blocks(samples):
+        pixels = block.astype(block.dtype.newbyteorder(">"), copy=False)
+        octets = pixels.view(np.uint8).reshape(*block.shape[:2], -1)
+        rows = np.ones((len(block), 1 + octets[0].size), np.uint8)  # 1 is the filter Sub
+        rows[:, 1:] = _differences(octets).reshape(len(block), -1)
+        parts.append(packer.compress(rows.data))
+    parts.append(packer.flush())
+    return [part for part in parts if part]
+
+
+def _tiff(image: Image, icc: bytes | None, exif: bytes | None) -> bytes:
+    """The EXIF block, then the strips, then the file's directory.
+
+    An EXIF block is a TIFF file without a picture. Put at the start of the file, all its offsets
+    stay right, maker notes included, and the file's directory can point into it.
+    """
+    start, described = _tiff_start(exif)
+    order = byte_order(start)
+    samples = _samples(image)
+    parts = [start]
+    offset = len(start)
+    offsets = []
+    for block in _blocks(samples):
+        differences = _differences(block).astype(block.dtype.newbyteorder(order), copy=False)
+        packer = _packer()
+        packed = packer.compress(differences.data) + packer.flush()
+        parts.append(packed.ljust(len(packed) + len(packed) % 2, b"\0"))
+        offsets.append((offset, len(packed)))
+        offset += len(parts[-1])
+    items = {item[0]: item for item in described + _tiff_items(order, samples, offsets, icc)}
+    try:
+        parts.append(write_directory(order, offset, items.values()))
+    except struct.error:
+        raise UnsupportedImageError("tiff cannot hold 4 GiB", remedy="use --to png") from None
+    parts[0] = start[:4] + struct.pack(f"{order}L", offset) + start[8:]
+    return b"".join(parts)
+
+
+def _tiff_start(exif: bytes | None) -> tuple[bytes, list[Item]]:
+    """What the file begins with, and the descriptive fields for its directory."""
+    try:
+        if exif is not None:
+            return exif.ljust(len(exif) + len(exif) % 2, b"\0"), descriptive_items(exif)
+    except (ValueError, struct.error):
+        pass  # an EXIF block that nothing can read
+    return b"II*\0\0\0\0\0", []
+
+
+def _tiff_items(
+    order: Order, samples: NDArray[Any], strips: list[tuple[int, int]], icc: bytes | None
+) -> list[Item]:
+    height, width, channels = samples.shape
+    values = {
+        256: (LONG, [width]),
+        257: (LONG, [height]),
+        258: (SHORT, [8 * samples.itemsize] * channels),  # bits per sample
+        259: (SHORT, [8]),  # Adobe Deflate
+        262: (SHORT, [1 if channels < 3 else 2]),  # zero is black, or RGB
+        273: (LONG, [offset for offset, _ in strips]),
+        277: (SHORT, [channels]),
+        278: (LONG, [_rows_per_block(samples)]),
+        279: (LONG, [size for _, size in strips]),
+        284: (SHORT, [1]),  # channels interleaved
+        317: (SHORT, [2]),  # horizontal differences
+    }
+    if channels in (2, 4):
+        values[338] = (SHORT, [2])  # the extra sample is straight alpha
+    codes = {SHORT: "H", LONG: "L"}
+    items = [
+        (tag, kind, len(numbers), struct.pack(f"{order}{len(numbers)}{codes[kind]}", *numbers))
+        for tag, (kind, numbers) in values.items()
+    ]
+    if icc is not None:
+        items.append((ICC_PROFILE, UNDEFINED, len(icc), icc))
+    return items
+
+
+def _pnm(image: Image) -> bytes:
+    samples = _samples(image)
+    kind = "P5" if image.grey else "P6"
+    header = f"{kind}\n{image.width} {image.height}\n{np.iinfo(samples.dtype).max}\n"
+    return header.encode() + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
+
+
+def _packer() -> zlib._Compress:
+    # Run lengths after horizontal differences: on photos as small as level 6, at 3 × the speed.
+    return zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+
+
+def _rows_per_block(samples: NDArray[Any]) -> int:
+    return max(1, min(len(samples), _BLOCK // int(samples[0].nbytes)))
+
+
+def _blocks(samples: NDArray[Any]) -> list[NDArray[Any]]:
+    """Bands of rows, about a megabyte each: they stay in the processor's cache."""
+    rows = _rows_per_block(samples)
+    return [samples[start : start + rows] for start in range(0, len(samples), rows)]
+
+
+def _differences(block: NDArray[Any]) -> NDArray[Any]:
+    """Each sample less the one to its left, wrapping around; the first column is kept."""
+    differences = block.copy()
+    differences[:, 1:] -= block[:, :-1]
+    return differences

@@ -1,0 +1,253 @@
+"""`model.toml`: what a model folder says of itself, read and checked before any ONNX byte.
+
+    format = 1
+    id = "photo-codec"
+    version = "1"
+    license = "Apache-2.0"
+    tasks = ["compress"]
+
+    [graphs.analysis]
+    file = "analysis.onnx"
+    sha256 = "…"
+    bytes = 3215422
+    inputs = ["image"]
+    outputs = ["latents"]
+
+The dataclasses below are the schema: each field is a key, each nested dataclass a table; keys that
+they do not know are refused, so that a misspelt one never passes for a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vaetools.errors import ManifestError
+
+FILE_NAME = "model.toml"
+FORMAT = 1
+MAX_FILE_BYTES = 2**31
+"""Larger graphs need external data, which we refuse."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """`[image]`: what enters and leaves the graphs, NCHW float32."""
+
+    channels: int = 3
+    order: str = "RGB"
+    range: tuple[float, ...] = (0.0, 1.0)
+    transfer: str = "sRGB"
+
+
+@dataclass(frozen=True)
+class SizeSpec:
+    """`[size]`, in pixels: sides must be multiples of `multiple_of`, at least `minimum`; `fixed` is
+    (height, width) for a model that knows one size only."""
+
+    multiple_of: int = 1
+    minimum: int = 1
+    fixed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class TilingSpec:
+    """`[tiling]`: policy `halo` (exact with `halo` more pixels on each side), or `never` and why."""
+
+    policy: str = "never"
+    halo: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """`[latent]`: distribution `gaussian` (mean and logvar), `uniform` (one quantisation step) or
+    `point`; prior `normal`, `hyper` or `none`."""
+
+    channels: int = 0
+    downscale: int = 1
+    distribution: str = "gaussian"
+    scale: float = 1.0
+    shift: float = 0.0
+    prior: str = "normal"
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """`[graphs.<role>]`: one single-file ONNX graph.
+
+    `exact` graphs compute with integers and always run on the CPU provider.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """`[files.<name>]`: a data file beside the graphs."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CodecSpec:
+    """`[codec]`: `stream_id` names what a bitstream needs; models that share it read each other's files."""
+
+    stream_id: str
+    levels: int
+    tile: int
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """`[selftest]`: mean absolute value of each graph's outputs for seeded inputs, and its tolerance."""
+
+    seed: int = 0
+    height: int = 64
+    width: int = 64
+    relative: float = 1e-3
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A whole `model.toml`."""
+
+    format: int
+    id: str
+    version: str
+    license: str
+    tasks: tuple[str, ...]
+    graphs: dict[str, GraphSpec]
+    summary: str = ""
+    source: str = ""
+    likelihood: str = "gaussian"
+    precision: str = "float32"
+    image: ImageSpec = ImageSpec()
+    size: SizeSpec = SizeSpec()
+    tiling: TilingSpec = TilingSpec()
+    latent: LatentSpec = LatentSpec()
+    files: dict[str, FileSpec] = field(default_factory=dict)
+    codec: CodecSpec | None = None
+    selftest: SelfTest = SelfTest()
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over every file of the model: results can only change when it does."""
+        parts = [f"{r}={s.sha256}" for r, s in sorted({**self.graphs, **self.files}.items())]
+        return hashlib.sha256("\n".join([self.id, self.version, *parts]).encode()).hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files of the model."""
+        return sum(spec.bytes for spec in (*self.graphs.values(), *self.files.values()))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `folder/model.toml`.
+
+    Raises:
+        ManifestError: missing, not TOML, an unknown or missing key, a wrong type, a newer format,
+            or a file name that leaves the folder.
+    """
+    path = folder / FILE_NAME
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ManifestError(f"cannot be read: {error.strerror}", file=path) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"is not TOML: {error}", file=path) from None
+    if table.get("format") != FORMAT:
+        raise ManifestError(
+            f"format {table.get('format')!r} is not {FORMAT}", file=path, remedy="update vaetools"
+        )
+    try:
+        manifest = _build(Manifest, table, "")
+    except (TypeError, ValueError) as error:
+        raise ManifestError(str(error), file=path) from None
+    _check(manifest, path)
+    return typing.cast("Manifest", manifest)
+
+
+def manifest_table(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as plain tables, ready for a TOML writer; None and empty values are left out."""
+    return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(manifest)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {k: _plain(v) for k, v in value.items()}
+        return {k: v for k, v in kept.items() if v is not None and v not in ({}, [], "")}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check(manifest: Manifest, path: Path) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", manifest.id):
+        raise ManifestError(
+            f"id {manifest.id!r} is not a name of lower-case letters, digits, dots and dashes",
+            file=path,
+        )
+    for role, spec in {**manifest.graphs, **manifest.files}.items():
+        if Path(spec.file).name != spec.file or spec.file.startswith("."):
+            raise ManifestError(f"{role}: file {spec.file!r} is not a plain name", file=path)
+        if not re.fullmatch(r"[0-9a-f]{64}", spec.sha256):
+            raise ManifestError(f"{role}: sha256 is not 64 hexadecimal digits", file=path)
+        if not 0 < spec.bytes <= MAX_FILE_BYTES:
+            raise ManifestError(f"{role}: bytes = {spec.bytes} is not a file size", file=path)
+    if manifest.size.multiple_of < 1 or manifest.size.minimum < 1:
+        raise ManifestError("[size] must be positive", file=path)
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """`value`, as TOML gives it, as an instance of the annotation `kind`."""
+    origin = typing.get_origin(kind)
+    if origin is types.UnionType:  # only `X | None` occurs, and TOML has no null
+        return _build(typing.get_args(kind)[0], value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"{where} is not a list")
+        return tuple(_build(typing.get_args(kind)[0], v, where) for v in value)
+    if origin is dict:
+        return {k: _build(typing.get_args(kind)[1], v, f"{where}.{k}") for k, v in _dict(value, where)}
+    if dataclasses.is_dataclass(kind):
+        return _build_table(kind, value, where)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise TypeError(f"{where} = {value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _build_table(kind: Any, value: Any, where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    arguments = {}
+    for name, item in _dict(value, where):
+        if name not in hints:
+            raise ValueError(f"unknown key {prefix}{name}")
+        arguments[name] = _build(hints[name], item, f"{prefix}{name}")
+    for spec in dataclasses.fields(kind):
+        needed = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+        if needed and spec.name not in arguments:
+            raise ValueError(f"key {prefix}{spec.name} is missing")
+    return kind(**arguments)
+
+
+def _dict(value: Any, where: str) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{where} is not a table")
+    return list(value.items())

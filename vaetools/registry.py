@@ -1,0 +1,157 @@
+"""The registry: finds model folders, checks their manifests, opens them when they are needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaetools.errors import DuplicateModelError, ManifestError, ModelNotFoundError, VaetoolsError
+from vaetools.manifest import FILE_NAME, Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from vaetools.runtime import Runtime
+    from vaetools.vae import Model
+
+ENVIRONMENT = "VAETOOLS_MODELS"
+"""Folders with model folders in them, separated as in PATH."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model folder: its manifest, or what is wrong with it."""
+
+    folder: Path
+    manifest: Manifest | None
+    error: VaetoolsError | None = None
+
+
+def user_folder() -> Path:
+    """Where a user's own models live: `$XDG_DATA_HOME/vaetools/models` or the system's equivalent."""
+    if os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData/Local"))
+    else:
+        base = os.environ.get("XDG_DATA_HOME", str(Path.home() / ".local/share"))
+    return Path(base) / "vaetools" / "models"
+
+
+def shipped_folder() -> Path | None:
+    """The models that come with vaetools."""
+    spec = importlib.util.find_spec("vaetools_models")
+    places = spec.submodule_search_locations if spec else None
+    return Path(next(iter(places))) if places else None
+
+
+def default_folders(extra: Iterable[str | Path] = ()) -> list[Path]:
+    """The search path: `extra`, `$VAETOOLS_MODELS`, the user's folder, the shipped models."""
+    named = [Path(p) for p in extra]
+    named += [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
+    shipped = shipped_folder()
+    return [*named, user_folder(), *([shipped] if shipped else [])]
+
+
+class ModelRegistry:
+    """Models by id and by task.
+
+    A folder that cannot be read is kept as an `Entry` with its error: `vaetools models list` shows
+    it, and everything else works. The search path orders the listing and nothing else; a model is
+    chosen by name, or by task where only one fits.
+
+    Args:
+        folders: searched for model folders; a folder may also be a model folder itself.
+        runtime: gives the runtime that opens the graphs; asked for when a model is first opened.
+
+    Raises:
+        DuplicateModelError: two folders claim one id.
+    """
+
+    def __init__(self, folders: Sequence[Path], runtime: Callable[[], Runtime]) -> None:
+        self._runtime = runtime
+        self.entries = [_read(folder) for folder in _model_folders(folders)]
+        self._by_id: dict[str, Entry] = {}
+        self._opened: dict[str, Model] = {}
+        for entry in self.entries:
+            if entry.manifest is not None:
+                self._add(entry, entry.manifest.id)
+
+    def _add(self, entry: Entry, model_id: str) -> None:
+        other = self._by_id.setdefault(model_id, entry)
+        if other is not entry:
+            raise DuplicateModelError(
+                f"model {model_id!r} is there twice: {other.folder} and {entry.folder}",
+                remedy="rename or remove one",
+            )
+
+    def ids(self, task: str | None = None) -> list[str]:
+        """Ids of all sound models, or of those for a task."""
+        return [i for i, e in self._by_id.items() if e.manifest and task in (None, *e.manifest.tasks)]
+
+    def manifest(self, model_id: str) -> Manifest:
+        """Raises `ModelNotFoundError`, or the error of a folder that claims this name."""
+        entry = self._by_id.get(model_id)
+        if entry is None or entry.manifest is None:
+            broken = next((e for e in self.entries if e.folder.name == model_id and e.error), None)
+            if broken is not None and broken.error is not None:
+                raise broken.error
+            known = ", ".join(self._by_id) or "none"
+            raise ModelNotFoundError(f"there is no model {model_id!r}", remedy=f"known: {known}")
+        return entry.manifest
+
+    def open(self, model_id: str) -> Model:
+        """The model; its graphs are read and verified when first used.
+
+        Raises:
+            ModelNotFoundError: no model has this id.
+        """
+        from vaetools.vae import Model, Vae
+
+        if model_id not in self._opened:
+            manifest = self.manifest(model_id)
+            kind = Vae if {"encode", "decode"} <= manifest.graphs.keys() else Model
+            folder = self._by_id[model_id].folder
+            self._opened[model_id] = kind(manifest, folder, self._runtime())
+        return self._opened[model_id]
+
+    def for_task(self, task: str, model_id: str | None = None) -> Model:
+        """The model for a task: the named one, or the only one that fits.
+
+        Raises:
+            ModelNotFoundError: none fits, several fit and none is named, or the named one does not.
+        """
+        fitting = self.ids(task)
+        if model_id is not None:
+            if task not in self.manifest(model_id).tasks:
+                raise ModelNotFoundError(
+                    f"model {model_id!r} is not for {task!r}",
+                    remedy=f"models for it: {', '.join(fitting) or 'none'}",
+                )
+            return self.open(model_id)
+        if len(fitting) == 1:
+            return self.open(fitting[0])
+        found = f"{len(fitting)} models fit" if fitting else "there is no model"
+        raise ModelNotFoundError(
+            f"{found} for {task!r}",
+            remedy=f"choose with --model: {', '.join(fitting)}" if fitting else "add one with --models-dir",
+        )
+
+
+def _model_folders(folders: Sequence[Path]) -> list[Path]:
+    """Folders with a `model.toml`, each once even if two search folders reach it."""
+    found: dict[Path, None] = {}
+    for folder in folders:
+        if (folder / FILE_NAME).exists():
+            found.setdefault(folder.resolve())
+        elif folder.is_dir():
+            inner = sorted(p.parent for p in folder.glob(f"*/{FILE_NAME}"))
+            found.update((p.resolve(), None) for p in inner)
+    return list(found)
+
+
+def _read(folder: Path) -> Entry:
+    try:
+        return Entry(folder, read_manifest(folder))
+    except ManifestError as error:
+        return Entry(folder, None, error)

@@ -1,0 +1,54 @@
+"""A progress bar on a terminal; imported only where there is one, as rich takes its time."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from vaetools.errors import printable
+from vaetools.runner.report import Record, in_time
+
+
+class TerminalProgress:
+    """`compress 412/10000 · 38 img/s · ETA 4:12 · 2 failed`, on stderr, gone when the run ends."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
+        self._bar = Bar(*columns, console=self._console, transient=True)
+        self._op = ""
+        self._total = 0
+        self._ended = 0
+        self._worked = 0
+        self._failed = 0
+
+    def start(self, op: str, total: int) -> None:
+        self._op, self._total = op, total
+        self._task = self._bar.add_task(op, total=total)
+        self._bar.start()
+
+    def advance(self, record: Record) -> None:
+        self._ended += 1
+        self._failed += record.status == "failed"
+        self._worked += record.status != "skipped"
+        elapsed = self._bar.tasks[self._task].elapsed or 0.0
+        self._bar.update(self._task, advance=1, description=self.line(elapsed))
+
+    def line(self, elapsed: float) -> str:
+        """The text beside the bar, `elapsed` seconds after the start."""
+        parts = [f"{self._op} {self._ended}/{self._total}"]
+        if self._worked and elapsed > 0:
+            rate = self._worked / elapsed
+            parts.append(f"{rate:.0f} img/s" if rate >= 9.95 else f"{rate:.1f} img/s")
+            parts.append(f"ETA {in_time((self._total - self._ended) / rate)}")
+        if self._failed:
+            parts.append(f"{self._failed} failed")
+        return " · ".join(parts)
+
+    def note(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._bar.stop()

@@ -1,0 +1,202 @@
+"""One operation over many inputs: find, plan, settle, work, report."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from vaetools.errors import NothingMatchedError, OutputError, printable
+from vaetools.image import SUFFIXES
+from vaetools.runner.discover import Choice, Found, discover, in_shard
+from vaetools.runner.files import is_running, part_stem, sweep
+from vaetools.runner.journal import FOLDER, Journal
+from vaetools.runner.lock import folder_lock
+from vaetools.runner.pipeline import Pipeline, failed
+from vaetools.runner.plan import Step, Target, plan, settle, target_of
+from vaetools.runner.report import INTERRUPTED, Progress, Record, RunResult, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from vaetools.operation import Operation
+    from vaetools.runner.settings import RunSettings
+
+
+def run(
+    operation: Operation,
+    inputs: Sequence[str | Path],
+    settings: RunSettings,
+    *,
+    on_record: Callable[[Record], None] | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Apply `operation` to files, folders and globs; the tree is mirrored in the output folder.
+
+    Inputs are never written to. An output has its name only when it is whole and on the disk; what
+    a killed run did is known from the journal, so that the same command goes on where it stopped.
+
+    Args:
+        on_record: called with each record as it comes, in this thread.
+
+    Returns:
+        All records. A failed input is one of them and not an exception.
+
+    Raises:
+        UsageError: an input that is not there, a clash, outputs that are there: nothing was done.
+        NothingMatchedError: no input.
+        OutputError: the output folder cannot be written to.
+    """
+    started = time.monotonic()
+    found = _find(operation, inputs, settings)
+    target = target_of(settings.out, one_file=found.one_file)
+    steps = plan(operation, found.sources, target)
+    if settings.shard is not None:
+        steps = [s for s in steps if in_shard(s.source.relative, settings.shard)]
+    with _Listeners(on_record, progress) as tell:
+        stopped = _carry_out(operation, steps, target, settings, tell)
+    unreached = len(steps) - len(tell.records)
+    seconds = time.monotonic() - started
+    return RunResult(tuple(tell.records), found.left_alone, unreached, seconds, stopped)
+
+
+class _Listeners:
+    """Called with each record: keeps it and tells it on."""
+
+    def __init__(
+        self, on_record: Callable[[Record], None] | None, progress: Progress | None
+    ) -> None:
+        self.records: list[Record] = []
+        self.progress = progress
+        self._on_record = on_record
+
+    def __call__(self, record: Record) -> None:
+        self.records.append(record)
+        if self.progress is not None:
+            self.progress.advance(record)
+        if self._on_record is not None:
+            self._on_record(record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.progress is not None:
+            self.progress.close()
+
+
+def _find(operation: Operation, inputs: Sequence[str | Path], settings: RunSettings) -> Found:
+    out = Path(settings.out)
+    suffixes = tuple(SUFFIXES if operation.takes == "image" else operation.suffixes)
+    made = _journal(Target(out)).made_by(operation.name)
+    choice = Choice(suffixes, settings.include, settings.exclude, out, made)
+    found = discover(inputs, choice)
+    if not found.sources:
+        remedy = f"{found.left_alone:,} other files were left alone" if found.left_alone else None
+        raise NothingMatchedError(
+            f"no input matched, of {' '.join(sorted(suffixes))}", remedy=remedy
+        )
+    return found
+
+
+def _journal(target: Target) -> Journal:
+    """What is known about the target; a file that the user named gets no journal beside it."""
+    try:
+        return Journal(target.folder if target.file is None else None)
+    except OSError as error:
+        problem = f"its journal cannot be read: {error.strerror}"
+        raise OutputError(problem, file=target.folder) from error
+
+
+def _carry_out(
+    operation: Operation,
+    steps: Sequence[Step],
+    target: Target,
+    settings: RunSettings,
+    tell: _Listeners,
+) -> str:
+    """Settle the steps and do them; returns why it stopped early, else nothing."""
+    if settings.dry_run or not (target.folder / FOLDER).is_dir():
+        # Once without the lock, so that a refusal leaves nothing behind, not even the folder.
+        settled = settle(steps, _journal(target), settings)
+        if settings.dry_run:
+            for step in settled:
+                tell(_rest(operation, step))
+            return ""
+    with _opened(target, settings) as journal:
+        settled = settle(steps, journal, settings)
+        _sweep(settled, target, settings)
+        if tell.progress is not None:
+            tell.progress.start(operation.name, len(settled))
+        for step in settled:
+            if not step.is_work:
+                tell(_rest(operation, step))
+        work = [step for step in settled if step.is_work]
+        return _drive(Pipeline(operation, work, settings, journal), tell)
+
+
+@contextmanager
+def _opened(target: Target, settings: RunSettings) -> Iterator[Journal]:
+    """The journal, ready to be written to, with the folder locked; or the empty one for a file."""
+    if target.file is not None:
+        yield _journal(target)
+        return
+    with folder_lock(target.folder / FOLDER, settings.shard):
+        journal = _journal(target)
+        try:
+            journal.open(settings.shard)
+        except OSError as error:
+            problem = f"its journal cannot be written: {error.strerror}"
+            raise OutputError(problem, file=target.folder) from error
+        with closing(journal):
+            yield journal
+
+
+def _sweep(steps: Sequence[Step], target: Target, settings: RunSettings) -> None:
+    """Remove what dead runs left half-written, in the folders that this run writes to."""
+    outputs = [path for step in steps for path in step.outputs]
+    mine = {part_stem(path.name) for path in outputs}
+
+    def is_stale(stem: str, pid: int) -> bool:
+        if target.file is not None:  # there is no lock: someone may be writing just now
+            return stem in mine and not is_running(pid)
+        return settings.shard is None or stem in mine
+
+    sweep({path.parent for path in outputs}, is_stale)
+
+
+def _rest(operation: Operation, step: Step) -> Record:
+    """The record of a step that is not carried out: failed, skipped, or planned only."""
+    if step.problem is not None:
+        return failed(operation, step, step.problem)
+    file, outputs = str(step.source.path), tuple(str(path) for path in step.outputs)
+    status: Status = "skipped" if step.reason else "planned"
+    message = printable(f"{file}: {step.reason}") if step.reason else ""
+    return Record(file, outputs, operation.name, status, message=message, bytes_in=step.source.size)
+
+
+def _drive(pipeline: Pipeline, tell: Callable[[Record], None]) -> str:
+    """Run the pipeline to its end, or to the second Ctrl-C; returns why it stopped early."""
+    pipeline.start()
+    try:
+        _collect(pipeline, tell)
+    except BaseException:
+        pipeline.stop("stopped by an error")
+        pipeline.join()
+        raise
+    return pipeline.stopped
+
+
+def _collect(pipeline: Pipeline, tell: Callable[[Record], None]) -> None:
+    while True:
+        try:
+            record = pipeline.next_record()
+            if record is None:
+                pipeline.join()
+                return
+            tell(record)
+        except KeyboardInterrupt:
+            if pipeline.stopped == INTERRUPTED:
+                return  # asked twice: what is in flight is left behind, and its names never taken
+            pipeline.stop(INTERRUPTED)

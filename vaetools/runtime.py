@@ -1,0 +1,321 @@
+"""ONNX Runtime: which device, which options, one session per graph.
+
+ONNX Runtime lists CUDA as available on machines without a GPU and falls back to the CPU in
+silence. So nothing here trusts such lists: a device counts as used when a session that was really
+created says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib.metadata
+import io
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vaetools.errors import DeviceError, ModelBrokenError, OptionError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+log = logging.getLogger(__name__)
+
+OPTIMIZATION = "VAETOOLS_ORT_OPTIMIZATION"
+"""Environment variable: `all` (default), `extended`, `basic` or `disable`; for tests and tuning."""
+
+INSTALL_CUDA = "pip install 'vaetools[cuda]'"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where graphs run: `cpu`, or `cuda` with the number of the GPU."""
+
+    kind: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return "cpu" if self.kind == "cpu" else f"cuda:{self.number}"
+
+
+def parse_device(text: str) -> Device | None:
+    """`auto` -> None, `cpu`, `cuda`, `cuda:1` -> Device. Raises `OptionError`."""
+    if text == "auto":
+        return None
+    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", text)
+    if match is None:
+        raise OptionError(f"device={text!r} is not one of auto, cpu, cuda, cuda:N")
+    return Device("cpu") if text == "cpu" else Device("cuda", int(match.group(1) or 0))
+
+
+class Session:
+    """One graph, ready to run; safe to call from several threads at once."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, name: str, device: Device) -> None:
+        self._session = session
+        self.name = name
+        self.device = device
+        self.inputs: tuple[str, ...] = tuple(i.name for i in session.get_inputs())
+        self.outputs: tuple[str, ...] = tuple(o.name for o in session.get_outputs())
+
+    def __call__(self, *values: np.ndarray) -> Any:
+        """Run on arrays, in the order of `inputs`; gives one array, or a list for several outputs.
+
+        Raises:
+            ModelBrokenError: the graph refuses these shapes or types, or fails.
+        """
+        feeds: Mapping[str, np.ndarray] = dict(zip(self.inputs, values, strict=True))
+        try:
+            results = self._session.run(None, feeds)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
+            raise ModelBrokenError(f"graph failed: {error}", file=self.name) from None
+        return results[0] if len(results) == 1 else results
+
+
+class Runtime:
+    """Opens sessions on one device.
+
+    Args:
+        device: `auto` (CUDA where an NVIDIA driver is present and a session really binds, else
+            the CPU), `cpu`, `cuda` or `cuda:N`.
+        threads: threads within one call; None for one per core. With several callers at once,
+            1 gives the best throughput.
+
+    Raises:
+        DeviceError: CUDA was asked for and does not work here, or two ONNX Runtime packages
+            hide each other.
+        OptionError: the device is not a known word.
+    """
+
+    def __init__(self, device: str = "auto", *, threads: int | None = None) -> None:
+        check_packages()
+        wanted = parse_device(device)
+        self.device = _automatic_device() if wanted is None else _proven_device(wanted)
+        self.threads = threads
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def session(self, graph: bytes, *, key: str, name: str, exact: bool = False) -> Session:
+        """The session of `graph` (ONNX bytes), created once per `key`.
+
+        Args:
+            key: identifies the bytes, such as their sha256.
+            name: for error messages.
+            exact: run on the CPU whatever the device is: GPUs may sum in float32 with fewer bits.
+        """
+        with self._lock:
+            if key not in self._sessions:
+                device = Device("cpu") if exact else self.device
+                created = _create(graph, device, self.threads, name)
+                self._sessions[key] = Session(created, name, device)
+            return self._sessions[key]
+
+    def close(self) -> None:
+        """Drop all sessions and the memory that they hold."""
+        with self._lock:
+            self._sessions.clear()
+
+
+def check_packages() -> None:
+    """Raise `DeviceError` where both ONNX Runtime packages are installed: one hides the other."""
+    found = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
+    if len(found) > 1:
+        raise DeviceError(
+            "both onnxruntime and onnxruntime-gpu are installed, so CUDA is silently off",
+            remedy="pip uninstall -y onnxruntime onnxruntime-gpu; pip install onnxruntime-gpu",
+        )
+
+
+@functools.cache
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def driver_present() -> bool:
+    """Whether an NVIDIA driver answers on this machine."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        return bool(ctypes.CDLL(name).cuInit(0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def providers(device: Device) -> list[Any]:
+    """ONNX Runtime's provider list for a device: the only place that builds one."""
+    if device.kind == "cpu":
+        return ["CPUExecutionProvider"]
+    cuda = {
+        "device_id": device.number,
+        # Shapes vary with the pictures: the default, EXHAUSTIVE, tunes for seconds on each.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+
+
+def session_options(threads: int | None) -> Any:
+    """Session options: all optimisations, sequential, no spinning (it burns the other workers' time)."""
+    import onnxruntime as ort
+
+    levels = {
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "disable": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    }
+    level = os.environ.get(OPTIMIZATION, "all")
+    if level not in levels:
+        raise OptionError(f"{OPTIMIZATION}={level!r} is not one of {', '.join(levels)}")
+    options = ort.SessionOptions()
+    options.graph_optimization_level = levels[level]
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what matters is raised; warnings are not for users
+    return options
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def _create(
+    graph: bytes, device: Device, threads: int | None, name: str
+) -> onnxruntime.InferenceSession:
+    import onnxruntime as ort
+
+    try:
+        return ort.InferenceSession(graph, session_options(threads), providers=providers(device))
+    except OptionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
+        raise ModelBrokenError(f"graph does not load: {error}", file=name) from None
+
+
+@functools.cache
+def _automatic_device() -> Device:
+    if not driver_present():
+        return Device("cpu")
+    try:
+        return _proven_device(Device("cuda"))
+    except DeviceError as error:
+        log.warning("%s; using the CPU", error)
+        return Device("cpu")
+
+
+@functools.cache
+def _proven_device(device: Device) -> Device:
+    """`device` itself, after a session has really run on it. Raises `DeviceError`."""
+    if device.kind == "cpu":
+        return device
+    import onnxruntime as ort
+
+    if not driver_present():
+        raise DeviceError(f"{device}: no NVIDIA driver answers", remedy="use --device cpu or auto")
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(Exception):
+        ort.preload_dlls()
+    try:
+        session = _create(identity_graph(), device, 1, "probe")
+        session.run(None, {"x": np.zeros(1, np.float32)})
+    except ModelBrokenError as error:
+        raise DeviceError(f"{device}: {error.problem}", remedy=INSTALL_CUDA) from None
+    if session.get_providers()[0] != "CUDAExecutionProvider":
+        cause = " ".join(said.getvalue().split()) or "ONNX Runtime fell back to the CPU"
+        raise DeviceError(f"{device} does not work: {cause[:300]}", remedy=INSTALL_CUDA)
+    return device
+
+
+def identity_graph() -> bytes:
+    """The smallest graph: x -> x. Used to prove a device."""
+    from onnx import TensorProto, helper
+
+    value = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT, shape=[1])
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], "probe", [value("x")], [value("y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def with_uint8_pixels(graph: bytes, images: Sequence[str]) -> bytes:
+    """`graph` with its float RGB NCHW images replaced by uint8 BGR pixels, as OpenCV has them.
+
+    Casting, scaling, channel order and layout become nodes, so that a byte per sample crosses to
+    the device, and not four.
+
+    Args:
+        graph: ONNX bytes.
+        images: names of inputs or outputs to change: (1, 3, H, W) float32 in [0, 1] becomes
+            (H, W, 3) uint8; outputs are clipped and rounded.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load_from_string(graph)
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name not in images:
+            continue
+        is_input = value in model.graph.input
+        nodes = _pixels_in(value.name) if is_input else _pixels_out(value.name)
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                for place, name in enumerate(names):
+                    if name == value.name:
+                        names[place] = f"{name}.float"
+        spot = 0 if is_input else len(model.graph.node)
+        for node in reversed(nodes):
+            model.graph.node.insert(spot, node)
+        shape = [f"{value.name}.height", f"{value.name}.width", 3]
+        value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.UINT8, shape))
+    constants = {"pixels.255": np.float32(255), "pixels.0": np.float32(0), "pixels.1": np.float32(1)}
+    arrays = {**constants, "pixels.bgr": np.array([2, 1, 0]), "pixels.axis": np.array([0])}
+    for name, array in arrays.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
+    del model.graph.value_info[:]
+    return bytes(model.SerializeToString())
+
+
+def _pixels_in(name: str) -> list[Any]:
+    from onnx import TensorProto, helper
+
+    steps = [f"{name}.{i}" for i in range(4)]
+    return [
+        helper.make_node("Gather", [name, "pixels.bgr"], [steps[0]], axis=2),
+        helper.make_node("Transpose", [steps[0]], [steps[1]], perm=[2, 0, 1]),
+        helper.make_node("Unsqueeze", [steps[1], "pixels.axis"], [steps[2]]),
+        helper.make_node("Cast", [steps[2]], [steps[3]], to=TensorProto.FLOAT),
+        helper.make_node("Div", [steps[3], "pixels.255"], [f"{name}.float"]),
+    ]
+
+
+def _pixels_out(name: str) -> list[Any]:
+    from onnx import TensorProto, helper
+
+    steps = [f"{name}.{i}" for i in range(6)]
+    return [
+        helper.make_node("Clip", [f"{name}.float", "pixels.0", "pixels.1"], [steps[0]]),
+        helper.make_node("Mul", [steps[0], "pixels.255"], [steps[1]]),
+        helper.make_node("Round", [steps[1]], [steps[2]]),
+        helper.make_node("Cast", [steps[2]], [steps[3]], to=TensorProto.UINT8),
+        helper.make_node("Squeeze", [steps[3], "pixels.axis"], [steps[4]]),
+        helper.make_node("Transpose", [steps[4]], [steps[5]], perm=[1, 2, 0]),
+        helper.make_node("Gather", [steps[5], "pixels.bgr"], [name], axis=2),
+    ]

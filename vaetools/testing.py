@@ -1,0 +1,137 @@
+"""For plugin authors: pytest fixtures, and the small model and pictures behind them.
+
+    # conftest.py
+    pytest_plugins = ["vaetools.testing"]
+
+Fixtures: `photo` (a small colour picture), `tiny_models` (a folder with a tiny VAE), `host` (a plugin
+host that discovers nothing), `hub` (that host with that model, on the CPU).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+
+from vaetools.host import PluginHost
+from vaetools.hub import Hub
+from vaetools.manifest import (
+    FILE_NAME,
+    GraphSpec,
+    LatentSpec,
+    Manifest,
+    SizeSpec,
+    TilingSpec,
+    manifest_table,
+)
+
+TINY = "tiny-vae"
+
+
+def gradient(height: int = 48, width: int = 64) -> np.ndarray:
+    """A smooth colour picture, (height, width, 3) uint8 BGR."""
+    rows, columns = np.mgrid[:height, :width]
+    blue = 255 * columns / max(1, width - 1)
+    green = 255 * rows / max(1, height - 1)
+    red = 127 + 127 * np.sin((rows + columns) / 9)
+    return np.stack([blue, green, red], axis=2).astype(np.uint8)
+
+
+def write_tiny_vae(folder: Path, *, deviation: float = 0.05) -> Path:
+    """A model folder with a VAE that averages 4 x 4 pixels and repeats them: no training, no torch.
+
+    Its posterior has the same `deviation` everywhere.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    down = np.zeros((3, 3, 4, 4), np.float32)
+    up = np.zeros((3, 3, 4, 4), np.float32)
+    for channel in range(3):
+        down[channel, channel] = 1 / 16
+        up[channel, channel] = 1
+    log_variance = np.float32(2 * np.log(deviation))
+
+    def value(name: str, *sides: str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, *sides])
+
+    image = value("image", "height", "width")
+    latent = ("latent_height", "latent_width")
+    encode = helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "down"], ["mean"], strides=[4, 4]),
+            helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "log_variance"], ["logvar"]),
+        ],
+        "encode",
+        [image],
+        [value("mean", *latent), value("logvar", *latent)],
+        [
+            numpy_helper.from_array(down, "down"),
+            numpy_helper.from_array(np.float32(0), "zero"),
+            numpy_helper.from_array(log_variance, "log_variance"),
+        ],
+    )
+    decode = helper.make_graph(
+        [helper.make_node("ConvTranspose", ["latent", "up"], ["image"], strides=[4, 4])],
+        "decode",
+        [value("latent", *latent)],
+        [image],
+        [numpy_helper.from_array(up, "up")],
+    )
+    graphs = {}
+    for role, graph in (("encode", encode), ("decode", decode)):
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        )
+        data = model.SerializeToString()
+        (folder / f"{role}.onnx").write_bytes(data)
+        graphs[role] = GraphSpec(
+            f"{role}.onnx",
+            hashlib.sha256(data).hexdigest(),
+            len(data),
+            tuple(i.name for i in graph.input),
+            tuple(o.name for o in graph.output),
+        )
+    manifest = Manifest(
+        format=1,
+        id=TINY,
+        version="1",
+        license="Apache-2.0",
+        tasks=("reconstruct",),
+        graphs=graphs,
+        size=SizeSpec(multiple_of=4, minimum=4),
+        tiling=TilingSpec("halo", 0),
+        latent=LatentSpec(3, 4),
+    )
+    (folder / FILE_NAME).write_text(tomli_w.dumps(manifest_table(manifest)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A small colour picture, (48, 64, 3) uint8 BGR."""
+    return gradient()
+
+
+@pytest.fixture
+def tiny_models(tmp_path: Path) -> Path:
+    """A folder of models with one tiny VAE of the task `reconstruct`."""
+    write_tiny_vae(tmp_path / "models" / TINY)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def host() -> PluginHost:
+    """A plugin host that discovers nothing: register what the test needs."""
+    return PluginHost(builtin=False, installed=False)
+
+
+@pytest.fixture
+def hub(host: PluginHost, tiny_models: Path) -> Hub:
+    """A hub with `host` and the tiny VAE, on the CPU."""
+    return Hub(host, [tiny_models], device="cpu", threads=1)

@@ -1,0 +1,179 @@
+"""Exact tiling: run a network on a large picture piece by piece, with the result of one piece.
+
+A convolutional network without global operations sees only so far: an output depends on inputs
+within its receptive radius. So each tile is computed with a border of at least that radius, the
+*halo*, and only its *core* is kept. Cores touch and do not overlap; nothing is blended; the result
+is that of the whole picture. At the picture's own edge the halo is cut off, and the network's
+padding acts there as it does on the whole picture.
+
+                    ┌───────────────┐
+                    │ outer         │         everything is measured in cells of one grid: the
+                    │   ┌───────┐   │         coarsest resolution that takes part, so that strides
+                    │   │ core  │   │ halo    and phases of up- and down-sampling stay the same in
+                    │   └───────┘   │         every tile
+                    └───────────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+Array: TypeAlias = npt.NDArray[Any]
+Box: TypeAlias = tuple[slice, slice]
+"""Rows and columns."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One piece of a grid; all three boxes are in cells.
+
+    Attributes:
+        core: what this tile is responsible for.
+        outer: the core and its halo, as far as the grid goes.
+        inner: the core again, counted from the corner of `outer`.
+    """
+
+    core: Box
+    outer: Box
+    inner: Box
+
+
+def tiles(height: int, width: int, *, size: int, halo: int) -> Iterator[Tile]:
+    """Cut a grid of `height` × `width` cells into tiles, row by row.
+
+    Args:
+        size: side of a core in cells; the last row and column may be smaller.
+        halo: cells that a tile sees around its core.
+    """
+    if size < 1 or halo < 0:
+        raise OptionError(
+            f"a tile of {size} cells with a halo of {halo}", remedy="size ≥ 1, halo ≥ 0"
+        )
+    for top in range(0, height, size):
+        rows = _spans(top, height, size, halo)
+        for left in range(0, width, size):
+            columns = _spans(left, width, size, halo)
+            yield Tile(*zip(rows, columns, strict=True))
+
+
+def _spans(start: int, length: int, size: int, halo: int) -> tuple[slice, slice, slice]:
+    """Core, outer and inner along one axis."""
+    stop = min(start + size, length)
+    first, last = max(start - halo, 0), min(stop + halo, length)
+    return slice(start, stop), slice(first, last), slice(start - first, stop - first)
+
+
+def map_tiles(
+    function: Callable[..., Array],
+    inputs: Sequence[Array],
+    *,
+    scale_in: Sequence[int],
+    scale_out: int,
+    size: int,
+    halo: int,
+) -> Array:
+    """`function(*inputs)`, computed tile by tile.
+
+    The inputs may differ in resolution, as long as each is an integer multiple of one grid. A
+    synthesis that takes latents and gives 16 × 16 pixels for each has `scale_in=[1]` and
+    `scale_out=16`; one that also takes hyper-latents at a quarter of the latents' resolution is
+    counted in hyper-latents: `scale_in=[4, 1]`, `scale_out=64`.
+
+    Args:
+        function: takes arrays N×C×H×W (contiguous) in the order of `inputs`, gives one such array.
+            It must be shift-invariant by a grid cell and see no further than `halo` cells.
+        inputs: arrays N×C×H×W.
+        scale_in: elements per side of a grid cell, for each input.
+        scale_out: elements per side of a grid cell in the result.
+        size: side of a tile's core in grid cells.
+        halo: receptive radius in grid cells, rounded up. Too small a halo gives visible seams.
+
+    Returns:
+        The result, N×C×H×W, with the dtype that `function` gives.
+
+    Raises:
+        ImageValueError: the inputs do not fit one grid.
+        ModelBrokenError: `function` returned another size than `scale_out` says.
+    """
+    height, width = _grid(inputs, scale_in)
+    result: Array | None = None
+    for tile in tiles(height, width, size=size, halo=halo):
+        pieces = [
+            np.ascontiguousarray(_cut(array, tile.outer, scale))
+            for array, scale in zip(inputs, scale_in, strict=True)
+        ]
+        piece = function(*pieces)
+        _check_piece(piece, tile, scale_out)
+        if result is None:
+            shape = (*piece.shape[:2], height * scale_out, width * scale_out)
+            result = np.empty(shape, piece.dtype)
+        _cut(result, tile.core, scale_out)[...] = _cut(piece, tile.inner, scale_out)
+    if result is None:
+        raise ImageValueError("there is nothing to cut into tiles: the picture has no pixels")
+    return result
+
+
+def pad_to_multiple(image: Array, multiple: int, minimum: int = 1) -> tuple[Array, tuple[int, int]]:
+    """Repeat the last row and column until both sides are multiples of `multiple`.
+
+    Args:
+        image: H×W or H×W×C.
+        multiple: what the sides become multiples of.
+        minimum: the shortest side allowed.
+
+    Returns:
+        The padded image (the image itself, not a copy, if it fits already), and the height and
+        width it had: `padded[:height, :width]` is the original.
+    """
+    height, width = image.shape[:2]
+    if height < 1 or width < 1:
+        raise ImageValueError(f"an image of {width}×{height} pixels has no edge to repeat")
+    below = _padding(height, multiple, minimum)
+    right = _padding(width, multiple, minimum)
+    if below == right == 0:
+        return image, (height, width)
+    extra = [(0, below), (0, right)] + [(0, 0)] * (image.ndim - 2)
+    return np.pad(image, extra, mode="edge"), (height, width)
+
+
+def _padding(side: int, multiple: int, minimum: int) -> int:
+    return -(-max(side, minimum) // multiple) * multiple - side
+
+
+def _grid(inputs: Sequence[Array], scales: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of the grid that all inputs share."""
+    sides = [array.shape[2:] for array in inputs]
+    grids = {(h // scale, w // scale) for (h, w), scale in zip(sides, scales, strict=True)}
+    whole = all(h % scale == w % scale == 0 for (h, w), scale in zip(sides, scales, strict=True))
+    if len(grids) != 1 or not whole:
+        shapes = ", ".join(
+            f"{h}×{w} at {scale}" for (h, w), scale in zip(sides, scales, strict=True)
+        )
+        raise ImageValueError(
+            f"arrays of different grids (size, elements per cell): {shapes}",
+            remedy="pad the image to a multiple of the model's cell",
+        )
+    return grids.pop()
+
+
+def _cut(array: Array, box: Box, scale: int) -> Array:
+    """A view of the cells in `box` of an array with `scale` elements per side of a cell."""
+    rows, columns = (slice(span.start * scale, span.stop * scale) for span in box)
+    return array[:, :, rows, columns]
+
+
+def _check_piece(piece: Array, tile: Tile, scale: int) -> None:
+    expected = tuple((span.stop - span.start) * scale for span in tile.outer)
+    if piece.shape[2:] != expected:
+        raise ModelBrokenError(
+            f"a tile should become {expected[0]}×{expected[1]} elements, not shape {piece.shape}"
+        )

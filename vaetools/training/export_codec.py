@@ -1,0 +1,171 @@
+"""A trained photo codec -> model folder: six graphs and the tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaetools.codec.codec import CELL, DOWNSCALE
+from vaetools.codec.entropy import frequencies_of, gaussian_table
+from vaetools.manifest import CodecSpec, ImageSpec, LatentSpec, Manifest, SelfTest, SizeSpec, TilingSpec
+from vaetools.training.export import GraphPlan, reach, write_model
+from vaetools.training.integer import IntegerScaleNetwork, neighbourhood
+from vaetools.training.photo_codec import PhotoCodec, interpolate
+from vaetools.training.pictures import PicturePack
+from vaetools.vae import Model
+
+LEVELS = 101
+TILE = 64
+"""Side of an entropy-coded tile in latents: 1024 pixels."""
+
+SMOOTHING = 20.0
+"""Weight of the learned hyper-prior beside the counts, in observations."""
+
+
+class FrozenScaleNetwork(nn.Module):
+    """`IntegerScaleNetwork` with its integers written down: what is exported."""
+
+    def __init__(self, network: IntegerScaleNetwork) -> None:
+        super().__init__()
+        network.check_exact()
+        self.shifts = [layer.shift for layer in network.layers]
+        for number, layer in enumerate(network.layers):
+            self.register_buffer(f"weight{number}", layer.integer_weight().detach())
+            self.register_buffer(f"bias{number}", layer.integer_bias().detach())
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = neighbourhood(z)
+        for number, shift in enumerate(self.shifts):
+            total = F.conv2d(h, getattr(self, f"weight{number}"), getattr(self, f"bias{number}"))
+            h = torch.floor(total * 2.0**-shift)
+            if number < len(self.shifts) - 1:
+                h = torch.clamp(h, 0, 255)
+        return F.pixel_shuffle(h, 4)
+
+
+def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
+    """The graphs of DESIGN's codec roles, with example inputs of 192 x 128 pixels."""
+    c = codec.config
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 192, 128, generator=generator)
+    latents = torch.randn(1, c.latents, 12, 8, generator=generator)
+    known = torch.randn(1, c.latents, 12, 8, generator=generator)
+    hyper = torch.randint(-4, 5, (1, c.hyper, 3, 2), generator=generator).float()
+    rate = torch.full((1, 1, 1, 1), 0.5)
+    pixels = {2: "height", 3: "width"}
+    coarse = {2: "latent_height", 3: "latent_width"}
+    coarser = {2: "hyper_height", 3: "hyper_width"}
+    scale = FrozenScaleNetwork(codec.hyper_scale_index)
+    return {
+        "analysis": GraphPlan(codec.analysis, {"image": image}, ["latents"], {"image": pixels}),
+        "hyper_analysis": GraphPlan(
+            codec.hyper_analysis, {"latents": latents}, ["hyper"], {"latents": coarse}
+        ),
+        "hyper_scale_index": GraphPlan(
+            scale, {"hyper": hyper}, ["index"], {"hyper": coarser}, exact=True
+        ),
+        "hyper_mean": GraphPlan(codec.hyper_mean, {"hyper": hyper}, ["mean"], {"hyper": coarser}),
+        "context_mean": GraphPlan(
+            codec.context_mean,
+            {"known": known, "mean": latents},
+            ["better"],
+            {"known": coarse, "mean": coarse},
+        ),
+        "synthesis": GraphPlan(
+            codec.synthesis, {"latents": latents, "rate": rate}, ["image"], {"latents": coarse}
+        ),
+    }
+
+
+@torch.no_grad()
+def tables(codec: PhotoCodec, data: PicturePack, *, crops: int = 256) -> dict[str, np.ndarray]:
+    """The arrays of `tables.npz`; see `vaetools.codec.tables.CodecTables`."""
+    c = codec.config
+    position = torch.linspace(0, c.rates - 1, LEVELS)
+    offset = torch.round(interpolate(codec.index_offset, position) / c.log_step)
+    scales = c.scale_min * np.exp(np.arange(c.tables) * c.log_step)
+    latent = [gaussian_table(float(s)) for s in scales]
+    return {
+        "gain": torch.exp(interpolate(codec.log_gain, position)).numpy(),
+        "inverse_gain": torch.exp(interpolate(codec.log_inverse_gain, position)).numpy(),
+        "index_offset": offset.numpy().astype(np.int16),
+        "rate": (position / (c.rates - 1)).numpy(),
+        "hyper_group": torch.round(position).numpy().astype(np.uint8),
+        "hyper_frequencies": _hyper_frequencies(codec, data, crops),
+        "latent_reach": np.array([t.reach for t in latent], np.uint16),
+        "latent_frequencies": np.concatenate([t.frequencies for t in latent]).astype(np.uint32),
+    }
+
+
+def _hyper_frequencies(codec: PhotoCodec, data: PicturePack, crops: int) -> np.ndarray:
+    """(rates, N, 2 limit + 1) uint32: counted on crops, smoothed with the learned prior."""
+    c = codec.config
+    values = torch.arange(-c.hyper_limit, c.hyper_limit + 1).float()
+    counts = torch.zeros(c.rates, c.hyper, len(values))
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(crops // 4):
+        latents = codec.analysis(data.crops(4, 320, generator, shrink=2.0))
+        for rate in range(c.rates):
+            z = torch.round(codec.hyper_analysis(latents * codec.log_gain[rate].exp()[:, None, None]))
+            index = z.clamp(-c.hyper_limit, c.hyper_limit).long() + c.hyper_limit
+            hits = F.one_hot(index.permute(1, 0, 2, 3).flatten(1), len(values)).sum(1)
+            counts[rate] += hits
+    grid = values[None, None, :, None].expand(1, c.hyper, -1, 1).permute(0, 1, 2, 3)
+    for rate in range(c.rates):
+        prior = 2.0 ** -codec.hyper_prior.bits(grid, torch.tensor([float(rate)]))[0, :, :, 0]
+        counts[rate] += SMOOTHING * prior
+    flat = counts.double().numpy().reshape(-1, len(values))
+    rows = [frequencies_of(row) for row in flat]
+    return np.stack(rows).reshape(counts.shape).astype(np.uint32)
+
+
+def halo(codec: PhotoCodec) -> int:
+    """Pixels that a tile must see beyond its edge, in whole cells of 64."""
+    c = codec.config
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 9 * CELL, 9 * CELL, generator=generator)
+    latents = 3 * torch.randn(1, c.latents, 36, 36, generator=generator)
+    rate = torch.full((1, 1, 1, 1), 0.5)
+    ratio = CELL // DOWNSCALE
+    cells = max(
+        reach(codec.analysis, [image], CELL, ratio),
+        reach(codec.synthesis, [latents, rate], ratio, CELL),
+    )
+    return cells * CELL
+
+
+def export_codec(
+    codec: PhotoCodec, data: PicturePack, folder: Path, *, model_id: str, version: str
+) -> tuple[Model, Mapping[str, float]]:
+    """Write the model folder; see `write_model`."""
+    codec.eval()
+    manifest = Manifest(
+        format=1,
+        id=model_id,
+        version=version,
+        license="Apache-2.0",
+        summary="Photographs at any rate: a VAE with a mean-scale hyperprior",
+        tasks=("compress",),
+        graphs={},
+        image=ImageSpec(),
+        size=SizeSpec(multiple_of=CELL, minimum=CELL),
+        tiling=TilingSpec("halo", halo(codec)),
+        latent=LatentSpec(codec.config.latents, DOWNSCALE, "uniform", prior="hyper"),
+        codec=CodecSpec(stream_id(codec), LEVELS, TILE),
+        selftest=SelfTest(height=192, width=128),
+    )
+    return write_model(folder, manifest, plans(codec), arrays={"tables": tables(codec, data)})
+
+
+def stream_id(codec: PhotoCodec) -> str:
+    """Sixteen hexadecimal digits from all weights: what a bitstream depends on."""
+    digest = hashlib.sha256()
+    for name, value in sorted(codec.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

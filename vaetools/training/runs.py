@@ -1,0 +1,39 @@
+"""Finished (or interrupted) runs, and how they become models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaetools.errors import UsageError
+from vaetools.training.pictures import PicturePack
+from vaetools.training.recipe import Recipe, read_recipe
+from vaetools.training.tasks import Task, open_task
+from vaetools.training.trainer import CHECKPOINT
+from vaetools.vae import Model
+
+
+def read_run(run: Path) -> tuple[Recipe, Task, dict[str, Any]]:
+    """(recipe, task with the averaged weights, checkpoint) of a run folder.
+
+    Raises:
+        UsageError: there is no recipe or no checkpoint.
+    """
+    if not (run / CHECKPOINT).exists():
+        raise UsageError("holds no checkpoint", file=run, remedy="name the folder of a run")
+    recipe = read_recipe(run / "recipe.toml")
+    task = open_task(recipe)
+    state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    task.network.load_state_dict(state["average"])
+    return recipe, task, state
+
+
+def export_run(
+    run: Path, data: PicturePack, folder: Path
+) -> tuple[Model, Mapping[str, float]]:
+    """Write the model of a run; see `vaetools.training.export.write_model`."""
+    recipe, task, _ = read_run(run)
+    return task.export(data, folder, recipe)
