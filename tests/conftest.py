@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 import vaetools
-from vaetools.hub import Hub
+
+if TYPE_CHECKING:
+    from vaetools.hub import Hub
 
 pytest_plugins = ["vaetools.testing"]
 

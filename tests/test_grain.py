@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from vaetools.cli.app import program
 from vaetools.host import PluginHost
 from vaetools.hub import Hub
-from vaetools.image import encode_image, read_image
-from vaetools.image import Image
+from vaetools.image import Image, encode_image, read_image
 from vaetools.testing import gradient
 
 PLUGINS = Path(__file__).parent / "plugins"

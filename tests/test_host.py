@@ -101,7 +101,9 @@ def test_built_in_plugins_are_sound() -> None:
 
 def test_every_hook_is_documented() -> None:
     text = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
-    hooks = [n for n, f in inspect.getmembers(hookspecs, inspect.isfunction) if n.startswith("register_")]
+    hooks = [
+        n for n, f in inspect.getmembers(hookspecs, inspect.isfunction) if n.startswith("register_")
+    ]
     assert hooks
     for name in hooks:
         assert f"`{name}`" in text

@@ -36,8 +36,10 @@ is reported as E099, a defect of ours or of a plugin.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXIT_DONE = 0
 EXIT_SOME_FAILED = 1

@@ -5,13 +5,14 @@ A plugin is a module (or any object) with functions marked `@vaetools.hookimpl` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     import click
 
     from vaetools.operation import Operation

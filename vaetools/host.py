@@ -11,18 +11,20 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from vaetools import hookspecs
 from vaetools.errors import PluginError
 from vaetools.operation import Operation, option_specs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import ModuleType
 
 BUILTIN = ("vaetools_plugins.compress",)
 DIRECTORIES = "VAETOOLS_PLUGINS_DIR"
@@ -89,8 +91,8 @@ class PluginHost:
 
     def register(self, plugin: object, name: str | None = None) -> Plugin:
         """Add a plugin object. Raises `PluginError` if it does not work; nothing of it stays then."""
-        name = name or getattr(plugin, "__name__", type(plugin).__name__)
-        loaded = self._load(name, "object", lambda: plugin)
+        label = name or str(getattr(plugin, "__name__", type(plugin).__name__))
+        loaded = self._load(label, "object", lambda: plugin)
         if loaded.error is not None:
             self.plugins.remove(loaded)
             raise loaded.error
@@ -114,9 +116,7 @@ class PluginHost:
         self._manager.register(loaded, name=plugin.name)
         try:
             self._manager.check_pending()
-            plugin.hooks = sorted(h.name for h in self._manager.get_hookcallers(loaded) or [])
-            if not plugin.hooks:
-                raise PluginError("implements no hook; is @vaetools.hookimpl missing?")
+            plugin.hooks = self._hooks(loaded)
             operations = self._collect(loaded, "register_operations")
             commands = self._collect(loaded, "register_commands")
             folders = self._collect(loaded, "register_models")
@@ -131,6 +131,12 @@ class PluginHost:
         self.commands.update({command.name: command for command in commands})
         self.model_folders += [Path(folder) for folder in folders]
         self._owner.update(dict.fromkeys([*plugin.operations, *plugin.commands], plugin.name))
+
+    def _hooks(self, loaded: object) -> list[str]:
+        names = sorted(caller.name for caller in self._manager.get_hookcallers(loaded) or [])
+        if not names:
+            raise PluginError("implements no hook; is @vaetools.hookimpl missing?")
+        return names
 
     def _collect(self, loaded: object, hook: str) -> list[Any]:
         """What this one plugin returns from a hook; other plugins are not asked."""
@@ -194,9 +200,7 @@ def _file_importer(file: Path, stem: str) -> Callable[[], ModuleType]:
         if name in sys.modules and sys.modules[name].__file__ == str(file):
             return sys.modules[name]
         inside = [str(file.parent)] if file.name == "__init__.py" else None
-        spec = importlib.util.spec_from_file_location(
-            name, file, submodule_search_locations=inside
-        )
+        spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
         if spec is None or spec.loader is None:
             raise PluginError("is not a Python file", file=file)
         module = importlib.util.module_from_spec(spec)

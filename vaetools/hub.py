@@ -1,12 +1,12 @@
 """The hub: plugins, models and the runner behind one face. The command line uses nothing else.
 
-    import vaetools
+import vaetools
 
-    hub = vaetools.open(device="auto")
-    data = hub.compress(bgr, quality=75)                    # array -> bytes
-    bgr = hub.decompress(data)                              # bytes -> array
-    step = hub.op("denoise", strength=0.6)                  # a callable for loops and pipelines
-    result = hub.map("compress", "photos/", out="packed/")  # folders
+hub = vaetools.open(device="auto")
+data = hub.compress(bgr, quality=75)                    # array -> bytes
+bgr = hub.decompress(data)                              # bytes -> array
+step = hub.op("denoise", strength=0.6)                  # a callable for loops and pipelines
+result = hub.map("compress", "photos/", out="packed/")  # folders
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -31,6 +30,9 @@ from vaetools.registry import default_folders as model_folders
 from vaetools.runner import Record, RunResult, RunSettings
 from vaetools.runner import run as run_operation
 from vaetools.runtime import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 ChannelOrder = Literal["bgr", "rgb"]
 
@@ -71,7 +73,9 @@ class Step:
         bound = self.operation.on(key)
         if bound.takes == "file":
             if not isinstance(item, bytes | bytearray | memoryview):
-                raise UsageError(f"{bound.name} takes the bytes of a file, not {type(item).__name__}")
+                raise UsageError(
+                    f"{bound.name} takes the bytes of a file, not {type(item).__name__}"
+                )
             return self._out(bound.process(bytes(item)))
         if not isinstance(item, np.ndarray):
             raise UsageError(f"{bound.name} takes a numpy array, not {type(item).__name__}")

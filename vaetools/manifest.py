@@ -105,7 +105,7 @@ class FileSpec:
 
 @dataclass(frozen=True)
 class CodecSpec:
-    """`[codec]`: `stream_id` names what a bitstream needs; models that share it read each other's files."""
+    """`[codec]`: `stream_id` names what a bitstream needs; models that share it read the same files."""
 
     stream_id: str
     levels: int
@@ -114,7 +114,7 @@ class CodecSpec:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """`[selftest]`: mean absolute value of each graph's outputs for seeded inputs, and its tolerance."""
+    """`[selftest]`: mean absolute outputs of each graph for seeded inputs, and their tolerance."""
 
     seed: int = 0
     height: int = 64
@@ -146,15 +146,20 @@ class Manifest:
     selftest: SelfTest = SelfTest()
 
     @property
+    def parts(self) -> dict[str, GraphSpec | FileSpec]:
+        """Every file of the model, by role or name."""
+        return {**self.graphs, **self.files}
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over every file of the model: results can only change when it does."""
-        parts = [f"{r}={s.sha256}" for r, s in sorted({**self.graphs, **self.files}.items())]
+        parts = [f"{r}={s.sha256}" for r, s in sorted(self.parts.items())]
         return hashlib.sha256("\n".join([self.id, self.version, *parts]).encode()).hexdigest()
 
     @property
     def bytes(self) -> int:
         """Size of all files of the model."""
-        return sum(spec.bytes for spec in (*self.graphs.values(), *self.files.values()))
+        return sum(spec.bytes for spec in self.parts.values())
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -201,7 +206,7 @@ def _check(manifest: Manifest, path: Path) -> None:
             f"id {manifest.id!r} is not a name of lower-case letters, digits, dots and dashes",
             file=path,
         )
-    for role, spec in {**manifest.graphs, **manifest.files}.items():
+    for role, spec in manifest.parts.items():
         if Path(spec.file).name != spec.file or spec.file.startswith("."):
             raise ManifestError(f"{role}: file {spec.file!r} is not a plain name", file=path)
         if not re.fullmatch(r"[0-9a-f]{64}", spec.sha256):
@@ -222,7 +227,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             raise TypeError(f"{where} is not a list")
         return tuple(_build(typing.get_args(kind)[0], v, where) for v in value)
     if origin is dict:
-        return {k: _build(typing.get_args(kind)[1], v, f"{where}.{k}") for k, v in _dict(value, where)}
+        return {
+            k: _build(typing.get_args(kind)[1], v, f"{where}.{k}") for k, v in _dict(value, where)
+        }
     if dataclasses.is_dataclass(kind):
         return _build_table(kind, value, where)
     if kind is float and type(value) is int:

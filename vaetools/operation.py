@@ -25,7 +25,6 @@ import hashlib
 import types
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal, Self, TypeAlias
@@ -34,6 +33,9 @@ import numpy as np
 
 from vaetools.errors import ImageValueError, OptionError
 from vaetools.image import MAX_PIXELS, Image
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Item: TypeAlias = Image | bytes
 """What an operation takes or gives: an image, or the bytes of a file."""
@@ -142,7 +144,11 @@ class OptionSpec:
 
 
 def option_specs(options: type) -> list[OptionSpec]:
-    """The options of an `Options` class, in order. Raises `TypeError` for a type we cannot turn into a flag."""
+    """The options of an `Options` class, in order.
+
+    Raises:
+        TypeError: an option without a default, or of a type that cannot become a flag.
+    """
     hints = typing.get_type_hints(options)
     return [_spec(field, hints[field.name]) for field in dataclasses.fields(options)]
 
@@ -170,7 +176,9 @@ def _kind_of(name: str, hint: Any) -> tuple[type, bool, tuple[str, ...] | None]:
             return str, optional, typing.get_args(members[0])
         if members[0] in (bool, int, float, str, Path):
             return members[0], optional, None
-    raise TypeError(f"option {name!r}: {hint} is not bool, int, float, str, Path or a Literal of words")
+    raise TypeError(
+        f"option {name!r}: {hint} is not bool, int, float, str, Path or a Literal of words"
+    )
 
 
 def make_options(options: type, values: Mapping[str, Any]) -> Any:
@@ -232,7 +240,7 @@ class Operation(ABC):
     def on(self, key: str) -> Self:
         """This operation for the input called `key`, which seeds `rng`."""
         bound = copy.copy(self)
-        bound._key = key
+        bound.__dict__["_key"] = key
         bound.__dict__.pop("_rng", None)
         return bound
 

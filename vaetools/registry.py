@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,8 @@ from vaetools.errors import DuplicateModelError, ManifestError, ModelNotFoundErr
 from vaetools.manifest import FILE_NAME, Manifest, read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from vaetools.runtime import Runtime
     from vaetools.vae import Model
 
@@ -87,7 +88,9 @@ class ModelRegistry:
 
     def ids(self, task: str | None = None) -> list[str]:
         """Ids of all sound models, or of those for a task."""
-        return [i for i, e in self._by_id.items() if e.manifest and task in (None, *e.manifest.tasks)]
+        return [
+            i for i, e in self._by_id.items() if e.manifest and task in (None, *e.manifest.tasks)
+        ]
 
     def manifest(self, model_id: str) -> Manifest:
         """Raises `ModelNotFoundError`, or the error of a folder that claims this name."""
@@ -134,7 +137,9 @@ class ModelRegistry:
         found = f"{len(fitting)} models fit" if fitting else "there is no model"
         raise ModelNotFoundError(
             f"{found} for {task!r}",
-            remedy=f"choose with --model: {', '.join(fitting)}" if fitting else "add one with --models-dir",
+            remedy=f"choose with --model: {', '.join(fitting)}"
+            if fitting
+            else "add one with --models-dir",
         )
 
 

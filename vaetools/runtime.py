@@ -17,7 +17,6 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ import numpy as np
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import onnxruntime
 
 log = logging.getLogger(__name__)
@@ -283,9 +284,13 @@ def with_uint8_pixels(graph: bytes, images: Sequence[str]) -> bytes:
         spot = 0 if is_input else len(model.graph.node)
         for node in reversed(nodes):
             model.graph.node.insert(spot, node)
-        shape = [f"{value.name}.height", f"{value.name}.width", 3]
+        shape: list[str | int | None] = [f"{value.name}.height", f"{value.name}.width", 3]
         value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.UINT8, shape))
-    constants = {"pixels.255": np.float32(255), "pixels.0": np.float32(0), "pixels.1": np.float32(1)}
+    constants = {
+        "pixels.255": np.float32(255),
+        "pixels.0": np.float32(0),
+        "pixels.1": np.float32(1),
+    }
     arrays = {**constants, "pixels.bgr": np.array([2, 1, 0]), "pixels.axis": np.array([0])}
     for name, array in arrays.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))

@@ -10,8 +10,7 @@ host that discovers nothing), `hub` (that host with that model, on the CPU).
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -28,6 +27,9 @@ from vaetools.manifest import (
     TilingSpec,
     manifest_table,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TINY = "tiny-vae"
 
@@ -54,7 +56,7 @@ def write_tiny_vae(folder: Path, *, deviation: float = 0.05) -> Path:
     for channel in range(3):
         down[channel, channel] = 1 / 16
         up[channel, channel] = 1
-    log_variance = np.float32(2 * np.log(deviation))
+    log_variance = np.array(2 * np.log(deviation), np.float32)
 
     def value(name: str, *sides: str) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, *sides])
@@ -72,7 +74,7 @@ def write_tiny_vae(folder: Path, *, deviation: float = 0.05) -> Path:
         [value("mean", *latent), value("logvar", *latent)],
         [
             numpy_helper.from_array(down, "down"),
-            numpy_helper.from_array(np.float32(0), "zero"),
+            numpy_helper.from_array(np.array(0, np.float32), "zero"),
             numpy_helper.from_array(log_variance, "log_variance"),
         ],
     )
@@ -85,9 +87,7 @@ def write_tiny_vae(folder: Path, *, deviation: float = 0.05) -> Path:
     )
     graphs = {}
     for role, graph in (("encode", encode), ("decode", decode)):
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
-        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         data = model.SerializeToString()
         (folder / f"{role}.onnx").write_bytes(data)
         graphs[role] = GraphSpec(

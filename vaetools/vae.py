@@ -11,15 +11,18 @@ import hashlib
 import stat
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vaetools.errors import ImageValueError, ModelAlteredError, ModelBrokenError
-from vaetools.manifest import FileSpec, GraphSpec, Manifest
 from vaetools.runtime import Device, Runtime, Session, with_uint8_pixels
 from vaetools.tiling import pad_to_multiple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vaetools.manifest import FileSpec, GraphSpec, Manifest
 
 
 class Model:
@@ -58,7 +61,7 @@ class Model:
         spec = self.manifest.graphs.get(role)
         if spec is None:
             raise ModelBrokenError(f"model {self.id} has no graph for {role!r}", file=self.folder)
-        data = self._verified(role)
+        data = read_verified(self.folder, spec)
         if pixels:
             data = with_uint8_pixels(data, pixels)
         return self._runtime.session(
@@ -78,20 +81,19 @@ class Model:
         with np.load(io.BytesIO(read_verified(self.folder, spec)), allow_pickle=False) as archive:
             return dict(archive)
 
-    def _verified(self, role: str) -> bytes:
-        return read_verified(self.folder, self.manifest.graphs[role])
-
     def verify(self) -> None:
         """Check every file's size and sha256, and run the self-test.
 
         Raises:
             ModelAlteredError, ModelBrokenError
         """
-        for spec in (*self.manifest.graphs.values(), *self.manifest.files.values()):
+        for spec in self.manifest.parts.values():
             read_verified(self.folder, spec)
         for role, expected in self.manifest.selftest.values.items():
             found = self_test(self, role)
-            if not abs(found - expected) <= self.manifest.selftest.relative * (abs(expected) + 1e-6):
+            if not abs(found - expected) <= self.manifest.selftest.relative * (
+                abs(expected) + 1e-6
+            ):
                 raise ModelBrokenError(
                     f"self-test of {role}: {found:.6g} where {expected:.6g} was exported",
                     file=self.folder,
@@ -131,7 +133,7 @@ def self_test(model: Model, role: str) -> float:
     import onnx
 
     test = model.manifest.selftest
-    graph = onnx.load_from_string(model._verified(role)).graph
+    graph = onnx.load_from_string(read_verified(model.folder, model.manifest.graphs[role])).graph
     rng = np.random.default_rng(test.seed)
     down = model.manifest.latent.downscale
     inputs = [_seeded(value, rng, test.height, test.width, down) for value in graph.input]
@@ -207,7 +209,8 @@ class Posterior:
         """
         if self.logvar is None:
             return np.zeros_like(self.mean)
-        return 0.5 * (self.mean**2 + np.exp(self.logvar) - 1.0 - self.logvar)
+        kl: np.ndarray = 0.5 * (self.mean**2 + np.exp(self.logvar) - 1.0 - self.logvar)
+        return kl
 
 
 class Vae(Model):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import vaetools
 from vaetools import hookimpl, option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import PurePath
 
 SUFFIX = ".vae"
 

@@ -239,3 +239,37 @@ def picture(latents, file, tables, synthesis):
     rate = tables["rate"][file.level].reshape(1, 1, 1, 1)
     rgb = synthesis(latents, rate)[0].transpose(1, 2, 0)
     return np.clip(rgb[: file.height, : file.width], 0, 1)
+
+
+# --- 8. encoding a payload ------------------------------------------------------------------------
+
+
+def leb128(number):
+    out = bytearray()
+    while number >= 128:
+        out.append(128 | number & 127)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def encode_payload(groups):
+    """[(values, frequencies, reach), …] in the order of decoding -> payload."""
+    escaped, coded = b"", []
+    for values, frequencies, reach in groups:
+        starts = [0, *accumulate(int(f) for f in frequencies)]
+        for value in values:
+            symbol = value + reach
+            if abs(value) > reach:
+                symbol = 2 * reach + 1
+                escaped += leb128(2 * value if value >= 0 else -2 * value - 1)
+            coded.append((starts[symbol], starts[symbol + 1] - starts[symbol]))
+    state, words = 0, b""
+    for start, frequency in reversed(coded):
+        if state // 2**40 >= frequency:
+            words += struct.pack("<I", state % 2**32)
+            state //= 2**32
+        state = state // frequency * TOTAL + start + state % frequency
+    while state:
+        words += struct.pack("<I", state % 2**32)
+        state //= 2**32
+    return leb128(len(escaped)) + escaped + words

@@ -13,7 +13,9 @@ import pytest
 from vaetools.runner.discover import Source
 from vaetools.runner.journal import FOLDER, Entry, Journal
 
-SOURCE = Source(Path("/photos/a.jpg"), PurePosixPath("a.jpg"), size=10, mtime_ns=20)
+SOURCE = Source(
+    Path("/photos/a.jpg"), PurePosixPath("a.jpg"), "/photos/a.jpg", size=10, mtime_ns=20
+)
 NAMES = ["a.jpg.vae"]
 DATA = b"packed"
 
@@ -153,7 +155,7 @@ def test_damaged_lines_are_passed_over(out: Path, line: bytes) -> None:
 
 def test_lines_are_plain_json_for_any_name(out: Path) -> None:
     name = os.fsdecode(b"\xff\n\xc3\xa9.jpg")
-    source = Source(Path("/photos", name), PurePosixPath(name), 1, 2)
+    source = Source(Path("/photos", name), PurePosixPath(name), f"/photos/{name}", 1, 2)
     made = Entry.of(source, "copy", "work", {name: (0, hashlib.sha256(b"").hexdigest())})
     write(out, made=made)
     lines = (out / FOLDER / "journal.ndjson").read_bytes().splitlines()

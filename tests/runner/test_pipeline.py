@@ -63,7 +63,10 @@ def test_readers_wait_for_a_slow_operation(plant: Plant, tmp_path: Path) -> None
     pipeline._read = count  # type: ignore[method-assign]
     pipeline.start()
     assert operation.begun.acquire(timeout=5)
-    time.sleep(0.1)
+    deadline = time.monotonic() + 5
+    while len(opened) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
     assert len(opened) == 3
     operation.gate.set()
     assert sum(1 for _ in iter(pipeline.next_record, None)) == 20

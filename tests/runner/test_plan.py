@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def sources(*names: str, top: str = "/photos") -> list[Source]:
-    return [Source(Path(top, name), PurePosixPath(name)) for name in names]
+    return [Source(Path(top, name), PurePosixPath(name), f"{top}/{name}") for name in names]
 
 
 def to_png(source: PurePath) -> tuple[PurePath, ...]:
@@ -109,6 +109,25 @@ def test_an_input_is_never_an_output(plant: Plant, tmp_path: Path) -> None:
         plan(crossed, sources("a.txt", "b/c.txt", top=str(top)), Target(top))
 
 
+def test_an_input_is_known_beside_one_that_differs_in_case_only(plant: Plant) -> None:
+    top = plant("photos", {"a.txt": b"", "A.txt": b"", "b.txt": b""})
+    moved = {"a.txt": "1.txt", "A.txt": "2.txt"}
+    for name in ("a.txt", "A.txt"):
+        operation = Renaming(lambda s, n=name: (s.with_name(moved.get(s.name, n)),))
+        with pytest.raises(ClashError, match="inputs are never touched"):
+            plan(operation, sources("a.txt", "A.txt", "b.txt", top=str(top)), Target(top))
+
+
+def test_a_link_that_is_an_input_is_not_replaced(plant: Plant) -> None:
+    top, real = plant("photos", {}), plant("real", {"x.txt": b""}) / "x.txt"
+    (top / "a.txt").symlink_to(real)
+    source = Source(top / "a.txt", PurePosixPath("a.txt"), str(real))
+    with pytest.raises(ClashError, match="inputs are never touched"):
+        plan(Copy(), [source], Target(top))
+    with pytest.raises(ClashError, match="inputs are never touched"):
+        plan(Renaming(lambda _: (PurePosixPath("x.txt"),)), [source], Target(real.parent))
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), RuntimeError()])
 def test_an_operation_that_cannot_name_outputs_costs_one_input(
     out: Target, error: BaseException
@@ -131,7 +150,9 @@ def test_no_names_cost_one_input(out: Target, given: Any) -> None:
 
 
 def test_an_unreadable_source_is_not_named(out: Target) -> None:
-    source = Source(Path("fifo.txt"), PurePosixPath("fifo.txt"), problem="is a FIFO, not a file")
+    source = Source(
+        Path("fifo.txt"), PurePosixPath("fifo.txt"), "fifo.txt", problem="is a FIFO, not a file"
+    )
     (step,) = plan(Copy(), [source], out)
     assert isinstance(step.problem, UnreadableError)
     assert step.outputs == ()
@@ -221,7 +242,7 @@ def test_any_tree_is_refused_or_gives_distinct_names_inside(
         return first, first.with_name(f"{first.name}.more")
 
     names = [PurePosixPath(*parts) for parts in tree]
-    made = [Source(Path("/photos", name), name) for name in names]
+    made = [Source(Path("/photos", name), name, f"/photos/{name}") for name in names]
     out = Path("/no such folder/out")
     try:
         steps = plan(Renaming(rename), made, Target(out))

@@ -66,7 +66,7 @@ class Unprintable(Exception):
     ("error", "code", "text"),
     [
         (EmptyFileError("is empty"), "E011", "in/a.jpg: is empty"),
-        (OutputError("is full", file="out"), "E070", "out: is full"),
+        (OutputError("is full", file="out"), "E070", "in/a.jpg: out: is full"),
         (ModelBrokenError("gave NaN", remedy="verify it"), "E044", "in/a.jpg: gave NaN; verify it"),
         (UsageError("no"), "E002", "in/a.jpg: no"),
         (SystemExit(3), "E050", "in/a.jpg: the operation tried to exit (3)"),
@@ -80,6 +80,12 @@ class Unprintable(Exception):
 def test_anything_becomes_a_code_and_one_line(error: BaseException, code: str, text: str) -> None:
     assert explain(error, "in/a.jpg")[0] == code
     assert explain(error, "in/a.jpg")[1].startswith(text)
+
+
+def test_one_error_for_many_inputs_names_each() -> None:
+    error = EmptyFileError("is empty")
+    assert explain(error, "a.jpg") == ("E011", "a.jpg: is empty")
+    assert explain(error, "b.jpg") == ("E011", "b.jpg: is empty")
 
 
 def test_odd_names_stay_on_one_printable_line() -> None:

@@ -405,6 +405,24 @@ def test_an_operation_that_raises_costs_one_input(
     assert len(tree(tmp_path / "out")) == 19
 
 
+def test_the_device_is_that_of_the_model(plant: Plant, tmp_path: Path) -> None:
+    class Model:
+        @property
+        def device(self) -> str:
+            if not self.works:
+                raise RuntimeError("lost")
+            return "cuda:0"
+
+        works = True
+
+    operation = Copy()
+    operation.model = model = Model()
+    top = plant("in", {"a.txt": b""})
+    assert go(operation, top, tmp_path / "out").records[0].device == "cuda:0"
+    model.works = False
+    assert go(operation, top, tmp_path / "out", force=True).records[0].code == "E099"
+
+
 @pytest.mark.parametrize("given", [None, 3, "text", [b"1", b"2"], [], [None]])
 def test_wrong_results_cost_one_input(plant: Plant, tmp_path: Path, given: Any) -> None:
     operation = Copy()

@@ -83,7 +83,11 @@ def warn(error: VaetoolsError | None) -> None:
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vaetools")
 @click.option(
-    "--plugins-dir", multiple=True, metavar="DIR", is_eager=True, help="Load the plugins in a folder."
+    "--plugins-dir",
+    multiple=True,
+    metavar="DIR",
+    is_eager=True,
+    help="Load the plugins in a folder.",
 )
 @click.option("--strict-plugins", is_flag=True, is_eager=True, help="Stop if a plugin is broken.")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")

@@ -15,6 +15,8 @@ PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubb
 
 QUALITIES = (25, 50, 75, 100)
 
+HEADER = "picture                  q  vae bytes    bpp   PSNR   JPEG bytes   PSNR"
+
 
 @click.command("demo")
 @click.argument("out", type=click.Path(path_type=Path), default=Path("demo"))
@@ -40,8 +42,7 @@ def command(ctx: click.Context, out: Path, device: str) -> None:
             hub.map("compress", photos, out=packed, quality=quality, on_exists="replace")
             hub.map("decompress", packed, out=back, on_exists="replace")
             lines += _rows(photos, packed, back, quality)
-    header = f"{'picture':22} {'q':>3} {'vae bytes':>10} {'bpp':>6} {'PSNR':>6}   {'JPEG bytes':>10} {'PSNR':>6}"
-    click.echo("\n".join([header, *sorted(lines)]))
+    click.echo("\n".join([HEADER, *sorted(lines)]))
     click.echo(f"\nLook at {out}/photos beside {out}/back-q75.")
 
 
@@ -69,15 +70,16 @@ def _rows(photos: Path, packed: Path, back: Path, quality: int) -> list[str]:
         decoded = read_image(back / photo.with_suffix(".png").name)
         size = (packed / f"{photo.name}.vae").stat().st_size
         jpeg_size, jpeg_psnr = _jpeg_of_size(photo, size)
+        rate = bpp(size, original.width, original.height)
         rows.append(
-            f"{photo.name:22} {quality:3d} {size:10d} {bpp(size, original.width, original.height):6.3f} "
+            f"{photo.name:22} {quality:3d} {size:10d} {rate:6.3f} "
             f"{psnr(original.pixels, decoded.pixels):6.2f}   {jpeg_size:10d} {jpeg_psnr:6.2f}"
         )
     return rows
 
 
 def _jpeg_of_size(photo: Path, size: int) -> tuple[int, float]:
-    """(bytes, PSNR) of the best JPEG (4:2:0, optimised) that is not larger than `size`, or the smallest."""
+    """(bytes, PSNR) of the best optimised 4:2:0 JPEG of at most `size` bytes, or of the smallest."""
     import io
 
     from PIL import Image as Picture

@@ -6,13 +6,16 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from vaetools.cli.app import host_of
 from vaetools.errors import EXIT_ENVIRONMENT, DeviceError, VaetoolsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PACKAGES = (
     "vaetools",
@@ -121,7 +124,9 @@ def _models(ctx: click.Context) -> Iterator[Finding]:
         if entry.error is not None:
             yield Finding("fail", f"model {entry.folder.name}", entry.error.line)
     for model_id in registry.ids():
-        yield _checked(f"model {model_id}", registry.open(model_id).verify, "sound, self-test passed")
+        yield _checked(
+            f"model {model_id}", registry.open(model_id).verify, "sound, self-test passed"
+        )
 
 
 def _checked(subject: str, check: Callable[[], object], text: str) -> Finding:

@@ -12,7 +12,9 @@ from vaetools.errors import UsageError
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder of the model.")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="The training pictures.")
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="The training pictures."
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(run: Path, to: Path, data: Path) -> None:
     """Turn a training run into a model: ONNX graphs, tables, manifest, self-test."""

@@ -13,7 +13,9 @@ from vaetools.errors import EXIT_ENVIRONMENT, VaetoolsError
 if TYPE_CHECKING:
     from vaetools.hub import Hub
 
-MODELS_DIR = click.option("--models-dir", multiple=True, metavar="DIR", help="Further folder of models.")
+MODELS_DIR = click.option(
+    "--models-dir", multiple=True, metavar="DIR", help="Further folder of models."
+)
 
 
 @click.group("models")
@@ -46,7 +48,9 @@ def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) 
             click.echo(json.dumps(facts))
         else:
             size = f"{manifest.bytes / 1e6:.1f} MB"
-            click.echo(f"{manifest.id:20} {manifest.version:6} {size:>9}  {', '.join(manifest.tasks)}")
+            click.echo(
+                f"{manifest.id:20} {manifest.version:6} {size:>9}  {', '.join(manifest.tasks)}"
+            )
 
 
 @command.command("show")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +13,9 @@ from vaetools.cli.app import host_of
 from vaetools.errors import EXIT_DONE
 from vaetools.image import MAX_PIXELS
 from vaetools.operation import Operation, OptionSpec, option_specs, summary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SETTINGS = (
     click.option("--jobs", type=click.IntRange(min=1), help="Pictures at once [one per core]."),
@@ -56,7 +58,9 @@ PLACES = (
     click.option("--models-dir", multiple=True, metavar="DIR", help="Further folder of models."),
     click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N [auto]."),
     click.option(
-        "--threads", type=click.IntRange(min=1), help="Threads per picture [1; all for one picture]."
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads per picture [1; all for one picture].",
     ),
 )
 """Flags of the hub."""
@@ -74,11 +78,15 @@ def operation_command(kind: type[Operation]) -> click.Command:
     command: Any = click.pass_context(call)
     decorators = [
         click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
-        click.option("-o", "--out", required=True, metavar="OUT", help="Folder, or file for one input."),
+        click.option(
+            "-o", "--out", required=True, metavar="OUT", help="Folder, or file for one input."
+        ),
         *options,
         *PLACES,
         *SETTINGS,
-        click.option("--json", "as_json", is_flag=True, help="One JSON record per input on stdout."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="One JSON record per input on stdout."
+        ),
         click.option("--quiet", is_flag=True, help="Say nothing but errors."),
         click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
     ]
@@ -93,7 +101,9 @@ def _flag(spec: OptionSpec) -> Callable[[Any], Any]:
     names = [spec.name, *([spec.short] if spec.short else []), flag]
     notes = [spec.bounds] if spec.bounds else []
     if spec.default is not None and spec.kind is not bool:
-        notes.append(f"default {spec.default:g}" if spec.kind in (int, float) else str(spec.default))
+        notes.append(
+            f"default {spec.default:g}" if spec.kind in (int, float) else str(spec.default)
+        )
     help_text = f"{spec.help} [{', '.join(notes)}]" if notes else spec.help
     if spec.kind is bool:
         names[-1] = f"{flag}/--no-{flag[2:]}"
@@ -133,9 +143,7 @@ def run_command(
     folders = [*default_folders(models_dir), *host.model_folders]
     with Hub(host, folders, device=device, threads=threads) as hub:
         report = Reporter(as_json=as_json, quiet=quiet)
-        result = hub.map(
-            kind.name, inputs, out=out, on_record=report.record, **settings, **options
-        )
+        result = hub.map(kind.name, inputs, out=out, on_record=report.record, **settings, **options)
     report.finish(result)
     if result.exit_code != EXIT_DONE:
         ctx.exit(result.exit_code)

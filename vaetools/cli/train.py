@@ -18,7 +18,12 @@ from vaetools.errors import UsageError
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(
-    recipe: str, data: Path, run: Path | None, minutes: float | None, device: str, threads: int | None
+    recipe: str,
+    data: Path,
+    run: Path | None,
+    minutes: float | None,
+    device: str,
+    threads: int | None,
 ) -> None:
     """Train a model with a recipe: a TOML file, or the name of a shipped one.
 

@@ -15,9 +15,9 @@ by nothing that one could see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -47,7 +47,11 @@ from vaetools.errors import (
 )
 from vaetools.image import MAX_PIXELS, Image, decode_image, encode_image
 from vaetools.tiling import Tile, pad_to_multiple, tiles
-from vaetools.vae import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vaetools.vae import Model
 
 CELL = 64
 """Pixels per hyper-latent; pictures are padded to multiples of it."""
@@ -142,7 +146,9 @@ class Codec:
             if image.depth != 8:
                 part = part.transpose(2, 0, 1)[None]
             parts.append((tile, graph(np.ascontiguousarray(part))))
-        return Analysed(self._joined(parts, padded.shape[0] // CELL, padded.shape[1] // CELL), image)
+        return Analysed(
+            self._joined(parts, padded.shape[0] // CELL, padded.shape[1] // CELL), image
+        )
 
     def code(self, analysed: Analysed, level: int) -> Coded:
         """Quantise and entropy-code at a level: a few per cent of the analysis' work."""
@@ -210,7 +216,8 @@ class Codec:
         z = decode_hyper(payload, (rows, columns), tables.hyper(level))[None].astype(np.float32)
         index = tables.indexes(self.model.graph("hyper_scale_index")(z), level)
         symbols = np.empty(index.shape, np.int32)
-        parts = self._coded_tiles(*index.shape[1:], container.tile)
+        _, height, width = index.shape
+        parts = self._coded_tiles(height, width, container.tile)
         for part, data in zip(parts, container.tiles, strict=True):
             symbols[part] = decode_latents(data, index[part], tables.latent)
         return z, symbols
@@ -281,7 +288,8 @@ def checkerboard(latents: int, height: int, width: int) -> np.ndarray:
 
 
 def _quantise(y: np.ndarray, mean: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    return np.rint((y - mean) * gain).astype(np.int32)
+    symbols: np.ndarray = np.rint((y - mean) * gain).astype(np.int32)
+    return symbols
 
 
 def _scaled(area: tuple[slice, slice], factor: int) -> tuple[slice, slice]:

@@ -170,10 +170,9 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         width, height, depth, bool(flags & GREY), level, tile, stream_id.hex(), model_id, ()
     )
     _check_fields(empty, flags, max_pixels)
-    entries = tuple(
-        (_kind(kind), length, crc) for kind, length, crc in ENTRY.iter_unpack(table)
-    )
-    _check_sections(empty, entries)
+    _check_sections(empty, table[:: ENTRY.size])
+    rows = ENTRY.iter_unpack(table)
+    entries = tuple((SectionKind(kind), length, crc) for kind, length, crc in rows)
     return Header(empty, entries, end + CRC.size)
 
 
@@ -228,13 +227,6 @@ def inflate(data: bytes) -> bytes:
     return result
 
 
-def _kind(number: int) -> SectionKind:
-    try:
-        return SectionKind(number)
-    except ValueError:
-        raise VersionError(f"section kind {number} is unknown", remedy="update vaetools") from None
-
-
 def _check_fields(head: Container, flags: int, max_pixels: int) -> None:
     if head.width < 1 or head.height < 1:
         raise HeaderLimitError(f"size {head.width} x {head.height} is empty")
@@ -260,8 +252,11 @@ def _check_fields(head: Container, flags: int, max_pixels: int) -> None:
         raise HeaderLimitError(f"model id {head.model_id!r} is not a model's name")
 
 
-def _check_sections(head: Container, entries: tuple[tuple[SectionKind, int, int], ...]) -> None:
-    kinds = [kind for kind, _, _ in entries]
+def _check_sections(head: Container, kinds: bytes) -> None:
+    """Check the kinds of the sections, a byte each, before anything is made of them."""
+    unknown = set(kinds) - set(SectionKind)
+    if unknown:
+        raise VersionError(f"section kind {min(unknown)} is unknown", remedy="update vaetools")
     rows, columns = tile_grid(head.width, head.height, head.tile)
     if kinds.count(SectionKind.TILE) != rows * columns:
         raise HeaderLimitError(

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import constriction
 import numpy as np
 
 from vaetools.errors import ChecksumError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PRECISION = 24
 TOTAL = 2**PRECISION
@@ -53,7 +55,8 @@ class Table:
     @functools.cached_property
     def bits(self) -> np.ndarray:
         """Ideal code length of every symbol."""
-        return PRECISION - np.log2(self.frequencies)
+        bits: np.ndarray = PRECISION - np.log2(self.frequencies)
+        return bits
 
     @property
     def has_escape(self) -> bool:
@@ -62,7 +65,9 @@ class Table:
 
 def frequencies_of(probabilities: np.ndarray) -> np.ndarray:
     """Integers ≥ 1 in proportion to `probabilities`, that sum to 2^24; used when tables are made."""
-    scaled = np.maximum(1, np.round(probabilities / probabilities.sum() * TOTAL)).astype(np.int64)
+    scaled: np.ndarray = np.maximum(
+        1, np.round(probabilities / probabilities.sum() * TOTAL)
+    ).astype(np.int64)
     scaled[np.argmax(scaled)] += TOTAL - scaled.sum()
     return scaled
 
@@ -103,7 +108,7 @@ class Encoder:
         coder = constriction.stream.stack.AnsCoder()
         for symbols, table in reversed(self._groups):
             coder.encode_reverse(symbols, table.model)
-        words = coder.get_compressed().astype(WORD).tobytes()
+        words: bytes = coder.get_compressed().astype(WORD).tobytes()
         return _varint(len(self._escaped)) + bytes(self._escaped) + words
 
 

@@ -6,15 +6,15 @@ The analysis network runs once; every probe repeats only the small networks and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-
 from typing import TYPE_CHECKING
 
 from vaetools.errors import InputError
 from vaetools.metrics import psnr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vaetools.codec.codec import Analysed, Codec, Coded
 
 

@@ -79,7 +79,8 @@ class CodecTables:
     def indexes(self, base: np.ndarray, level: int) -> np.ndarray:
         """Table of every latent: (1, M, h, w) from the network -> (M, h, w) uint8."""
         index = base[0].astype(np.int32) + self.index_offset[level][:, None, None]
-        return np.clip(index, 0, len(self.latent_reach) - 1).astype(np.uint8)
+        clipped: np.ndarray = np.clip(index, 0, len(self.latent_reach) - 1).astype(np.uint8)
+        return clipped
 
 
 def encode_hyper(z: np.ndarray, tables: list[Table]) -> Encoder:

@@ -148,11 +148,14 @@ def _unwrap_jpeg(data: bytes, strict: bool) -> Bare:
             kept.append(data[start:stop])
         elif data[start + 4 : start + 10] == EXIF_PREFIX:
             payload.append(data[start + 10 : stop])
+    kept.append(data[at:])
     # Inside the coded data 0xFF is always escaped, so the end marker cannot be there by chance.
-    if strict and data.find(b"\xff\xd9", at) < 0:
-        raise DamagedImageError("truncated: the end-of-image marker is missing")
+    if data.find(b"\xff\xd9", at) < 0:
+        if strict:
+            raise DamagedImageError("truncated: the end-of-image marker is missing")
+        kept.append(b"\xff\xd9")  # with it, decoders give what there is
     exif, orientation = split_exif(b"".join(payload))
-    return Bare("jpeg", b"".join([*kept, data[at:]]), exif, orientation)
+    return Bare("jpeg", b"".join(kept), exif, orientation)
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:

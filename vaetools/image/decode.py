@@ -24,8 +24,8 @@ from vaetools.image.array import Image
 from vaetools.image.containers import HEAD_SIZE, sniff, split_exif, unwrap
 from vaetools.image.planes import (
     count_frames,
+    describe_mode,
     has_frames,
-    is_16_bit,
     open_header,
     read_planes,
     turned,
@@ -147,7 +147,7 @@ def _inspect(data: bytes) -> ImageInfo:
     bare, header = _opened(data, strict=False)
     exif, orientation = _exif(bare, header)
     size = header.size if orientation < 5 else header.size[::-1]
-    mode = f"{header.mode} 16 bit" if is_16_bit(bare, header) else header.mode
+    mode = describe_mode(bare, header)
     icc = header.info.get("icc_profile") or b""
     frames = count_frames(bare, header)
     return ImageInfo(bare.format, *size, mode, frames, len(icc), len(exif or b""))

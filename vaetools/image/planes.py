@@ -59,6 +59,12 @@ def open_header(bare: Bare, *, strict: bool) -> ImageFile:
     return header
 
 
+def describe_mode(bare: Bare, header: ImageFile) -> str:
+    """Pillow's mode, and ` 16 bit` where samples are uint16."""
+    with _decoding(bare.format):
+        return f"{header.mode} 16 bit" if _is_16_bit(bare, header) else header.mode
+
+
 def has_frames(bare: Bare, header: ImageFile) -> bool:
     """Whether there are more frames or pages than one."""
     with _decoding(bare.format):
@@ -78,14 +84,14 @@ def read_planes(bare: Bare, header: ImageFile, *, strict: bool) -> Planes:
         DamagedImageError: truncated or corrupt data; without `strict`, only if nothing comes of it.
         UnsupportedImageError: a depth or kind of pixels that we do not handle.
     """
-    deep = is_16_bit(bare, header)
-    if deep or _is_plain(bare, header):
-        array = _by_cv2(bare, header, np.uint16 if deep else np.uint8)
-        if array is not None:
-            return _planes_of_cv2(array, bare, header)
-        if strict or deep:
-            raise DamagedImageError(f"the {bare.format} data is corrupt or truncated")
     with _decoding(bare.format):
+        deep = _is_16_bit(bare, header)
+        if deep or _is_plain(bare, header):
+            array = _by_cv2(bare, header, np.uint16 if deep else np.uint8)
+            if array is not None:
+                return _planes_of_cv2(array, bare, header)
+            if strict or deep:
+                raise ValueError("cv2 gives nothing, or not what the header says")
         return _by_pillow(header, strict)
 
 
@@ -97,7 +103,7 @@ def _is_plain(bare: Bare, header: ImageFile) -> bool:
     return bare.format == "jpeg" and header.mode in ("L", "RGB")
 
 
-def is_16_bit(bare: Bare, header: ImageFile) -> bool:
+def _is_16_bit(bare: Bare, header: ImageFile) -> bool:
     """Whether samples are uint16. Raises `UnsupportedImageError` for other depths."""
     if bare.format == "png":
         return bare.data[24] == 16
@@ -124,6 +130,8 @@ def _is_16_bit_tiff(header: Any) -> bool:
         )
     if len(bits) == 2 or tags.get(262) not in (0, 1, 2):
         raise UnsupportedImageError("16-bit TIFF that is neither grey nor RGB nor RGBA")
+    if tags.get(284, 1) != 1 and len(bits) > 1:  # cv2 would read rows of one plane as pixels
+        raise UnsupportedImageError("16-bit TIFF with separate planes; interleaved is supported")
     if tuple(extra) == (1,):
         raise UnsupportedImageError("16-bit TIFF with premultiplied alpha; straight is supported")
     return True
@@ -183,6 +191,8 @@ def _load(header: ImageFile, strict: bool) -> None:
             raise
         header.tile = []  # nothing more to decode: what is there so far is the picture
         header.load()
+        if header.getbbox() is None:  # all zero, so it is nothing
+            raise
 
 
 def _cmyk_to_rgb(picture: PillowImage.Image) -> PillowImage.Image:
@@ -240,5 +250,5 @@ def _decoding(format_name: str, otherwise: type[InputError] = DamagedImageError)
     except Exception as error:  # decoders raise almost anything on bytes from outside
         problem = f"the {format_name} data is corrupt or truncated"
         if otherwise is UnsupportedImageError:
-            problem = f"a kind of {format_name} file that is not supported"
-        raise otherwise(f"{problem} ({str(error) or type(error).__name__})") from error
+            problem = f"a kind of {format_name} file that is not supported ({error})"
+        raise otherwise(problem) from error

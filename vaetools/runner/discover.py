@@ -31,6 +31,7 @@ class Source:
         path: where it lies, as the user would write it.
         relative: its name below the output folder: the path below the folder that was named, or
             the name of a file that was named itself.
+        real: the path with all links resolved.
         size: bytes.
         mtime_ns: time of the last change, nanoseconds.
         problem: why it cannot be read, where that is known without opening it.
@@ -38,6 +39,7 @@ class Source:
 
     path: Path
     relative: PurePosixPath
+    real: str
     size: int = 0
     mtime_ns: int = 0
     problem: str = ""
@@ -97,7 +99,7 @@ def discover(inputs: Sequence[str | Path], choice: Choice) -> Found:
     for path in paths:
         for source, meant in _sources(path, choice):
             if meant:
-                found.setdefault((os.path.realpath(source.path), source.relative), source)
+                found.setdefault((source.real, source.relative), source)
             else:
                 left_alone += 1
     one_file = len(paths) == 1 and not is_folder(paths[0])
@@ -125,33 +127,34 @@ def _sources(path: Path, choice: Choice) -> Iterator[tuple[Source, bool]]:
     """(source, whether it is meant) for a named file, or for all files of a named folder."""
     if not is_folder(path):
         relative = PurePosixPath(path.name)
-        yield _source(path, relative), choice.wants(relative)
+        yield _source(path, relative, os.path.realpath(path)), choice.wants(relative)
         return
     files, unlisted = _walk(path, choice.out)
     for file in sorted(files, key=lambda file: file.parts):
-        relative = _below(file, path)
-        ours = bool(choice.made) and os.path.realpath(file) in choice.made
+        relative, real = _below(file, path), files[file]
+        ours = real in choice.made
         meant = choice.has_suffix(file.name) and choice.wants(relative) and not ours
-        yield _source(file, relative) if meant else Source(file, relative), meant
+        yield _source(file, relative, real) if meant else Source(file, relative, real), meant
     for error in unlisted:
         place = Path(error.filename)
         problem = f"cannot be listed: {error.strerror}"
         relative = _below(place, path)
-        yield Source(place, relative, problem=problem), not choice.drops(relative)
+        real = os.path.realpath(place)
+        yield Source(place, relative, real, problem=problem), not choice.drops(relative)
 
 
 def _below(path: Path, folder: Path) -> PurePosixPath:
     return PurePosixPath(*path.relative_to(folder).parts)
 
 
-def _walk(top: Path, out: Path | None) -> tuple[list[Path], list[OSError]]:
-    """The files below `top` that are not hidden, and the folders that could not be listed.
+def _walk(top: Path, out: Path | None) -> tuple[dict[Path, str], list[OSError]]:
+    """The files below `top` that are not hidden, with their real paths; folders not listed.
 
     Linked folders come after all real ones and each real folder comes once, so that the result does
     not depend on where a link to it stands.
     """
     seen = set() if out is None else {os.path.realpath(out)} - {os.path.realpath(top)}
-    files: list[Path] = []
+    files: dict[Path, str] = {}
     unlisted: list[OSError] = []
     waiting = [top]
     while waiting:
@@ -162,9 +165,15 @@ def _walk(top: Path, out: Path | None) -> tuple[list[Path], list[OSError]]:
                 continue
             seen.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            files += [Path(root, name) for name in names if not name.startswith(".")]
+            files |= {Path(root, n): _real(real, n) for n in names if not n.startswith(".")}
             waiting += [link for name in folders if _leads_on(link := Path(root, name))]
     return files, unlisted
+
+
+def _real(folder: str, name: str) -> str:
+    """The real path of a file in a real folder; much cheaper than resolving all of it."""
+    path = os.path.join(folder, name)  # noqa: PTH118
+    return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
 
 
 def _leads_on(folder: Path) -> bool:
@@ -174,16 +183,16 @@ def _leads_on(folder: Path) -> bool:
     )
 
 
-def _source(path: Path, relative: PurePosixPath) -> Source:
+def _source(path: Path, relative: PurePosixPath, real: str) -> Source:
     try:
         status = path.stat()
     except OSError as error:
         broken = path.is_symlink() and isinstance(error, FileNotFoundError)
         reason = "a link to a file that is not there" if broken else error.strerror
-        return Source(path, relative, problem=f"cannot be read: {reason}")
+        return Source(path, relative, real, problem=f"cannot be read: {reason}")
     if not stat.S_ISREG(status.st_mode):
-        return Source(path, relative, problem=f"is {_kind(status.st_mode)}, not a file")
-    return Source(path, relative, status.st_size, status.st_mtime_ns)
+        return Source(path, relative, real, problem=f"is {_kind(status.st_mode)}, not a file")
+    return Source(path, relative, real, status.st_size, status.st_mtime_ns)
 
 
 def _kind(mode: int) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from vaetools.runner.files import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from vaetools.runner.discover import Source
@@ -79,7 +79,23 @@ class Journal:
         self._written = 0
         self._synced = 0
         self._torn = False
-        for event, entry in _entries(folder):
+        self._read_up_to: dict[Path, int] = {}
+        self.read()
+
+    def read(self) -> None:
+        """Learn what has been written since the last time. Raises `OSError`."""
+        if self.folder is None:
+            return
+        lines: list[bytes] = []
+        for path in sorted((self.folder / FOLDER).glob("journal*.ndjson")):
+            with path.open("rb") as file:
+                file.seek(self._read_up_to.get(path, 0))
+                added = file.read()
+            whole = added[: added.rfind(b"\n") + 1]
+            self._read_up_to[path] = self._read_up_to.get(path, 0) + len(whole)
+            lines += whole.splitlines()
+        parsed = [found for line in lines if (found := _parse(line)) is not None]
+        for _, event, entry in sorted(parsed, key=lambda found: found[0]):
             self._learn(event, entry)
 
     def _learn(self, event: str, entry: Entry) -> None:
@@ -96,7 +112,10 @@ class Journal:
         if self.folder is None:
             return set()
         names = [n for n, entries in self._known.items() if any(e.op == op for e in entries)]
-        return {os.path.realpath(self.folder / name) for name in names}
+        paths = [self.folder / name for name in names]
+        parents = {path.parent: "" for path in paths}
+        parents = {parent: os.path.realpath(parent) for parent in parents}
+        return {os.path.join(parents[path.parent], path.name) for path in paths}  # noqa: PTH118
 
     def proves(self, source: Source, fingerprint: str, names: Sequence[str]) -> bool:
         """Whether this very work is done and its outputs are all there.
@@ -181,19 +200,6 @@ class Journal:
                 reached = self._written
                 os.fsync(self._file.fileno())
                 self._synced = reached
-
-
-def _entries(folder: Path | None) -> Iterable[tuple[str, Entry]]:
-    """All entries of all journals of the folder, oldest first."""
-    if folder is None:
-        return []
-    lines = [
-        line
-        for path in sorted((folder / FOLDER).glob("journal*.ndjson"))
-        for line in path.read_bytes().splitlines()
-    ]
-    parsed = [found for line in lines if (found := _parse(line)) is not None]
-    return [(event, entry) for _, event, entry in sorted(parsed, key=lambda found: found[0])]
 
 
 def _parse(line: bytes) -> tuple[float, str, Entry] | None:

@@ -45,6 +45,7 @@ class _Job:
     bytes_out: int = 0
     width: int | None = None
     height: int | None = None
+    device: str | None = None
     seconds: float = 0.0
 
     def measure(self, item: Item) -> None:
@@ -86,9 +87,8 @@ class Pipeline:
         """Wait for a record; None after the last one."""
         while True:
             try:
-                return self._records.get(
-                    timeout=0.5
-                )  # Ctrl-C is not seen in a longer wait everywhere
+                # Not every system lets Ctrl-C through in a wait without end.
+                return self._records.get(timeout=0.5)
             except Empty:
                 continue
 
@@ -198,16 +198,16 @@ class Pipeline:
         job.results = _as_results(bound.process(item), len(job.step.outputs), self._operation.name)
         if job.width is None:
             job.measure(job.results[0])
+        device = getattr(self._operation.model, "device", None)
+        job.device = None if device is None else str(device)
 
     def _write(self, job: _Job) -> None:
-        step, contents = job.step, []
-        for path, result in zip(step.outputs, job.results, strict=True):
-            contents.append(
-                (path, result if isinstance(result, bytes) else self._encode(result, path.name))
-            )
+        step = job.step
+        pairs = zip(step.outputs, job.results, strict=True)
+        contents = [(path, self._encoded(result, path.name)) for path, result in pairs]
         job.results.clear()
-        sizes = zip(step.names, (data for _, data in contents), strict=True)
-        out = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in sizes}
+        named = zip(step.names, contents, strict=True)
+        out = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, (_, data) in named}
         entry = Entry.of(step.source, self._operation.name, self._settings.work, out)
         try:
             write_files(contents, before=lambda: self._journal.writing(entry))
@@ -217,11 +217,12 @@ class Pipeline:
             raise OutputError(problem, file=step.outputs[0]) from error
         job.bytes_out = sum(size for size, _ in out.values())
 
-    def _encode(self, image: Image, name: str) -> bytes:
-        settings = self._settings
-        return encode_image(
-            image, format_of(name), quality=settings.image_quality, strip=settings.strip
-        )
+    def _encoded(self, result: Item, name: str) -> bytes:
+        """Bytes as they are; a picture in the format that the name says."""
+        if isinstance(result, bytes):
+            return result
+        quality, strip = self._settings.image_quality, self._settings.strip
+        return encode_image(result, format_of(name), quality=quality, strip=strip)
 
     def _done(self, job: _Job) -> Record:
         source = job.step.source
@@ -235,7 +236,7 @@ class Pipeline:
             width=job.width,
             height=job.height,
             ms=round(job.seconds * 1000, 3),
-            device=_device(self._operation),
+            device=job.device,
         )
 
 
@@ -270,8 +271,3 @@ def _is_disk_full(cause: BaseException | None) -> bool:
 
 def _size(item: Item) -> int:
     return item.nbytes if isinstance(item, Image) else len(item)
-
-
-def _device(operation: Operation) -> str | None:
-    device = getattr(operation.model, "device", None)
-    return None if device is None else str(device)

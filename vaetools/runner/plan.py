@@ -7,13 +7,21 @@ each input whether it is to be done.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
-from vaetools.errors import ClashError, ExistsError, PluginError, UnreadableError, UsageError
+from vaetools.errors import (
+    ClashError,
+    ExistsError,
+    PluginError,
+    UnreadableError,
+    UsageError,
+    printable,
+)
 from vaetools.image import SUFFIXES
 from vaetools.runner.discover import is_folder
 from vaetools.runner.journal import FOLDER, Journal
@@ -39,7 +47,7 @@ class Target:
     file: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One input and the files that it will give.
 
@@ -162,12 +170,18 @@ def _refuse_shared_names(steps: Sequence[Step]) -> None:
 
 
 def _clash(first: Step, path: Path, second: Step, *, more: int) -> ClashError:
-    inputs = f"{first.source.path} and {second.source.path} would both give {path}"
+    one, other = shown(first.source.path), shown(second.source.path)
+    inputs = f"{one} and {other} would both give {shown(path)}"
     if first is second:
-        inputs = f"{first.source.path} would give {path} twice"
+        inputs = f"{one} would give {shown(path)} twice"
     rest = f" (and {more:,} more clashes)" if more else ""
     remedy = "nothing was done; leave one out with --exclude, or run them into different folders"
     return ClashError(inputs + rest, remedy=remedy)
+
+
+def shown(path: str | Path) -> str:
+    """A path within a message, on one line."""
+    return printable(str(path))
 
 
 def _folded(name: str) -> str:
@@ -175,17 +189,27 @@ def _folded(name: str) -> str:
 
 
 def _refuse_inputs(steps: Sequence[Step]) -> None:
-    """No output may be an input, whichever way either is written."""
-    inputs = {_folded(os.path.realpath(step.source.path)): step.source.path for step in steps}
-    parents: dict[Path, str] = {}
+    """No output may be an input, nor a link that is one, whichever way either is written."""
+
+    @functools.cache
+    def real(folder: Path) -> str:
+        return os.path.realpath(folder)
+
+    def place(path: Path) -> str:
+        return os.path.join(real(path.parent), path.name)  # noqa: PTH118
+
+    sources = [step.source for step in steps]
+    inputs = {name: s for s in sources for name in (s.real, place(s.path))}
+    folded = {_folded(name): source for name, source in inputs.items()}
     for _, _, path in _outputs(steps):
-        if path.parent not in parents:
-            parents[path.parent] = os.path.realpath(path.parent)
-        real = os.path.join(parents[path.parent], path.name)  # noqa: PTH118
-        source = inputs.get(_folded(real))
-        if source is not None and (real == os.path.realpath(source) or _is_same(path, source)):
-            problem = f"the output {path} is the input {source}; inputs are never touched"
-            raise ClashError(problem, remedy="name another output folder")
+        source = inputs.get(place(path))
+        alike = folded.get(_folded(place(path)))
+        if source is None and alike is not None and _is_same(path, alike.path):
+            source = alike  # a disk that takes both names for one
+        if source is not None:
+            problem = f"the output {shown(path)} is the input {shown(source.path)}"
+            remedy = "inputs are never touched: name another output folder"
+            raise ClashError(problem, remedy=remedy)
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -213,7 +237,7 @@ def settle(steps: Sequence[Step], journal: Journal, settings: RunSettings) -> li
         if stranger is not None and settings.on_exists == "error":
             strangers.append((step, stranger))
         elif stranger is not None and settings.on_exists == "skip":
-            reason = f"{step.outputs[stranger]} is there already"
+            reason = f"{shown(step.outputs[stranger])} is there already"
             step = dataclasses.replace(step, reason=reason)  # noqa: PLW2901
         settled.append(step)
     _refuse_folders(settled)
@@ -239,7 +263,7 @@ def _stranger(step: Step, journal: Journal) -> int | None:
 def _exists(strangers: Sequence[tuple[Step, int]], journal: Journal) -> ExistsError:
     step, index = strangers[0]
     maker = journal.maker(step.names[index])
-    made = "" if maker is None else f", made from {maker}"
+    made = "" if maker is None else f", made from {shown(maker)}"
     if maker is not None and _is_same(Path(maker), step.source.path):
         made = ", and was changed since it was written"
     more = f" (and {len(strangers) - 1:,} more)" if len(strangers) > 1 else ""

@@ -125,15 +125,20 @@ class RunResult:
 
 
 def explain(error: BaseException, file: str | Path) -> tuple[str, str]:
-    """(code, one line that names the file) of anything that an operation may raise."""
+    """(code, one line that names the input `file`) of anything that an operation may raise.
+
+    The error itself is left as it is: some raise one and the same for many inputs.
+    """
     if isinstance(error, VaetoolsError):
-        known = error.about(file)
+        code, problem, remedy = error.code, error.problem, error.remedy
+        if error.file not in (None, str(file)):
+            problem = f"{error.file}: {problem}"
     elif isinstance(error, SystemExit):
-        known = PluginError(f"the operation tried to exit ({error})", file=file)
+        code, problem, remedy = PluginError.code, f"the operation tried to exit ({error})", None
     else:
-        known = VaetoolsError(_unexpected(error), file=file, remedy=_remedy(error))
-    code = known.code if type(known) is not VaetoolsError else UNEXPECTED
-    return code, printable(" ".join(str(known).split()))
+        code, problem, remedy = UNEXPECTED, _unexpected(error), _remedy(error)
+    line = str(VaetoolsError(problem, file=file, remedy=remedy))
+    return code, printable(" ".join(line.split()))
 
 
 def _unexpected(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from vaetools.runner.files import is_running, part_stem, sweep
 from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.pipeline import Pipeline, failed
-from vaetools.runner.plan import Step, Target, plan, settle, target_of
+from vaetools.runner.plan import Step, plan, settle, target_of
 from vaetools.runner.report import INTERRUPTED, Progress, Record, RunResult, Status
 
 if TYPE_CHECKING:
@@ -49,13 +49,16 @@ def run(
         OutputError: the output folder cannot be written to.
     """
     started = time.monotonic()
-    found = _find(operation, inputs, settings)
+    journal = _journal(Path(settings.out))
+    found = _find(operation, inputs, settings, journal)
     target = target_of(settings.out, one_file=found.one_file)
+    if target.file is not None:
+        journal = Journal(None)  # nothing is left beside a file that the user named
     steps = plan(operation, found.sources, target)
     if settings.shard is not None:
         steps = [s for s in steps if in_shard(s.source.relative, settings.shard)]
     with _Listeners(on_record, progress) as tell:
-        stopped = _carry_out(operation, steps, target, settings, tell)
+        stopped = _carry_out(operation, steps, settings, journal, tell)
     unreached = len(steps) - len(tell.records)
     seconds = time.monotonic() - started
     return RunResult(tuple(tell.records), found.left_alone, unreached, seconds, stopped)
@@ -86,47 +89,44 @@ class _Listeners:
             self.progress.close()
 
 
-def _find(operation: Operation, inputs: Sequence[str | Path], settings: RunSettings) -> Found:
+def _journal(folder: Path) -> Journal:
+    try:
+        return Journal(folder)
+    except OSError as error:
+        raise OutputError(f"its journal cannot be read: {error.strerror}", file=folder) from error
+
+
+def _find(
+    operation: Operation, inputs: Sequence[str | Path], settings: RunSettings, journal: Journal
+) -> Found:
+    suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
+    made = journal.made_by(operation.name)
     out = Path(settings.out)
-    suffixes = tuple(SUFFIXES if operation.takes == "image" else operation.suffixes)
-    made = _journal(Target(out)).made_by(operation.name)
-    choice = Choice(suffixes, settings.include, settings.exclude, out, made)
-    found = discover(inputs, choice)
+    found = discover(inputs, Choice(suffixes, settings.include, settings.exclude, out, made))
     if not found.sources:
         remedy = f"{found.left_alone:,} other files were left alone" if found.left_alone else None
-        raise NothingMatchedError(
-            f"no input matched, of {' '.join(sorted(suffixes))}", remedy=remedy
-        )
+        raise NothingMatchedError(f"no input matched, of {' '.join(suffixes)}", remedy=remedy)
     return found
-
-
-def _journal(target: Target) -> Journal:
-    """What is known about the target; a file that the user named gets no journal beside it."""
-    try:
-        return Journal(target.folder if target.file is None else None)
-    except OSError as error:
-        problem = f"its journal cannot be read: {error.strerror}"
-        raise OutputError(problem, file=target.folder) from error
 
 
 def _carry_out(
     operation: Operation,
     steps: Sequence[Step],
-    target: Target,
     settings: RunSettings,
+    journal: Journal,
     tell: _Listeners,
 ) -> str:
     """Settle the steps and do them; returns why it stopped early, else nothing."""
-    if settings.dry_run or not (target.folder / FOLDER).is_dir():
+    if settings.dry_run:
+        for step in settle(steps, journal, settings):
+            tell(_rest(operation, step))
+        return ""
+    if journal.folder is not None and not (journal.folder / FOLDER).is_dir():
         # Once without the lock, so that a refusal leaves nothing behind, not even the folder.
-        settled = settle(steps, _journal(target), settings)
-        if settings.dry_run:
-            for step in settled:
-                tell(_rest(operation, step))
-            return ""
-    with _opened(target, settings) as journal:
+        settle(steps, journal, settings)
+    with _opened(journal, settings):
         settled = settle(steps, journal, settings)
-        _sweep(settled, target, settings)
+        _sweep(settled, settings, is_locked=journal.folder is not None)
         if tell.progress is not None:
             tell.progress.start(operation.name, len(settled))
         for step in settled:
@@ -137,29 +137,28 @@ def _carry_out(
 
 
 @contextmanager
-def _opened(target: Target, settings: RunSettings) -> Iterator[Journal]:
-    """The journal, ready to be written to, with the folder locked; or the empty one for a file."""
-    if target.file is not None:
-        yield _journal(target)
+def _opened(journal: Journal, settings: RunSettings) -> Iterator[None]:
+    """The output folder locked, and its journal up to date and ready to be written to."""
+    if journal.folder is None:
+        yield
         return
-    with folder_lock(target.folder / FOLDER, settings.shard):
-        journal = _journal(target)
+    with folder_lock(journal.folder / FOLDER, settings.shard), closing(journal):
         try:
+            journal.read()
             journal.open(settings.shard)
         except OSError as error:
             problem = f"its journal cannot be written: {error.strerror}"
-            raise OutputError(problem, file=target.folder) from error
-        with closing(journal):
-            yield journal
+            raise OutputError(problem, file=journal.folder) from error
+        yield
 
 
-def _sweep(steps: Sequence[Step], target: Target, settings: RunSettings) -> None:
+def _sweep(steps: Sequence[Step], settings: RunSettings, *, is_locked: bool) -> None:
     """Remove what dead runs left half-written, in the folders that this run writes to."""
     outputs = [path for step in steps for path in step.outputs]
     mine = {part_stem(path.name) for path in outputs}
 
     def is_stale(stem: str, pid: int) -> bool:
-        if target.file is not None:  # there is no lock: someone may be writing just now
+        if not is_locked:  # someone may be writing just now
             return stem in mine and not is_running(pid)
         return settings.shard is None or stem in mine
 

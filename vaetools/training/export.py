@@ -7,8 +7,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -20,6 +19,9 @@ from vaetools.errors import ModelBrokenError
 from vaetools.manifest import FILE_NAME, FileSpec, GraphSpec, Manifest, manifest_table
 from vaetools.runtime import Runtime
 from vaetools.vae import Model, self_test
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,12 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
 def _strip(model: onnx.ModelProto, doc: str) -> None:
     """Remove stack traces, which name local paths, and say what the graph is."""
     del model.metadata_props[:]
-    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+    for part in (
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
         del part.metadata_props[:]
         part.doc_string = ""
     for tensor in model.graph.initializer:
@@ -121,7 +128,8 @@ def write_model(
     }
     files = {name: _write_arrays(folder, name, content) for name, content in (arrays or {}).items()}
     manifest = replace(manifest, graphs=graphs, files=files)
-    model = Model(manifest, folder, Runtime("cpu"))
+    runtime = Runtime("cpu")
+    model = Model(manifest, folder, runtime)
     differences = {role: parity(model, role, plan) for role, plan in plans.items()}
     for role, difference in differences.items():
         if difference > (0.0 if plans[role].exact else PARITY):
@@ -129,7 +137,7 @@ def write_model(
     values = {role: float(f"{self_test(model, role):.7g}") for role in plans}
     manifest = replace(manifest, selftest=replace(manifest.selftest, values=values))
     save_manifest(folder, manifest)
-    return Model(manifest, folder, model._runtime), differences
+    return Model(manifest, folder, runtime), differences
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
@@ -149,7 +157,7 @@ def _write_graph(folder: Path, role: str, plan: GraphPlan, doc: str) -> GraphSpe
 
 def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> FileSpec:
     path = folder / f"{name}.npz"
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(path, **arrays)
     data = path.read_bytes()
     return FileSpec(path.name, _sha256(data), len(data))
 
@@ -165,9 +173,7 @@ def parity(model: Model, role: str, plan: GraphPlan) -> float:
     expected = expected if isinstance(expected, tuple) else (expected,)
     found = model.graph(role)(*(t.numpy() for t in plan.example.values()))
     found = found if isinstance(found, list) else [found]
-    return max(
-        float(np.abs(f - e.numpy()).max()) for f, e in zip(found, expected, strict=True)
-    )
+    return max(float(np.abs(f - e.numpy()).max()) for f, e in zip(found, expected, strict=True))
 
 
 @torch.no_grad()

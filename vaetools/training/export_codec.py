@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,12 +12,25 @@ from torch import Tensor, nn
 
 from vaetools.codec.codec import CELL, DOWNSCALE
 from vaetools.codec.entropy import frequencies_of, gaussian_table
-from vaetools.manifest import CodecSpec, ImageSpec, LatentSpec, Manifest, SelfTest, SizeSpec, TilingSpec
+from vaetools.manifest import (
+    CodecSpec,
+    ImageSpec,
+    LatentSpec,
+    Manifest,
+    SelfTest,
+    SizeSpec,
+    TilingSpec,
+)
 from vaetools.training.export import GraphPlan, reach, write_model
 from vaetools.training.integer import IntegerScaleNetwork, neighbourhood
 from vaetools.training.photo_codec import PhotoCodec, interpolate
-from vaetools.training.pictures import PicturePack
-from vaetools.vae import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from vaetools.training.pictures import PicturePack
+    from vaetools.vae import Model
 
 LEVELS = 101
 TILE = 64
@@ -112,7 +124,9 @@ def _hyper_frequencies(codec: PhotoCodec, data: PicturePack, crops: int) -> np.n
     for _ in range(crops // 4):
         latents = codec.analysis(data.crops(4, 320, generator, shrink=2.0))
         for rate in range(c.rates):
-            z = torch.round(codec.hyper_analysis(latents * codec.log_gain[rate].exp()[:, None, None]))
+            z = torch.round(
+                codec.hyper_analysis(latents * codec.log_gain[rate].exp()[:, None, None])
+            )
             index = z.clamp(-c.hyper_limit, c.hyper_limit).long() + c.hyper_limit
             hits = F.one_hot(index.permute(1, 0, 2, 3).flatten(1), len(values)).sum(1)
             counts[rate] += hits

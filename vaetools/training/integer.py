@@ -108,9 +108,7 @@ def neighbourhood(x: Tensor) -> Tensor:
     """
     height, width = x.shape[-2:]
     padded = F.pad(x, (1, 1, 1, 1))
-    shifted = [
-        padded[..., dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)
-    ]
+    shifted = [padded[..., dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
     return torch.cat(shifted, dim=1)
 
 
@@ -124,16 +122,17 @@ class IntegerScaleNetwork(nn.Module):
     def __init__(self, hyper: int, latents: int, *, hidden: int, hyper_limit: int) -> None:
         super().__init__()
         self.hyper_limit = hyper_limit
+
         def layer(inputs: int, outputs: int, units: tuple[int, int], **bounds: int) -> nn.Module:
-            return IntegerConv1x1(
-                inputs, outputs, units_in=units[0], units_out=units[1], **bounds
-            )
+            return IntegerConv1x1(inputs, outputs, units_in=units[0], units_out=units[1], **bounds)
 
         self.layers = nn.ModuleList(
             [
                 layer(9 * hyper, hidden, (1, 64), shift=4, input_limit=hyper_limit),
                 layer(hidden, hidden, (64, 64), shift=10, input_limit=ACTIVATION_LIMIT),
-                layer(hidden, 16 * latents, (64, INDEX_UNITS), shift=10, input_limit=ACTIVATION_LIMIT),
+                layer(
+                    hidden, 16 * latents, (64, INDEX_UNITS), shift=10, input_limit=ACTIVATION_LIMIT
+                ),
             ]
         )
         self.relu = IntegerReLU()

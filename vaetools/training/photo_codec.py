@@ -44,10 +44,20 @@ one unit belongs to a middling rate."""
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Sizes of the network; every field is a key of `[network]` in a recipe."""
+    """Sizes of the network; every field is a key of `[network]` in a recipe.
+
+    Attributes:
+        channels, middle: width at 1/8 and at 1/16 of the picture's size.
+        latents: M. A 16x16 patch has 768 numbers; fewer latents bound the quality at high rates.
+        hyper, hyper_hidden: N, and the width of the small networks.
+        rates: points of the gain ladder, from `lambda_min` to `lambda_max`.
+        scale_min, scale_max, tables: deviations of the entropy tables, in a geometric row.
+        hyper_limit: largest magnitude of a hyper-latent.
+    """
 
     channels: int = 128
-    latents: int = 192
+    middle: int = 192
+    latents: int = 320
     hyper: int = 64
     hyper_hidden: int = 128
     analysis_blocks: int = 3
@@ -102,9 +112,9 @@ class Analysis(nn.Module):
         self.trunk = nn.Sequential(
             nn.Conv2d(3, c.channels, 8, stride=8),
             *(Block(c.channels) for _ in range(c.analysis_blocks)),
-            nn.Conv2d(c.channels, c.latents, 2, stride=2),
-            Block(c.latents),
-            nn.Conv2d(c.latents, c.latents, 1),
+            nn.Conv2d(c.channels, c.middle, 2, stride=2),
+            Block(c.middle),
+            nn.Conv2d(c.middle, c.latents, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,7 +145,7 @@ class Synthesis(nn.Module):
         super().__init__()
         self.linear = Upsample(c.latents, 3, 16)
         self.entry = nn.Sequential(
-            nn.Conv2d(c.latents, c.latents, 1), Block(c.latents), Upsample(c.latents, c.channels, 2)
+            nn.Conv2d(c.latents, c.middle, 1), Block(c.middle), Upsample(c.middle, c.channels, 2)
         )
         self.gates = nn.ModuleList(RateGate(c.channels) for _ in range(c.synthesis_blocks))
         self.blocks = nn.ModuleList(Block(c.channels) for _ in range(c.synthesis_blocks))
@@ -194,9 +204,7 @@ class ContextMean(nn.Module):
         super().__init__()
         self.known = nn.Conv2d(c.latents, c.channels, 3, padding=1)
         self.mean = nn.Conv2d(c.latents, c.channels, 1)
-        self.net = nn.Sequential(
-            nn.ReLU(), Block(c.channels), nn.Conv2d(c.channels, c.latents, 1)
-        )
+        self.net = nn.Sequential(nn.ReLU(), Block(c.channels), nn.Conv2d(c.channels, c.latents, 1))
 
     def forward(self, known: Tensor, mean: Tensor) -> Tensor:
         return mean + self.net(self.known(known) + self.mean(mean))

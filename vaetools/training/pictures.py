@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 
 from vaetools.errors import InputError
 from vaetools.image import SUFFIXES, read_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass
@@ -34,7 +37,9 @@ class PicturePack:
         """Decode every picture below `folder`. Raises `InputError` if there is none."""
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
-            raise InputError("no pictures to train on", file=folder, remedy="name a folder of photos")
+            raise InputError(
+                "no pictures to train on", file=folder, remedy="name a folder of photos"
+            )
         with ThreadPoolExecutor() as pool:
             pictures = list(pool.map(_read_rgb, files))
         heights = torch.tensor([p.shape[0] for p in pictures])

@@ -14,7 +14,7 @@ SHIPPED = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class DataSettings:
-    """`[data]`: crops of `crop` pixels, `batch` of them; in the last phase `late_crop`, as many pixels."""
+    """`[data]`: `batch` crops of `crop` pixels; in the last phase fewer ones of `late_crop`."""
 
     crop: int = 192
     late_crop: int = 256
@@ -84,5 +84,5 @@ def read_recipe(name: str | Path) -> Recipe:
 def _settings(kind: type, table: dict[str, Any]) -> Any:
     unknown = set(table) - {f.name for f in fields(kind)}
     if unknown:
-        raise TypeError(f"unknown key {sorted(unknown)[0]!r} in [{kind.__name__}]")
+        raise TypeError(f"unknown key {min(unknown)!r} in [{kind.__name__}]")
     return kind(**table)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from vaetools.errors import UsageError
-from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import Recipe, read_recipe
 from vaetools.training.tasks import Task, open_task
 from vaetools.training.trainer import CHECKPOINT
-from vaetools.vae import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from vaetools.training.pictures import PicturePack
+    from vaetools.vae import Model
 
 
 def read_run(run: Path) -> tuple[Recipe, Task, dict[str, Any]]:
@@ -31,9 +34,7 @@ def read_run(run: Path) -> tuple[Recipe, Task, dict[str, Any]]:
     return recipe, task, state
 
 
-def export_run(
-    run: Path, data: PicturePack, folder: Path
-) -> tuple[Model, Mapping[str, float]]:
+def export_run(run: Path, data: PicturePack, folder: Path) -> tuple[Model, Mapping[str, float]]:
     """Write the model of a run; see `vaetools.training.export.write_model`."""
     recipe, task, _ = read_run(run)
     return task.export(data, folder, recipe)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.training.photo_codec import CodecConfig, PhotoCodec
-from vaetools.training.pictures import PicturePack
-from vaetools.training.recipe import Recipe
-from vaetools.vae import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from vaetools.training.pictures import PicturePack
+    from vaetools.training.recipe import Recipe
+    from vaetools.vae import Model
 
 
 class Task(ABC):
@@ -21,17 +25,15 @@ class Task(ABC):
 
     network: nn.Module
 
+    slow: tuple[str, ...] = ()
+    """Prefixes of the parameters that learn at a tenth of the rate."""
+
+    @abstractmethod
     def start(self, data: PicturePack, generator: torch.Generator) -> None:
         """Initialise the network from the data, once, before the first step."""
 
-    def is_slow(self, name: str) -> bool:
-        """Whether the parameter `name` learns at a tenth of the rate."""
-        return False
-
     @abstractmethod
-    def loss(
-        self, images: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """(scalar loss, figures to log) of a batch (B, 3, S, S) in [0, 1]."""
 
     @abstractmethod
@@ -48,15 +50,14 @@ class Task(ABC):
 class CodecTask(Task):
     """Rate-distortion training of `PhotoCodec` at random rates."""
 
+    slow = ("analysis.linear", "synthesis.linear")  # they begin at a good place
+
     def __init__(self, recipe: Recipe) -> None:
         self.network: PhotoCodec = PhotoCodec(CodecConfig(**recipe.network))
 
     def start(self, data: PicturePack, generator: torch.Generator) -> None:
         patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]
         self.network.start_from_patches(torch.cat(patches).flatten(1).cpu())
-
-    def is_slow(self, name: str) -> bool:
-        return name.startswith(("analysis.linear", "synthesis.linear"))
 
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         top = self.network.config.rates - 1
@@ -78,9 +79,7 @@ class CodecTask(Task):
     ) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export_codec import export_codec
 
-        return export_codec(
-            self.network, data, folder, model_id=recipe.id, version=recipe.version
-        )
+        return export_codec(self.network, data, folder, model_id=recipe.id, version=recipe.version)
 
 
 TASKS: dict[str, type[CodecTask]] = {"codec": CodecTask}
@@ -92,4 +91,6 @@ def open_task(recipe: Recipe) -> Task:
         return TASKS[recipe.task](recipe)
     except KeyError:
         known = ", ".join(sorted(TASKS))
-        raise UsageError(f"recipe names the task {recipe.task!r}", remedy=f"known: {known}") from None
+        raise UsageError(
+            f"recipe names the task {recipe.task!r}", remedy=f"known: {known}"
+        ) from None

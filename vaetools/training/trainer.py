@@ -10,17 +10,20 @@ import copy
 import csv
 import logging
 import math
-import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from vaetools.training.pictures import PicturePack
-from vaetools.training.recipe import Recipe
 from vaetools.training.tasks import Task, open_task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from vaetools.training.pictures import PicturePack
+    from vaetools.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +96,9 @@ class Trainer:
             (run / "recipe.toml").write_text(recipe.text)
 
     def _groups(self) -> list[dict[str, object]]:
-        slow = [p for n, p in self.network.named_parameters() if self.task.is_slow(n)]
-        fast = [p for n, p in self.network.named_parameters() if not self.task.is_slow(n)]
+        named = list(self.network.named_parameters())
+        slow = [p for name, p in named if name.startswith(self.task.slow)]
+        fast = [p for name, p in named if not name.startswith(self.task.slow)]
         return [{"params": fast, "factor": 1.0}, {"params": slow, "factor": 0.1}]
 
     @property
@@ -168,7 +172,7 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Figures of the averaged weights on the pictures that are held out, the same crops each time."""
+        """Figures of the averaged weights on pictures that are held out, always the same crops."""
         generator = torch.Generator().manual_seed(1)
         images = self.held.crops(8, 256, generator)
         return self.task.validate(self.average.network, images)
@@ -185,7 +189,7 @@ class Trainer:
         }
         part = self.run / f"{CHECKPOINT}.part"
         torch.save(state, part)
-        os.replace(part, self.run / CHECKPOINT)
+        part.replace(self.run / CHECKPOINT)
 
     def _load(self) -> None:
         state = torch.load(self.run / CHECKPOINT, map_location=self.device, weights_only=True)

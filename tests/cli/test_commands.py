@@ -1,0 +1,222 @@
+"""The command line as a user meets it: words in, lines and an exit code out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.torture import write_torture
+from vaetools.cli import main
+from vaetools.image import Image, encode_image, read_image
+from vaetools.testing import gradient
+
+
+class Outcome:
+    """What a command printed and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def vaetools(capsys: pytest.CaptureFixture[str]):
+    def call(*words: object) -> Outcome:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Outcome(int(caught.value.code or 0), out, err)
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.png").write_bytes(encode_image(Image(gradient()), "png"))
+    (folder / "deep" / "b.jpg").write_bytes(encode_image(Image(gradient(40, 30)), "jpeg"))
+    return folder
+
+
+def test_compress_decompress_eval_info(vaetools, photos: Path, tmp_path: Path) -> None:
+    packed, back = tmp_path / "packed", tmp_path / "back"
+    done = vaetools("compress", photos, "-o", packed, "-q", 60)
+    assert done.code == 0 and "2 done" in done.err and done.out == ""
+    assert sorted(p.name for p in packed.rglob("*.vae")) == ["a.png.vae", "b.jpg.vae"]
+    assert vaetools("decompress", packed, "-o", back, "--to", "png").code == 0
+    assert read_image(back / "deep" / "b.png").pixels.shape == (40, 30, 3)
+
+    rows = [
+        json.loads(line) for line in vaetools("eval", photos, packed, "--json").out.splitlines()
+    ]
+    assert len(rows) == 2 and all(row["psnr"] > 30 for row in rows)
+    table = vaetools("eval", photos, back)
+    assert table.code == 0 and "mean" in table.out
+
+    facts = json.loads(vaetools("info", packed / "a.png.vae", "--json").out)
+    assert facts["size"] == "64 x 48" and facts["quality"] == 60
+    assert json.loads(vaetools("info", photos / "a.png", "--json").out)["format"] == "png"
+
+
+def test_one_file_to_one_file(vaetools, photos: Path, tmp_path: Path) -> None:
+    assert vaetools("compress", photos / "a.png", "-o", tmp_path / "small.vae").code == 0
+    assert vaetools("decompress", tmp_path / "small.vae", "-o", tmp_path / "big.png").code == 0
+    assert read_image(tmp_path / "big.png").pixels.shape == (48, 64, 3)
+
+
+def test_json_records(vaetools, photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.png").write_bytes(b"")
+    outcome = vaetools("compress", photos, "-o", tmp_path / "out", "--json")
+    assert outcome.code == 1
+    records = {Path(r["file"]).name: r for r in map(json.loads, outcome.out.splitlines())}
+    assert records["a.png"]["status"] == "done" and records["a.png"]["bytes_out"] > 0
+    assert records["bad.png"]["status"] == "failed" and records["bad.png"]["code"] == "E011"
+    assert outcome.err.count("E011") == 1
+
+
+def test_dry_run_writes_nothing(vaetools, photos: Path, tmp_path: Path) -> None:
+    outcome = vaetools("compress", photos, "-o", tmp_path / "out", "--dry-run")
+    assert outcome.code == 0 and "a.png.vae" in outcome.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_clash_is_found_before_work(vaetools, photos: Path, tmp_path: Path) -> None:
+    (photos / "a.jpg").write_bytes(encode_image(Image(gradient()), "jpeg"))
+    packed = tmp_path / "packed"
+    assert vaetools("compress", photos, "-o", packed).code == 0
+    outcome = vaetools("decompress", packed, "-o", tmp_path / "back")
+    assert outcome.code == 2 and outcome.err.startswith("E080")
+    assert "a.jpg.vae" in outcome.err and "a.png.vae" in outcome.err
+    assert not (tmp_path / "back").exists()
+    assert vaetools("decompress", packed, "-o", tmp_path / "back", "--to", "same").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["compress", "nowhere.png", "-o", "out"], 2, "nowhere.png"),
+        (["compress", "empty", "-o", "out"], 3, "E003"),
+        (["compress", "photos", "-o", "out", "-q", "101"], 2, "0 … 100"),
+        (["compress", "photos", "-o", "out", "-q", "much"], 2, "a number"),
+        (
+            ["compress", "photos", "-o", "out", "--bpp", "1", "--psnr", "30"],
+            2,
+            "exclude each other",
+        ),
+        (["compress", "photos", "-o", "out", "--model", "nope"], 4, "known: photo-codec"),
+        (["compress", "photos", "-o", "out", "--device", "gpu"], 2, "cuda:N"),
+        (["compress", "photos", "-o", "out", "--shard", "3/2"], 2, "--shard"),
+        (["compress", "photos"], 2, "--out"),
+        (["compres", "photos"], 2, "compres"),
+        (["models", "show", "nope"], 4, "E040"),
+        (["eval", "photos", "empty"], 3, "E003"),
+        (["info", "photos"], 1, "E015"),
+        (["train", "no-such-recipe", "--data", "photos"], 2, "shipped: photo-codec"),
+        (["export", "photos", "--data", "photos", "--to", "out"], 2, "holds no checkpoint"),
+    ],
+)
+def test_wrong_use(
+    vaetools, photos: Path, words: list[str], code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    (photos.parent / "empty").mkdir()
+    outcome = vaetools(*words)
+    assert outcome.code == code
+    assert said in outcome.err
+    assert not (photos.parent / "out").exists()
+
+
+def test_torture_folder(vaetools, tmp_path: Path) -> None:
+    """Every bad input costs its one line and record; every good one is compressed."""
+    folder = tmp_path / "torture"
+    folder.mkdir()
+    expected = write_torture(folder)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    outcome = vaetools("compress", folder, "-o", tmp_path / "out", "--json", "-q", 10)
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    found = {os.path.relpath(r["file"], folder): r["code"] or None for r in records}
+    assert found == expected
+    assert outcome.code == 1
+    failures = [r for r in records if r["status"] == "failed"]
+    lines = [line for line in outcome.err.splitlines() if line.startswith("E0")]
+    assert len(lines) == len(failures)
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_bad_vae_files(vaetools, photos: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    vaetools("compress", photos / "a.png", "-o", packed)
+    good = (packed / "a.png.vae").read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 4
+    foreign = good.replace(b"photo-codec", b"other-codec")
+    bad = {
+        "flipped": (bytes(flipped), "E032"),
+        "cut": (good[:-7], "E032"),
+        "head": (good[:10], "E032"),
+        "empty": (b"", None),
+        "junk": (b"GIF89a" * 9, "E030"),
+        "newer": (good[:4] + b"\x02" + good[5:], "E031"),
+        "renamed": (foreign, "E032"),
+    }
+    for name, (data, _) in bad.items():
+        (packed / f"{name}.vae").write_bytes(data)
+    outcome = vaetools("decompress", packed, "-o", tmp_path / "back", "--json")
+    records = {Path(r["file"]).stem: r for r in map(json.loads, outcome.out.splitlines())}
+    assert outcome.code == 1 and records["a.png"]["status"] == "done"
+    for name, (_, code) in bad.items():
+        assert records[name]["status"] == "failed"
+        assert code is None or records[name]["code"] == code, name
+
+
+def test_models_and_plugins_and_doctor(vaetools, tmp_path: Path) -> None:
+    assert "photo-codec" in vaetools("models", "list").out
+    assert "[graphs.analysis]" in vaetools("models", "show", "photo-codec").out
+    assert "photo-codec: sound" in vaetools("models", "verify").out
+    assert "compress, decompress" in vaetools("plugins").out
+    (tmp_path / "broken.py").write_text("1 / 0")
+    outcome = vaetools("--plugins-dir", tmp_path, "plugins")
+    assert outcome.code == 0
+    assert "ZeroDivisionError" in outcome.err and "compress" in outcome.out
+    assert vaetools("--plugins-dir", tmp_path, "--help").code == 0
+    assert vaetools("--plugins-dir", tmp_path, "--strict-plugins", "plugins").code == 1
+    doctor = vaetools("doctor")
+    assert doctor.code == 0 and "model photo-codec: sound" in doctor.out
+    sick = vaetools("--plugins-dir", tmp_path, "doctor")
+    assert sick.code == 4 and "plugin broken" in sick.out
+
+
+def test_an_altered_model_is_refused(
+    vaetools, photos: Path, tmp_path: Path, tiny_models: Path
+) -> None:
+    graph = tiny_models / "tiny-vae" / "encode.onnx"
+    graph.write_bytes(graph.read_bytes()[::-1])
+    outcome = vaetools("models", "verify", "--models-dir", tiny_models)
+    assert outcome.code == 4
+    assert "E042" in outcome.err and "photo-codec: sound" in outcome.out
+
+
+def test_module_runs_and_debug_shows_a_traceback(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "vaetools", "compress", str(tmp_path / "no"), "-o", "x"]
+    plain = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert plain.returncode == 2 and len(plain.stderr.splitlines()) == 1
+    debug = subprocess.run([*words, "--debug"], capture_output=True, text=True, check=False)
+    assert "Traceback" in debug.stderr
+
+
+def test_metadata_survives_the_round_trip(vaetools, tmp_path: Path) -> None:
+    alpha = np.arange(48 * 64, dtype=np.uint8).reshape(48, 64)
+    source = tmp_path / "a.png"
+    source.write_bytes(encode_image(Image(gradient(), alpha=alpha, icc=b"\0" * 64), "png"))
+    vaetools("compress", source, "-o", tmp_path / "packed")
+    vaetools("decompress", tmp_path / "packed", "-o", tmp_path / "back")
+    back = read_image(tmp_path / "back" / "a.png")
+    assert np.array_equal(back.alpha, alpha)
+    assert back.icc == read_image(source).icc

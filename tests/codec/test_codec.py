@@ -1,0 +1,338 @@
+"""The codec with the shipped model: pictures to bytes and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from vaetools.codec import Codec
+from vaetools.codec.container import Section, SectionKind, unpack
+from vaetools.codec.rate import level_of
+from vaetools.errors import (
+    BitstreamError,
+    ChecksumError,
+    HeaderLimitError,
+    InputError,
+    ModelBrokenError,
+    UnknownModelError,
+)
+from vaetools.image import Image, encode_image
+from vaetools.manifest import read_manifest
+from vaetools.metrics import psnr
+from vaetools.runtime import Runtime
+from vaetools.testing import TINY
+from vaetools.vae import Model
+
+LEVEL = 75
+TOP = {np.uint8: 255, np.uint16: 65535, np.float32: 1}
+
+
+@pytest.fixture(scope="module")
+def crop(astronaut):
+    """A face, (160, 144, 3) uint8 BGR."""
+    return np.ascontiguousarray(astronaut[40:200, 150:294])
+
+
+@pytest.fixture(scope="module")
+def probes(codec, astronaut):
+    """Rates of the whole photograph, shared by the tests: each level is coded once."""
+    return codec.probes(Image.from_array(astronaut))
+
+
+def as_type(pixels, dtype):
+    """uint8 pixels in another type, with values that uint8 does not have."""
+    if dtype == np.uint8:
+        return pixels
+    rng = np.random.default_rng(0)
+    fine = np.clip(pixels / 255 + rng.uniform(-0.001, 0.001, pixels.shape), 0, 1)
+    return fine.astype(np.float32) if dtype == np.float32 else np.rint(fine * 65535).astype(dtype)
+
+
+def restored(codec, image, level=LEVEL):
+    return codec.decode(codec.encode(image, level))
+
+
+def decibels(a, b):
+    """PSNR of two arrays of one type."""
+    top = TOP[a.dtype.type]
+    return -10 * np.log10(np.mean((a / top - b / top) ** 2) + 1e-12)
+
+
+# --- what comes back ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (200, 1), (65, 63), (64, 64), (63, 129)])
+def test_any_size_comes_back(codec, astronaut, size):
+    pixels = np.ascontiguousarray(astronaut[: size[0], : size[1]])
+    found = restored(codec, Image.from_array(pixels))
+    assert found.pixels.shape == (*size, 3)
+    assert decibels(pixels, found.pixels) > 24
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("grey", [False, True])
+def test_any_type_comes_back(codec, crop, dtype, grey):
+    pixels = as_type(crop[..., 1] if grey else crop, dtype)
+    found = restored(codec, Image.from_array(np.ascontiguousarray(pixels)))
+    assert found.pixels.dtype == dtype
+    assert found.grey == grey
+    assert found.pixels.shape == pixels.shape
+    assert decibels(pixels, found.pixels) > 28
+
+
+def test_deep_pictures_have_more_than_256_values(codec, crop):
+    found = restored(codec, Image.from_array(as_type(crop, np.uint16)))
+    assert len(np.unique(found.pixels)) > 2000
+
+
+def test_types_agree_with_each_other(codec, crop):
+    """The same picture in 8 bit, 16 bit and float takes different roads to the same colours."""
+    eight = restored(codec, Image.from_array(crop)).pixels
+    deep = restored(codec, Image.from_array(crop.astype(np.uint16) * 257)).pixels
+    floats = restored(codec, Image.from_array(crop.astype(np.float32) / 255)).pixels
+    assert np.abs(deep / 257 - eight).max() <= 1
+    assert np.abs(floats * 255 - eight).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("grey", [False, True])
+def test_alpha_is_lossless(codec, crop, dtype, grey):
+    alpha = np.random.default_rng(1).integers(0, 65536, crop.shape[:2])
+    alpha = {
+        np.uint8: (alpha >> 8).astype(np.uint8),
+        np.uint16: alpha.astype(np.uint16),
+        np.float32: (alpha / 65535).astype(np.float32),
+    }[dtype]
+    pixels = as_type(crop[..., 0] if grey else crop, dtype)
+    found = restored(codec, Image(np.ascontiguousarray(pixels), alpha), level=10)
+    assert found.alpha.dtype == dtype
+    np.testing.assert_array_equal(found.alpha, alpha)
+
+
+def test_float_alpha_has_16_bits(codec, crop):
+    alpha = np.random.default_rng(1).random(crop.shape[:2], dtype=np.float32)
+    found = restored(codec, Image(as_type(crop, np.float32), alpha))
+    assert np.abs(found.alpha - alpha).max() <= 0.5001 / 65535
+
+
+def test_metadata_is_carried(codec, crop):
+    image = Image(crop, icc=b"any profile" * 50, exif=b"II*\0" + bytes(100))
+    found = restored(codec, image)
+    assert (found.icc, found.exif) == (image.icc, image.exif)
+    plain = restored(codec, Image(crop))
+    assert (plain.icc, plain.exif, plain.alpha) == (None, None, None)
+
+
+def test_the_input_is_not_changed(codec, crop):
+    before = crop.copy()
+    codec.encode(Image(crop), LEVEL)
+    np.testing.assert_array_equal(crop, before)
+
+
+# --- the same on every machine --------------------------------------------------------------------
+
+
+def test_the_same_picture_gives_the_same_bytes(codec, open_codec, crop):
+    once, again = (codec.encode(Image(crop), LEVEL) for _ in range(2))
+    assert once == again
+    assert open_codec(threads=2).encode(Image(crop), LEVEL) == once
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("optimization", ["all", "basic", "disable"])
+def test_any_runtime_decodes_the_same(codec, open_codec, crop, monkeypatch, optimization, threads):
+    written = codec.encode(Image(crop), LEVEL)
+    z, symbols = codec.symbols(unpack(written))
+    pixels = codec.decode(written).pixels.astype(int)
+    monkeypatch.setenv("VAETOOLS_ORT_OPTIMIZATION", optimization)
+    other = open_codec(threads)
+    other_z, other_symbols = other.symbols(unpack(written))
+    np.testing.assert_array_equal(other_z, z)
+    np.testing.assert_array_equal(other_symbols, symbols)
+    assert np.abs(other.decode(written).pixels - pixels).max() <= 1
+
+
+def test_several_threads_share_a_codec(codec, crop):
+    written = codec.encode(Image(crop), LEVEL)
+    expected = codec.decode(written).pixels
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(codec.decode, [written] * 8):
+            np.testing.assert_array_equal(found.pixels, expected)
+
+
+def test_tiles_do_not_show(open_codec, astronaut):
+    """1100 pixels wide: two tiles of 1024, or a single larger one."""
+    pixels = np.ascontiguousarray(np.tile(astronaut[100:228], (1, 3, 1))[:, :1100])
+    tiled, whole = open_codec(), open_codec()
+    whole.spec = dataclasses.replace(whole.spec, tile=128)
+    analysed, expected = tiled.analyse(Image(pixels)), whole.analyse(Image(pixels))
+    np.testing.assert_allclose(analysed.latents, expected.latents, atol=1e-3)
+    coded = tiled.code(analysed, LEVEL)
+    assert len(coded.container.tiles) == 2
+    assert len(whole.code(expected, LEVEL).container.tiles) == 1
+    one = tiled.reconstruct(coded.restored, coded.container).pixels.astype(int)
+    other = whole.reconstruct(coded.restored, coded.container).pixels
+    assert np.abs(one - other).max() <= 1
+    # Either reads what the other wrote: the tile of the file counts, not that of the model.
+    np.testing.assert_array_equal(whole.decode(coded.container.pack()).pixels, other)
+
+
+def test_encoder_and_decoder_have_the_same_latents(codec, crop):
+    coded = codec.code(codec.analyse(Image(crop)), LEVEL)
+    found = codec.latents(unpack(coded.container.pack()))
+    np.testing.assert_array_equal(found, coded.restored)
+
+
+# --- rates ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0, 50, 100])
+def test_the_estimate_is_the_size(probes, level):
+    coded = probes.coded(level)
+    assert coded.payload_bytes == pytest.approx(coded.bits / 8, rel=0.01, abs=100)
+    rest = probes.size(level) - coded.payload_bytes
+    assert rest < 150, "bytes of a header"
+
+
+def test_quality_is_monotone(probes):
+    levels = [level_of(q, probes.codec.levels) for q in (0, 25, 50, 75, 100)]
+    assert levels == [0, 25, 50, 75, 100]
+    sizes = [probes.size(level) for level in levels]
+    quality = [probes.psnr(level) for level in levels]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 5 * sizes[0]
+    assert quality == sorted(quality)
+
+
+def test_the_probes_see_what_the_decoder_gives(probes, astronaut):
+    decoded = probes.codec.decode(probes.coded(50).container.pack())
+    assert probes.psnr(50) == pytest.approx(psnr(astronaut, decoded.pixels), abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_bits_per_pixel_are_met(probes, share):
+    """Targets within what the model can do, from the lowest rate to the highest."""
+    low, high = (8 * probes.size(level) / probes.pixels for level in (0, 100))
+    target = low * (high / low) ** share
+    found = 8 * len(probes.at_bpp(target).container.pack()) / probes.pixels
+    assert found == pytest.approx(target, rel=0.03)
+
+
+def test_targets_out_of_reach_give_the_nearest(probes):
+    assert probes.at_bpp(0.001).container.level == 0
+    assert probes.at_bpp(60).container.level == 100
+    assert probes.at_psnr(60).container.level == 100
+
+
+def test_decibels_are_reached_by_the_smallest_level(probes):
+    target = (probes.psnr(25) + probes.psnr(50)) / 2
+    level = probes.at_psnr(target).container.level
+    assert probes.psnr(level) >= target > probes.psnr(level - 1)
+
+
+@pytest.mark.parametrize("level", [0, 37, 100])
+def test_a_size_is_never_exceeded(probes, level):
+    exact = probes.size(level)
+    assert probes.at_size(exact).container.level >= level
+    for limit in (exact, exact + 1, exact + 1000):
+        assert len(probes.at_size(limit).container.pack()) <= limit
+
+
+def test_the_size_counts_everything(codec, crop):
+    """Alpha and metadata are bytes of the file as well."""
+    rng = np.random.default_rng(2)
+    image = Image(crop, rng.integers(0, 256, crop.shape[:2], np.uint8), icc=rng.bytes(3000))
+    probes = codec.probes(image)
+    limit = probes.size(40)
+    assert len(codec.probes(image).at_size(limit).container.pack()) <= limit
+    assert limit > 3000 + image.alpha.size
+
+
+def test_a_size_that_cannot_be_met_is_an_error(probes):
+    smallest = probes.size(0)
+    with pytest.raises(InputError, match=f"needs {smallest} bytes at quality 0"):
+        probes.at_size(smallest - 1)
+
+
+# --- files that are not ours ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def container(codec, crop):
+    alpha = np.full(crop.shape[:2], 200, np.uint8)
+    return codec.code(codec.analyse(Image(crop, alpha)), LEVEL).container
+
+
+def with_section(container, kind, data):
+    """The file with other bytes in a section, and with checksums that are right."""
+    sections = [Section(s.kind, data) if s.kind == kind else s for s in container.sections]
+    return dataclasses.replace(container, sections=tuple(sections)).pack()
+
+
+def test_another_model_is_named_and_so_is_ours(codec, container):
+    other = dataclasses.replace(container, stream_id="ff" * 8, model_id="holiday-codec")
+    with pytest.raises(UnknownModelError) as caught:
+        codec.decode(other.pack())
+    for name in ("holiday-codec", "ff" * 8, codec.model.id, codec.spec.stream_id):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("level", [101, 255])
+def test_a_level_out_of_range_is_refused(codec, container, level):
+    with pytest.raises(HeaderLimitError, match=f"level {level} is not below 101"):
+        codec.decode(dataclasses.replace(container, level=level).pack())
+
+
+def test_the_limit_of_pixels_is_the_callers(codec, container):
+    with pytest.raises(HeaderLimitError, match="--max-pixels"):
+        codec.decode(container.pack(), max_pixels=1000)
+
+
+def hostile_alphas(shape):
+    height, width = shape
+    rng = np.random.default_rng(3)
+    grey = rng.integers(0, 256, (height, width), np.uint8)
+    png = encode_image(Image(grey), "png")
+    return {
+        "nothing": b"",
+        "garbage": b"garbage",
+        "cut": png[: len(png) // 2],
+        "small": encode_image(Image(grey[1:]), "png"),
+        "large": encode_image(Image(np.zeros((4 * height, 4 * width), np.uint8)), "png"),
+        "colour": encode_image(Image(np.dstack([grey] * 3)), "png"),
+        "deep": encode_image(Image(grey.astype(np.uint16)), "png"),
+        "jpeg": encode_image(Image(grey), "jpeg"),
+    }
+
+
+@pytest.mark.parametrize("case", hostile_alphas((8, 8)))
+def test_an_alpha_that_does_not_fit_is_refused(codec, container, case):
+    data = hostile_alphas((container.height, container.width))[case]
+    with pytest.raises(ChecksumError, match="alpha"):
+        codec.decode(with_section(container, SectionKind.ALPHA, data))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("kind", [SectionKind.HYPER, SectionKind.TILE])
+def test_payloads_behind_right_checksums_do_no_harm(codec, container, kind, seed):
+    """A picture or a BitstreamError, whatever somebody puts into the sections."""
+    rng = np.random.default_rng(seed)
+    payload = bytearray(container.one(kind))
+    if seed % 2:
+        payload = bytearray(b"\0" + rng.bytes(4 * seed))
+    else:
+        payload[rng.integers(len(payload))] ^= 1 << rng.integers(8)
+    try:
+        found = codec.decode(with_section(container, kind, bytes(payload)))
+    except BitstreamError:
+        return
+    assert found.pixels.shape == (container.height, container.width, 3)
+
+
+def test_a_model_for_something_else_is_refused(tiny_models):
+    folder = tiny_models / TINY
+    with pytest.raises(ModelBrokenError, match=r"no \[codec\]"):
+        Codec(Model(read_manifest(folder), folder, Runtime("cpu", threads=1)))

@@ -1,0 +1,47 @@
+"""Run by CI on a folder of built distributions: do they hold plugins, models and types?
+
+python -m tests.packaging dist/
+"""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+WANTED = (
+    "vaetools/py.typed",
+    "vaetools/training/recipes/photo-codec.toml",
+    "vaetools_plugins/compress.py",
+    "vaetools_plugins/py.typed",
+    "vaetools_models/photo-codec/model.toml",
+    "vaetools_models/photo-codec/synthesis.onnx",
+    "vaetools_models/photo-codec/tables.npz",
+)
+
+
+def missing(path: Path) -> list[str]:
+    """Which of the wanted files a wheel or sdist does not have."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    else:
+        with tarfile.open(path) as archive:
+            names = archive.getnames()
+    return [wanted for wanted in WANTED if not any(name.endswith(wanted) for name in names)]
+
+
+def main(folder: Path) -> int:
+    files = [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]
+    if len(files) != 2:
+        sys.stderr.write(f"{folder}: {len(files)} distributions, not a wheel and an sdist\n")
+        return 1
+    failures = {path.name: missing(path) for path in files}
+    for name, lost in failures.items():
+        sys.stdout.write(f"{name}: {'complete' if not lost else f'without {lost}'}\n")
+    return int(any(failures.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
