@@ -27,7 +27,7 @@ from vaetools.image import MAX_PIXELS, Image
 from vaetools.operation import Operation, make_options
 from vaetools.registry import ModelRegistry
 from vaetools.registry import default_folders as model_folders
-from vaetools.runner import Record, RunResult, RunSettings
+from vaetools.runner import Progress, Record, RunResult, RunSettings
 from vaetools.runner import run as run_operation
 from vaetools.runtime import Runtime
 
@@ -174,6 +174,7 @@ class Hub:
         out: str | Path,
         model: str | None = None,
         on_record: Callable[[Record], None] | None = None,
+        progress: Progress | None = None,
         **options: Any,
     ) -> RunResult:
         """Apply an operation to files and folders; what the command line calls.
@@ -183,6 +184,7 @@ class Hub:
             inputs: files, folders or globs.
             out: folder, or a file for one input.
             on_record: called with the record of each input when it is finished.
+            progress: told how the run goes; the command line gives a bar on a terminal.
             options: those of the operation, and any field of `RunSettings`, such as `jobs=4`,
                 `on_exists="skip"`, `dry_run=True`.
 
@@ -199,6 +201,7 @@ class Hub:
             listed,
             RunSettings(out=Path(out), fingerprint=fingerprint(operation), **settings),
             on_record=on_record,
+            progress=progress,
         )
 
     def register(self, plugin: object, name: str | None = None) -> None:

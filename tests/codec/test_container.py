@@ -12,7 +12,6 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import random_file
 
 from vaetools.codec.container import (
     MAX_METADATA,
@@ -34,6 +33,8 @@ from vaetools.errors import (
     VersionError,
 )
 from vaetools.image import MAX_PIXELS
+
+from .synthetic import random_file
 
 NAME = 27
 """Where the model id stands."""

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import random_arrays, random_table
 
 from vaetools.codec.entropy import (
     TOTAL,
@@ -22,6 +21,8 @@ from vaetools.codec.entropy import (
 )
 from vaetools.codec.tables import CodecTables, decode_latents, encode_latents
 from vaetools.errors import ChecksumError, ModelBrokenError
+
+from .synthetic import random_arrays, random_table
 
 LARGEST = 2**31 - 1
 integers = st.integers(-LARGEST, LARGEST) | st.sampled_from([-LARGEST, LARGEST])

@@ -12,22 +12,23 @@ import struct
 import zlib
 from pathlib import Path
 
-import independent
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from integer_graph import evaluate
 from skimage import data
-from synthetic import LEVELS, base_index, latent_boxes, random_file, random_table
 
 from vaetools.codec.container import Section, SectionKind, deflate, unpack
 from vaetools.codec.entropy import Encoder, Table
 from vaetools.codec.tables import CodecTables, decode_hyper, decode_latents
 from vaetools.errors import BitstreamError
 from vaetools.image import Image
+
+from . import independent
+from .integer_graph import evaluate
+from .synthetic import LEVELS, base_index, latent_boxes, random_file, random_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 

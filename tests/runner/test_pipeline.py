@@ -26,6 +26,8 @@ from vaetools.runner.plan import Target, plan
 from .operations import Copy, Gated
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .conftest import Plant
 
 SIZE = 4 * SMALLEST_CHARGE
@@ -183,10 +185,19 @@ def test_files_that_cannot_be_written_whole_are_not_written(plant: Plant, tmp_pa
 # Ctrl-C.
 
 
+@pytest.fixture
+def _ctrl_c_works() -> Iterator[None]:
+    """A shell lets its background jobs ignore Ctrl-C, and they pass that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.usefixtures("_ctrl_c_works")
 def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_resumes(
     plant: Plant, tmp_path: Path
 ) -> None:
@@ -214,6 +225,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_resumes(
     assert len(list(out.glob("*.txt"))) == 40
 
 
+@pytest.mark.usefixtures("_ctrl_c_works")
 def test_a_second_ctrl_c_does_not_wait(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", {f"{i}.txt": b"ab" for i in range(5)}), tmp_path / "out"
     operation = Gated()

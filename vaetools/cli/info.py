@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vaetools.cli.app import warn
-from vaetools.errors import EXIT_SOME_FAILED, UnreadableError, VaetoolsError
+from vaetools.errors import EXIT_SOME_FAILED, UnreadableError, VaetoolsError, printable
 
 
 @click.command("info")
@@ -30,7 +30,7 @@ def command(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"file": str(path), **facts}))
         else:
-            click.echo(f"{path}")
+            click.echo(printable(str(path)))
             for name, value in facts.items():
                 click.echo(f"  {name.replace('_', ' '):12} {value}")
     if failed:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaetools.cli.app import host_of
-from vaetools.errors import EXIT_DONE
+from vaetools.errors import EXIT_DONE, printable
 from vaetools.image import MAX_PIXELS
 from vaetools.operation import Operation, OptionSpec, option_specs, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from vaetools.runner import Record, RunResult
 
 SETTINGS = (
     click.option("--jobs", type=click.IntRange(min=1), help="Pictures at once [one per core]."),
@@ -162,18 +164,27 @@ class Reporter:
     """Records as they come: JSON lines on stdout, or failures on stderr and a summary at the end."""
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        from vaetools.runner import terminal_progress
+
         self.as_json = as_json
         self.quiet = quiet
+        self.progress = None if quiet or as_json else terminal_progress()
 
-    def record(self, record: Any) -> None:
+    def record(self, record: Record) -> None:
         if self.as_json:
-            sys.stdout.write(json.dumps(record.as_dict(), ensure_ascii=True) + "\n")
+            sys.stdout.write(json.dumps(record.as_dict()) + "\n")
             sys.stdout.flush()
         if record.status == "failed":
-            click.echo(f"{record.code} {record.message}", err=True)
+            self._say(f"{record.code} {record.message}")
         elif record.status == "planned" and not self.as_json:
-            click.echo(f"{record.file} -> {', '.join(record.out)}")
+            click.echo(printable(f"{record.file} -> {', '.join(record.out)}"))
 
-    def finish(self, result: Any) -> None:
+    def _say(self, line: str) -> None:
+        if self.progress is not None:
+            self.progress.note(line)  # above the bar
+        else:
+            click.echo(line, err=True)
+
+    def finish(self, result: RunResult) -> None:
         if not self.quiet:
             click.echo(result.summary, err=True)

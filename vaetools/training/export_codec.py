@@ -30,11 +30,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.training.pictures import PicturePack
+    from vaetools.training.recipe import Recipe
     from vaetools.vae import Model
 
 LEVELS = 101
 TILE = 64
 """Side of an entropy-coded tile in latents: 1024 pixels."""
+
+BATCHES = 96
+"""Batches of four crops on which hyper-latents are counted."""
 
 SMOOTHING = 20.0
 """Weight of the learned hyper-prior beside the counts, in observations."""
@@ -96,7 +100,7 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
 
 
 @torch.no_grad()
-def tables(codec: PhotoCodec, data: PicturePack, *, crops: int = 256) -> dict[str, np.ndarray]:
+def tables(codec: PhotoCodec, data: PicturePack, crop: int) -> dict[str, np.ndarray]:
     """The arrays of `tables.npz`; see `vaetools.codec.tables.CodecTables`."""
     c = codec.config
     position = torch.linspace(0, c.rates - 1, LEVELS)
@@ -109,20 +113,20 @@ def tables(codec: PhotoCodec, data: PicturePack, *, crops: int = 256) -> dict[st
         "index_offset": offset.numpy().astype(np.int16),
         "rate": (position / (c.rates - 1)).numpy(),
         "hyper_group": torch.round(position).numpy().astype(np.uint8),
-        "hyper_frequencies": _hyper_frequencies(codec, data, crops),
+        "hyper_frequencies": _hyper_frequencies(codec, data, crop),
         "latent_reach": np.array([t.reach for t in latent], np.uint16),
         "latent_frequencies": np.concatenate([t.frequencies for t in latent]).astype(np.uint32),
     }
 
 
-def _hyper_frequencies(codec: PhotoCodec, data: PicturePack, crops: int) -> np.ndarray:
+def _hyper_frequencies(codec: PhotoCodec, data: PicturePack, crop: int) -> np.ndarray:
     """(rates, N, 2 limit + 1) uint32: counted on crops, smoothed with the learned prior."""
     c = codec.config
     values = torch.arange(-c.hyper_limit, c.hyper_limit + 1).float()
     counts = torch.zeros(c.rates, c.hyper, len(values))
     generator = torch.Generator().manual_seed(2)
-    for _ in range(crops // 4):
-        latents = codec.analysis(data.crops(4, 320, generator, shrink=2.0))
+    for _ in range(BATCHES):
+        latents = codec.analysis(data.crops(4, crop, generator, shrink=2.0))
         for rate in range(c.rates):
             z = torch.round(
                 codec.hyper_analysis(latents * codec.log_gain[rate].exp()[:, None, None])
@@ -130,7 +134,7 @@ def _hyper_frequencies(codec: PhotoCodec, data: PicturePack, crops: int) -> np.n
             index = z.clamp(-c.hyper_limit, c.hyper_limit).long() + c.hyper_limit
             hits = F.one_hot(index.permute(1, 0, 2, 3).flatten(1), len(values)).sum(1)
             counts[rate] += hits
-    grid = values[None, None, :, None].expand(1, c.hyper, -1, 1).permute(0, 1, 2, 3)
+    grid = values[None, None, :, None].expand(1, c.hyper, -1, 1)
     for rate in range(c.rates):
         prior = 2.0 ** -codec.hyper_prior.bits(grid, torch.tensor([float(rate)]))[0, :, :, 0]
         counts[rate] += SMOOTHING * prior
@@ -155,14 +159,14 @@ def halo(codec: PhotoCodec) -> int:
 
 
 def export_codec(
-    codec: PhotoCodec, data: PicturePack, folder: Path, *, model_id: str, version: str
+    codec: PhotoCodec, data: PicturePack, folder: Path, recipe: Recipe
 ) -> tuple[Model, Mapping[str, float]]:
     """Write the model folder; see `write_model`."""
     codec.eval()
     manifest = Manifest(
         format=1,
-        id=model_id,
-        version=version,
+        id=recipe.id,
+        version=recipe.version,
         license="Apache-2.0",
         summary="Photographs at any rate: a VAE with a mean-scale hyperprior",
         tasks=("compress",),
@@ -174,7 +178,12 @@ def export_codec(
         codec=CodecSpec(stream_id(codec), LEVELS, TILE),
         selftest=SelfTest(height=192, width=128),
     )
-    return write_model(folder, manifest, plans(codec), arrays={"tables": tables(codec, data)})
+    return write_model(
+        folder,
+        manifest,
+        plans(codec),
+        arrays={"tables": tables(codec, data, recipe.data.late_crop)},
+    )
 
 
 def stream_id(codec: PhotoCodec) -> str:

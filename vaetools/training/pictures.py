@@ -72,7 +72,8 @@ class PicturePack:
         drawn in proportion to its area. Flips and quarter turns at random.
         """
         factor = 1.0 + (shrink - 1.0) * float(torch.rand(1, generator=generator))
-        side = round(size * factor)
+        largest = int(torch.minimum(self.height, self.width).max())
+        side = max(size, min(round(size * factor), largest))
         crop = self._raw_crops(count, side, generator).permute(0, 3, 1, 2).float() / 255.0
         if side != size:
             crop = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True)

@@ -53,7 +53,13 @@ class CodecTask(Task):
     slow = ("analysis.linear", "synthesis.linear")  # they begin at a good place
 
     def __init__(self, recipe: Recipe) -> None:
-        self.network: PhotoCodec = PhotoCodec(CodecConfig(**recipe.network))
+        if recipe.data.crop % 64 or recipe.data.late_crop % 64:
+            raise UsageError("crop and late_crop of a codec's recipe must be multiples of 64")
+        try:
+            config = CodecConfig(**recipe.network)
+        except TypeError as error:
+            raise UsageError(f"[network] of the recipe: {error}") from None
+        self.network: PhotoCodec = PhotoCodec(config)
 
     def start(self, data: PicturePack, generator: torch.Generator) -> None:
         patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]
@@ -79,7 +85,7 @@ class CodecTask(Task):
     ) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export_codec import export_codec
 
-        return export_codec(self.network, data, folder, model_id=recipe.id, version=recipe.version)
+        return export_codec(self.network, data, folder, recipe)
 
 
 TASKS: dict[str, type[CodecTask]] = {"codec": CodecTask}

@@ -174,7 +174,7 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """Figures of the averaged weights on pictures that are held out, always the same crops."""
         generator = torch.Generator().manual_seed(1)
-        images = self.held.crops(8, 256, generator)
+        images = self.held.crops(8, self.recipe.data.late_crop, generator)
         return self.task.validate(self.average.network, images)
 
     def save(self) -> None:
@@ -186,6 +186,7 @@ class Trainer:
             "average": self.average.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "noise": torch.get_rng_state(),
         }
         part = self.run / f"{CHECKPOINT}.part"
         torch.save(state, part)
@@ -197,4 +198,6 @@ class Trainer:
         self.average.network.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
+        if "noise" in state:
+            torch.set_rng_state(state["noise"].cpu())
         self.step, self.seconds = state["step"], state["seconds"]

@@ -1,0 +1,209 @@
+"""From a folder of pictures to a model that compresses: small, but every step is the real one."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+import vaetools
+from vaetools.errors import InputError, UsageError
+from vaetools.image import Image, encode_image
+from vaetools.metrics import psnr
+from vaetools.training.photo_codec import (
+    CodecConfig,
+    PhotoCodec,
+    checkerboard,
+    gaussian_bits,
+    interpolate,
+)
+from vaetools.training.pictures import PicturePack
+from vaetools.training.recipe import read_recipe
+from vaetools.training.runs import export_run
+from vaetools.training.trainer import Trainer, learning_rate
+
+RECIPE = """
+id = "tiny-codec"
+version = "1"
+task = "codec"
+[network]
+channels = 16
+middle = 16
+latents = 48
+hyper = 8
+hyper_hidden = 16
+analysis_blocks = 1
+synthesis_blocks = 1
+rates = 3
+[data]
+crop = 64
+late_crop = 128
+batch = 2
+hold_out = 3
+shrink = 1.5
+[train]
+steps = 6
+log_seconds = 0.0
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "coffee", "chelsea"):
+        bgr = np.ascontiguousarray(getattr(data, name)()[:, :, ::-1])
+        (folder / f"{name}.png").write_bytes(encode_image(Image(bgr), "png"))
+    grey = encode_image(Image(data.camera()), "png")
+    (folder / "camera.png").write_bytes(grey)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pack(photos: Path) -> PicturePack:
+    return PicturePack.from_folder(photos)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return read_recipe(path)
+
+
+def trainer(recipe, pack: PicturePack, run: Path) -> Trainer:
+    torch.set_num_threads(1)
+    return Trainer(recipe, pack, run, device=torch.device("cpu"))
+
+
+def weights(of: Trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in of.network.parameters()])
+
+
+def test_interrupted_training_goes_on_as_if_nothing_had_happened(recipe, pack, tmp_path) -> None:
+    whole = trainer(recipe, pack, tmp_path / "whole")
+    list(whole.fit())
+    first = trainer(recipe, pack, tmp_path / "halves")
+    list(first.fit(until=0.5))
+    assert first.step == 3
+    second = trainer(recipe, pack, tmp_path / "halves")
+    assert second.step == 3
+    list(second.fit())
+    assert second.step == whole.step == 6
+    assert torch.equal(weights(second), weights(whole))
+    rows = list(csv.DictReader((tmp_path / "whole" / "log.csv").read_text().splitlines()))
+    assert len(rows) == 6 and float(rows[-1]["progress"]) == 1.0
+
+
+def test_export_gives_a_codec_that_works(recipe, pack, tmp_path) -> None:
+    list(trainer(recipe, pack, tmp_path / "run").fit())
+    model, differences = export_run(tmp_path / "run", pack, tmp_path / "models" / "tiny-codec")
+    assert differences["hyper_scale_index"] == 0.0
+    assert max(differences.values()) < 1e-4
+    model.verify()
+    for path in model.folder.glob("*.onnx"):
+        assert str(tmp_path).encode() not in path.read_bytes()
+        assert b"site-packages" not in path.read_bytes()
+    hub = vaetools.open("cpu", models_dirs=[tmp_path / "models"])
+    bgr = np.ascontiguousarray(data.astronaut()[100:230, 150:300, ::-1])
+    step = hub.op("compress", model="tiny-codec", quality=100)
+    back = hub.op("decompress", model="tiny-codec")(step(bgr))
+    assert back.shape == bgr.shape
+    assert psnr(bgr, back) > 22  # the linear start alone gives that
+
+
+def test_the_network_starts_as_a_transform_codec(pack: PicturePack) -> None:
+    torch.manual_seed(0)
+    codec = PhotoCodec(CodecConfig(channels=16, middle=16, latents=192, rates=3)).eval()
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.cat([pack.crops(256, 16, generator) for _ in range(8)])
+    codec.start_from_patches(patches.flatten(1))
+    images = pack.crops(2, 128, generator)
+    with torch.no_grad():
+        out = codec(images, torch.full((2,), 2.0))
+    assert float(((out["image"] - images) ** 2).mean()) < 10**-2.8  # 28 dB
+
+
+def test_rates_trade_bits_for_quality(pack: PicturePack) -> None:
+    torch.manual_seed(0)
+    codec = PhotoCodec(CodecConfig(channels=16, middle=16, latents=64, rates=3)).eval()
+    generator = torch.Generator().manual_seed(0)
+    codec.start_from_patches(pack.crops(1024, 16, generator).flatten(1))
+    images = pack.crops(2, 128, generator)
+    with torch.no_grad():
+        runs = [codec.loss(images, torch.full((2,), float(r)))[1] for r in range(3)]
+    assert runs[0]["bpp"].mean() < runs[1]["bpp"].mean() < runs[2]["bpp"].mean()
+    assert runs[0]["mse"].mean() > runs[1]["mse"].mean() > runs[2]["mse"].mean()
+
+
+def test_gaussian_bits_are_a_distribution() -> None:
+    r = torch.arange(-60.0, 61.0)
+    for scale in (0.11, 0.7, 5.0):
+        total = torch.exp2(-gaussian_bits(r, torch.tensor(scale)))
+        inside = r.abs() <= 6 * scale + 0.5
+        assert float(total[inside].sum()) == pytest.approx(1.0, abs=1e-4)
+    far = torch.tensor([1000.0], requires_grad=True)
+    gaussian_bits(far, torch.tensor(0.2)).sum().backward()
+    assert float(far.grad) > 0  # the way back is felt however far out
+
+
+def test_ladder_interpolation() -> None:
+    ladder = torch.tensor([[0.0], [1.0], [4.0]])
+    position = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0])
+    assert interpolate(ladder, position)[:, 0].tolist() == [0.0, 0.5, 1.0, 2.5, 4.0]
+
+
+def test_both_checkerboards_are_one() -> None:
+    from vaetools.codec.codec import checkerboard as coded
+
+    ours = checkerboard(6, 5, 7, torch.device("cpu")).numpy()
+    assert np.array_equal(ours, coded(6, 5, 7))
+    assert abs(int(ours.sum()) - ours.size // 2) <= 3
+
+
+def test_schedule() -> None:
+    def rate(p: float) -> float:
+        return learning_rate(p, warmup=0.1, flat=0.5)
+
+    assert rate(0.05) == pytest.approx(0.5)
+    assert rate(0.1) == rate(0.49) == 1.0
+    assert rate(0.75) == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
+    assert rate(1.0) == pytest.approx(0.0)
+
+
+def test_crops_come_from_the_pictures(pack: PicturePack) -> None:
+    generator = torch.Generator().manual_seed(0)
+    crops = pack.crops(4, 64, generator)
+    assert crops.shape == (4, 3, 64, 64)
+    assert 0 <= float(crops.min()) < float(crops.max()) <= 1
+    again = pack.crops(4, 64, torch.Generator().manual_seed(0))
+    assert torch.equal(crops, again)
+    with pytest.raises(InputError, match="as large as a crop"):
+        pack.crops(1, 5000, generator)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('task = "codec"', 'task = "magic"'), "known: codec"),
+        (("batch = 2", "batsh = 2"), "batsh"),
+        (("crop = 64", "crop = 65"), "multiples of 64"),
+        (("channels = 16", "chanels = 16"), "chanels"),
+        (("[data]", "[data"), "not TOML"),
+    ],
+)
+def test_bad_recipes_name_the_key(tmp_path: Path, pack, change: tuple[str, str], said: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(RECIPE.replace(*change))
+    with pytest.raises(UsageError) as caught:
+        trainer(read_recipe(path), pack, tmp_path / "run")
+    assert said in caught.value.line
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no pictures"):
+        PicturePack.from_folder(tmp_path)
