@@ -54,9 +54,9 @@ def test_both_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sessions_are_cached_by_content_and_options() -> None:
     opened = Runtime("cpu", threads=1)
     graph = identity_graph()
-    first = opened.session(graph, key="a", name="a")
-    assert opened.session(graph, key="a", name="a") is first
-    assert opened.session(graph, key="b", name="b") is not first
+    first = opened.session(lambda: graph, key="a", name="a")
+    assert opened.session(lambda: graph, key="a", name="a") is first
+    assert opened.session(lambda: graph, key="b", name="b") is not first
     assert first(np.ones(1, np.float32)) == 1
     with pytest.raises(ModelBrokenError, match="graph failed"):
         first(np.ones((2, 2), np.float32))
@@ -65,7 +65,7 @@ def test_sessions_are_cached_by_content_and_options() -> None:
 def test_optimisation_level_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(runtime.OPTIMIZATION, "wild")
     with pytest.raises(OptionError, match="all, extended, basic, disable"):
-        Runtime("cpu").session(identity_graph(), key="x", name="x")
+        Runtime("cpu").session(identity_graph, key="x", name="x")
 
 
 def test_uint8_pixels_equal_the_float_graph() -> None:
@@ -80,13 +80,15 @@ def test_uint8_pixels_equal_the_float_graph() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     data = model.SerializeToString()
     opened = Runtime("cpu", threads=1)
-    plain = opened.session(data, key="plain", name="plain")
-    pixels = opened.session(with_uint8_pixels(data, ["image", "twice"]), key="u8", name="u8")
+    plain = opened.session(lambda: data, key="plain", name="plain")
+    pixels = opened.session(
+        lambda: with_uint8_pixels(data, ["image", "twice"]), key="u8", name="u8"
+    )
     bgr = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     rgb = (bgr[:, :, ::-1].astype(np.float32) / 255).transpose(2, 0, 1)[None]
     expected = np.rint(np.clip(plain(rgb), 0, 1)[0].transpose(1, 2, 0)[:, :, ::-1] * 255)
     assert np.array_equal(pixels(bgr), expected.astype(np.uint8))
-    half_way = opened.session(with_uint8_pixels(data, ["image"]), key="in", name="in")
+    half_way = opened.session(lambda: with_uint8_pixels(data, ["image"]), key="in", name="in")
     assert np.array_equal(half_way(bgr), plain(rgb))
 
 

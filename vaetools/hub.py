@@ -34,6 +34,9 @@ from vaetools.runtime import Runtime
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+REMEMBERED = 32
+"""Steps that a hub keeps for calls such as `hub.compress(frame, quality=75)`."""
+
 ChannelOrder = Literal["bgr", "rgb"]
 
 
@@ -110,6 +113,7 @@ class Hub:
         self._folders = folders
         self._device = device
         self._threads = threads
+        self._steps: dict[Any, Step] = {}
 
     @functools.cached_property
     def runtime(self) -> Runtime:
@@ -162,9 +166,21 @@ class Hub:
             raise AttributeError(f"the hub has no operation {name!r}")
 
         def apply(item: np.ndarray | bytes, *, key: str = "", **options: Any) -> Any:
-            return self.op(operation, **options)(item, key=key)
+            return self._step(operation, **options)(item, key=key)
 
         return apply
+
+    def _step(self, name: str, **options: Any) -> Step:
+        """`op`, remembered: a loop over `hub.compress(frame)` shall not open anything twice."""
+        try:
+            wanted = (name, frozenset(options.items()))
+            if wanted not in self._steps:
+                if len(self._steps) >= REMEMBERED:
+                    self._steps.clear()
+                self._steps[wanted] = self.op(name, **options)
+            return self._steps[wanted]
+        except TypeError:  # an option that has no hash, such as an array
+            return self.op(name, **options)
 
     def map(
         self,

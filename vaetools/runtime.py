@@ -25,7 +25,7 @@ import numpy as np
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import onnxruntime
 
@@ -107,10 +107,13 @@ class Runtime:
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
 
-    def session(self, graph: bytes, *, key: str, name: str, exact: bool = False) -> Session:
-        """The session of `graph` (ONNX bytes), created once per `key`.
+    def session(
+        self, load: Callable[[], bytes], *, key: str, name: str, exact: bool = False
+    ) -> Session:
+        """The session of a graph, created once per `key`.
 
         Args:
+            load: gives the graph's ONNX bytes; called only if there is no session yet.
             key: identifies the bytes, such as their sha256.
             name: for error messages.
             exact: run on the CPU whatever the device is: GPUs may sum in float32 with fewer bits.
@@ -118,7 +121,7 @@ class Runtime:
         with self._lock:
             if key not in self._sessions:
                 device = Device("cpu") if exact else self.device
-                created = _create(graph, device, self.threads, name)
+                created = _create(load(), device, self.threads, name)
                 self._sessions[key] = Session(created, name, device)
             return self._sessions[key]
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import threading
+import typing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,9 +22,13 @@ from vaetools.runtime import Device, Runtime, Session, with_uint8_pixels
 from vaetools.tiling import pad_to_multiple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from vaetools.manifest import FileSpec, GraphSpec, Manifest
+
+
+T = TypeVar("T")
 
 
 class Model:
@@ -37,6 +43,8 @@ class Model:
         self.manifest = manifest
         self.folder = folder
         self._runtime = runtime
+        self._made: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     @property
     def id(self) -> str:
@@ -61,11 +69,13 @@ class Model:
         spec = self.manifest.graphs.get(role)
         if spec is None:
             raise ModelBrokenError(f"model {self.id} has no graph for {role!r}", file=self.folder)
-        data = read_verified(self.folder, spec)
-        if pixels:
-            data = with_uint8_pixels(data, pixels)
+
+        def load() -> bytes:
+            data = read_verified(self.folder, spec)
+            return with_uint8_pixels(data, pixels) if pixels else data
+
         return self._runtime.session(
-            data,
+            load,
             key=f"{spec.sha256} {' '.join(pixels)}",
             name=str(self.folder / spec.file),
             exact=spec.exact,
@@ -80,6 +90,13 @@ class Model:
             raise ModelBrokenError(f"model {self.id} has no file {name!r}", file=self.folder)
         with np.load(io.BytesIO(read_verified(self.folder, spec)), allow_pickle=False) as archive:
             return dict(archive)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made once per model and kept: for tables and the like."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            return typing.cast("T", self._made[key])
 
     def verify(self) -> None:
         """Check every file's size and sha256, and run the self-test.

@@ -16,7 +16,6 @@ by nothing that one could see.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,9 +111,9 @@ class Codec:
         self.spec = spec
         self.halo = -(-model.manifest.tiling.halo // CELL)
 
-    @cached_property
+    @property
     def tables(self) -> CodecTables:
-        return CodecTables(**self.model.arrays("tables"))
+        return self.model.once("codec tables", lambda: CodecTables(**self.model.arrays("tables")))
 
     @property
     def levels(self) -> int:
