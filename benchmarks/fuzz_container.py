@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 SECONDS = 1.0
 """CPU time that a case may take."""
 
-ROOM = 256 * 2**20
+ROOM = 128 * 2**20
 """Address space that all cases together may take beyond what the good files took."""
 
 MAX_PIXELS = 2**20
@@ -288,7 +288,7 @@ def rewrite_fields(file: Container, rng: random.Random, other: Container) -> Con
 
 
 def plant_bomb(file: Container, rng: random.Random, _: Container) -> Container:
-    """Metadata of a few kilobytes that unpacks to 64 MiB."""
+    """Metadata of a megabyte that unpacks to twice the memory there is."""
     kind = rng.choice([SectionKind.ICC, SectionKind.EXIF])
     kept = tuple(s for s in file.sections if s.kind != kind)
     return replace(file, sections=(*kept, Section(kind, BOMB)))
@@ -298,7 +298,12 @@ def with_sections(file: Container, place: int, new: list[Section]) -> Container:
     return replace(file, sections=(*file.sections[:place], *new, *file.sections[place + 1 :]))
 
 
-BOMB = zlib.compress(bytes(64 * 2**20), 9)
+def bomb(megabytes: int) -> bytes:
+    packer = zlib.compressobj(1)
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(megabytes)) + packer.flush()
+
+
+BOMB = bomb(256)
 MEANING = (rewrite_payload, rewrite_payload, rewrite_payload, rewrite_table, rewrite_fields)
 
 

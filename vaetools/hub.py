@@ -215,7 +215,7 @@ class Hub:
         return run_operation(
             operation,
             listed,
-            RunSettings(out=Path(out), fingerprint=fingerprint(operation), **settings),
+            RunSettings(out=out, fingerprint=fingerprint(operation), **settings),
             on_record=on_record,
             progress=progress,
         )

@@ -201,20 +201,36 @@ def _plain(value: Any) -> Any:
 
 
 def _check(manifest: Manifest, path: Path) -> None:
+    """Values that a type alone does not forbid. Raises `ManifestError`."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", manifest.id):
         raise ManifestError(
             f"id {manifest.id!r} is not a name of lower-case letters, digits, dots and dashes",
             file=path,
         )
-    for role, spec in manifest.parts.items():
-        if Path(spec.file).name != spec.file or spec.file.startswith("."):
-            raise ManifestError(f"{role}: file {spec.file!r} is not a plain name", file=path)
-        if not re.fullmatch(r"[0-9a-f]{64}", spec.sha256):
-            raise ManifestError(f"{role}: sha256 is not 64 hexadecimal digits", file=path)
-        if not 0 < spec.bytes <= MAX_FILE_BYTES:
-            raise ManifestError(f"{role}: bytes = {spec.bytes} is not a file size", file=path)
     if manifest.size.multiple_of < 1 or manifest.size.minimum < 1:
         raise ManifestError("[size] must be positive", file=path)
+    for role, spec in manifest.parts.items():
+        _check_part(role, spec, path)
+    if manifest.codec is not None:
+        _check_codec(manifest.codec, path)
+
+
+def _check_part(role: str, spec: GraphSpec | FileSpec, path: Path) -> None:
+    if Path(spec.file).name != spec.file or spec.file.startswith("."):
+        raise ManifestError(f"{role}: file {spec.file!r} is not a plain name", file=path)
+    if not re.fullmatch(r"[0-9a-f]{64}", spec.sha256):
+        raise ManifestError(f"{role}: sha256 is not 64 hexadecimal digits", file=path)
+    if not 0 < spec.bytes <= MAX_FILE_BYTES:
+        raise ManifestError(f"{role}: bytes = {spec.bytes} is not a file size", file=path)
+
+
+def _check_codec(codec: CodecSpec, path: Path) -> None:
+    if not re.fullmatch(r"[0-9a-f]{16}", codec.stream_id):
+        raise ManifestError("codec.stream_id is not 16 hexadecimal digits", file=path)
+    if not 1 <= codec.levels <= 256:
+        raise ManifestError(f"codec.levels = {codec.levels} is not 1 … 256", file=path)
+    if not 4 <= codec.tile <= 65532 or codec.tile % 4:
+        raise ManifestError(f"codec.tile = {codec.tile} is not a multiple of 4", file=path)
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

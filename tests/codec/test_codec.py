@@ -11,6 +11,7 @@ import pytest
 from vaetools.codec import Codec
 from vaetools.codec.container import Section, SectionKind, unpack
 from vaetools.codec.rate import level_of
+from vaetools.codec.tables import encode_latents
 from vaetools.errors import (
     BitstreamError,
     ChecksumError,
@@ -330,6 +331,18 @@ def test_payloads_behind_right_checksums_do_no_harm(codec, container, kind, seed
     except BitstreamError:
         return
     assert found.pixels.shape == (container.height, container.width, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_residuals_without_measure_give_a_picture_all_the_same(codec, crop, dtype):
+    """Escapes reach ±(2^31 − 1); no NaN and no warning may come out of that."""
+    file = codec.code(codec.analyse(Image(as_type(crop, dtype))), 0).container
+    z, symbols = codec.symbols(file)
+    index = codec.tables.indexes(codec.model.graph("hyper_scale_index")(z), 0)
+    signs = np.random.default_rng(4).choice([-1, 1], symbols.shape)
+    payload = encode_latents(signs * (2**31 - 1), index, codec.tables.latent).finish()
+    found = codec.decode(with_section(file, SectionKind.TILE, payload))
+    Image.from_array(found.pixels)  # checks floats: no NaN, 0 … 1
 
 
 def test_a_model_for_something_else_is_refused(tiny_models):

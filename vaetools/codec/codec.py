@@ -66,10 +66,12 @@ class Analysed:
     Attributes:
         latents: (1, M, h, w) float32.
         image: the picture itself.
+        metadata: its alpha, ICC and EXIF as sections.
     """
 
     latents: np.ndarray
     image: Image
+    metadata: tuple[Section, ...]
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,8 @@ class Codec:
             if image.depth != 8:
                 part = part.transpose(2, 0, 1)[None]
             parts.append((tile, graph(np.ascontiguousarray(part))))
-        return Analysed(
-            self._joined(parts, padded.shape[0] // CELL, padded.shape[1] // CELL), image
-        )
+        latents = self._joined(parts, padded.shape[0] // CELL, padded.shape[1] // CELL)
+        return Analysed(latents, image, tuple(_metadata_sections(image)))
 
     def code(self, analysed: Analysed, level: int) -> Coded:
         """Quantise and entropy-code at a level: a few per cent of the analysis' work."""
@@ -179,7 +180,7 @@ class Codec:
             tile=self.spec.tile,
             stream_id=self.spec.stream_id,
             model_id=self.model.id,
-            sections=(*sections, *_metadata_sections(image)),
+            sections=(*sections, *analysed.metadata),
         )
         bits = hyper.bits + sum(coder.bits for coder in coders)
         return Coded(container, self._restore(symbols, mean, level), bits)

@@ -24,7 +24,8 @@ from vaetools.runner.budget import Channel
 from vaetools.runner.files import write_files
 from vaetools.runner.journal import Entry, Journal
 from vaetools.runner.report import Record, explain
-from vaetools.runner.settings import RunSettings, usable_cores
+from vaetools.runner.settings import RunSettings
+from vaetools.runtime import usable_cores
 
 if TYPE_CHECKING:
     from vaetools.operation import Item, Operation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -73,10 +72,3 @@ class RunSettings:
         """The fingerprint, with all that changes outputs here: other work is done again."""
         facts = (self.strip, self.image_quality, self.strict, self.first_frame)
         return " ".join((self.fingerprint, *(str(fact) for fact in facts)))
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; in a container or under taskset not all that there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -163,6 +163,7 @@ def export_codec(
 ) -> tuple[Model, Mapping[str, float]]:
     """Write the model folder; see `write_model`."""
     codec.eval()
+    arrays = tables(codec, data, recipe.data.late_crop)
     manifest = Manifest(
         format=1,
         id=recipe.id,
@@ -175,20 +176,21 @@ def export_codec(
         size=SizeSpec(multiple_of=CELL, minimum=CELL),
         tiling=TilingSpec("halo", halo(codec)),
         latent=LatentSpec(codec.config.latents, DOWNSCALE, "uniform", prior="hyper"),
-        codec=CodecSpec(stream_id(codec), LEVELS, TILE),
+        codec=CodecSpec(stream_id(codec, arrays), LEVELS, TILE),
         selftest=SelfTest(height=192, width=128),
     )
     return write_model(
         folder,
         manifest,
         plans(codec),
-        arrays={"tables": tables(codec, data, recipe.data.late_crop)},
+        arrays={"tables": arrays},
     )
 
 
-def stream_id(codec: PhotoCodec) -> str:
-    """Sixteen hexadecimal digits from all weights: what a bitstream depends on."""
+def stream_id(codec: PhotoCodec, arrays: Mapping[str, np.ndarray]) -> str:
+    """Sixteen hexadecimal digits from all weights and tables: what a bitstream depends on."""
+    weights = {name: value.detach().cpu().numpy() for name, value in codec.state_dict().items()}
     digest = hashlib.sha256()
-    for name, value in sorted(codec.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    for name, array in sorted({**weights, **arrays}.items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

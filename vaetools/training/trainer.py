@@ -109,23 +109,28 @@ class Trainer:
         return min(1.0, self.step / self.recipe.train.steps)
 
     def fit(self, *, until: float = 1.0) -> Iterator[dict[str, float]]:
-        """Train until `progress` reaches `until`; yields one row of figures per log interval."""
+        """Train until `progress` reaches `until`; yields one row of figures per log interval.
+
+        A checkpoint is written every `checkpoint_seconds`, at the end, and when interrupted.
+        """
         settings = self.recipe.train
         forward = torch.compile(self.task.loss) if settings.compile else self.task.loss
         saved = logged = began = time.monotonic()
         spent = self.seconds
-        while self.progress < until:
-            figures = self._one_step(forward)
-            self.step += 1
-            now = time.monotonic()
-            self.seconds = spent + now - began
-            if now - logged >= settings.log_seconds or self.progress >= until:
-                logged = now
-                yield self._report(figures)
-            if now - saved >= settings.checkpoint_seconds:
-                saved = now
-                self.save()
-        self.save()
+        try:
+            while self.progress < until:
+                figures = self._one_step(forward)
+                self.step += 1
+                now = time.monotonic()
+                self.seconds = spent + now - began
+                if now - logged >= settings.log_seconds or self.progress >= until:
+                    logged = now
+                    yield self._report(figures)
+                if now - saved >= settings.checkpoint_seconds:
+                    saved = now
+                    self.save()
+        finally:
+            self.save()
 
     def _one_step(self, forward: object) -> dict[str, Tensor]:
         settings, data = self.recipe.train, self.recipe.data
