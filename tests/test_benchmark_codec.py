@@ -21,12 +21,14 @@ pytest.importorskip("matplotlib")
 
 @pytest.fixture(scope="module")
 def benchmark():
+    sys.path.insert(0, str(SCRIPT.parent))  # as `python benchmarks/codec.py` does
     spec = importlib.util.spec_from_file_location("benchmark_codec", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]
+    sys.path.remove(str(SCRIPT.parent))
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +98,15 @@ def test_points_are_sane(run, tmp_path):
     assert "payload over ideal" not in page
 
 
-def test_anchors_are_kept_for_the_next_run(run, benchmark, monkeypatch, capsys):
+def test_anchors_are_kept_for_the_next_run(run, monkeypatch, capsys):
     first, page, _ = run()
     assert "this run" in page
     assert "cached" not in page
-    monkeypatch.setattr(benchmark.PillowCodec, "encode", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(
+        sys.modules["codecs_compared"].PillowCodec,
+        "encode",
+        lambda *_: pytest.fail("measured again"),
+    )
     again, page, _ = run()
     assert again["WebP"]["points"] == first["WebP"]["points"]
     assert page.count("cached, an earlier run") == 2
@@ -116,8 +122,10 @@ def test_what_is_kept_depends_on_pictures_and_settings(run, tmp_path):
     assert len(list((tmp_path / "out").glob("anchors-*.json"))) == 6
 
 
-def test_payload_column(run, benchmark, monkeypatch):
-    monkeypatch.setattr(benchmark.Vaetools, "payload", lambda *_: (1000.0, 126))
+def test_payload_column(run, monkeypatch):
+    monkeypatch.setattr(
+        sys.modules["codecs_compared"].Vaetools, "payload", lambda *_: (1000.0, 126)
+    )
     _, page, _ = run("--levels", "50")
     assert page.count(" +0.80 % |") == 1
 

@@ -24,12 +24,12 @@ from vaetools.runner.budget import Channel
 from vaetools.runner.files import write_files
 from vaetools.runner.journal import Entry, Journal
 from vaetools.runner.report import Record, explain
-from vaetools.runner.settings import RunSettings
 from vaetools.runtime import usable_cores
 
 if TYPE_CHECKING:
     from vaetools.operation import Item, Operation
     from vaetools.runner.plan import Step
+    from vaetools.runner.settings import RunSettings
 
 _MOST_BYTES_PER_PIXEL = 16
 _USUAL_COMPRESSION = 16  # of a photo as JPEG; where it is too little, readers overshoot once each

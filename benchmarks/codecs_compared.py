@@ -1,0 +1,168 @@
+"""The codecs that are compared: each turns a picture into bytes and back."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, features
+
+import vaetools
+from vaetools.errors import VaetoolsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Rgb = npt.NDArray[np.uint8]
+
+
+class Codec(Protocol):
+    """What can be measured. `levels` are qualities, in the codec's own words, best last."""
+
+    name: str
+    settings: str
+    levels: Sequence[int]
+
+    def encode(self, rgb: Rgb, level: int) -> bytes: ...
+    def decode(self, data: bytes) -> Rgb: ...
+
+
+@dataclass
+class PillowCodec:
+    """A format that Pillow writes; `options` are Pillow's."""
+
+    name: str
+    format: str
+    settings: str
+    levels: Sequence[int]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def encode(self, rgb: Rgb, level: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(rgb).save(file, self.format, quality=level, **self.options)
+        return file.getvalue()
+
+    def decode(self, data: bytes) -> Rgb:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+
+
+class Vaetools:
+    """Ours, through the public face: `vaetools.open()`, BGR in, BGR out."""
+
+    def __init__(self, hub: Any, model: str | None, device: str, levels: Sequence[int]) -> None:
+        self.hub = hub
+        self.name = f"vaetools {model}" if model else "vaetools"
+        self.settings = f"vaetools {vaetools.__version__}, device {device}"
+        self.levels = levels
+        self.model = model
+
+    def encode(self, rgb: Rgb, level: int) -> bytes:
+        chosen = {"model": self.model} if self.model else {}
+        data: bytes = self.hub.compress(_flipped(rgb), quality=level, **chosen)
+        return data
+
+    def decode(self, data: bytes) -> Rgb:
+        return _flipped(self.hub.decompress(data))
+
+    def payload(self, rgb: Rgb, level: int) -> tuple[float, int] | None:
+        """Ideal bits from the model's probabilities, and the real bytes of that payload.
+
+        Optional: a codec without this method, or a hub without a registry, has no such column.
+        """
+        registry = getattr(self.hub, "registry", None)
+        if registry is None:
+            return None
+        from vaetools.codec.rate import level_of
+
+        coder = vaetools.Codec(registry.for_task("compress", self.model))
+        analysed = coder.analyse(vaetools.Image(_flipped(rgb)))
+        coded = coder.code(analysed, level_of(level, coder.levels))
+        return coded.bits, coded.payload_bytes
+
+
+def _flipped(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """RGB from BGR, and back."""
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def version_of(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def anchors(names: Sequence[str]) -> list[Codec]:
+    """The codecs to compare with, as far as this machine has them."""
+    found = []
+    for name in names:
+        try:
+            found.append(ANCHORS[name]())
+        except ImportError as error:
+            print(f"{name}: skipped, {error}")
+    return found
+
+
+def _jpeg() -> Codec:
+    turbo = features.version("libjpeg_turbo")
+    settings = f"4:2:0, optimised Huffman tables, libjpeg-turbo {turbo}"
+    levels = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
+    return PillowCodec("JPEG", "JPEG", settings, levels, {"subsampling": "4:2:0", "optimize": True})
+
+
+def _webp() -> Codec:
+    settings = f"lossy, method 6, 4:2:0, libwebp {features.version('webp')}"
+    return PillowCodec("WebP", "WEBP", settings, (0, 5, 20, 40, 60, 80, 90, 95), {"method": 6})
+
+
+def _avif() -> Codec:
+    return _libavif("AVIF", "4:4:4, speed 6", (10, 20, 30, 40, 50, 60, 75, 90), {})
+
+
+def _avif_psnr() -> Codec:
+    # libaom tunes stills for the eye unless told otherwise; tuned for PSNR it is a harder anchor.
+    tuning = {"advanced": {"tune": "psnr"}}
+    levels = (5, 10, 20, 30, 40, 55, 70, 85)
+    return _libavif("AVIF tune=psnr", "4:4:4, speed 6, tune=psnr", levels, tuning)
+
+
+def _libavif(name: str, settings: str, levels: Sequence[int], more: dict[str, Any]) -> Codec:
+    if not features.check("avif"):
+        raise ImportError("this Pillow was built without AVIF")
+    settings = f"{settings}, all threads, libavif {features.version('avif')}"
+    options = {"subsampling": "4:4:4", "speed": 6, **more}
+    return PillowCodec(name, "AVIF", settings, levels, options)
+
+
+def _jxl() -> Codec:
+    import pillow_jxl  # noqa: F401 - teaches Pillow the format; pip install pillow-jxl-plugin
+
+    settings = f"XYB, effort 7, all threads, pillow-jxl-plugin {version_of('pillow-jxl-plugin')}"
+    return PillowCodec("JPEG XL", "JXL", settings, (5, 20, 35, 50, 65, 80, 90, 95), {"effort": 7})
+
+
+ANCHORS: dict[str, Callable[[], Codec]] = {
+    "jpeg": _jpeg,
+    "webp": _webp,
+    "avif": _avif,
+    "avif-psnr": _avif_psnr,
+    "jxl": _jxl,
+}
+
+
+def ours(model: str | None, device: str, levels: Sequence[int]) -> Codec | None:
+    """vaetools, or None with a line that says why not; a model that was asked for must be there."""
+    try:
+        codec = Vaetools(vaetools.open(device=device), model, device, levels)
+        codec.encode(np.zeros((64, 64, 3), np.uint8), levels[0])  # is there a model at all?
+    except (ImportError, VaetoolsError) as error:
+        if model is not None:
+            raise SystemExit(f"vaetools: {error}") from error
+        print(f"vaetools: skipped, {error}")
+        return None
+    return codec
