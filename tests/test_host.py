@@ -32,6 +32,12 @@ BROKEN = {
     "fails_in_hook": "from vaetools import hookimpl\n@hookimpl\ndef register_operations(): 1 / 0",
     "wrong_value": "from vaetools import hookimpl\n@hookimpl\ndef register_operations(): return ['x']",
     "arguments": "from vaetools import hookimpl\n@hookimpl\ndef register_operations(x): return []",
+    "taken_option": GOOD.replace(
+        "    def process",
+        "    from dataclasses import dataclass\n    @dataclass(frozen=True)\n"
+        "    class Options:\n        jobs: int = 1\n    def process",
+    ).replace('"fine"', '"other"'),
+    "taken_name": GOOD.replace('"fine"', '"eval"'),
     "bad_option": GOOD.replace(
         "    def process",
         "    from dataclasses import dataclass\n    @dataclass(frozen=True)\n"
@@ -107,3 +113,34 @@ def test_every_hook_is_documented() -> None:
     assert hooks
     for name in hooks:
         assert f"`{name}`" in text
+
+
+def test_reserved_names_cover_commands_and_settings() -> None:
+    from dataclasses import fields
+
+    from vaetools.cli.app import COMMANDS
+    from vaetools.hub import Hub
+    from vaetools.operation import RESERVED_OPERATIONS, RESERVED_OPTIONS
+    from vaetools.runner import RunSettings
+
+    assert {field.name for field in fields(RunSettings)} <= RESERVED_OPTIONS
+    public = {name for name in vars(Hub) if not name.startswith("_")}
+    assert COMMANDS.keys() | public <= RESERVED_OPERATIONS
+
+
+def test_entry_points_are_loaded_and_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An installed distribution, as pip leaves it: metadata with an entry point beside the module."""
+    (tmp_path / "vaetools_far.py").write_text(GOOD)
+    info = tmp_path / "vaetools_far-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vaetools-far\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[vaetools]\nfar = vaetools_far\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    host = PluginHost(builtin=False)
+    found = {plugin.name: plugin for plugin in host.plugins}
+    assert found["far"].origin == "vaetools-far 1.2" and found["far"].error is None
+    assert "fine" in host.operations
+    monkeypatch.setenv("VAETOOLS_PLUGINS", "")
+    assert PluginHost(builtin=False).plugins == []

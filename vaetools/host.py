@@ -20,7 +20,12 @@ import pluggy
 
 from vaetools import hookspecs
 from vaetools.errors import PluginError
-from vaetools.operation import Operation, option_specs
+from vaetools.operation import (
+    RESERVED_OPERATIONS,
+    RESERVED_OPTIONS,
+    Operation,
+    option_specs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -151,10 +156,17 @@ class PluginHost:
                 raise PluginError(f"{operation!r} is not an Operation class", file=plugin.name)
             if not isinstance(getattr(operation, "name", None), str):
                 raise PluginError(f"{operation.__name__} has no name", file=plugin.name)
-            option_specs(operation.Options)
+            taken = RESERVED_OPTIONS & {spec.name for spec in option_specs(operation.Options)}
+            if taken:
+                raise PluginError(
+                    f"{operation.name}: every operation has an option {min(taken)!r} already",
+                    file=plugin.name,
+                )
 
     def _check_names(self, plugin: Plugin, names: Sequence[str]) -> None:
         for name in names:
+            if name in RESERVED_OPERATIONS:
+                raise PluginError(f"{name!r} is a name of vaetools itself", file=plugin.name)
             if name in self._owner or names.count(name) > 1:
                 owner = self._owner.get(name, plugin.name)
                 raise PluginError(f"{name!r} is registered by {owner!r} already", file=plugin.name)

@@ -1,4 +1,4 @@
-"""The hub: plugins, models and the runner behind one face. The command line uses nothing else.
+"""The hub: plugins, models and the runner behind one face, for Python and the command line.
 
 import vaetools
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from vaetools.errors import PluginError, UsageError
+from vaetools.errors import UsageError
 from vaetools.host import PluginHost
 from vaetools.host import default_folders as plugin_folders
 from vaetools.image import MAX_PIXELS, Image
@@ -56,8 +56,7 @@ def open_hub(
         threads: threads within one call of a network; None for one per core.
     """
     host = PluginHost(folders=plugin_folders(plugins_dirs))
-    folders = [*model_folders(models_dirs), *host.model_folders]
-    return Hub(host, folders, device=device, threads=threads)
+    return Hub(host, model_folders(models_dirs), device=device, threads=threads)
 
 
 class Step:
@@ -110,7 +109,7 @@ class Hub:
         threads: int | None = None,
     ) -> None:
         self.host = host
-        self._folders = folders
+        self._folders = [*folders]
         self._device = device
         self._threads = threads
         self._steps: dict[Any, Step] = {}
@@ -122,8 +121,9 @@ class Hub:
 
     @functools.cached_property
     def registry(self) -> ModelRegistry:
-        """The models. Raises `DuplicateModelError`."""
-        return ModelRegistry(self._folders, lambda: self.runtime)
+        """The models, those of plugins included. Raises `DuplicateModelError`."""
+        folders = [*self._folders, *self.host.model_folders]
+        return ModelRegistry(folders, lambda: self.runtime)
 
     def operation(self, name: str) -> type[Operation]:
         """The operation class of that name. Raises `UsageError`, or the error of a broken plugin."""
@@ -143,8 +143,13 @@ class Hub:
         """
         kind = self.operation(name)
         checked = make_options(kind.Options, options)
-        opened = None if kind.task is None else self.registry.for_task(kind.task, model)
-        return kind(opened, checked)
+        if kind.task is None:
+            return kind(None, checked)
+        if not kind.many_models:
+            return kind(self.registry.for_task(kind.task, model), checked)
+        operation = kind(None, checked)
+        operation.models = self.registry.all_for_task(kind.task, model)
+        return operation
 
     def op(
         self,
@@ -172,15 +177,16 @@ class Hub:
 
     def _step(self, name: str, **options: Any) -> Step:
         """`op`, remembered: a loop over `hub.compress(frame)` shall not open anything twice."""
+        wanted = (name, *sorted(options.items()))
         try:
-            wanted = (name, frozenset(options.items()))
-            if wanted not in self._steps:
-                if len(self._steps) >= REMEMBERED:
-                    self._steps.clear()
-                self._steps[wanted] = self.op(name, **options)
-            return self._steps[wanted]
+            step = self._steps.get(wanted)
         except TypeError:  # an option that has no hash, such as an array
             return self.op(name, **options)
+        if step is None:
+            if len(self._steps) >= REMEMBERED:
+                self._steps.clear()
+            step = self._steps[wanted] = self.op(name, **options)
+        return step
 
     def map(
         self,
@@ -211,6 +217,8 @@ class Hub:
         settings = {key: options.pop(key) for key in names & options.keys()}
         operation = self.make(name, model=model, **options)
         operation.max_pixels = settings.get("max_pixels", MAX_PIXELS)
+        for opened in operation.opened:
+            opened.check_files()  # one line now, not one for every picture
         listed = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         return run_operation(
             operation,
@@ -222,8 +230,8 @@ class Hub:
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin object of your own. Raises `PluginError`."""
-        if self.host.register(plugin, name).error is not None:
-            raise PluginError("cannot be registered", file=name)
+        self.host.register(plugin, name)
+        self.__dict__.pop("registry", None)  # it may have brought models
 
     def close(self) -> None:
         """Give back the sessions and their memory."""

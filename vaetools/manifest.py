@@ -209,10 +209,30 @@ def _check(manifest: Manifest, path: Path) -> None:
         )
     if manifest.size.multiple_of < 1 or manifest.size.minimum < 1:
         raise ManifestError("[size] must be positive", file=path)
+    _check_words(manifest, path)
     for role, spec in manifest.parts.items():
         _check_part(role, spec, path)
     if manifest.codec is not None:
         _check_codec(manifest.codec, path)
+
+
+def _check_words(manifest: Manifest, path: Path) -> None:
+    """Refuse what this version does not carry out, rather than give wrong colours."""
+    words = {
+        "image.order": (manifest.image.order, ("RGB",)),
+        "image.range": (manifest.image.range, ((0.0, 1.0),)),
+        "image.transfer": (manifest.image.transfer, ("sRGB",)),
+        "image.channels": (manifest.image.channels, (1, 3)),
+        "tiling.policy": (manifest.tiling.policy, ("halo", "never")),
+        "latent.distribution": (manifest.latent.distribution, ("gaussian", "uniform", "point")),
+        "latent.prior": (manifest.latent.prior, ("normal", "hyper", "none")),
+    }
+    for key, (value, known) in words.items():
+        if value not in known:
+            raise ManifestError(f"{key} = {value!r} is none of {known}", file=path)
+    for role in manifest.selftest.values:
+        if role not in manifest.graphs:
+            raise ManifestError(f"selftest.values.{role}: there is no such graph", file=path)
 
 
 def _check_part(role: str, spec: GraphSpec | FileSpec, path: Path) -> None:

@@ -32,13 +32,14 @@ PSNR_CAP = 60.0
 _PEAKS = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0, "float64": 1.0}
 
 # The window of Wang et al. 2004: 11×11 Gaussian, σ = 1.5 (skimage truncates at 3.5 σ: the same 11).
-_WINDOW = 11
+SSIM_SMALLEST = 11
+"""Side of the window of SSIM; smaller pictures have no SSIM."""
 _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
 
 # Wang, Simoncelli & Bovik 2003, section 4: the exponents of the five scales, finest first.
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-MS_SSIM_SMALLEST = _WINDOW << (len(_MS_SSIM_WEIGHTS) - 1)
+MS_SSIM_SMALLEST = SSIM_SMALLEST << (len(_MS_SSIM_WEIGHTS) - 1)
 """Shortest side, in pixels, whose coarsest scale still holds one window: 176."""
 
 
@@ -79,7 +80,7 @@ def ssim(a: Pixels, b: Pixels) -> float:
         ImageValueError: as `mse`, or a side is shorter than the window's 11 pixels.
     """
     peak = _peak(a, b)
-    _check_side(a, _WINDOW, "SSIM")
+    _check_side(a, SSIM_SMALLEST, "SSIM")
     from skimage import metrics
 
     measure: Any = metrics.structural_similarity  # untyped
@@ -226,9 +227,9 @@ def _blur(planes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Means under the Gaussian window where it lies wholly inside: (H−10)×(W−10)×C."""
     import cv2
 
-    kernel = cv2.getGaussianKernel(_WINDOW, _SIGMA)
+    kernel = cv2.getGaussianKernel(SSIM_SMALLEST, _SIGMA)
     blurred = np.asarray(cv2.sepFilter2D(planes, cv2.CV_64F, kernel, kernel), dtype=np.float64)
-    margin = _WINDOW // 2
+    margin = SSIM_SMALLEST // 2
     # OpenCV drops the axis of a single channel.
     return blurred.reshape(planes.shape)[margin:-margin, margin:-margin]
 

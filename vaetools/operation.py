@@ -37,6 +37,69 @@ from vaetools.image import MAX_PIXELS, Image
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+RESERVED_OPTIONS = frozenset(
+    {
+        "inputs",
+        "out",
+        "model",
+        "models_dir",
+        "device",
+        "threads",
+        "json",
+        "as_json",
+        "quiet",
+        "debug",
+        "frames",
+        "key",
+        "channel_order",
+        "on_record",
+        "progress",
+        "jobs",
+        "include",
+        "exclude",
+        "resume",
+        "force",
+        "on_exists",
+        "dry_run",
+        "max_pixels",
+        "strict",
+        "first_frame",
+        "strip",
+        "image_quality",
+        "memory",
+        "fingerprint",
+        "shard",
+    }
+)
+"""Names that every operation's command and method has already."""
+
+RESERVED_OPERATIONS = frozenset(
+    {
+        "info",
+        "eval",
+        "models",
+        "plugins",
+        "doctor",
+        "demo",
+        "train",
+        "export",
+        "run",
+        "inspect",
+        "report",
+        "host",
+        "runtime",
+        "registry",
+        "operation",
+        "make",
+        "op",
+        "map",
+        "register",
+        "close",
+        "stream",
+    }
+)
+"""Names of commands and of the hub's own methods."""
+
 Item: TypeAlias = Image | bytes
 """What an operation takes or gives: an image, or the bytes of a file."""
 
@@ -207,6 +270,8 @@ class Operation(ABC):
         name: the command's name, lower case with dashes.
         summary: one line for lists and help; the class docstring's first line if not given.
         task: the model task that it needs, or None if it works without a model.
+        many_models: choose among all models of the task for each input: they are `self.models`,
+            and `self.model` is None.
         takes: `image` (the runner decodes the file) or `file` (it hands over the bytes).
         suffixes: with `takes = "file"`: which files of a folder are meant, such as `(".vae",)`.
         Options: a frozen dataclass; its fields become flags, keyword arguments and config keys.
@@ -218,6 +283,7 @@ class Operation(ABC):
     summary: ClassVar[str] = ""
     task: ClassVar[str | None] = None
     takes: ClassVar[Literal["image", "file"]] = "image"
+    many_models: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type] = NoOptions
 
@@ -226,12 +292,24 @@ class Operation(ABC):
 
     def __init__(self, model: Any, options: Any) -> None:
         self.model = model
+        self.models: Sequence[Any] = ()
         self.options = options
         self._key = ""
+
+    @property
+    def opened(self) -> Sequence[Any]:
+        """Every model that it may use."""
+        return self.models if self.model is None else (self.model,)
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
         """Names of the files that `source` will give, relative as it is. Called before any work."""
         return (source,)
+
+    def check_head(self, head: bytes) -> None:  # noqa: B027 - most operations take any file
+        """With `takes = "file"`: raise if a file that begins like this is none of ours.
+
+        The rest is then never read. `head` has `vaetools.image.HEAD_SIZE` bytes, fewer for short files.
+        """
 
     @abstractmethod
     def process(self, item: Any) -> Item | Sequence[Item]:

@@ -30,13 +30,17 @@ class Entry:
     error: VaetoolsError | None = None
 
 
-def user_folder() -> Path:
-    """Where a user's own models live: `$XDG_DATA_HOME/vaetools/models` or the system's equivalent."""
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData/Local"))
-    else:
-        base = os.environ.get("XDG_DATA_HOME", str(Path.home() / ".local/share"))
-    return Path(base) / "vaetools" / "models"
+def user_folder() -> Path | None:
+    """Where a user's own models live: `$XDG_DATA_HOME/vaetools/models` or the system's equivalent.
+
+    None for a user without a home, as in some containers.
+    """
+    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_DATA_HOME")
+    try:
+        place = Path(base) if base else Path.home() / ".local/share"
+    except RuntimeError:
+        return None
+    return place / "vaetools" / "models"
 
 
 def shipped_folder() -> Path | None:
@@ -50,8 +54,7 @@ def default_folders(extra: Iterable[str | Path] = ()) -> list[Path]:
     """The search path: `extra`, `$VAETOOLS_MODELS`, the user's folder, the shipped models."""
     named = [Path(p) for p in extra]
     named += [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
-    shipped = shipped_folder()
-    return [*named, user_folder(), *([shipped] if shipped else [])]
+    return [*named, *(p for p in (user_folder(), shipped_folder()) if p is not None)]
 
 
 class ModelRegistry:
@@ -117,6 +120,13 @@ class ModelRegistry:
             folder = self._by_id[model_id].folder
             self._opened[model_id] = kind(manifest, folder, self._runtime())
         return self._opened[model_id]
+
+    def all_for_task(self, task: str, model_id: str | None = None) -> list[Model]:
+        """All models for a task, or the named one alone. Raises as `for_task` does."""
+        ids = self.ids(task)
+        if model_id is not None or not ids:
+            return [self.for_task(task, model_id)]
+        return [self.open(i) for i in ids]
 
     def for_task(self, task: str, model_id: str | None = None) -> Model:
         """The model for a task: the named one, or the only one that fits.

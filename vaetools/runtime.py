@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 OPTIMIZATION = "VAETOOLS_ORT_OPTIMIZATION"
 """Environment variable: `all` (default), `extended`, `basic` or `disable`; for tests and tuning."""
 
+CUDA = "CUDAExecutionProvider"
+
 INSTALL_CUDA = "pip install 'vaetools[cuda]'"
 
 
@@ -122,6 +124,8 @@ class Runtime:
             if key not in self._sessions:
                 device = Device("cpu") if exact else self.device
                 created = _create(load(), device, self.threads, name)
+                if device.kind == "cuda" and created.get_providers()[0] != CUDA:
+                    raise DeviceError(f"{device}: a graph of it fell back to the CPU", file=name)
                 self._sessions[key] = Session(created, name, device)
             return self._sessions[key]
 
@@ -169,7 +173,7 @@ def providers(device: Device) -> list[Any]:
         "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
     }
-    return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+    return [(CUDA, cuda), "CPUExecutionProvider"]
 
 
 def session_options(threads: int | None) -> Any:
@@ -242,7 +246,7 @@ def _proven_device(device: Device) -> Device:
         session.run(None, {"x": np.zeros(1, np.float32)})
     except ModelBrokenError as error:
         raise DeviceError(f"{device}: {error.problem}", remedy=INSTALL_CUDA) from None
-    if session.get_providers()[0] != "CUDAExecutionProvider":
+    if session.get_providers()[0] != CUDA:
         cause = " ".join(said.getvalue().split()) or "ONNX Runtime fell back to the CPU"
         raise DeviceError(f"{device} does not work: {cause[:300]}", remedy=INSTALL_CUDA)
     return device

@@ -69,6 +69,7 @@ class Decompress(vaetools.Operation):
     name = "decompress"
     task = "compress"
     takes = "file"
+    many_models = True  # each file names its own
     suffixes = (SUFFIX,)
 
     @dataclass(frozen=True)
@@ -77,19 +78,19 @@ class Decompress(vaetools.Operation):
             "png", help="format of the pictures; same: that of the source"
         )
 
-    def __init__(self, model: Any, options: Any) -> None:
-        super().__init__(model, options)
-        self.codec = vaetools.Codec(model)
-
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
-        inner = source.with_suffix("") if source.suffix == SUFFIX else source
+        inner = source.with_suffix("") if source.suffix.lower() == SUFFIX else source
         if self.options.to == "same" and inner.suffix:
             return (inner,)
         suffix = "png" if self.options.to == "same" else self.options.to
         return (inner.with_suffix(f".{suffix}"),)
 
+    def check_head(self, head: bytes) -> None:
+        vaetools.Codec.check_head(head)
+
     def process(self, item: bytes) -> vaetools.Image:
-        return self.codec.decode(item, max_pixels=self.max_pixels)
+        codec = vaetools.Codec.for_file(item, self.models, max_pixels=self.max_pixels)
+        return codec.decode(item, max_pixels=self.max_pixels)
 
 
 @hookimpl

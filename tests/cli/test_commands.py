@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import vaetools_models
 
-from tests.torture import write_torture
+from tests.torture import exif_block, write_torture
 from vaetools.cli import main
 from vaetools.image import Image, encode_image, read_image
 from vaetools.testing import gradient
@@ -220,3 +224,80 @@ def test_metadata_survives_the_round_trip(vaetools, tmp_path: Path) -> None:
     back = read_image(tmp_path / "back" / "a.png")
     assert np.array_equal(back.alpha, alpha)
     assert back.icc == read_image(source).icc
+
+
+def test_strip_reaches_what_is_inside_compressed_files(vaetools, tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    source.write_bytes(encode_image(Image(gradient(), icc=b"\0" * 64, exif=exif_block(6)), "png"))
+    vaetools("compress", source, "-o", tmp_path / "kept")
+    vaetools("compress", source, "-o", tmp_path / "gone", "--strip", "all")
+    kept, gone = (
+        json.loads(vaetools("info", tmp_path / name / "a.png.vae", "--json").out)["sections"]
+        for name in ("kept", "gone")
+    )
+    assert "icc" in kept and "exif" in kept
+    assert "icc" not in gone and "exif" not in gone
+
+
+def test_each_file_finds_the_model_that_wrote_it(vaetools, photos: Path, tmp_path: Path) -> None:
+    """A second codec with other streams: compress asks which, decompress and eval know."""
+    shipped = Path(vaetools_models.__file__).parent / "photo-codec"
+    other = tmp_path / "models" / "other-codec"
+    shutil.copytree(shipped, other)
+    text = (other / "model.toml").read_text().replace('id = "photo-codec"', 'id = "other-codec"')
+    stream = re.search(r'stream_id = "(\w+)"', text)[1]
+    (other / "model.toml").write_text(text.replace(stream, "0123456789abcdef"))
+    both = ["--models-dir", tmp_path / "models"]
+    packed = tmp_path / "packed"
+    asked = vaetools("compress", photos, "-o", packed, *both)
+    assert asked.code == 4 and "choose with --model" in asked.err
+    for model, name in (("photo-codec", "a.png"), ("other-codec", "deep/b.jpg")):
+        outcome = vaetools("compress", photos / name, "-o", packed, "--model", model, *both)
+        assert outcome.code == 0
+    assert vaetools("decompress", packed, "-o", tmp_path / "back", *both).code == 0
+    alone = vaetools("decompress", packed, "-o", tmp_path / "alone", "--json")
+    codes = sorted(json.loads(line)["code"] for line in alone.out.splitlines())
+    assert alone.code == 1 and codes == ["", "E033"]
+
+
+def test_a_broken_model_is_one_line(vaetools, photos: Path, tmp_path: Path) -> None:
+    shipped = Path(vaetools_models.__file__).parent / "photo-codec"
+    bad = tmp_path / "models" / "bad-codec"
+    shutil.copytree(shipped, bad)
+    text = (bad / "model.toml").read_text().replace('id = "photo-codec"', 'id = "bad-codec"')
+    (bad / "model.toml").write_text(text)
+    graph = bad / "synthesis.onnx"
+    graph.write_bytes(graph.read_bytes()[::-1])
+    outcome = vaetools(
+        "compress", photos, "-o", tmp_path / "out", "--model", "bad-codec",
+        "--models-dir", tmp_path / "models",
+    )  # fmt: skip
+    assert outcome.code == 4
+    assert outcome.err.count("E042") == 1 and len(outcome.err.splitlines()) == 1
+
+
+def test_progress_shows_on_a_terminal(photos: Path, tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    words = [sys.executable, "-m", "vaetools", "compress", photos, "-o", tmp_path / "out", "-q", 1]
+    subprocess.run([str(w) for w in words], stderr=slave, check=True)
+    os.close(slave)
+    shown = os.read(master, 1 << 20).decode(errors="replace")
+    os.close(master)
+    assert "compress" in shown and "2/2" in shown
+
+
+def test_endless_and_foreign_files_are_not_read(vaetools, tmp_path: Path) -> None:
+    assert vaetools("info", "/dev/zero").err.startswith("E015")
+    huge = tmp_path / "huge.vae"
+    with huge.open("wb") as file:
+        file.truncate(2**36)
+    outcome = vaetools("decompress", huge, "-o", tmp_path / "out")
+    assert outcome.code == 1 and outcome.err.startswith("E030")
+    assert vaetools("eval", huge, huge).err.startswith("E030")
+
+
+def test_demo(vaetools, tmp_path: Path) -> None:
+    outcome = vaetools("demo", tmp_path / "demo")
+    assert outcome.code == 0
+    assert len([line for line in outcome.out.splitlines() if "astronaut.png" in line]) == 4
+    assert (tmp_path / "demo" / "back-q75" / "coffee.png").exists()

@@ -458,6 +458,7 @@ def test_pictures_are_decoded_and_encoded(plant: Plant, tmp_path: Path, suffix: 
 def test_a_file_too_large_for_any_picture_is_not_read(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {"a.png": b""})
     with (top / "a.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
         file.truncate(2**34)
     result = go(Invert(), top, tmp_path / "out")
     assert result.records[0].code == "E013"

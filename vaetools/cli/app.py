@@ -13,7 +13,10 @@ from vaetools import __version__
 from vaetools.errors import EXIT_INTERRUPTED, UNEXPECTED, PluginError, VaetoolsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vaetools.host import PluginHost
+    from vaetools.hub import Hub
 
 COMMANDS = {
     "info": "Say what files are, without decoding them.",
@@ -72,6 +75,20 @@ def host_of(ctx: click.Context) -> PluginHost:
             raise PluginError(f"{len(root.obj.broken)} plugins are broken")
     host: PluginHost = root.obj
     return host
+
+
+def hub_of(
+    ctx: click.Context,
+    *,
+    models_dir: Iterable[str] = (),
+    device: str = "auto",
+    threads: int | None = None,
+) -> Hub:
+    """The hub of this invocation: its plugins, and the models that it names."""
+    from vaetools.hub import Hub
+    from vaetools.registry import default_folders
+
+    return Hub(host_of(ctx), default_folders(models_dir), device=device, threads=threads)
 
 
 def warn(error: VaetoolsError | None) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaetools.cli.app import host_of
-from vaetools.errors import UsageError
+from vaetools.cli.app import hub_of
+from vaetools.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from vaetools.hub import Hub
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg")
 """Colour pictures that scikit-image installs with itself (public domain or CC0)."""
+
+MODEL = "photo-codec"
 
 QUALITIES = (25, 50, 75, 100)
 
@@ -29,24 +35,29 @@ def command(ctx: click.Context, out: Path, device: str) -> None:
     Writes OUT/photos, OUT/packed-qQ (.vae files) and OUT/back-qQ (decoded PNG), for some
     qualities Q, and prints a table of sizes and PSNR beside JPEG files of about the same size.
     """
-    from vaetools.hub import Hub
-    from vaetools.registry import default_folders
-
-    host = host_of(ctx)
     photos = copy_photographs(out / "photos")
-    with Hub(host, [*default_folders(), *host.model_folders], device=device) as hub:
+    with hub_of(ctx, device=device) as hub:
         click.echo(f"device: {hub.runtime.device}")
         lines = []
         for quality in QUALITIES:
             packed, back = out / f"packed-q{quality}", out / f"back-q{quality}"
-            hub.map("compress", photos, out=packed, quality=quality, on_exists="replace")
-            hub.map("decompress", packed, out=back, on_exists="replace")
+            _do(hub, "compress", photos, packed, model=MODEL, quality=quality)
+            files = [packed / f"{photo.name}.vae" for photo in photos]
+            _do(hub, "decompress", files, back)
             lines += _rows(photos, packed, back, quality)
     click.echo("\n".join([HEADER, *sorted(lines)]))
     click.echo(f"\nLook at {out}/photos beside {out}/back-q75.")
 
 
-def copy_photographs(folder: Path) -> Path:
+def _do(hub: Hub, name: str, inputs: list[Path], out: Path, **options: Any) -> None:
+    """One run. Raises `OutputError` if some input failed."""
+    result = hub.map(name, inputs, out=out, on_exists="replace", **options)
+    if result.exit_code:
+        failures = "; ".join(r.message for r in result.records if r.status == "failed")
+        raise OutputError(f"{name} failed: {failures or result.summary}", file=out)
+
+
+def copy_photographs(folder: Path) -> list[Path]:
     """Copy scikit-image's photographs to `folder`. Raises `UsageError` if it has none."""
     from skimage import data
 
@@ -55,17 +66,15 @@ def copy_photographs(folder: Path) -> Path:
     found = [source / name for name in PHOTOGRAPHS if (source / name).exists()]
     if not found:
         raise UsageError("this scikit-image has no bundled photographs", file=source)
-    for path in found:
-        shutil.copyfile(path, folder / path.name)
-    return folder
+    return [Path(shutil.copyfile(path, folder / path.name)) for path in found]
 
 
-def _rows(photos: Path, packed: Path, back: Path, quality: int) -> list[str]:
+def _rows(photos: list[Path], packed: Path, back: Path, quality: int) -> list[str]:
     from vaetools.image import read_image
     from vaetools.metrics import bpp, psnr
 
     rows = []
-    for photo in sorted(photos.iterdir()):
+    for photo in photos:
         original = read_image(photo)
         decoded = read_image(back / photo.with_suffix(".png").name)
         size = (packed / f"{photo.name}.vae").stat().st_size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaetools.cli.app import host_of
+from vaetools.cli.app import host_of, hub_of
 from vaetools.errors import EXIT_ENVIRONMENT, DeviceError, VaetoolsError
 
 if TYPE_CHECKING:
@@ -110,13 +110,8 @@ def _plugins(ctx: click.Context) -> Iterator[Finding]:
 
 
 def _models(ctx: click.Context) -> Iterator[Finding]:
-    from vaetools.hub import Hub
-    from vaetools.registry import default_folders
-
-    host = host_of(ctx)
     try:
-        hub = Hub(host, [*default_folders(), *host.model_folders], device="cpu")
-        registry = hub.registry
+        registry = hub_of(ctx, device="cpu").registry
     except VaetoolsError as error:
         yield Finding("fail", "models", error.line)
         return

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import click
 
-from vaetools.cli.app import host_of, warn
+from vaetools.cli.app import hub_of, warn
 from vaetools.errors import (
     EXIT_SOME_FAILED,
     NothingMatchedError,
-    UnreadableError,
     UsageError,
     VaetoolsError,
+    printable,
 )
-from vaetools.image import SUFFIXES, Image, decode_image
+from vaetools.image import SUFFIXES, Image, most_bytes, read_file, read_image
 
 if TYPE_CHECKING:
     from vaetools.hub import Hub
@@ -33,7 +33,7 @@ class Row:
     bytes: int
     bpp: float
     psnr: float
-    ssim: float
+    ssim: float | None
     ms_ssim: float | None
 
 
@@ -56,15 +56,12 @@ def command(
     """Compare pictures: PSNR, SSIM, MS-SSIM, bits per pixel.
 
     REFERENCE and CANDIDATE are files or folders; in folders, files belong together whose names
-    are the same but for the suffix (a.png, a.jpg, a.png.vae). CANDIDATE may hold .vae files.
+    are the same (a.png.vae counts as a.png), or the same but for the suffix.
     """
-    from vaetools.hub import Hub
-    from vaetools.registry import default_folders
-
-    host = host_of(ctx)
-    hub = Hub(host, [*default_folders(models_dir), *host.model_folders], device=device)
+    hub = hub_of(ctx, models_dir=models_dir, device=device)
+    found, alone = pairs(reference, candidate)
     rows, failed = [], False
-    for original, other in pairs(reference, candidate):
+    for original, other in found:
         try:
             rows.append(compare(original, other, hub))
         except VaetoolsError as error:
@@ -75,73 +72,89 @@ def command(
             click.echo(json.dumps(asdict(rows[-1])))
     if not as_json and rows:
         click.echo(table(rows))
+    if alone:
+        click.echo(f"{alone} files have no partner", err=True)
     if failed:
         ctx.exit(EXIT_SOME_FAILED)
 
 
-def pairs(reference: Path, candidate: Path) -> list[tuple[Path, Path]]:
-    """Files that belong together.
+def pairs(reference: Path, candidate: Path) -> tuple[list[tuple[Path, Path]], int]:
+    """(files that belong together, number of files without a partner).
 
     Raises:
-        UsageError: one is a file and the other a folder, or two candidates fit one reference.
+        UsageError: one is a file and the other a folder, or several candidates fit one reference.
         NothingMatchedError: no name occurs on both sides.
     """
     for path in (reference, candidate):
         if not path.exists():
             raise UsageError("there is no such file or folder", file=path)
     if reference.is_file() and candidate.is_file():
-        return [(reference, candidate)]
+        return [(reference, candidate)], 0
     if reference.is_file() or candidate.is_file():
         raise UsageError("compare two files or two folders", file=candidate)
-    originals, others = _by_name(reference), _by_name(candidate)
-    both = [(originals[name], others[name]) for name in originals if name in others]
+    originals, others = _pictures(reference), _pictures(candidate)
+    both = [
+        (path, others[partner])
+        for name, path in originals.items()
+        if (partner := _partner(name, originals, others)) is not None
+    ]
     if not both:
         raise NothingMatchedError(f"no picture in {reference} has a partner in {candidate}")
-    return both
+    return both, len(originals) + len(others) - 2 * len(both)
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+def _pictures(folder: Path) -> dict[PurePath, Path]:
+    """Relative name, without `.vae` -> file; hidden files and folders are left out."""
+    found: dict[PurePath, Path] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if relative.parts[0].startswith(".") or not path.is_file():
-            continue
         name = relative.with_suffix("") if path.suffix.lower() == VAE else relative
-        if name.suffix.lower() not in SUFFIXES:
-            continue
-        name_text = name.with_suffix("").as_posix()
-        if name_text in found:
-            raise UsageError(f"{found[name_text].name} and {path.name} both fit", file=folder)
-        found[name_text] = path
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if not hidden and path.is_file() and name.suffix.lower() in SUFFIXES:
+            found[name] = path
     return found
+
+
+def _partner(
+    name: PurePath, originals: dict[PurePath, Path], others: dict[PurePath, Path]
+) -> PurePath | None:
+    """The name itself, or the only one that differs in nothing but the suffix."""
+    if name in others:
+        return name
+    stem = name.with_suffix("")
+    fitting = [other for other in others if other.with_suffix("") == stem]
+    rivals = [other for other in originals if other.with_suffix("") == stem]
+    if len(fitting) == 1 and len(rivals) == 1:
+        return fitting[0]
+    if fitting:
+        raise UsageError(f"{name} has several possible partners", remedy="keep the suffixes equal")
+    return None
 
 
 def compare(original: Path, other: Path, hub: Hub) -> Row:
     """Figures of one pair, at the depth of the files."""
-    from vaetools.metrics import bpp, ms_ssim, psnr, ssim
+    from vaetools.metrics import MS_SSIM_SMALLEST, SSIM_SMALLEST, bpp, ms_ssim, psnr, ssim
 
     a, b = _load(original, hub), _load(other, hub)
     size = other.stat().st_size
     pixels = (a.pixels, b.pixels)
-    enough = min(a.height, a.width) >= 176
+    side = min(a.height, a.width)
     return Row(
         str(other),
         size,
         round(bpp(size, a.width, a.height), 4),
         round(psnr(*pixels), 3),
-        round(ssim(*pixels), 5),
-        round(ms_ssim(*pixels), 5) if enough else None,
+        round(ssim(*pixels), 5) if side >= SSIM_SMALLEST else None,
+        round(ms_ssim(*pixels), 5) if side >= MS_SSIM_SMALLEST else None,
     )
 
 
 def _load(path: Path, hub: Hub) -> Image:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UnreadableError(f"cannot be read: {error.strerror}", file=path) from None
     if path.suffix.lower() != VAE:
-        return decode_image(data, file=path)
-    result = hub.make("decompress").process(data)
+        return read_image(path)
+    operation = hub.make("decompress")
+    most = most_bytes(operation.max_pixels)
+    result = operation.process(read_file(path, check_head=operation.check_head, most=most))
     if not isinstance(result, Image):
         raise UsageError("decompress did not give a picture", file=path)
     return result
@@ -149,17 +162,30 @@ def _load(path: Path, hub: Hub) -> Image:
 
 def table(rows: list[Row]) -> str:
     """The rows and their mean, as text."""
-    width = max(len(row.file) for row in rows)
+    names = [printable(row.file) for row in rows]
+    width = max(map(len, names))
     lines = [f"{'file':{width}} {'bytes':>10} {'bpp':>8} {'PSNR':>7} {'SSIM':>8} {'MS-SSIM':>8}"]
-    for row in rows:
-        third = "       -" if row.ms_ssim is None else f"{row.ms_ssim:8.5f}"
-        lines.append(
-            f"{row.file:{width}} {row.bytes:10d} {row.bpp:8.4f} {row.psnr:7.2f} {row.ssim:8.5f} {third}"
-        )
+    for name, row in zip(names, rows, strict=True):
+        similar = " ".join(_optional(value) for value in (row.ssim, row.ms_ssim))
+        lines.append(f"{name:{width}} {row.bytes:10d} {row.bpp:8.4f} {row.psnr:7.2f} {similar}")
     if len(rows) > 1:
         count = len(rows)
-        means = [sum(getattr(r, n) for r in rows) / count for n in ("bytes", "bpp", "psnr", "ssim")]
-        lines.append(
-            f"{'mean':{width}} {means[0]:10.0f} {means[1]:8.4f} {means[2]:7.2f} {means[3]:8.5f}"
+        size, rate, decibels = (
+            sum(getattr(row, name) for row in rows) / count for name in ("bytes", "bpp", "psnr")
         )
+        similar = " ".join(
+            _optional(_mean(values))
+            for values in ([row.ssim for row in rows], [row.ms_ssim for row in rows])
+        )
+        lines.append(f"{'mean':{width}} {size:10.0f} {rate:8.4f} {decibels:7.2f} {similar}")
     return "\n".join(lines)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """The mean, or None if a value is missing."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def _optional(value: float | None) -> str:
+    return "       -" if value is None else f"{value:8.5f}"

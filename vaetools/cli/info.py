@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from vaetools.cli.app import warn
-from vaetools.errors import EXIT_SOME_FAILED, UnreadableError, VaetoolsError, printable
+from vaetools.errors import EXIT_SOME_FAILED, VaetoolsError, printable
+from vaetools.image import MAX_PIXELS, most_bytes, read_file
 
 
 @click.command("info")
@@ -41,11 +42,17 @@ def describe(path: Path) -> dict[str, Any]:
     """The facts of a `.vae` file or a picture. Raises `VaetoolsError`s."""
     from vaetools.codec.container import MAGIC
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UnreadableError(f"cannot be read: {error.strerror}", file=path) from None
-    return _describe_vae(data) if data[:4] == MAGIC else _describe_picture(data, path)
+    data = read_file(path, check_head=_check_head, most=most_bytes(MAX_PIXELS))
+    return _describe_vae(data) if data.startswith(MAGIC) else _describe_picture(data, path)
+
+
+def _check_head(head: bytes) -> None:
+    """Raise `NotAnImageError` unless it is a `.vae` file or a picture."""
+    from vaetools.codec.container import MAGIC
+    from vaetools.image.containers import sniff
+
+    if head and not head.startswith(MAGIC):
+        sniff(head)
 
 
 def _describe_vae(data: bytes) -> dict[str, Any]:

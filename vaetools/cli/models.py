@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from vaetools.cli.app import host_of, warn
+from vaetools.cli.app import hub_of, warn
 from vaetools.errors import EXIT_ENVIRONMENT, VaetoolsError
-
-if TYPE_CHECKING:
-    from vaetools.hub import Hub
 
 MODELS_DIR = click.option(
     "--models-dir", multiple=True, metavar="DIR", help="Further folder of models."
@@ -30,7 +27,7 @@ def command() -> None:
 @click.pass_context
 def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) -> None:
     """Every model that is found, and what is wrong with those that are not sound."""
-    hub = _hub(ctx, models_dir)
+    hub = hub_of(ctx, models_dir=models_dir)
     for entry in hub.registry.entries:
         if entry.manifest is None:
             warn(entry.error)
@@ -63,7 +60,7 @@ def show(ctx: click.Context, model_id: str, models_dir: tuple[str, ...]) -> None
 
     from vaetools.manifest import manifest_table
 
-    manifest = _hub(ctx, models_dir).registry.manifest(model_id)
+    manifest = hub_of(ctx, models_dir=models_dir).registry.manifest(model_id)
     click.echo(tomli_w.dumps(manifest_table(manifest)), nl=False)
 
 
@@ -73,7 +70,7 @@ def show(ctx: click.Context, model_id: str, models_dir: tuple[str, ...]) -> None
 @click.pass_context
 def verify(ctx: click.Context, model_ids: tuple[str, ...], models_dir: tuple[str, ...]) -> None:
     """Check sizes and sha256 of all files, and run the self-test."""
-    hub = _hub(ctx, models_dir, device="cpu")
+    hub = hub_of(ctx, models_dir=models_dir, device="cpu")
     failures = 0
     if not model_ids:
         for entry in hub.registry.entries:
@@ -88,11 +85,3 @@ def verify(ctx: click.Context, model_ids: tuple[str, ...], models_dir: tuple[str
             failures += 1
     if failures:
         ctx.exit(EXIT_ENVIRONMENT)
-
-
-def _hub(ctx: click.Context, models_dir: tuple[str, ...], device: str = "auto") -> Hub:
-    from vaetools.hub import Hub
-    from vaetools.registry import default_folders
-
-    host = host_of(ctx)
-    return Hub(host, [*default_folders(models_dir), *host.model_folders], device=device)

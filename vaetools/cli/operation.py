@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaetools.cli.app import host_of
+from vaetools.cli.app import hub_of
 from vaetools.errors import EXIT_DONE, printable
 from vaetools.image import MAX_PIXELS
 from vaetools.operation import Operation, OptionSpec, option_specs, summary_of
@@ -110,10 +110,7 @@ def _flag(spec: OptionSpec) -> Callable[[Any], Any]:
     if spec.kind is bool:
         names[-1] = f"{flag}/--no-{flag[2:]}"
         return click.option(*names, default=spec.default, help=help_text)
-    if spec.choices is not None:
-        kind: Any = click.Choice(list(spec.choices))
-    else:
-        kind = {int: str, float: str}.get(spec.kind, str)
+    kind = str if spec.choices is None else click.Choice(list(spec.choices))
     metavar = spec.metavar or {int: "N", float: "X"}.get(spec.kind)
     return click.option(*names, type=kind, default=spec.default, metavar=metavar, help=help_text)
 
@@ -133,19 +130,22 @@ def run_command(
     **settings: Any,
 ) -> None:
     """Run an operation over files, report on it, and exit with the run's code."""
-    from vaetools.hub import Hub
-    from vaetools.registry import default_folders
-
-    host = host_of(ctx)
     if threads is None:
         # One picture gets all cores; of many, each worker takes one core, which is faster.
         threads = None if len(inputs) == 1 and Path(inputs[0]).is_file() else 1
     settings["first_frame"] = settings.pop("frames") == "first"
     settings["shard"] = _shard(settings["shard"])
-    folders = [*default_folders(models_dir), *host.model_folders]
-    with Hub(host, folders, device=device, threads=threads) as hub:
+    with hub_of(ctx, models_dir=models_dir, device=device, threads=threads) as hub:
         report = Reporter(as_json=as_json, quiet=quiet)
-        result = hub.map(kind.name, inputs, out=out, on_record=report.record, **settings, **options)
+        result = hub.map(
+            kind.name,
+            inputs,
+            out=out,
+            on_record=report.record,
+            progress=report.progress,
+            **settings,
+            **options,
+        )
     report.finish(result)
     if result.exit_code != EXIT_DONE:
         ctx.exit(result.exit_code)

@@ -21,12 +21,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.codec.container import (
+    CELL,
     DOWNSCALE,
     Container,
     Section,
     SectionKind,
+    check_magic,
     deflate,
     inflate,
+    is_too_thin,
+    read_header,
     unpack,
 )
 from vaetools.codec.rate import Probes
@@ -43,6 +47,7 @@ from vaetools.errors import (
     InputError,
     ModelBrokenError,
     UnknownModelError,
+    UnsupportedImageError,
 )
 from vaetools.image import MAX_PIXELS, Image, decode_image, encode_image
 from vaetools.tiling import Tile, pad_to_multiple, tiles
@@ -51,9 +56,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.vae import Model
-
-CELL = 64
-"""Pixels per hyper-latent; pictures are padded to multiples of it."""
 
 LATENTS = CELL // DOWNSCALE
 """Latents per hyper-latent, in each direction."""
@@ -113,6 +115,31 @@ class Codec:
         self.spec = spec
         self.halo = -(-model.manifest.tiling.halo // CELL)
 
+    @staticmethod
+    def check_head(head: bytes) -> None:
+        """Raise `BitstreamError` if a file that begins with these bytes is no `.vae` file."""
+        check_magic(head)
+
+    @classmethod
+    def for_file(
+        cls, data: bytes, models: Sequence[Model], *, max_pixels: int = MAX_PIXELS
+    ) -> Codec:
+        """The codec that a `.vae` file was written with, among some models.
+
+        Raises:
+            BitstreamError: the header is damaged, or none of the models fits (`UnknownModelError`).
+        """
+        header = read_header(data, max_pixels=max_pixels).empty
+        codecs = [cls(model) for model in models]
+        for codec in codecs:
+            if codec.spec.stream_id == header.stream_id:
+                return codec
+        known = ", ".join(f"{c.model.id} ({c.spec.stream_id})" for c in codecs) or "none"
+        raise UnknownModelError(
+            f"was written with the model {header.model_id} ({header.stream_id}), here: {known}",
+            remedy="install that version of the model and name its folder with --models-dir",
+        )
+
     @property
     def tables(self) -> CodecTables:
         return self.model.once("codec tables", lambda: CodecTables(**self.model.arrays("tables")))
@@ -133,7 +160,15 @@ class Codec:
         return Probes(self, self.analyse(image))
 
     def analyse(self, image: Image) -> Analysed:
-        """The work that does not depend on the rate."""
+        """The work that does not depend on the rate.
+
+        Raises:
+            UnsupportedImageError: a picture that is one line of millions of pixels.
+        """
+        if is_too_thin(image.width, image.height, MAX_PIXELS):
+            raise UnsupportedImageError(
+                f"size {image.width} x {image.height} is too thin to be padded to cells"
+            )
         if image.depth == 8:
             pixels = image.pixels if not image.grey else np.repeat(image.pixels[..., None], 3, 2)
             graph = self.model.graph("analysis", pixels=("image",))

@@ -51,6 +51,9 @@ GREY = 1
 DOWNSCALE = 16
 """Pixels per latent, in each direction."""
 
+CELL = 64
+"""Pixels per hyper-latent, in each direction; pictures are padded to multiples of it."""
+
 MAX_METADATA = 16 * 2**20
 """Bytes that ICC or EXIF may unpack to."""
 
@@ -146,8 +149,7 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         ChecksumError: cut short, or the header's CRC-32 does not fit.
         HeaderLimitError: a field is out of its range, or fields contradict each other.
     """
-    if data[: len(MAGIC)] != MAGIC:
-        raise NotAVaeFileError("is not a .vae file")
+    check_magic(data)
     if len(data) < FIXED.size:
         raise ChecksumError("is cut short inside the header")
     _, version, depth, flags, level, width, height, tile, stream_id, id_length = FIXED.unpack_from(
@@ -199,8 +201,19 @@ def unpack(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
 
 def tile_grid(width: int, height: int, tile: int) -> tuple[int, int]:
     """(rows, columns) of entropy-coded tiles; the picture is padded to multiples of 64 pixels."""
-    rows, columns = (-(-n // 64) * 64 // DOWNSCALE for n in (height, width))
+    rows, columns = (-(-n // CELL) * CELL // DOWNSCALE for n in (height, width))
     return -(-rows // tile), -(-columns // tile)
+
+
+def is_too_thin(width: int, height: int, max_pixels: int) -> bool:
+    """Whether padding to cells of 64 x 64 makes far more pixels out of a size than the limit."""
+    return -(-width // CELL) * -(-height // CELL) * CELL**2 > 2 * max(max_pixels, THIN)
+
+
+def check_magic(head: bytes) -> None:
+    """Raise `NotAVaeFileError` if a file that begins like this is no `.vae` file."""
+    if head[: len(MAGIC)] != MAGIC:
+        raise NotAVaeFileError("is not a .vae file")
 
 
 def deflate(data: bytes) -> bytes:
@@ -236,11 +249,9 @@ def _check_fields(head: Container, flags: int, max_pixels: int) -> None:
             f"{max_pixels / 1e6:.0f}",
             remedy="raise it with --max-pixels",
         )
-    padded = -(-head.width // 64) * -(-head.height // 64) * 64 * 64
-    if padded > 2 * max(max_pixels, THIN):
+    if is_too_thin(head.width, head.height, max_pixels):
         raise HeaderLimitError(
-            f"size {head.width} x {head.height} is too thin: padded to multiples of 64 it has "
-            f"{padded / 1e6:.0f} megapixels"
+            f"size {head.width} x {head.height} is too thin to be padded to cells"
         )
     if head.depth not in (8, 16, 32):
         raise HeaderLimitError(f"depth {head.depth} is not 8, 16 or 32")

@@ -13,9 +13,11 @@ comments, thumbnails in formats other than the source's, and the density that is
 from vaetools.image.array import ChannelOrder, Image
 from vaetools.image.containers import SUFFIXES, format_of
 from vaetools.image.decode import MAX_PIXELS, ImageInfo, decode_image, inspect_image, read_image
-from vaetools.image.encode import Strip, encode_image
+from vaetools.image.encode import Strip, encode_image, strip_metadata
+from vaetools.image.source import HEAD_SIZE, most_bytes, read_file
 
 __all__ = [
+    "HEAD_SIZE",
     "MAX_PIXELS",
     "SUFFIXES",
     "ChannelOrder",
@@ -26,5 +28,8 @@ __all__ = [
     "encode_image",
     "format_of",
     "inspect_image",
+    "most_bytes",
+    "read_file",
     "read_image",
+    "strip_metadata",
 ]

@@ -34,6 +34,7 @@ from vaetools.image.fields import (
     upright,
     write_directory,
 )
+from vaetools.image.source import HEAD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +53,6 @@ SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffi
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EXIF_PREFIX = b"Exif\0\0"
-HEAD_SIZE = 32
-"""How many bytes of a file tell its format."""
 
 _SIGNATURES = {
     "jpeg": rb"\xff\xd8\xff",

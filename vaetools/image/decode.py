@@ -8,20 +8,17 @@ LOAD_TRUNCATED_IMAGES, nor the filters of warnings.
 from __future__ import annotations
 
 import math
-import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.errors import (
     EmptyFileError,
     InputError,
     TooLargeError,
-    UnreadableError,
     UnsupportedImageError,
 )
 from vaetools.image.array import Image
-from vaetools.image.containers import HEAD_SIZE, sniff, split_exif, unwrap
+from vaetools.image.containers import sniff, split_exif, unwrap
 from vaetools.image.planes import (
     count_frames,
     describe_mode,
@@ -30,8 +27,11 @@ from vaetools.image.planes import (
     read_planes,
     turned,
 )
+from vaetools.image.source import most_bytes, read_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.ImageFile import ImageFile
 
     from vaetools.image.containers import Bare
@@ -60,16 +60,7 @@ def read_image(
         EmptyFileError, NotAnImageError, DamagedImageError, TooLargeError, UnsupportedImageError:
             see `decode_image`.
     """
-    try:
-        data = _read_bytes(Path(path), max_pixels)
-    except OSError as error:
-        problem = error.strerror or str(error)
-        raise UnreadableError(f"cannot be read: {problem}", file=path) from error
-    except ValueError as error:  # a path with a null byte
-        raise UnreadableError(f"cannot be read: {error}", file=path) from error
-    except InputError as error:
-        error.about(path)
-        raise
+    data = read_file(path, check_head=_sniff_if_any, most=most_bytes(max_pixels))
     return decode_image(
         data, file=path, max_pixels=max_pixels, first_frame=first_frame, strict=strict
     )
@@ -153,21 +144,9 @@ def _inspect(data: bytes) -> ImageInfo:
     return ImageInfo(bare.format, *size, mode, frames, len(icc), len(exif or b""))
 
 
-def _read_bytes(path: Path, max_pixels: int) -> bytes:
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise UnreadableError("cannot be read: it is a directory")
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-        raise UnreadableError("cannot be read: it is not a regular file")
-    with path.open("rb") as stream:
-        head = stream.read(HEAD_SIZE)
-        if head:
-            sniff(head)
-        # Uncompressed 16-bit RGBA plus room for metadata: more bytes cannot be within the limit.
-        if status.st_size > 8 * max_pixels + 2**26:
-            raise _too_large(f"{_millions(status.st_size)} MB", max_pixels)
-        stream.seek(0)
-        return stream.read()
+def _sniff_if_any(head: bytes) -> None:
+    if head:  # an empty file has an error of its own
+        sniff(head)
 
 
 def _decode(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Image:

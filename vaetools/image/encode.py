@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -102,6 +103,12 @@ def _check_fits(image: Image, format_name: str) -> None:
         problem = f"{image.width}×{image.height} pixels are too many for {format_name}"
     if problem:
         raise UnsupportedImageError(problem, remedy=remedy)
+
+
+def strip_metadata(image: Image, strip: Strip) -> Image:
+    """`image` without the metadata that `strip` names; see `encode_image`."""
+    icc, exif = _metadata(image, strip)
+    return replace(image, icc=icc, exif=exif)
 
 
 def _metadata(image: Image, strip: Strip) -> tuple[bytes | None, bytes | None]:

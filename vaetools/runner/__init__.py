@@ -24,7 +24,7 @@ __all__ = ["Progress", "Record", "RunResult", "RunSettings", "run", "terminal_pr
 
 def terminal_progress() -> TerminalProgress | None:
     """A progress bar for `run`, if stderr is a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         return None
     from vaetools.runner.progress import TerminalProgress
 

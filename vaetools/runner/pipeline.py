@@ -18,12 +18,20 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from vaetools.errors import OutputError, PluginError, TooLargeError, UnreadableError
-from vaetools.image import Image, decode_image, encode_image, format_of
+from vaetools.errors import DeviceError, ModelError, OutputError, PluginError
+from vaetools.image import (
+    Image,
+    encode_image,
+    format_of,
+    most_bytes,
+    read_file,
+    read_image,
+    strip_metadata,
+)
 from vaetools.runner.budget import Channel
 from vaetools.runner.files import write_files
 from vaetools.runner.journal import Entry, Journal
-from vaetools.runner.report import Record, explain
+from vaetools.runner.report import BROKEN_MODEL, Record, explain
 from vaetools.runtime import usable_cores
 
 if TYPE_CHECKING:
@@ -31,7 +39,6 @@ if TYPE_CHECKING:
     from vaetools.runner.plan import Step
     from vaetools.runner.settings import RunSettings
 
-_MOST_BYTES_PER_PIXEL = 16
 _USUAL_COMPRESSION = 16  # of a photo as JPEG; where it is too little, readers overshoot once each
 _FEWEST_WRITERS = 4  # they mostly wait for the disk
 
@@ -163,6 +170,8 @@ class Pipeline:
     def _fail(self, job: _Job, error: BaseException) -> None:
         if isinstance(error, OutputError) and _is_disk_full(error.__cause__):
             self.stop("stopped because the disk is full", drop_results=True)
+        if isinstance(error, ModelError | DeviceError):  # the next input would fare no better
+            self.stop(BROKEN_MODEL)
         self._records.put(failed(self._operation, job.step, error, job.seconds))
 
     def _guess(self, step: Step) -> int:
@@ -170,28 +179,21 @@ class Pipeline:
         return step.source.size * (_USUAL_COMPRESSION if self._operation.takes == "image" else 1)
 
     def _read(self, job: _Job) -> None:
-        source, settings = job.step.source, self._settings
-        is_image = self._operation.takes == "image"
-        if is_image and source.size > _MOST_BYTES_PER_PIXEL * settings.max_pixels + 2**20:
-            problem = f"{source.size:,} bytes are more than {settings.max_pixels:,} pixels can need"
-            raise TooLargeError(problem, file=source.path, remedy="raise it with --max-pixels")
-        try:
-            data = source.path.read_bytes()
-        except OSError as error:
-            problem = f"cannot be read: {error.strerror or error}"
-            raise UnreadableError(problem, file=source.path) from error
-        job.item = self._decode(job, data) if is_image else data
-
-    def _decode(self, job: _Job, data: bytes) -> Image:
-        image = decode_image(
-            data,
-            file=job.step.source.path,
-            max_pixels=self._settings.max_pixels,
-            first_frame=self._settings.first_frame,
-            strict=self._settings.strict,
+        path, settings, operation = job.step.source.path, self._settings, self._operation
+        if operation.takes == "file":
+            most = most_bytes(settings.max_pixels)
+            job.item = read_file(path, check_head=operation.check_head, most=most)
+            return
+        image = read_image(
+            path,
+            max_pixels=settings.max_pixels,
+            first_frame=settings.first_frame,
+            strict=settings.strict,
         )
+        # Here, and not only where pictures are written: bytes that an operation makes of it
+        # must not carry what the user wants gone.
+        job.item = strip_metadata(image, settings.strip)
         job.measure(image)
-        return image
 
     def _work(self, job: _Job) -> None:
         item, job.item = job.item, None
@@ -199,7 +201,7 @@ class Pipeline:
         job.results = _as_results(bound.process(item), len(job.step.outputs), self._operation.name)
         if job.width is None:
             job.measure(job.results[0])
-        device = getattr(self._operation.model, "device", None)
+        device = getattr(next(iter(self._operation.opened), None), "device", None)
         job.device = None if device is None else str(device)
 
     def _write(self, job: _Job) -> None:

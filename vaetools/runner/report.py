@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from vaetools.errors import (
     EXIT_DONE,
+    EXIT_ENVIRONMENT,
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
     UNEXPECTED,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 INTERRUPTED = "interrupted"
+BROKEN_MODEL = "stopped because the model does not work"
 
 Status: TypeAlias = Literal["done", "failed", "skipped", "planned"]
 
@@ -106,6 +108,8 @@ class RunResult:
     def exit_code(self) -> int:
         if self.stopped == INTERRUPTED:
             return EXIT_INTERRUPTED
+        if self.stopped == BROKEN_MODEL:
+            return EXIT_ENVIRONMENT
         some_failed = self.counts["failed"] > 0 or self.unreached > 0
         return EXIT_SOME_FAILED if some_failed else EXIT_DONE
 

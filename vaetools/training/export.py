@@ -1,9 +1,10 @@
-"""Torch modules -> a model folder: single-file ONNX graphs, manifest, self-test, model card."""
+"""Torch modules -> a model folder: single-file ONNX graphs, manifest, self-test."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -110,7 +111,7 @@ def write_model(
     """Write a model folder.
 
     Args:
-        folder: made if it is not there; graphs in it are replaced.
+        folder: replaced as a whole, once everything is checked.
         manifest: everything but graphs, files and self-test.
         plans: role -> graph.
         arrays: data files, name -> arrays of an .npz.
@@ -121,7 +122,9 @@ def write_model(
     Raises:
         ModelBrokenError: a graph differs from torch by more than `PARITY`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    target, folder = folder, folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(folder, ignore_errors=True)  # of an export that failed
+    folder.mkdir(parents=True)
     graphs = {
         role: _write_graph(folder, role, plan, f"{manifest.id} {manifest.version}: {role}")
         for role, plan in plans.items()
@@ -137,7 +140,10 @@ def write_model(
     values = {role: float(f"{self_test(model, role):.7g}") for role in plans}
     manifest = replace(manifest, selftest=replace(manifest.selftest, values=values))
     save_manifest(folder, manifest)
-    return Model(manifest, folder, runtime), differences
+    if target.exists():
+        shutil.rmtree(target)
+    folder.replace(target)
+    return Model(manifest, target, runtime), differences
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:

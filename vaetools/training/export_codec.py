@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaetools.codec.codec import CELL, DOWNSCALE
+from vaetools.codec.container import CELL, DOWNSCALE
 from vaetools.codec.entropy import frequencies_of, gaussian_table
 from vaetools.manifest import (
     CodecSpec,

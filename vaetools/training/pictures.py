@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from vaetools.image import SUFFIXES, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -34,14 +37,16 @@ class PicturePack:
 
     @classmethod
     def from_folder(cls, folder: Path) -> PicturePack:
-        """Decode every picture below `folder`. Raises `InputError` if there is none."""
+        """Decode every picture below `folder`; what cannot be decoded is left out, with a warning.
+
+        Raises:
+            InputError: there is none.
+        """
         files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not files:
-            raise InputError(
-                "no pictures to train on", file=folder, remedy="name a folder of photos"
-            )
         with ThreadPoolExecutor() as pool:
-            pictures = list(pool.map(_read_rgb, files))
+            pictures = [picture for picture in pool.map(_read_rgb, files) if picture is not None]
+        if not pictures:
+            raise InputError("no pictures to train on", file=folder, remedy="name photographs")
         heights = torch.tensor([p.shape[0] for p in pictures])
         widths = torch.tensor([p.shape[1] for p in pictures])
         sizes = heights * widths
@@ -55,7 +60,14 @@ class PicturePack:
         return PicturePack(*(t.to(device) for t in vars(self).values()))
 
     def split(self, every: int) -> tuple[PicturePack, PicturePack]:
-        """(training, validation): each `every`-th picture is kept for validation."""
+        """(training, validation): each `every`-th picture, and at least one, is for validation.
+
+        Raises:
+            InputError: there is only one picture.
+        """
+        if len(self) < 2:
+            raise InputError("one picture is not enough to train on")
+        every = min(every, len(self))
         held = torch.arange(len(self)) % every == every - 1
         return self._subset(~held), self._subset(held)
 
@@ -109,10 +121,12 @@ def _turn(batch: Tensor, generator: torch.Generator) -> Tensor:
     return batch.transpose(2, 3).contiguous() if transpose else batch.contiguous()
 
 
-def _read_rgb(path: Path) -> np.ndarray:
-    image = read_image(path).pixels
-    if image.dtype != np.uint8:
-        image = (image / 257).astype(np.uint8)
-    if image.ndim == 2:
-        return np.repeat(image[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(image[:, :, 2::-1] if image.shape[2] >= 3 else image)
+def _read_rgb(path: Path) -> np.ndarray | None:
+    """(H, W, 3) uint8, or None with a warning."""
+    try:
+        rgb = read_image(path).to_rgb()
+    except InputError as error:
+        log.warning("%s", error.line)
+        return None
+    pixels: np.ndarray = np.rint(rgb * 255).astype(np.uint8)
+    return pixels

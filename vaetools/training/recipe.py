@@ -42,7 +42,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One recipe file. `network` goes to the task's network as it is; `card` to the model card."""
+    """One recipe file. `network` goes to the task's network as it is."""
 
     id: str
     task: str

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vaetools.errors import UsageError
 from vaetools.training.tasks import Task, open_task
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         run.mkdir(parents=True, exist_ok=True)
         resumed = (run / CHECKPOINT).exists()
+        if resumed and (run / "recipe.toml").read_text() != recipe.text:
+            raise UsageError(
+                "holds a run of another recipe", file=run, remedy="name another folder with --run"
+            )
         if not resumed:
             self.task.start(self.data, self.generator)
         self.network = self.task.network.to(device)

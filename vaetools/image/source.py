@@ -1,0 +1,62 @@
+"""Reading files: what they are is looked at before they are taken into memory."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaetools.errors import TooLargeError, UnreadableError, VaetoolsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HEAD_SIZE = 64
+"""Bytes that tell what a file is."""
+
+
+def read_file(path: str | Path, *, check_head: Callable[[bytes], object], most: int) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        check_head: given the first `HEAD_SIZE` bytes (fewer for a shorter file); raises a
+            `VaetoolsError` if the file is none that is wanted, and the rest stays unread.
+        most: bytes; a larger file is refused.
+
+    Raises:
+        UnreadableError: not there, not permitted, a directory, a pipe (opening it would wait for ever).
+        TooLargeError: more than `most` bytes.
+    """
+    try:
+        return _read(Path(path), check_head, most)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise UnreadableError(f"cannot be read: {problem}", file=path) from error
+    except VaetoolsError as error:
+        error.about(path)
+        raise
+    except ValueError as error:  # a path with a null byte
+        raise UnreadableError(f"cannot be read: {error}", file=path) from error
+
+
+def _read(path: Path, check_head: Callable[[bytes], object], most: int) -> bytes:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableError("cannot be read: it is a directory")
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableError("cannot be read: it is not a regular file")
+    with path.open("rb") as stream:
+        check_head(stream.read(HEAD_SIZE))
+        if status.st_size > most:
+            raise TooLargeError(
+                f"{status.st_size / 1e6:,.0f} MB are more than {most / 1e6:,.0f} MB, the most that "
+                "so many pixels can need",
+                remedy="raise it with --max-pixels",
+            )
+        stream.seek(0)
+        return stream.read()
+
+
+def most_bytes(max_pixels: int) -> int:
+    """What a picture file within the limit can need: uncompressed 16-bit RGBA, and metadata."""
+    return 8 * max_pixels + 2**26
