@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -469,3 +470,15 @@ def test_settings_that_change_nothing_written_share_the_work() -> None:
     settings = RunSettings("out", fingerprint="1")
     assert dataclasses.replace(settings, jobs=3, memory=5).work == settings.work
     assert dataclasses.replace(settings, strict=False).work != settings.work
+
+
+def test_failures_are_kept_and_go_when_mended(plant: Plant, tmp_path: Path) -> None:
+    top = plant("in", {"good.txt": b"fine", "bad.txt": b"bad"})
+    out = tmp_path / "out"
+    assert go(Raising(ValueError("no")), top, out).exit_code == 1
+    kept = out / ".vaetools" / "failed.ndjson"
+    (record,) = map(json.loads, kept.read_text().splitlines())
+    assert record["file"].endswith("bad.txt") and record["status"] == "failed"
+    (top / "bad.txt").write_bytes(b"mended")
+    assert go(Raising(ValueError("no")), top, out).exit_code == 0
+    assert not kept.exists()

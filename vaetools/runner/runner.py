@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -59,9 +60,26 @@ def run(
         steps = [s for s in steps if in_shard(s.source.relative, settings.shard)]
     with _Listeners(on_record, progress) as tell:
         stopped = _carry_out(operation, steps, settings, journal, tell)
+    if not settings.dry_run and target.file is None:
+        _keep_failures(target.folder, tell.records, settings.shard)
     unreached = len(steps) - len(tell.records)
     seconds = time.monotonic() - started
     return RunResult(tuple(tell.records), found.left_alone, unreached, seconds, stopped)
+
+
+def _keep_failures(folder: Path, records: Sequence[Record], shard: tuple[int, int] | None) -> None:
+    """What failed in this run, in `.vaetools/failed.ndjson`: it can still be read tomorrow."""
+    name = "failed" if shard is None else f"failed-{shard[0]}-of-{shard[1]}"
+    path = folder / FOLDER / f"{name}.ndjson"
+    lines = [json.dumps(r.as_dict()) + "\n" for r in records if r.status == "failed"]
+    try:
+        if lines:
+            path.write_text("".join(lines), encoding="ascii")
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        problem = f"the list of failures cannot be written: {error.strerror}"
+        raise OutputError(problem, file=path) from error
 
 
 class _Listeners:
