@@ -208,11 +208,17 @@ def test_an_altered_model_is_refused(
 
 
 def test_module_runs_and_debug_shows_a_traceback(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "vaetools", "compress", str(tmp_path / "no"), "-o", "x"]
+    words = [sys.executable, "-m", "vaetools", "compress", str(tmp_path / "no"), "-o"]
+    words.append(str(tmp_path / "x"))
     plain = subprocess.run(words, capture_output=True, text=True, check=False)
     assert plain.returncode == 2 and len(plain.stderr.splitlines()) == 1
     debug = subprocess.run([*words, "--debug"], capture_output=True, text=True, check=False)
     assert "Traceback" in debug.stderr
+    (tmp_path / "bad.png").write_bytes(b"")
+    words[4] = str(tmp_path / "bad.png")
+    for more, shown in (([], False), (["--debug"], True)):
+        one = subprocess.run([*words, *more], capture_output=True, text=True, check=False)
+        assert "E011" in one.stderr and ("Traceback" in one.stderr) == shown
 
 
 def test_metadata_survives_the_round_trip(vaetools, tmp_path: Path) -> None:

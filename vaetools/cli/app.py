@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit: one line for an error, and the error's own exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
+    if debug:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("vaetools").setLevel(logging.DEBUG)
     try:
         code = program.main(words, prog_name="vaetools", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from vaetools.operation import Item, Operation
     from vaetools.runner.plan import Step
     from vaetools.runner.settings import RunSettings
+
+log = logging.getLogger(__name__)
 
 _USUAL_COMPRESSION = 16  # of a photo as JPEG; where it is too little, readers overshoot once each
 _FEWEST_WRITERS = 4  # they mostly wait for the disk
@@ -172,6 +175,7 @@ class Pipeline:
             self.stop("stopped because the disk is full", drop_results=True)
         if isinstance(error, ModelError | DeviceError):  # the next input would fare no better
             self.stop(BROKEN_MODEL)
+        log.debug("%s", job.step.source.path, exc_info=error)
         self._records.put(failed(self._operation, job.step, error, job.seconds))
 
     def _guess(self, step: Step) -> int:
