@@ -26,6 +26,8 @@ from kill_harness import Command, kill_runs, own_command, plant_inputs
 
 def main() -> int:
     args = _arguments()
+    if args.workplace is not None:
+        args.workplace.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kills-", dir=args.workplace) as workplace:
         inputs = args.inputs or plant_inputs(Path(workplace, "photos"), args.files)
         started = time.monotonic()
