@@ -61,6 +61,8 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
     """The graph as one file's bytes, without local paths and source lines."""
     shapes = tuple(dict(plan.dims.get(name, {})) for name in plan.inputs)
     named = tuple({axis: torch.export.Dim(dim) for axis, dim in s.items()} for s in shapes)
+    # It reports operators of torchvision, which we do not use, as missing.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecated parts
         program = torch.onnx.export(
