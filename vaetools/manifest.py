@@ -33,6 +33,9 @@ from vaetools.errors import ManifestError
 
 FILE_NAME = "model.toml"
 FORMAT = 1
+MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+"""Model ids appear in messages and in files: no control characters, no surprises."""
+
 MAX_FILE_BYTES = 2**31
 """Larger graphs need external data, which we refuse."""
 
@@ -202,7 +205,7 @@ def _plain(value: Any) -> Any:
 
 def _check(manifest: Manifest, path: Path) -> None:
     """Values that a type alone does not forbid. Raises `ManifestError`."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", manifest.id):
+    if not MODEL_ID.fullmatch(manifest.id):
         raise ManifestError(
             f"id {manifest.id!r} is not a name of lower-case letters, digits, dots and dashes",
             file=path,

@@ -130,9 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except VaetoolsError as error:
         _fail(error.line, error.exit_code, debug)
-    except click.exceptions.Abort:
-        _fail("interrupted", EXIT_INTERRUPTED, debug)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _fail("interrupted", EXIT_INTERRUPTED, debug)
     except click.ClickException as error:
         error.show()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vaetools.cli.app import hub_of, warn
+from vaetools.codec.container import SUFFIX as VAE
 from vaetools.errors import (
     EXIT_SOME_FAILED,
     NothingMatchedError,
@@ -21,8 +22,6 @@ from vaetools.image import SUFFIXES, Image, most_bytes, read_file, read_image
 
 if TYPE_CHECKING:
     from vaetools.hub import Hub
-
-VAE = ".vae"
 
 
 @dataclass(frozen=True)

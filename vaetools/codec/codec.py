@@ -134,11 +134,7 @@ class Codec:
         for codec in codecs:
             if codec.spec.stream_id == header.stream_id:
                 return codec
-        known = ", ".join(f"{c.model.id} ({c.spec.stream_id})" for c in codecs) or "none"
-        raise UnknownModelError(
-            f"was written with the model {header.model_id} ({header.stream_id}), here: {known}",
-            remedy="install that version of the model and name its folder with --models-dir",
-        )
+        raise _unknown_model(header, codecs)
 
     @property
     def tables(self) -> CodecTables:
@@ -195,9 +191,7 @@ class Codec:
         hyper = encode_hyper(z[0], tables.hyper(level))
         index = tables.indexes(self.model.graph("hyper_scale_index")(z), level)
         mean = self.model.graph("hyper_mean")(z)
-        first = checkerboard(*y.shape[1:])
-        known = np.where(first, self._restore(_quantise(y, mean, gain), mean, level), 0)
-        mean = np.where(first, mean, self._context(known, mean))
+        mean = self._with_context(_quantise(y, mean, gain), mean, level)
         symbols = _quantise(y, mean, gain)
         coders = [
             encode_latents(symbols[0][part], index[part], tables.latent)
@@ -235,11 +229,7 @@ class Codec:
     def check_model(self, container: Container) -> None:
         """Raise `UnknownModelError` if the file was not written with this model's streams."""
         if container.stream_id != self.spec.stream_id:
-            raise UnknownModelError(
-                f"was written with the model {container.model_id} ({container.stream_id}), "
-                f"{self.model.id} here is {self.spec.stream_id}",
-                remedy="install that version of the model and name its folder with --models-dir",
-            )
+            raise _unknown_model(container, [self])
         if container.level >= self.levels:
             raise HeaderLimitError(f"level {container.level} is not below {self.levels}")
 
@@ -261,9 +251,7 @@ class Codec:
         """The restored latents of a file, (1, M, h, w) float32."""
         z, symbols = self.symbols(container)
         mean = self.model.graph("hyper_mean")(z)
-        first = checkerboard(*symbols.shape)
-        known = np.where(first, self._restore(symbols, mean, container.level), 0)
-        mean = np.where(first, mean, self._context(known, mean))
+        mean = self._with_context(symbols, mean, container.level)
         return self._restore(symbols, mean, container.level)
 
     def reconstruct(self, latents: np.ndarray, container: Container) -> Image:
@@ -308,9 +296,24 @@ class Codec:
         restored: np.ndarray = mean + symbols.astype(np.float32) * step
         return restored
 
-    def _context(self, known: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        result: np.ndarray = self.model.graph("context_mean")(known.astype(np.float32), mean)
-        return result
+    def _with_context(self, symbols: np.ndarray, mean: np.ndarray, level: int) -> np.ndarray:
+        """`mean`, improved in the second half of the checkerboard by what the first half holds.
+
+        Only the symbols of the first half matter: encoder and decoder, which have the others at
+        different times, take this same step.
+        """
+        first = checkerboard(*mean.shape[1:])
+        known = np.where(first, self._restore(symbols, mean, level), 0).astype(np.float32)
+        improved: np.ndarray = np.where(first, mean, self.model.graph("context_mean")(known, mean))
+        return improved
+
+
+def _unknown_model(header: Container, codecs: Sequence[Codec]) -> UnknownModelError:
+    known = ", ".join(f"{c.model.id} ({c.spec.stream_id})" for c in codecs) or "none"
+    return UnknownModelError(
+        f"was written with the model {header.model_id} ({header.stream_id}), here: {known}",
+        remedy="install that version of the model and name its folder with --models-dir",
+    )
 
 
 def checkerboard(latents: int, height: int, width: int) -> np.ndarray:

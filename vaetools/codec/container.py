@@ -25,7 +25,6 @@ Kinds: 1 hyper-latents (once), 2 latents of a tile (in raster order), 3 alpha (P
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from vaetools.errors import (
     VersionError,
 )
 from vaetools.image import MAX_PIXELS
+from vaetools.manifest import MODEL_ID
 
 MAGIC = b"\x89VAE"
 VERSION = 1
@@ -56,9 +56,6 @@ CELL = 64
 
 MAX_METADATA = 16 * 2**20
 """Bytes that ICC or EXIF may unpack to."""
-
-MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-"""Model ids appear in messages: no control characters, no surprises."""
 
 THIN = 2**24
 """Pixels that padding may make out of a thin picture, whatever the limit: 1 x N becomes 64 x N."""

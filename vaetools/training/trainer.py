@@ -66,7 +66,7 @@ class Trainer:
         run: folder of the run; a checkpoint in it is continued.
         device: torch device.
         minutes: train for this long instead of `recipe.train.steps` steps. The schedule follows
-            the time spent, summed over resumed sessions.
+            the time spent, that before an interruption included.
     """
 
     def __init__(
@@ -208,6 +208,5 @@ class Trainer:
         self.average.network.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
-        if "noise" in state:
-            torch.set_rng_state(state["noise"].cpu())
+        torch.set_rng_state(state["noise"].cpu())
         self.step, self.seconds = state["step"], state["seconds"]
