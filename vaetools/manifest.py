@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import re
 import tomllib
 import types
@@ -71,15 +72,26 @@ class TilingSpec:
 
 @dataclass(frozen=True)
 class LatentSpec:
-    """`[latent]`: distribution `gaussian` (mean and logvar), `uniform` (one quantisation step) or
-    `point`; prior `normal`, `hyper` or `none`."""
+    """`[latent]`: kind `spatial` (N, channels, h, w) with a cell per `downscale` pixels, or `vector`
+    (N, channels); distribution `gaussian` (mean and logvar), `uniform` (one quantisation step) or
+    `point`; prior `normal`, `hyper` or `none`. Outside the graphs latents are (z − shift) · scale."""
 
+    kind: str = "spatial"
     channels: int = 0
     downscale: int = 1
     distribution: str = "gaussian"
     scale: float = 1.0
     shift: float = 0.0
     prior: str = "normal"
+
+
+@dataclass(frozen=True)
+class LikelihoodSpec:
+    """`[likelihood]`, p(image | latent), independent over samples: `bernoulli` (`decode` has a second
+    output, `logits`), `gaussian` around the decoded image with one `deviation`, or `none`."""
+
+    kind: str = "none"
+    deviation: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -138,12 +150,12 @@ class Manifest:
     graphs: dict[str, GraphSpec]
     summary: str = ""
     source: str = ""
-    likelihood: str = "gaussian"
     precision: str = "float32"
     image: ImageSpec = ImageSpec()
     size: SizeSpec = SizeSpec()
     tiling: TilingSpec = TilingSpec()
     latent: LatentSpec = LatentSpec()
+    likelihood: LikelihoodSpec = LikelihoodSpec()
     files: dict[str, FileSpec] = field(default_factory=dict)
     codec: CodecSpec | None = None
     selftest: SelfTest = SelfTest()
@@ -213,6 +225,7 @@ def _check(manifest: Manifest, path: Path) -> None:
     if manifest.size.multiple_of < 1 or manifest.size.minimum < 1:
         raise ManifestError("[size] must be positive", file=path)
     _check_words(manifest, path)
+    _check_vae(manifest, path)
     for role, spec in manifest.parts.items():
         _check_part(role, spec, path)
     if manifest.codec is not None:
@@ -227,8 +240,10 @@ def _check_words(manifest: Manifest, path: Path) -> None:
         "image.transfer": (manifest.image.transfer, ("sRGB",)),
         "image.channels": (manifest.image.channels, (1, 3)),
         "tiling.policy": (manifest.tiling.policy, ("halo", "never")),
+        "latent.kind": (manifest.latent.kind, ("spatial", "vector")),
         "latent.distribution": (manifest.latent.distribution, ("gaussian", "uniform", "point")),
         "latent.prior": (manifest.latent.prior, ("normal", "hyper", "none")),
+        "likelihood.kind": (manifest.likelihood.kind, ("bernoulli", "gaussian", "none")),
     }
     for key, (value, known) in words.items():
         if value not in known:
@@ -236,6 +251,19 @@ def _check_words(manifest: Manifest, path: Path) -> None:
     for role in manifest.selftest.values:
         if role not in manifest.graphs:
             raise ManifestError(f"selftest.values.{role}: there is no such graph", file=path)
+
+
+def _check_vae(manifest: Manifest, path: Path) -> None:
+    latent, likelihood = manifest.latent, manifest.likelihood
+    if latent.channels < 0 or latent.downscale < 1 or not 0 < latent.scale < math.inf:
+        raise ManifestError("[latent] channels, downscale or scale is out of range", file=path)
+    if not 0 < likelihood.deviation < math.inf:
+        raise ManifestError("likelihood.deviation must be positive", file=path)
+    if latent.kind == "vector" and len(manifest.size.fixed) != 2:
+        raise ManifestError("latent.kind = 'vector' needs size.fixed", file=path)
+    decode = manifest.graphs.get("decode")
+    if likelihood.kind == "bernoulli" and decode is not None and len(decode.outputs) != 2:
+        raise ManifestError("likelihood 'bernoulli' needs decode to give image, logits", file=path)
 
 
 def _check_part(role: str, spec: GraphSpec | FileSpec, path: Path) -> None:

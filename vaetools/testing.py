@@ -22,6 +22,7 @@ from vaetools.manifest import (
     FILE_NAME,
     GraphSpec,
     LatentSpec,
+    LikelihoodSpec,
     Manifest,
     SizeSpec,
     TilingSpec,
@@ -102,11 +103,12 @@ def write_tiny_vae(folder: Path, *, deviation: float = 0.05) -> Path:
         id=TINY,
         version="1",
         license="Apache-2.0",
-        tasks=("reconstruct",),
+        tasks=("generate", "reconstruct"),
         graphs=graphs,
         size=SizeSpec(multiple_of=4, minimum=4),
         tiling=TilingSpec("halo", 0),
-        latent=LatentSpec(3, 4),
+        latent=LatentSpec(channels=3, downscale=4),
+        likelihood=LikelihoodSpec("gaussian", 0.05),
     )
     (folder / FILE_NAME).write_text(tomli_w.dumps(manifest_table(manifest)), encoding="utf-8")
     return folder

@@ -8,18 +8,19 @@ its best single code and from which one can *sample*; the decoder turns a *laten
 from __future__ import annotations
 
 import hashlib
+import logging
+import math
 import stat
 import threading
 import typing
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from vaetools.errors import ImageValueError, ModelAlteredError, ModelBrokenError
+from vaetools.errors import ImageValueError, ModelAlteredError, ModelBrokenError, OptionError
 from vaetools.runtime import Device, Runtime, Session, with_uint8_pixels
-from vaetools.tiling import pad_to_multiple
+from vaetools.tiling import map_tiles, pad_to_multiple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+TILE = 1024
+"""Side, in pixels, of what one call of a graph sees beside its halo."""
+
+GREY = 0.02
+"""Mean spread of R, G and B up to which an image counts as grey: what JPEG does to a scan."""
 
 
 class Model:
@@ -224,52 +233,181 @@ class Posterior:
         return self.mode().with_values(values)
 
     def kl(self) -> np.ndarray:
-        """KL(q || N(0, 1)) per element in nats; zeros for a point.
-
-        Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
-        """
+        """KL(q || N(0, 1)) per element in nats; zeros for a point."""
         if self.logvar is None:
             return np.zeros_like(self.mean)
-        kl: np.ndarray = 0.5 * (self.mean**2 + np.exp(self.logvar) - 1.0 - self.logvar)
-        return kl
+        return gaussian_kl(self.mean, self.logvar)
+
+
+def gaussian_kl(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
+    """KL(N(mean, exp(logvar)) || N(0, 1)) per element in nats.
+
+    Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
+    """
+    kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1.0 - logvar)
+    return kl
 
 
 class Vae(Model):
-    """A model with the roles `encode` and `decode`."""
+    """A model with the roles `encode` and `decode`.
 
-    @cached_property
-    def _latent(self) -> tuple[np.float32, np.float32]:
-        spec = self.manifest.latent
-        return np.float32(spec.scale), np.float32(spec.shift)
+    `encode` and `decode` are for one image as the rest of vaetools has it; the `_batch` methods are
+    for arrays as the graphs have them. Images larger than `TILE` are computed in tiles where the
+    manifest says that this is exact; other models see them whole, and take the memory for it.
+    """
 
     def encode(self, image: np.ndarray) -> Posterior:
         """Posterior of an image, float32 RGB (H, W, 3) in [0, 1]; any size, padded at the edges.
 
         Raises:
-            ImageValueError: wrong shape, or another size than the model's only one.
+            ImageValueError: wrong shape or values, another size than the model's only one, or
+                colours for a model of grey images.
         """
+        tensor = self.tensor(image)
+        mean, logvar = self.encode_batch(tensor)
+        return Posterior(mean, logvar, *image.shape[:2])
+
+    def decode(self, latent: Latent) -> np.ndarray:
+        """Image of a latent: float32 RGB (H, W, 3), not clipped, in the latent's own size."""
+        images, _ = self.decode_batch(latent.values)
+        image = images[0].transpose(1, 2, 0)[: latent.height, : latent.width]
+        return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.ascontiguousarray(image)
+
+    def prior(
+        self,
+        rng: np.random.Generator,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        temperature: float = 1.0,
+    ) -> Latent:
+        """A latent from the prior N(0, temperature²), for an image of that size.
+
+        Args:
+            height, width: in pixels; a model of one size needs none.
+
+        Raises:
+            OptionError: no size, or another than the model's only one.
+            ModelBrokenError: the model has no prior to sample from, as a plain autoencoder.
+        """
+        latent, size = self.manifest.latent, self.manifest.size
+        if latent.prior != "normal":
+            raise ModelBrokenError(f"model {self.id} has no prior to sample from", file=self.folder)
+        wanted = (height, width) if height and width else size.fixed
+        if len(wanted) != 2 or (size.fixed and tuple(wanted) != size.fixed):
+            only = f"is {size.fixed[0]} x {size.fixed[1]} pixels only" if size.fixed else "any size"
+            raise OptionError(f"model {self.id} needs a height and a width; it knows {only}")
+        shape: tuple[int, ...] = (1, latent.channels)
+        if latent.kind == "spatial":
+            cells = (math.ceil(side / size.multiple_of) * size.multiple_of for side in wanted)
+            shape += tuple(max(cell, size.minimum) // latent.downscale for cell in cells)
+        values = temperature * rng.standard_normal(shape, dtype=np.float32)
+        return Latent(values.astype(np.float32, copy=False), *wanted)
+
+    def tensor(self, image: np.ndarray) -> np.ndarray:
+        """An image (H, W, 3) as the graphs take it: (1, C, H', W'), padded. Raises as `encode`."""
         if image.ndim != 3 or image.shape[2] != 3:
             raise ImageValueError(f"shape {image.shape} is not (H, W, 3)")
+        if not (image.min() >= 0 and image.max() <= 1):  # true for NaN as well
+            raise ImageValueError(
+                "values are not all in [0, 1]", remedy="divide 8-bit values by 255"
+            )
         size = self.manifest.size
         if size.fixed and image.shape[:2] != size.fixed:
             raise ImageValueError(
                 f"model {self.id} takes {size.fixed[0]} x {size.fixed[1]} pixels only, "
                 f"not {image.shape[0]} x {image.shape[1]}"
             )
-        padded, (height, width) = pad_to_multiple(image, size.multiple_of, minimum=size.minimum)
+        padded, _ = pad_to_multiple(image, size.multiple_of, minimum=size.minimum)
         if self.manifest.image.channels == 1:
+            if np.ptp(padded, axis=2).mean() > GREY:
+                raise ImageValueError(
+                    f"model {self.id} knows grey images only, and this has colours"
+                )
             padded = padded.mean(axis=2, keepdims=True)
-        tensor = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
-        out = self.graph("encode")(tensor)
-        mean, logvar = out if isinstance(out, list) else (out, None)
-        scale, shift = self._latent
-        if logvar is not None:
-            logvar = logvar + 2 * np.log(scale)
-        return Posterior((mean - shift) * scale, logvar, height, width)
+        return np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
 
-    def decode(self, latent: Latent) -> np.ndarray:
-        """Image of a latent: float32 RGB (H, W, 3), not clipped, in the latent's own size."""
-        scale, shift = self._latent
-        out = self.graph("decode")(latent.values / scale + shift)
-        image = out[0].transpose(1, 2, 0)[: latent.height, : latent.width]
-        return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.ascontiguousarray(image)
+    def encode_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(mean, logvar) of images (N, C, H, W) in [0, 1] whose sizes the model takes as they are.
+
+        Both (N, channels, h, w), or (N, channels) for vectors; logvar is None for a point.
+
+        Raises:
+            ModelBrokenError: the graph fails, or gives values that are not finite.
+        """
+        count = len(self.manifest.graphs["encode"].outputs)
+
+        def encode(tile: np.ndarray) -> np.ndarray:
+            return _joined(self.graph("encode")(tile))
+
+        cell, down = self._cell
+        out = self._tiled(encode, images, cell, cell // down)
+        mean, logvar = np.split(out, 2, axis=1) if count > 1 else (out, None)
+        scale, shift = self._scaling
+        self._check_finite("encode", out)
+        return (mean - shift) * scale, None if logvar is None else logvar + 2 * np.log(scale)
+
+    def decode_batch(self, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """(images, logits) of latents (N, channels, h, w) or (N, channels).
+
+        Images are (N, C, H, W), not clipped; logits are those of a Bernoulli likelihood, otherwise
+        None. Raises as `encode_batch` does.
+        """
+        scale, shift = self._scaling
+        count = len(self.manifest.graphs["decode"].outputs)
+
+        def decode(tile: np.ndarray) -> np.ndarray:
+            return _joined(self.graph("decode")(tile))
+
+        cell, down = self._cell
+        values = (latents / scale + shift).astype(np.float32, copy=False)
+        out = self._tiled(decode, values, cell // down, cell)
+        images, logits = np.split(out, 2, axis=1) if count > 1 else (out, None)
+        self._check_finite("decode", out)
+        return images, logits
+
+    def _tiled(
+        self, function: Callable[[np.ndarray], np.ndarray], array: np.ndarray, into: int, out: int
+    ) -> np.ndarray:
+        """`function(array)`, in tiles where that is exact and saves memory.
+
+        Args:
+            into, out: elements per side of a grid cell, in the array and in the result.
+        """
+        cell, _ = self._cell
+        tiling = self.manifest.tiling
+        if array.ndim != 4 or max(array.shape[2:]) * cell <= TILE * into:
+            return function(array)
+        if tiling.policy != "halo":
+            log.warning(
+                "model %s sees the whole picture at once, which takes memory: %s",
+                self.id,
+                tiling.reason or "it cannot be tiled",
+            )
+            return function(array)
+        halo = math.ceil(tiling.halo / cell)
+        return map_tiles(
+            function, [array], scale_in=[into], scale_out=out, size=max(1, TILE // cell), halo=halo
+        )
+
+    @property
+    def _cell(self) -> tuple[int, int]:
+        """Pixels per side of a grid cell, and of a latent."""
+        down = self.manifest.latent.downscale
+        return math.lcm(self.manifest.size.multiple_of, down), down
+
+    @property
+    def _scaling(self) -> tuple[np.float32, np.float32]:
+        spec = self.manifest.latent
+        return np.float32(spec.scale), np.float32(spec.shift)
+
+    def _check_finite(self, role: str, values: np.ndarray) -> None:
+        if not np.isfinite(values).all():
+            raise ModelBrokenError(
+                f"{role} of model {self.id} gave values that are not finite", file=self.folder
+            )
+
+
+def _joined(outputs: np.ndarray | list[np.ndarray]) -> np.ndarray:
+    """The outputs of a graph as one array, one after the other along the channels."""
+    return np.concatenate(outputs, axis=1) if isinstance(outputs, list) else outputs

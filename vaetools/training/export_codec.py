@@ -175,7 +175,7 @@ def export_codec(
         image=ImageSpec(),
         size=SizeSpec(multiple_of=CELL, minimum=CELL),
         tiling=TilingSpec("halo", halo(codec)),
-        latent=LatentSpec(codec.config.latents, DOWNSCALE, "uniform", prior="hyper"),
+        latent=LatentSpec("spatial", codec.config.latents, DOWNSCALE, "uniform", prior="hyper"),
         codec=CodecSpec(stream_id(codec, arrays), LEVELS, TILE),
         selftest=SelfTest(height=192, width=128),
     )
