@@ -68,7 +68,8 @@ def log_likelihood(model: Vae, images: np.ndarray, latents: np.ndarray) -> np.nd
     deviation = likelihood.deviation
     terms = -0.5 * ((images - decoded) / deviation) ** 2
     constant = math.log(deviation) + 0.5 * math.log(2 * math.pi)
-    return _per_image(terms) - constant * terms[0].size
+    total: np.ndarray = _per_image(terms) - constant * terms[0].size
+    return total
 
 
 def elbo(model: Vae, images: np.ndarray, rng: np.random.Generator, *, samples: int = 1) -> Elbo:
