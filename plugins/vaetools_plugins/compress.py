@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
 SUFFIX = ".vae"
+USUAL_QUALITY = 75.0
+
+
+def parse_region(text: str) -> vaetools.Region:
+    """`X,Y,WIDTH,HEIGHT` in pixels, from the top left corner. Raises `OptionError`."""
+    match = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", text.replace(" ", ""))
+    if match is None:
+        raise vaetools.OptionError(f"region={text!r} is not X,Y,WIDTH,HEIGHT")
+    return vaetools.Region(*(int(number) for number in match.groups()))
 
 
 def parse_bytes(text: str) -> int:
@@ -32,7 +41,9 @@ class Compress(vaetools.Operation):
 
     @dataclass(frozen=True)
     class Options:
-        quality: float = option(75.0, min=0, max=100, short="-q", help="0 smallest … 100 best")
+        quality: float | None = option(
+            None, min=0, max=100, short="-q", help="0 smallest … 100 best; 75 if nothing is said"
+        )
         bpp: float | None = option(None, min=0.001, max=64, help="aim at bits per pixel")
         psnr: float | None = option(None, min=1, max=60, help="aim at decibels", metavar="DB")
         target_size: str | None = option(
@@ -42,10 +53,17 @@ class Compress(vaetools.Operation):
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         self.codec = vaetools.Codec(model)
-        aims = [n for n in ("bpp", "psnr", "target_size") if getattr(options, n) is not None]
+        aims = [name for name, value in vars(options).items() if value is not None]
         if len(aims) > 1:
             raise vaetools.OptionError(f"{aims[0]} and {aims[1]} exclude each other")
         self.size = None if options.target_size is None else parse_bytes(options.target_size)
+
+    @property
+    def quality(self) -> float:
+        return USUAL_QUALITY if self.options.quality is None else self.options.quality
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "quality": self.quality}
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
         return (source.with_name(source.name + SUFFIX),)
@@ -59,7 +77,7 @@ class Compress(vaetools.Operation):
         elif self.size is not None:
             coded = probes.at_size(self.size)
         else:
-            coded = probes.at_quality(self.options.quality)
+            coded = probes.at_quality(self.quality)
         return coded.container.pack()
 
 
@@ -77,6 +95,13 @@ class Decompress(vaetools.Operation):
         to: Literal["png", "jpg", "webp", "tiff", "same"] = option(
             "png", help="format of the pictures; same: that of the source"
         )
+        region: str | None = option(
+            None, help="only this part, in pixels from the top left", metavar="X,Y,W,H"
+        )
+
+    def __init__(self, model: Any, options: Any) -> None:
+        super().__init__(model, options)
+        self.region = None if options.region is None else parse_region(options.region)
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
         inner = source.with_suffix("") if source.suffix.lower() == SUFFIX else source
@@ -90,7 +115,7 @@ class Decompress(vaetools.Operation):
 
     def process(self, item: bytes) -> vaetools.Image:
         codec = vaetools.Codec.for_file(item, self.models, max_pixels=self.max_pixels)
-        return codec.decode(item, max_pixels=self.max_pixels)
+        return codec.decode(item, max_pixels=self.max_pixels, region=self.region)
 
 
 @hookimpl

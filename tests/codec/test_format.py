@@ -229,7 +229,9 @@ def test_real_files_decode_to_the_same_integers(codec, folder_alone, photo, leve
     z = independent.hyper_latents(file, arrays)
     index = independent.table_index(evaluate(network, z[None])[0], arrays, level)
     r = independent.residuals(file, arrays, index)
-    our_z, our_r = codec.symbols(unpack(written))
+    container = unpack(written)
+    our_z = codec.hyper(container)
+    our_r = codec.symbols(container, our_z)
     np.testing.assert_array_equal(z[None], our_z)
     np.testing.assert_array_equal(r, our_r)
 

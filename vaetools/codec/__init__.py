@@ -1,6 +1,6 @@
 """The learned image codec: image <-> `.vae` bitstream."""
 
-from vaetools.codec.codec import Analysed, Codec
+from vaetools.codec.codec import Analysed, Codec, Region
 from vaetools.codec.container import Container, Section, SectionKind, read_header
 
-__all__ = ["Analysed", "Codec", "Container", "Section", "SectionKind", "read_header"]
+__all__ = ["Analysed", "Codec", "Container", "Region", "Section", "SectionKind", "read_header"]

@@ -11,18 +11,20 @@ Encoding, for a picture padded to multiples of 64 (sizes in latents: h x w):
 Decoding takes the same steps from z on. Only `index` decides which table codes a symbol, and it
 comes from integers alone; the means are floats, and a different last bit of a mean moves a pixel
 by nothing that one could see.
+
+All of it is done part by part, so that the memory holds a picture, its y or r, and little more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaetools.codec.boxes import LATENTS, cells_of, common, grown, scaled, within
 from vaetools.codec.container import (
     CELL,
-    DOWNSCALE,
     Container,
     Section,
     SectionKind,
@@ -33,6 +35,7 @@ from vaetools.codec.container import (
     read_header,
     unpack,
 )
+from vaetools.codec.networks import SmallNetworks
 from vaetools.codec.rate import Probes
 from vaetools.codec.tables import (
     CodecTables,
@@ -46,19 +49,35 @@ from vaetools.errors import (
     HeaderLimitError,
     InputError,
     ModelBrokenError,
+    OptionError,
     UnknownModelError,
     UnsupportedImageError,
 )
 from vaetools.image import MAX_PIXELS, Image, decode_image, encode_image
-from vaetools.tiling import Tile, pad_to_multiple, tiles
+from vaetools.tiling import Tile, tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from vaetools.tiling import Box
     from vaetools.vae import Model
 
-LATENTS = CELL // DOWNSCALE
-"""Latents per hyper-latent, in each direction."""
+DTYPES = {8: np.uint8, 16: np.uint16, 32: np.float32}
+"""Samples of a picture by its depth."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a picture, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def box(self) -> Box:
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
 @dataclass(frozen=True)
@@ -82,12 +101,10 @@ class Coded:
 
     Attributes:
         container: the file.
-        restored: (1, M, h, w) float32, the latents as the decoder will have them.
         bits: ideal length of the entropy-coded payload, from the tables' probabilities.
     """
 
     container: Container
-    restored: np.ndarray
     bits: float
 
     @property
@@ -141,6 +158,10 @@ class Codec:
         return self.model.once("codec tables", lambda: CodecTables(**self.model.arrays("tables")))
 
     @property
+    def networks(self) -> SmallNetworks:
+        return SmallNetworks(self.model, self.spec, self.tables)
+
+    @property
     def levels(self) -> int:
         """Number of rates; level 0 is the smallest file."""
         return self.spec.levels
@@ -165,40 +186,51 @@ class Codec:
             raise UnsupportedImageError(
                 f"size {image.width} x {image.height} is too thin to be padded to cells"
             )
-        if image.depth == 8:
-            pixels = image.pixels if not image.grey else np.repeat(image.pixels[..., None], 3, 2)
-            graph = self.model.graph("analysis", pixels=("image",))
-        else:
-            pixels = image.to_rgb()
-            graph = self.model.graph("analysis")
-        padded, _ = pad_to_multiple(pixels, CELL)
-        parts = []
-        for tile in self._tiles(padded.shape[0] // CELL, padded.shape[1] // CELL):
-            part = padded[_scaled(tile.outer, CELL)]
-            if image.depth != 8:
-                part = part.transpose(2, 0, 1)[None]
-            parts.append((tile, graph(np.ascontiguousarray(part))))
-        latents = self._joined(parts, padded.shape[0] // CELL, padded.shape[1] // CELL)
+        rows, columns = -(-image.height // CELL), -(-image.width // CELL)
+        latents: np.ndarray | None = None
+        for tile in self._tiles(rows, columns):
+            part = self._analysed(image, tile.outer)[(..., *scaled(tile.inner, LATENTS))]
+            if latents is None:
+                shape = (1, part.shape[1], rows * LATENTS, columns * LATENTS)
+                latents = np.empty(shape, np.float32)
+            latents[(..., *scaled(tile.core, LATENTS))] = part
+        assert latents is not None  # a picture has a pixel, so there was a tile
         return Analysed(latents, image, tuple(_metadata_sections(image)))
+
+    def _analysed(self, image: Image, cells: Box) -> np.ndarray:
+        """y of some cells, (1, M, h, w); pixels beyond the picture repeat its last ones."""
+        rows, columns = scaled(cells, CELL)
+        pixels = image.pixels[rows, columns]
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        if image.depth == 8:
+            if image.grey:
+                pixels = np.repeat(pixels[..., None], 3, axis=2)
+            graph = self.model.graph("analysis", pixels=("image",))
+            tensor = _padded(pixels, height, width)
+        else:
+            graph = self.model.graph("analysis")
+            tensor = _padded(Image(pixels).to_rgb(), height, width).transpose(2, 0, 1)[None]
+        latents: np.ndarray = graph(np.ascontiguousarray(tensor))
+        return latents
 
     def code(self, analysed: Analysed, level: int) -> Coded:
         """Quantise and entropy-code at a level: a few per cent of the analysis' work."""
-        y, tables = analysed.latents, self.tables
-        gain = tables.gain[level][:, None, None]
-        limit = tables.hyper_limit
-        z = np.rint(self.model.graph("hyper_analysis")(y * gain))
-        z = np.clip(z, -limit, limit)
-        hyper = encode_hyper(z[0], tables.hyper(level))
-        index = tables.indexes(self.model.graph("hyper_scale_index")(z), level)
-        mean = self.model.graph("hyper_mean")(z)
-        mean = self._with_context(_quantise(y, mean, gain), mean, level)
-        symbols = _quantise(y, mean, gain)
-        coders = [
-            encode_latents(symbols[0][part], index[part], tables.latent)
-            for part in self._coded_tiles(y.shape[2], y.shape[3], self.spec.tile)
-        ]
-        sections = [Section(SectionKind.HYPER, hyper.finish())]
-        sections += [Section(SectionKind.TILE, coder.finish()) for coder in coders]
+        networks, y = self.networks, analysed.latents
+        z = networks.hyper(y, level)
+        hyper = encode_hyper(z[0], self.tables.hyper(level))
+        payloads, bits = [hyper.finish()], hyper.bits
+
+        def quantised(mean: np.ndarray, box: Box) -> np.ndarray:
+            return networks.quantised(y[(..., *scaled(box, LATENTS))], mean, level)
+
+        for box in self._coded_boxes(z.shape[2], z.shape[3], self.spec.tile):
+            symbols = quantised(networks.mean(z, level, box, quantised), box)
+            index = networks.index(z, level, box)
+            coder = encode_latents(symbols, index, self.tables.latent)
+            payloads.append(coder.finish())
+            bits += coder.bits
+        kinds = [SectionKind.HYPER, *[SectionKind.TILE] * (len(payloads) - 1)]
+        sections = [Section(kind, data) for kind, data in zip(kinds, payloads, strict=True)]
         image = analysed.image
         container = Container(
             width=image.width,
@@ -211,20 +243,30 @@ class Codec:
             model_id=self.model.id,
             sections=(*sections, *analysed.metadata),
         )
-        bits = hyper.bits + sum(coder.bits for coder in coders)
-        return Coded(container, self._restore(symbols, mean, level), bits)
+        return Coded(container, bits)
 
     # --- decoding ---------------------------------------------------------------------------------
 
-    def decode(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
+    def decode(
+        self,
+        data: bytes,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        region: Region | None = None,
+    ) -> Image:
         """The picture in a `.vae` file.
+
+        Args:
+            max_pixels: refuse larger pictures, before memory is taken.
+            region: decode this part only; the rest of the file is checked and not decoded.
 
         Raises:
             BitstreamError: the file is damaged, of another version, or needs another model.
+            OptionError: the region is not inside the picture.
         """
         container = unpack(data, max_pixels=max_pixels)
         self.check_model(container)
-        return self.reconstruct(self.latents(container), container)
+        return self.reconstruct(container, region=region)
 
     def check_model(self, container: Container) -> None:
         """Raise `UnknownModelError` if the file was not written with this model's streams."""
@@ -233,79 +275,91 @@ class Codec:
         if container.level >= self.levels:
             raise HeaderLimitError(f"level {container.level} is not below {self.levels}")
 
-    def symbols(self, container: Container) -> tuple[np.ndarray, np.ndarray]:
-        """The integers of a file: hyper-latents (1, N, h/4, w/4) float32 and r (M, h, w) int32."""
-        tables, level = self.tables, container.level
-        rows, columns = -(-container.height // CELL), -(-container.width // CELL)
+    def hyper(self, container: Container) -> np.ndarray:
+        """The hyper-latents of a file, (1, N, rows, columns) float32."""
+        shape = -(-container.height // CELL), -(-container.width // CELL)
         payload = container.one(SectionKind.HYPER) or b""
-        z = decode_hyper(payload, (rows, columns), tables.hyper(level))[None].astype(np.float32)
-        index = tables.indexes(self.model.graph("hyper_scale_index")(z), level)
-        symbols = np.empty(index.shape, np.int32)
-        _, height, width = index.shape
-        parts = self._coded_tiles(height, width, container.tile)
-        for part, data in zip(parts, container.tiles, strict=True):
-            symbols[part] = decode_latents(data, index[part], tables.latent)
-        return z, symbols
+        z = decode_hyper(payload, shape, self.tables.hyper(container.level))
+        return z[None].astype(np.float32)
 
-    def latents(self, container: Container) -> np.ndarray:
-        """The restored latents of a file, (1, M, h, w) float32."""
-        z, symbols = self.symbols(container)
-        mean = self.model.graph("hyper_mean")(z)
-        mean = self._with_context(symbols, mean, container.level)
-        return self._restore(symbols, mean, container.level)
+    def symbols(self, container: Container, z: np.ndarray, wanted: Box | None = None) -> np.ndarray:
+        """The integers r of a file, (M, h, w) int16, or int32 where they are that large.
 
-    def reconstruct(self, latents: np.ndarray, container: Container) -> Image:
-        """Latents -> picture, with the alpha, ICC and EXIF of the container."""
+        Args:
+            wanted: cells that are needed; tiles without any are left 0, and their pages untouched.
+        """
+        networks, level = self.networks, container.level
+        rows, columns = z.shape[2:]
+        channels = self.tables.gain.shape[1]
+        symbols = np.zeros((channels, rows * LATENTS, columns * LATENTS), np.int16)
+        boxes = self._coded_boxes(rows, columns, container.tile)
+        for box, data in zip(boxes, container.tiles, strict=True):
+            if wanted is not None and common(box, wanted) is None:
+                continue
+            index = networks.index(z, level, box)
+            part = decode_latents(data, index, self.tables.latent)
+            if symbols.dtype == np.int16 and np.abs(part).max(initial=0) > np.iinfo(np.int16).max:
+                symbols = symbols.astype(np.int32)
+            symbols[(..., *scaled(box, LATENTS))] = part
+        return symbols
+
+    def latents(
+        self, container: Container, z: np.ndarray, symbols: np.ndarray, box: Box
+    ) -> np.ndarray:
+        """The restored latents of a part, (1, M, h, w) float32; `box` in cells."""
+        networks, level = self.networks, container.level
+
+        def known(_: np.ndarray, part: Box) -> np.ndarray:
+            return symbols[(..., *scaled(part, LATENTS))]
+
+        mean = networks.mean(z, level, box, known)
+        return networks.restored(mean, known(mean, box), level)
+
+    def reconstruct(self, container: Container, *, region: Region | None = None) -> Image:
+        """The picture of a container, or a part of it, with its alpha, ICC and EXIF."""
+        chosen = _checked(region, container)
+        z = self.hyper(container)
+        seen = self.halo + self.spec.reach.context_mean
+        wanted = grown(cells_of(chosen), seen, *z.shape[2:])
+        symbols = self.symbols(container, z, wanted)
+
+        def latents(box: Box) -> np.ndarray:
+            return self.latents(container, z, symbols, box)
+
+        pixels = self._synthesised(container, latents, chosen)
+        return _image_of(pixels, container, chosen)
+
+    def _synthesised(
+        self, container: Container, latents: Callable[[Box], np.ndarray], chosen: Box
+    ) -> np.ndarray:
+        """The pixels `chosen` as the picture stores them: (H, W, 3) BGR, or (H, W) if it is grey."""
+        shape = [side.stop - side.start for side in chosen]
+        out = np.empty(shape if container.grey else [*shape, 3], DTYPES[container.depth])
         eight_bit = container.depth == 8 and not container.grey
         graph = self.model.graph("synthesis", pixels=("image",) if eight_bit else ())
         rate = self.tables.rate[container.level].reshape(1, 1, 1, 1)
-        rows, columns = latents.shape[2] // LATENTS, latents.shape[3] // LATENTS
-        out = np.empty((rows * CELL, columns * CELL, 3), np.uint8 if eight_bit else np.float32)
+        rows, columns = -(-container.height // CELL), -(-container.width // CELL)
         for tile in self._tiles(rows, columns):
-            part = latents[(..., *_scaled(tile.outer, LATENTS))]
-            pixels = graph(np.ascontiguousarray(part), rate)
+            shared = common(scaled(tile.core, CELL), chosen)
+            if shared is None:
+                continue
+            pixels = graph(np.ascontiguousarray(latents(tile.outer)), rate)
             if not eight_bit:
                 pixels = pixels[0].transpose(1, 2, 0)
-            out[_scaled(tile.core, CELL)] = pixels[_scaled(tile.inner, CELL)]
-        out = np.ascontiguousarray(out[: container.height, : container.width])
-        return _image_of(out, container)
+            pixels = pixels[within(shared, scaled(tile.outer, CELL))]
+            place = out[within(shared, chosen)]
+            place[...] = pixels if eight_bit else _stored(pixels, place)
+        return out
 
     # --- shared -----------------------------------------------------------------------------------
 
-    def _tiles(self, rows: int, columns: int) -> Sequence[Tile]:
+    def _tiles(self, rows: int, columns: int) -> Iterator[Tile]:
         """Tiles for the networks, in cells of 64 pixels; the same result as the whole picture."""
-        return list(tiles(rows, columns, size=self.spec.tile // LATENTS, halo=self.halo))
+        return tiles(rows, columns, size=self.spec.tile // LATENTS, halo=self.halo)
 
-    def _coded_tiles(self, height: int, width: int, tile: int) -> list[tuple[slice, ...]]:
-        """Tiles of the entropy coder, in latents, in raster order; they do not overlap."""
-        return [
-            (slice(None), slice(top, top + tile), slice(left, left + tile))
-            for top in range(0, height, tile)
-            for left in range(0, width, tile)
-        ]
-
-    def _joined(self, parts: list[tuple[Tile, np.ndarray]], rows: int, columns: int) -> np.ndarray:
-        channels = parts[0][1].shape[1]
-        out = np.empty((1, channels, rows * LATENTS, columns * LATENTS), np.float32)
-        for tile, part in parts:
-            out[(..., *_scaled(tile.core, LATENTS))] = part[(..., *_scaled(tile.inner, LATENTS))]
-        return out
-
-    def _restore(self, symbols: np.ndarray, mean: np.ndarray, level: int) -> np.ndarray:
-        step = self.tables.inverse_gain[level][:, None, None]
-        restored: np.ndarray = mean + symbols.astype(np.float32) * step
-        return restored
-
-    def _with_context(self, symbols: np.ndarray, mean: np.ndarray, level: int) -> np.ndarray:
-        """`mean`, improved in the second half of the checkerboard by what the first half holds.
-
-        Only the symbols of the first half matter: encoder and decoder, which have the others at
-        different times, take this same step.
-        """
-        first = checkerboard(*mean.shape[1:])
-        known = np.where(first, self._restore(symbols, mean, level), 0).astype(np.float32)
-        improved: np.ndarray = np.where(first, mean, self.model.graph("context_mean")(known, mean))
-        return improved
+    def _coded_boxes(self, rows: int, columns: int, tile: int) -> Iterator[Box]:
+        """Tiles of the entropy coder, in cells, in raster order; they do not overlap."""
+        return (t.core for t in tiles(rows, columns, size=tile // LATENTS, halo=0))
 
 
 def _unknown_model(header: Container, codecs: Sequence[Codec]) -> UnknownModelError:
@@ -316,26 +370,33 @@ def _unknown_model(header: Container, codecs: Sequence[Codec]) -> UnknownModelEr
     )
 
 
-def checkerboard(latents: int, height: int, width: int) -> np.ndarray:
-    """(M, h, w) bool: the first half; the upper half of the channels takes the other squares."""
-    rows, columns = np.ogrid[:height, :width]
-    even = (rows + columns) % 2 == 0
-    upper = np.arange(latents)[:, None, None] >= latents // 2
-    result: np.ndarray = even ^ upper
-    return result
-
-
-def _quantise(y: np.ndarray, mean: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    symbols: np.ndarray = np.rint((y - mean) * gain).astype(np.int32)
-    return symbols
-
-
-def _scaled(area: tuple[slice, slice], factor: int) -> tuple[slice, slice]:
-    rows, columns = area
-    return (
-        slice(rows.start * factor, rows.stop * factor),
-        slice(columns.start * factor, columns.stop * factor),
+def _checked(region: Region | None, container: Container) -> Box:
+    """The region as a box of pixels, or the whole picture. Raises `OptionError`."""
+    if region is None:
+        return slice(0, container.height), slice(0, container.width)
+    fits = (
+        0 <= region.left < region.left + region.width <= container.width
+        and 0 <= region.top < region.top + region.height <= container.height
     )
+    if not fits:
+        raise OptionError(
+            f"region {region.left},{region.top},{region.width},{region.height} is not inside the "
+            f"picture of {container.width} x {container.height}"
+        )
+    return region.box
+
+
+def _padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Pixels (h, w, C) with the last row and column repeated up to height × width."""
+    below, right = height - pixels.shape[0], width - pixels.shape[1]
+    if not below and not right:
+        return pixels
+    return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
+
+
+def _stored(rgb: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Float RGB (H, W, 3) as samples of the shape and type of `like`."""
+    return Image(np.empty_like(like, order="C")).with_rgb(rgb).pixels
 
 
 def _metadata_sections(image: Image) -> list[Section]:
@@ -350,22 +411,16 @@ def _metadata_sections(image: Image) -> list[Section]:
     return sections
 
 
-def _image_of(pixels: np.ndarray, container: Container) -> Image:
-    """The picture from BGR uint8, or from float RGB for every other depth and for grey."""
+def _image_of(pixels: np.ndarray, container: Container, chosen: Box) -> Image:
+    """The picture from its pixels and what else the container holds."""
     icc, exif = (container.one(k) for k in (SectionKind.ICC, SectionKind.EXIF))
-    empty = np.empty(
-        pixels.shape[:2] if container.grey else pixels.shape,
-        {8: np.uint8, 16: np.uint16, 32: np.float32}[container.depth],
-    )
-    image = Image(
-        empty,
-        alpha=_alpha_of(container, empty.dtype),
+    alpha = _alpha_of(container, pixels.dtype)
+    return Image(
+        pixels,
+        alpha=None if alpha is None else np.ascontiguousarray(alpha[chosen]),
         icc=None if icc is None else inflate(icc),
         exif=None if exif is None else inflate(exif),
     )
-    if pixels.dtype == np.uint8:
-        return replace(image, pixels=pixels)
-    return image.with_rgb(np.clip(pixels, 0.0, 1.0))
 
 
 def _alpha_of(container: Container, dtype: np.dtype) -> np.ndarray | None:

@@ -30,6 +30,7 @@ class Probes:
         self.codec = codec
         self.analysed = analysed
         self._coded: dict[int, Coded] = {}
+        self._psnr: dict[int, float] = {}
 
     @cached_property
     def pixels(self) -> int:
@@ -46,25 +47,48 @@ class Probes:
 
     def psnr(self, level: int) -> float:
         """Decibels of the decoded picture, all channels together."""
-        coded = self.coded(level)
-        decoded = self.codec.reconstruct(coded.restored, coded.container)
-        return psnr(self.analysed.image.pixels, decoded.pixels)
+        if level not in self._psnr:
+            decoded = self.codec.reconstruct(self.coded(level).container)
+            self._psnr[level] = psnr(self.analysed.image.pixels, decoded.pixels)
+        return self._psnr[level]
 
     def at_quality(self, quality: float) -> Coded:
         """The level of a quality in 0 … 100."""
         return self.coded(level_of(quality, self.codec.levels))
 
     def at_bpp(self, target: float) -> Coded:
-        """The level whose file is nearest to `target` bits per pixel, the whole file counted."""
+        """The level whose file is nearest to `target` bits per pixel, the whole file counted; the last
+        one where even that takes fewer bits.
+
+        Raises:
+            InputError: even the smallest file has 2 % more.
+        """
         wanted = target * self.pixels / 8
+        if self.size(0) > 1.02 * wanted:
+            raise InputError(
+                f"needs {8 * self.size(0) / self.pixels:.3g} bits per pixel at quality 0, more than "
+                f"the {target:g} asked for",
+                remedy="raise --bpp or shrink the picture",
+            )
         above = self._first(lambda level: self.size(level) >= wanted)
         near = [level for level in (above - 1, above) if 0 <= level < self.codec.levels]
         return self.coded(min(near, key=lambda level: abs(self.size(level) - wanted)))
 
     def at_psnr(self, target: float) -> Coded:
-        """The smallest level that reaches `target` decibels, or the last one."""
-        level = self._first(lambda level: self.psnr(level) >= target)
-        return self.coded(min(level, self.codec.levels - 1))
+        """The level that is nearest to `target` decibels; the first one where even that has more.
+
+        Raises:
+            InputError: even the best has 0.1 dB less.
+        """
+        above = self._first(lambda level: self.psnr(level) >= target)
+        near = [level for level in (above - 1, above) if 0 <= level < self.codec.levels]
+        best = min(near, key=lambda level: abs(self.psnr(level) - target))
+        if self.psnr(best) < target - 0.1:
+            raise InputError(
+                f"has {self.psnr(best):.2f} dB at quality 100, less than the {target:g} asked for",
+                remedy="lower --psnr",
+            )
+        return self.coded(best)
 
     def at_size(self, limit: int) -> Coded:
         """The largest level whose file has at most `limit` bytes.
