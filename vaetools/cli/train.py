@@ -11,7 +11,12 @@ from vaetools.errors import UsageError
 
 @click.command("train")
 @click.argument("recipe")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of pictures.")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of pictures, or an idx file or a folder of them (MNIST).",
+)
 @click.option("--run", type=click.Path(path_type=Path), help="Folder of the run [runs/RECIPE].")
 @click.option("--minutes", type=click.FloatRange(min=0.01), help="Train this long, not by steps.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
@@ -33,8 +38,8 @@ def command(
         import torch
     except ImportError:
         raise UsageError("training needs torch", remedy="pip install 'vaetools[train]'") from None
-    from vaetools.training.pictures import PicturePack
     from vaetools.training.recipe import read_recipe
+    from vaetools.training.tasks import open_task
     from vaetools.training.trainer import Trainer
 
     if threads:
@@ -42,13 +47,14 @@ def command(
     chosen = read_recipe(recipe)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    pack = PicturePack.from_folder(data)
-    megapixels = len(pack.pixels) / 1e6
-    click.echo(f"{chosen.id}: {len(pack)} pictures, {megapixels:.0f} megapixels, {device}")
+    images = open_task(chosen).load(data)
+    click.echo(f"{chosen.id}: {images.summary}, {device}")
     folder = run or Path("runs") / chosen.id
-    trainer = Trainer(chosen, pack, folder, device=torch.device(device), minutes=minutes)
+    trainer = Trainer(chosen, images, folder, device=torch.device(device), minutes=minutes)
     for row in trainer.fit():
         left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]
         figures = "  ".join(f"{n} {v:.4g}" for n, v in row.items() if n not in ("step", "minutes"))
         click.echo(f"step {row['step']:.0f}  {row['minutes']:.0f} min, {left:.0f} to go  {figures}")
-    click.echo(f"done; next: vaetools export {folder} --data {data} --to models/{chosen.id}")
+    if trainer.best.stopped:
+        click.echo(f"stopped early: no better score in {trainer.best.since} rows of the log")
+    click.echo(f"done; next: vaetools export {folder} --to models/{chosen.id}")

@@ -1,34 +1,40 @@
-"""Torch modules -> a model folder: single-file ONNX graphs, manifest, self-test."""
+"""Torch modules -> single-file ONNX graphs, and how far they see."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import shutil
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-import onnx
-import tomli_w
 import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
-from vaetools.manifest import FILE_NAME, FileSpec, GraphSpec, Manifest, manifest_table
-from vaetools.runtime import Runtime
-from vaetools.vae import Model, self_test
+from vaetools.training.folder import (
+    PARITY,
+    Arrays,
+    finished,
+    parity,
+    save_manifest,
+    strip,
+    write_model,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-log = logging.getLogger(__name__)
+__all__ = [
+    "OPSET",
+    "PARITY",
+    "Dims",
+    "GraphPlan",
+    "check_finite",
+    "parity",
+    "reach",
+    "save_manifest",
+    "to_onnx",
+    "write_model",
+]
 
 OPSET = 20
-PARITY = 1e-4
-"""Largest difference between torch and ONNX Runtime that an export may have."""
 
 Dims = Mapping[str, Mapping[int, str]]
 """Per tensor: axis -> symbolic name, such as `{"image": {2: "height", 3: "width"}}`."""
@@ -44,6 +50,7 @@ class GraphPlan:
         inputs, outputs: tensor names, in order.
         dims: symbolic axes of inputs.
         exact: computes with integers; parity must be 0.
+        unseen: further inputs for parity, of sizes that the exporter never saw.
     """
 
     module: nn.Module
@@ -51,10 +58,31 @@ class GraphPlan:
     outputs: Sequence[str]
     dims: Dims = field(default_factory=dict)
     exact: bool = False
+    unseen: Sequence[Mapping[str, Tensor]] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
         return tuple(self.example)
+
+    def graph(self, doc: str) -> bytes:
+        check_finite(self.module)
+        return to_onnx(self, doc)
+
+    def cases(self) -> Sequence[Arrays]:
+        return [[t.numpy() for t in case.values()] for case in (self.example, *self.unseen)]
+
+    def expected(self, inputs: Arrays) -> Arrays:
+        with torch.no_grad():
+            outputs = self.module(*(torch.from_numpy(array) for array in inputs))
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return [t.numpy() for t in outputs]
+
+
+def check_finite(module: nn.Module) -> None:
+    """Raise `ModelBrokenError` where a weight is NaN or infinite."""
+    for name, value in module.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise ModelBrokenError(f"weights {name!r} hold NaN or infinite values")
 
 
 def to_onnx(plan: GraphPlan, doc: str) -> bytes:
@@ -77,119 +105,20 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
             verbose=False,
         )
     model = program.model_proto
-    _strip(model, doc)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
-
-
-def _strip(model: onnx.ModelProto, doc: str) -> None:
-    """Remove stack traces, which name local paths, and say what the graph is."""
-    del model.metadata_props[:]
-    for part in (
-        *model.graph.node,
-        *model.graph.value_info,
-        *model.graph.input,
-        *model.graph.output,
-    ):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    for tensor in model.graph.initializer:
-        del tensor.metadata_props[:]
-        tensor.doc_string = ""
-    del model.graph.metadata_props[:]
-    model.graph.doc_string = ""
-    model.graph.name = "vaetools"
-    model.producer_name = "vaetools"
-    model.doc_string = doc
-
-
-def write_model(
-    folder: Path,
-    manifest: Manifest,
-    plans: Mapping[str, GraphPlan],
-    *,
-    arrays: Mapping[str, Mapping[str, np.ndarray]] | None = None,
-) -> tuple[Model, dict[str, float]]:
-    """Write a model folder.
-
-    Args:
-        folder: replaced as a whole, once everything is checked.
-        manifest: everything but graphs, files and self-test.
-        plans: role -> graph.
-        arrays: data files, name -> arrays of an .npz.
-
-    Returns:
-        The model, opened on the CPU, and for each role the largest difference to torch.
-
-    Raises:
-        ModelBrokenError: a graph differs from torch by more than `PARITY`.
-    """
-    target, folder = folder, folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(folder, ignore_errors=True)  # of an export that failed
-    folder.mkdir(parents=True)
-    graphs = {
-        role: _write_graph(folder, role, plan, f"{manifest.id} {manifest.version}: {role}")
-        for role, plan in plans.items()
-    }
-    files = {name: _write_arrays(folder, name, content) for name, content in (arrays or {}).items()}
-    manifest = replace(manifest, graphs=graphs, files=files)
-    runtime = Runtime("cpu")
-    model = Model(manifest, folder, runtime)
-    differences = {role: parity(model, role, plan) for role, plan in plans.items()}
-    for role, difference in differences.items():
-        if difference > (0.0 if plans[role].exact else PARITY):
-            raise ModelBrokenError(f"{role} differs from torch by {difference:.2g}", file=folder)
-    values = {role: float(f"{self_test(model, role):.7g}") for role in plans}
-    manifest = replace(manifest, selftest=replace(manifest.selftest, values=values))
-    save_manifest(folder, manifest)
-    if target.exists():
-        shutil.rmtree(target)
-    folder.replace(target)
-    return Model(manifest, target, runtime), differences
-
-
-def save_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `model.toml`."""
-    (folder / FILE_NAME).write_text(tomli_w.dumps(manifest_table(manifest)), encoding="utf-8")
-
-
-def _write_graph(folder: Path, role: str, plan: GraphPlan, doc: str) -> GraphSpec:
-    data = to_onnx(plan, doc)
-    name = f"{role}.onnx"
-    (folder / name).write_bytes(data)
-    log.info("%s: %.2f MB", name, len(data) / 1e6)
-    return GraphSpec(
-        name, _sha256(data), len(data), plan.inputs, tuple(plan.outputs), exact=plan.exact
-    )
-
-
-def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> FileSpec:
-    path = folder / f"{name}.npz"
-    np.savez_compressed(path, **arrays)
-    data = path.read_bytes()
-    return FileSpec(path.name, _sha256(data), len(data))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def parity(model: Model, role: str, plan: GraphPlan) -> float:
-    """Largest absolute difference between torch and the exported graph, on the example."""
-    with torch.no_grad():
-        expected = plan.module(*plan.example.values())
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    found = model.graph(role)(*(t.numpy() for t in plan.example.values()))
-    found = found if isinstance(found, list) else [found]
-    return max(float(np.abs(f - e.numpy()).max()) for f, e in zip(found, expected, strict=True))
+    strip(model, doc)
+    return finished(model)
 
 
 @torch.no_grad()
-def reach(module: nn.Module, example: Sequence[Tensor], cell_in: int, cell_out: int) -> int:
+def reach(
+    module: Callable[..., Tensor], example: Sequence[Tensor], cell_in: int, cell_out: int
+) -> int:
     """How far one cell of the first input is felt, in cells.
 
-    The middle cell is changed and the outputs compared: exact, because everything beyond the
-    receptive field stays the same to the last bit.
+    The middle cell is changed and the outputs compared: everything beyond the receptive field
+    stays the same to the last bit. It is changed twice. NaN spreads through sums and activations
+    whatever the weights are, so that no dead unit hides a connection; other values spread through
+    comparisons, which NaN may not.
 
     Args:
         module: maps `example` to one tensor (1, C, H, W).
@@ -198,9 +127,15 @@ def reach(module: nn.Module, example: Sequence[Tensor], cell_in: int, cell_out: 
     """
     first, *others = example
     middle = first.shape[2] // cell_in // 2, first.shape[3] // cell_in // 2
-    changed = first.clone()
     rows, columns = (slice(m * cell_in, (m + 1) * cell_in) for m in middle)
-    changed[:, :, rows, columns] += torch.randn_like(changed[:, :, rows, columns])
-    moved = (module(first, *others) != module(changed, *others)).any(dim=1)[0]
+    cell = first[:, :, rows, columns]
+    before = module(first, *others)
+    moved = torch.zeros(before.shape[2:], dtype=torch.bool)
+    for other in (cell + torch.randn_like(cell), torch.full_like(cell, torch.nan)):
+        changed = first.clone()
+        changed[:, :, rows, columns] = other
+        moved |= (module(changed, *others) != before).any(dim=1)[0]
     where = torch.nonzero(moved) // cell_out
+    if not len(where):  # a network that ignores its input
+        return 0
     return int(max((where[:, i] - middle[i]).abs().max() for i in range(2)))

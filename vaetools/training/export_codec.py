@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vaetools.codec.container import CELL, DOWNSCALE
 from vaetools.codec.entropy import frequencies_of, gaussian_table
 from vaetools.manifest import (
+    CodecReach,
     CodecSpec,
     ImageSpec,
     LatentSpec,
@@ -158,12 +159,35 @@ def halo(codec: PhotoCodec) -> int:
     return cells * CELL
 
 
+def small_reach(codec: PhotoCodec) -> CodecReach:
+    """How far the small networks see, in cells of 64 pixels."""
+    c, side, ratio = codec.config, 13, CELL // DOWNSCALE
+    generator = torch.Generator().manual_seed(0)
+    fine = (1, c.latents, side * ratio, side * ratio)
+    latents, mean = (torch.randn(fine, generator=generator) for _ in range(2))
+    hyper = torch.randint(-4, 5, (1, c.hyper, side, side), generator=generator).float()
+    scale = FrozenScaleNetwork(codec.hyper_scale_index)
+
+    def from_mean(changed: Tensor, known: Tensor) -> Tensor:
+        return codec.context_mean(known, changed)
+
+    return CodecReach(
+        hyper_analysis=reach(codec.hyper_analysis, [latents], ratio, 1),
+        hyper_scale_index=reach(scale, [hyper], 1, ratio),
+        hyper_mean=reach(codec.hyper_mean, [hyper], 1, ratio),
+        context_mean=max(
+            reach(codec.context_mean, [latents, mean], ratio, ratio),
+            reach(from_mean, [mean, latents], ratio, ratio),
+        ),
+    )
+
+
 def export_codec(
-    codec: PhotoCodec, data: PicturePack, folder: Path, recipe: Recipe
+    codec: PhotoCodec, data: PicturePack, crop: int, folder: Path, recipe: Recipe
 ) -> tuple[Model, Mapping[str, float]]:
-    """Write the model folder; see `write_model`."""
+    """Write the model folder; see `write_model`. Tables are counted on crops of `crop` pixels."""
     codec.eval()
-    arrays = tables(codec, data, recipe.data.late_crop)
+    arrays = tables(codec, data, crop)
     manifest = Manifest(
         format=1,
         id=recipe.id,
@@ -176,7 +200,7 @@ def export_codec(
         size=SizeSpec(multiple_of=CELL, minimum=CELL),
         tiling=TilingSpec("halo", halo(codec)),
         latent=LatentSpec("spatial", codec.config.latents, DOWNSCALE, "uniform", prior="hyper"),
-        codec=CodecSpec(stream_id(codec, arrays), LEVELS, TILE),
+        codec=CodecSpec(stream_id(codec, arrays), LEVELS, TILE, small_reach(codec)),
         selftest=SelfTest(height=192, width=128),
     )
     return write_model(

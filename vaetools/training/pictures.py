@@ -42,11 +42,7 @@ class PicturePack:
         Raises:
             InputError: there is none.
         """
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        with ThreadPoolExecutor() as pool:
-            pictures = [picture for picture in pool.map(_read_rgb, files) if picture is not None]
-        if not pictures:
-            raise InputError("no pictures to train on", file=folder, remedy="name photographs")
+        pictures = read_rgb_files(folder)
         heights = torch.tensor([p.shape[0] for p in pictures])
         widths = torch.tensor([p.shape[1] for p in pictures])
         sizes = heights * widths
@@ -55,6 +51,10 @@ class PicturePack:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @property
+    def summary(self) -> str:
+        return f"{len(self)} pictures, {len(self.pixels) / 1e6:.0f} megapixels"
 
     def to(self, device: torch.device) -> PicturePack:
         return PicturePack(*(t.to(device) for t in vars(self).values()))
@@ -119,6 +119,25 @@ def _turn(batch: Tensor, generator: torch.Generator) -> Tensor:
     if flip_columns:
         batch = batch.flip(3)
     return batch.transpose(2, 3).contiguous() if transpose else batch.contiguous()
+
+
+def read_rgb_files(folder: Path) -> list[np.ndarray]:
+    """Every picture below `folder`, or that one file: (H, W, 3) uint8 each, sorted by path.
+
+    What cannot be decoded is left out, with a warning.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not folder.exists():
+        raise InputError("there is no such file or folder", file=folder)
+    files = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    files = [p for p in files if p.suffix.lower() in SUFFIXES]
+    with ThreadPoolExecutor() as pool:
+        pictures = [picture for picture in pool.map(_read_rgb, files) if picture is not None]
+    if not pictures:
+        raise InputError("no pictures to train on", file=folder, remedy="name photographs")
+    return pictures
 
 
 def _read_rgb(path: Path) -> np.ndarray | None:

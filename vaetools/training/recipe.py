@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+import typing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vaetools.errors import UsageError
 
@@ -13,27 +14,32 @@ SHIPPED = Path(__file__).parent / "recipes"
 
 
 @dataclass(frozen=True)
-class DataSettings:
-    """`[data]`: `batch` crops of `crop` pixels; in the last phase fewer ones of `late_crop`."""
-
-    crop: int = 192
-    late_crop: int = 256
-    batch: int = 8
-    shrink: float = 2.0
-    hold_out: int = 24
-
-
-@dataclass(frozen=True)
 class TrainSettings:
-    """`[train]`: phases (`warmup`, `flat`, `late`) are shares of the whole training."""
+    """`[train]`: how to descend. `warmup` and `flat` are shares of the whole training.
+
+    Attributes:
+        steps: of the optimiser.
+        optimizer: `adam`, `adamw` or `sgd`; with `sgd` and a batch of everything (`batch = 0` in
+            `[data]`) it is plain gradient descent.
+        momentum: of sgd. weight_decay: of adamw and sgd.
+        warmup, flat: the learning rate rises, stays, and then follows a cosine to 0.
+        clip: largest norm of the gradient; 0 for no limit.
+        average: decay of the moving average of the weights, which is what is exported; 0 for none.
+        patience: stop early after so many logged rows without a better validation score, and take
+            the weights that had the best one; 0 for never.
+        compile: with torch.compile.
+    """
 
     steps: int = 30_000
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
+    momentum: float = 0.0
+    weight_decay: float = 0.0
     warmup: float = 0.01
     flat: float = 0.5
-    late: float = 0.85
     clip: float = 1.0
     average: float = 0.999
+    patience: int = 0
     seed: int = 0
     compile: bool = False
     log_seconds: float = 60.0
@@ -42,14 +48,16 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One recipe file. `network` goes to the task's network as it is."""
+    """One recipe file. `network`, `data` and `objective` are read by the task."""
 
     id: str
     task: str
     version: str
     text: str
+    summary: str = ""
     network: dict[str, Any] = field(default_factory=dict)
-    data: DataSettings = field(default_factory=DataSettings)
+    data: dict[str, Any] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=dict)
     train: TrainSettings = field(default_factory=TrainSettings)
 
 
@@ -73,16 +81,34 @@ def read_recipe(name: str | Path) -> Recipe:
     try:
         return Recipe(
             text=text,
-            data=_settings(DataSettings, table.pop("data", {})),
-            train=_settings(TrainSettings, table.pop("train", {})),
-            **table,
+            train=settings(TrainSettings, table.pop("train", {}), "train"),
+            **_checked(Recipe, table, "the top level"),
         )
-    except (TypeError, KeyError) as error:
+    except TypeError as error:  # a key is missing
         raise UsageError(f"recipe: {error}", file=path) from None
 
 
-def _settings(kind: type, table: dict[str, Any]) -> Any:
-    unknown = set(table) - {f.name for f in fields(kind)}
-    if unknown:
-        raise TypeError(f"unknown key {min(unknown)!r} in [{kind.__name__}]")
-    return kind(**table)
+T = TypeVar("T")
+
+
+def settings(kind: type[T], table: dict[str, Any], name: str) -> T:
+    """A table of a recipe as its dataclass.
+
+    Raises:
+        UsageError: an unknown key, or a value of another type than the default's.
+    """
+    return kind(**_checked(kind, table, f"[{name}]"))
+
+
+def _checked(kind: Any, table: dict[str, Any], where: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    for key, value in table.items():
+        if key not in hints:
+            known = ", ".join(hints)
+            raise UsageError(
+                f"recipe: {where} has an unknown key {key!r}", remedy=f"known: {known}"
+            )
+        wanted = typing.get_origin(hints[key]) or hints[key]
+        if not (type(value) is wanted or (wanted is float and type(value) is int)):
+            raise UsageError(f"recipe: {where}: {key} = {value!r} is not of type {wanted.__name__}")
+    return table

@@ -15,26 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from vaetools.training.pictures import PicturePack
     from vaetools.vae import Model
 
 
 def read_run(run: Path) -> tuple[Recipe, Task, dict[str, Any]]:
-    """(recipe, task with the averaged weights, checkpoint) of a run folder.
+    """(recipe, task with the best or the averaged weights, checkpoint) of a run folder.
 
     Raises:
         UsageError: there is no recipe or no checkpoint.
     """
     if not (run / CHECKPOINT).exists():
-        raise UsageError("holds no checkpoint", file=run, remedy="name the folder of a run")
+        remedy = "name the folder of a run, or say with --from what it is"
+        raise UsageError("holds no checkpoint", file=run, remedy=remedy)
     recipe = read_recipe(run / "recipe.toml")
     task = open_task(recipe)
     state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
-    task.network.load_state_dict(state["average"])
+    task.network.load_state_dict(state["best"]["weights"] or state["average"])
     return recipe, task, state
 
 
-def export_run(run: Path, data: PicturePack, folder: Path) -> tuple[Model, Mapping[str, float]]:
-    """Write the model of a run; see `vaetools.training.export.write_model`."""
+def export_run(run: Path, data: Path | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
+    """Write the model of a run; see `vaetools.training.export.write_model`.
+
+    Args:
+        data: the training images, where the task needs them for the export.
+    """
     recipe, task, _ = read_run(run)
-    return task.export(data, folder, recipe)
+    return task.export(None if data is None else task.load(data), folder, recipe)

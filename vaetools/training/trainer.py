@@ -1,7 +1,7 @@
 """The training loop: one for all tasks, resumable at any moment.
 
-A run is a folder: `recipe.toml`, `log.csv`, `checkpoint.pt` (everything that is needed to go on)
-and, once training has ended, the averaged weights in the last checkpoint.
+A run is a folder: `recipe.toml`, `log.csv`, `curves.png` and `checkpoint.pt`, which holds everything
+that is needed to go on, and the averaged weights, which are what is exported.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import csv
 import logging
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.training.tasks import Task, open_task
+from vaetools.training.curves import draw_curves, forget_after
+from vaetools.training.tasks import Data, Task, open_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from vaetools.training.pictures import PicturePack
-    from vaetools.training.recipe import Recipe
+    from vaetools.training.recipe import Recipe, TrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ CHECKPOINT = "checkpoint.pt"
 class Average:
     """Exponential moving average of a network's weights: what is exported.
 
-    Early on the decay is shorter, so that the average does not remember the random start.
+    Early on the decay is shorter, so that the average does not remember the random start. With a
+    decay of 0 it is the network itself.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -46,6 +47,57 @@ class Average:
         decay = min(self.decay, (1 + step) / (10 + step))
         ours = list(self.network.parameters())
         torch._foreach_lerp_(ours, list(network.parameters()), 1 - decay)
+
+
+class Best:
+    """The weights with the lowest score, and when to stop because none was lower for long.
+
+    Args:
+        patience: scores without a better one after which training stops; 0 for never, and then
+            nothing is remembered.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.score, self.since = math.inf, 0
+        self.weights: dict[str, torch.Tensor] = {}
+
+    @property
+    def stopped(self) -> bool:
+        return 0 < self.patience <= self.since
+
+    def offer(self, score: float, network: nn.Module) -> bool:
+        """Note a score; True if it is the lowest so far."""
+        if not self.patience:
+            return False
+        if not score < self.score:
+            self.since += 1
+            return False
+        self.score, self.since = score, 0
+        self.weights = {name: value.clone() for name, value in network.state_dict().items()}
+        return True
+
+    def state(self) -> dict[str, Any]:
+        return {"score": self.score, "since": self.since, "weights": self.weights}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.score, self.since, self.weights = state["score"], state["since"], state["weights"]
+
+
+def make_optimizer(
+    groups: list[dict[str, object]], settings: TrainSettings
+) -> torch.optim.Optimizer:
+    """Raises `UsageError` for an unknown name."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.99))
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=decay)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay)
+    raise UsageError(
+        f"recipe: optimizer = {settings.optimizer!r}", remedy="known: adam, adamw, sgd"
+    )
 
 
 def learning_rate(progress: float, *, warmup: float, flat: float) -> float:
@@ -62,7 +114,7 @@ class Trainer:
 
     Args:
         recipe: what to train and how.
-        data: training pictures.
+        data: training images, as the task loads them.
         run: folder of the run; a checkpoint in it is continued.
         device: torch device.
         minutes: train for this long instead of `recipe.train.steps` steps. The schedule follows
@@ -72,7 +124,7 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        data: PicturePack,
+        data: Data,
         run: Path,
         *,
         device: torch.device,
@@ -80,9 +132,9 @@ class Trainer:
     ) -> None:
         self.recipe, self.run, self.device, self.minutes = recipe, run, device, minutes
         self.generator = torch.Generator().manual_seed(recipe.train.seed)
-        torch.manual_seed(recipe.train.seed)
-        self.data, self.held = (part.to(device) for part in data.split(recipe.data.hold_out))
         self.task: Task = open_task(recipe)
+        self.data, self.held = (part.to(device) for part in data.split(self.task.hold_out))
+        self.best = Best(recipe.train.patience)
         self.step, self.seconds = 0, 0.0
         run.mkdir(parents=True, exist_ok=True)
         resumed = (run / CHECKPOINT).exists()
@@ -94,7 +146,7 @@ class Trainer:
             self.task.start(self.data, self.generator)
         self.network = self.task.network.to(device)
         self.average = Average(self.network, recipe.train.average)
-        self.optimizer = torch.optim.Adam(self._groups(), betas=(0.9, 0.99))
+        self.optimizer = make_optimizer(self._groups(), recipe.train)
         if resumed:
             self._load()
         else:
@@ -102,6 +154,7 @@ class Trainer:
 
     def _groups(self) -> list[dict[str, object]]:
         named = list(self.network.named_parameters())
+        named = [(name, parameter) for name, parameter in named if parameter.requires_grad]
         slow = [p for name, p in named if name.startswith(self.task.slow)]
         fast = [p for name, p in named if not name.startswith(self.task.slow)]
         return [{"params": fast, "factor": 1.0}, {"params": slow, "factor": 0.1}]
@@ -109,6 +162,8 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the training that is done, in [0, 1]."""
+        if self.best.stopped:
+            return 1.0
         if self.minutes is not None:
             return min(1.0, self.seconds / (60 * self.minutes))
         return min(1.0, self.step / self.recipe.train.steps)
@@ -136,18 +191,16 @@ class Trainer:
                     self.save()
         finally:
             self.save()
+            draw_curves(self.run)
 
     def _one_step(self, forward: object) -> dict[str, Tensor]:
-        settings, data = self.recipe.train, self.recipe.data
+        settings = self.recipe.train
         factor = settings.learning_rate * learning_rate(
             self.progress, warmup=settings.warmup, flat=settings.flat
         )
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["factor"]
-        late = self.progress >= settings.late
-        size = data.late_crop if late else data.crop
-        count = max(1, data.batch * data.crop**2 // size**2)
-        images = self.data.crops(count, size, self.generator, shrink=data.shrink)
+        images = self.task.batch(self.data, self.generator, self.progress)
         bf16 = self.device.type == "cuda"
         if bf16:
             images = images.contiguous(memory_format=torch.channels_last)
@@ -155,7 +208,8 @@ class Trainer:
             loss, figures = forward(images, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        limit = settings.clip or math.inf
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
             self.average.update(self.network, self.step)
@@ -171,6 +225,8 @@ class Trainer:
             **{name: float(value.detach().float().mean()) for name, value in figures.items()},
             **self.validate(),
         }
+        if self.best.offer(row["held_loss"], self.average.network):
+            log.info("step %d: the best so far", self.step)
         path = self.run / "log.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as file:
@@ -182,10 +238,8 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Figures of the averaged weights on pictures that are held out, always the same crops."""
-        generator = torch.Generator().manual_seed(1)
-        images = self.held.crops(8, self.recipe.data.late_crop, generator)
-        return self.task.validate(self.average.network, images)
+        """Figures of the averaged weights on what is held out, always the same images and noise."""
+        return self.task.validate(self.average.network, self.held)
 
     def save(self) -> None:
         """Write the checkpoint; an interrupted write leaves the former one whole."""
@@ -194,6 +248,7 @@ class Trainer:
             "seconds": self.seconds,
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
+            "best": self.best.state(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "noise": torch.get_rng_state(),
@@ -207,6 +262,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.best.load(state["best"])
         self.generator.set_state(state["generator"].cpu())
         torch.set_rng_state(state["noise"].cpu())
         self.step, self.seconds = state["step"], state["seconds"]
+        forget_after(self.run, self.step)

@@ -1,0 +1,116 @@
+"""Likelihood of MNIST's test images under VAEs, from their ONNX graphs.
+
+    python benchmarks/mnist.py MNIST exported_models/vaetools_models/mnist-* runs/models/mnist-*
+
+For each model folder: the ELBO and the importance-weighted bound in nats per image, on test images
+with dynamic binarisation (each pixel drawn once, from --seed). A plain autoencoder has no bound; its
+row says how well it reproduces. Published figures stand beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from vaetools import Vae, bounds
+from vaetools.idx import read_idx
+from vaetools.manifest import read_manifest
+from vaetools.runtime import Runtime
+
+ACTIVE = 0.01
+"""Variance of a posterior mean over the data from which on a latent counts as active (Burda 2016)."""
+
+AT_ONCE = 1000
+
+PUBLISHED = (
+    ("VAE, 50 latents, 2 × 200 tanh, 1 sample", "dynamic", 87.78, "xqding/IWAE, K = 5000"),
+    ("IWAE, same network, 50 samples", "dynamic", 84.59, "xqding/IWAE, K = 5000"),
+    ("VAE, pythae", "dynamic", 89.78, "pythae, reproduction, K = 200"),
+    ("VAE, 128 latents, 2 × 256", "static", 97.10, "altosaar/variational-autoencoder"),
+    ("ladder VAE, 12 layers", "static", 78.30, "addtt/ladder-vae-pytorch"),
+)
+"""(model, binarisation, −log p(x), source): as their authors' README files give them."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("mnist", type=Path, help="folder with t10k-images-idx3-ubyte.gz")
+    parser.add_argument("models", type=Path, nargs="+", help="model folders")
+    parser.add_argument("--samples", type=int, default=1000, help="K of the bound [1000]")
+    parser.add_argument("--images", type=int, default=10_000, help="first N test images [10000]")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    options = parser.parse_args()
+    grey = read_idx(options.mnist / "t10k-images-idx3-ubyte.gz")[: options.images, None]
+    images = bounds.binarise(grey / np.float32(255), np.random.default_rng(options.seed))
+    runtime = Runtime("cpu", threads=options.threads)
+    rows = []
+    for folder in options.models:
+        rows.append(measure(Vae(read_manifest(folder), folder, runtime), images, options))
+        print(json.dumps(rows[-1]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print(table(rows, options.samples))
+
+
+def measure(model: Vae, images: np.ndarray, options: argparse.Namespace) -> dict[str, object]:
+    """One row: what the bounds and the posterior say of the test images."""
+    began = time.monotonic()
+    rng = np.random.default_rng(options.seed + 1)
+    parts = [images[i : i + AT_ONCE] for i in range(0, len(images), AT_ONCE)]
+    encoded = [model.encode_batch(part) for part in parts]
+    means = np.concatenate([mean for mean, _ in encoded])
+    row: dict[str, object] = {
+        "model": model.id,
+        "megabytes": round(model.manifest.bytes / 1e6, 2),
+        "latents": model.manifest.latent.channels,
+        "active": int((means.var(axis=0) > ACTIVE).sum()),
+        "reconstruction": -mean_of(
+            [bounds.log_likelihood(model, p, m) for p, (m, _) in zip(parts, encoded, strict=True)]
+        ),
+    }
+    if encoded[0][1] is not None:
+        elbos = [bounds.elbo(model, part, rng) for part in parts]
+        row["kl"] = mean_of([e.kl.reshape(len(e.kl), -1).sum(axis=1) for e in elbos])
+        row["elbo"] = mean_of([e.bound for e in elbos])
+        weighted = [bounds.iwae(model, part, rng, samples=options.samples) for part in parts]
+        row["iwae"] = mean_of(weighted)
+        spread = np.concatenate(weighted).std() / np.sqrt(len(images))
+        row["standard_error"] = round(float(spread), 3)
+    row["seconds"] = round(time.monotonic() - began, 1)
+    return row
+
+
+def mean_of(parts: list[np.ndarray]) -> float:
+    return round(float(np.concatenate(parts).mean()), 3)
+
+
+def table(rows: list[dict[str, object]], samples: int) -> str:
+    """The rows as Markdown, with the published ones."""
+    lines = [
+        f"| model | MB | active units | −log p(x \\| mode) | KL | −ELBO | −IWAE, K = {samples} |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        bound = (
+            [f"{row['kl']:.2f}", f"{-row['elbo']:.2f}", f"**{-row['iwae']:.2f}**"]
+            if ("iwae" in row)
+            else ["–", "–", "no bound"]
+        )
+        active = f"{row['active']} of {row['latents']}"
+        cells = [row["model"], row["megabytes"], active, f"{row['reconstruction']:.2f}", *bound]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    lines += ["", "| published | binarisation | −log p(x) | source |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {kind} | {nats:.2f} | {source} |" for name, kind, nats, source in PUBLISHED
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""The curves of a run, drawn from its log."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+LEFT_OUT = ("step", "minutes", "progress", "norm")
+
+
+def draw_curves(run: Path) -> None:
+    """Draw `log.csv` as `curves.png`: one panel per figure, training and held-out together."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        log.info("no curves.png: pip install matplotlib")
+        return
+    rows = read_log(run)
+    if not rows:
+        return
+    panels = [n for n in rows[0] if n not in LEFT_OUT and not n.startswith("held_")]
+    steps = [row["step"] for row in rows]
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3 * lines), layout="constrained")
+    for number, name in enumerate(panels, 1):
+        axes = figure.add_subplot(lines, columns, number)
+        axes.plot(steps, [row[name] for row in rows], color="tab:gray", label="batch")
+        held = f"held_{name}"
+        if held in rows[0]:
+            axes.plot(steps, [row[held] for row in rows], color="tab:blue", label="held out")
+            axes.legend(frameon=False)
+        axes.set_title(name.replace("_", " "))
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+    figure.savefig(run / "curves.png", dpi=100)
+
+
+def read_log(run: Path) -> list[dict[str, float]]:
+    """The rows of `log.csv`; none where there is no log yet."""
+    path = run / "log.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def forget_after(run: Path, step: int) -> None:
+    """Drop the rows of `log.csv` after `step`: steps that an interrupted run will take again."""
+    path = run / "log.csv"
+    if not path.exists():
+        return
+    head, *rows = path.read_text().splitlines(keepends=True)
+    kept = [row for row in rows if float(row.partition(",")[0]) <= step]
+    path.write_text("".join([head, *kept]))

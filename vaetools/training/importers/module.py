@@ -1,0 +1,191 @@
+"""A network of the user's own, in Python.
+
+It is an `nn.Module` with two methods, `encode(image)` and `decode(latent)`; nothing else is asked
+of it. On the command line it is named by file and name, and the file is executed: this is the one
+importer that runs code from its source.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from vaetools.errors import UsageError
+from vaetools.manifest import LikelihoodSpec
+from vaetools.training.importers.network import Network, parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vaetools.training.importers.parts import Parts
+    from vaetools.vae import Model
+
+Outputs = Tensor | tuple[Tensor, ...]
+
+
+class Encode(nn.Module):
+    """`module.encode` as a module of its own."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, image: Tensor) -> Outputs:
+        return _plain(self.module.encode(image))
+
+
+class Decode(nn.Module):
+    """`module.decode` as a module of its own."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, latent: Tensor) -> Outputs:
+        return _plain(self.module.decode(latent))
+
+
+def _plain(outputs: Outputs | list[Tensor]) -> Outputs:
+    """Lists become tuples, tuples of one their element."""
+    if isinstance(outputs, list | tuple):
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+    return outputs
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What cannot be measured about a network.
+
+    Attributes:
+        size: (height, width), if it takes one size only.
+        channels: 3 (RGB) or 1 (grey).
+        likelihood: `bernoulli`, `gaussian` with one `deviation`, or `none`.
+        prior: `normal` or `none`; None is `normal` where there is a logvar.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int = 3
+    likelihood: str = "none"
+    deviation: float = 1.0
+    prior: str | None = None
+
+
+def export_module(
+    module: nn.Module,
+    folder: Path,
+    *,
+    id: str | None = None,  # noqa: A002 - the word of the manifest
+    version: str = "1",
+    license: str = "unknown",  # noqa: A002
+    origin: str = "",
+    **declared: Any,
+) -> tuple[Model, Mapping[str, float]]:
+    """Write a network as a model folder.
+
+    Args:
+        module: with `encode(image)`, which gives the mean of the latent or (mean, logvar), and
+            `decode(latent)`, which gives the image, or (image, logits) where the likelihood is
+            Bernoulli. Images are (N, channels, H, W) float32 in [0, 1]; latents (N, C) or
+            (N, C, h, w). The module itself is not changed.
+        folder: of the model; its name is the default of `id`.
+        license, origin: of the weights.
+        declared: the fields of `Declared`.
+
+    Returns:
+        As `vaetools.training.folder.write_model`.
+
+    Raises:
+        UsageError, ModelBrokenError: as `vaetools.training.importers.network.parts`.
+        ExistsError: the folder holds something that is no model.
+    """
+    from vaetools.training.importers import about_of, write
+
+    about = about_of(folder, id=id, version=version, license=license, origin=origin)
+    return write(parts_of(module, Declared(**declared)), about, folder)
+
+
+def read(source: str, **declared: Any) -> Parts:
+    """`FILE.py:NAME`: an nn.Module, or something callable that gives one. The file is executed.
+
+    Args:
+        declared: the fields of `Declared`.
+
+    Raises:
+        UsageError: there is no such file or name, or it fails.
+    """
+    return parts_of(_module(source), Declared(**declared))
+
+
+def parts_of(module: nn.Module, declared: Declared) -> Parts:
+    """What there is to write. Raises as `export_module`."""
+    if not isinstance(module, nn.Module) or not all(
+        callable(getattr(module, name, None)) for name in ("encode", "decode")
+    ):
+        raise UsageError(
+            f"{type(module).__name__} is no nn.Module with methods encode(image) and decode(latent)"
+        )
+    own = copy.deepcopy(module).cpu()
+    network = Network(
+        encode=Encode(own),
+        decode=Decode(own),
+        channels=declared.channels,
+        size=declared.size,
+        likelihood=LikelihoodSpec(declared.likelihood, declared.deviation),
+        prior=declared.prior,
+        summary=f"{type(module).__name__}, a network in Python",
+    )
+    return parts(network)
+
+
+def _module(source: str) -> nn.Module:
+    name, path = _split(source)
+    namespace = _executed(path)
+    if not hasattr(namespace, name):
+        raise UsageError(f"has no {name!r}", file=path)
+    found = getattr(namespace, name)
+    if isinstance(found, nn.Module) or not callable(found):
+        return found
+    make: Callable[[], nn.Module] = found
+    try:
+        return make()
+    except Exception as error:
+        raise UsageError(f"{name}() failed: {_said(error)}", file=path) from error
+
+
+def _split(source: str) -> tuple[str, Path]:
+    """(NAME, FILE.py)."""
+    file, _, name = source.rpartition(":")
+    path = Path(file)
+    if not file or not name.isidentifier():
+        raise UsageError(f"{source!r} is not FILE.py:NAME")
+    if not path.is_file():
+        raise UsageError("there is no such file", file=path)
+    return name, path
+
+
+def _executed(path: Path) -> object:
+    """The module that a file defines. Its neighbours can be imported, as when it is run."""
+    name = f"vaetools_imported_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError("is no Python file", file=path)
+    namespace = importlib.util.module_from_spec(spec)
+    sys.modules[name] = namespace  # dataclasses look themselves up there
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(namespace)
+    except Exception as error:
+        raise UsageError(f"failed: {_said(error)}", file=path) from error
+    finally:
+        sys.path.pop(0)
+    return namespace
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

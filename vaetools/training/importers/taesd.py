@@ -1,0 +1,168 @@
+"""TAESD and its relatives: an encoder and a decoder, each a plain sequence of layers.
+
+Which sequence, the names and shapes of the weights say: convolutions and blocks have weights, and
+what has none between them is an activation or an upsampling. File names are not consulted, so every
+variant (TAESD, TAESDXL, TAESD3, TAEF1, TAEF2, the 32-fold one of Sana) is read by the same code.
+
+    encoder   conv ─ blocks ─ conv ↓2 ─ blocks ─ … ─ conv to the latent
+    decoder   clamp ─ conv ─ ReLU ─ blocks ─ ↑2 ─ conv ─ blocks ─ … ─ conv to RGB
+
+Images are in [0, 1] on both sides. Ollin Boer Bohan, github.com/madebyollin/taesd.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vaetools.errors import ModelBrokenError, UsageError
+from vaetools.training.importers.network import Network, parts
+from vaetools.training.importers.weights import State, read_weights
+
+if TYPE_CHECKING:
+    from vaetools.training.importers.parts import Parts
+
+SUFFIXES = ".pth", ".pt", ".safetensors"
+
+MOST_LAYERS = 200
+
+GROUPS = 4
+"""Groups of the normalisation in a block's pool."""
+
+
+class Clamp(nn.Module):
+    """A soft limit on latents: 3 tanh(z / 3)."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return 3 * torch.tanh(z / 3)
+
+
+class Block(nn.Module):
+    """ReLU(convolutions(x) + skip(x)); with a pool, x + pool(x) instead of x."""
+
+    def __init__(self, inside: int, out: int, pooled: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(inside, out, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(out, out, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(out, out, 3, padding=1),
+        )
+        self.skip = nn.Identity() if inside == out else nn.Conv2d(inside, out, 1, bias=False)
+        self.pool: nn.Module | None = None
+        if pooled:
+            self.pool = nn.Sequential(
+                nn.Conv2d(inside, pooled, 1, bias=False),
+                nn.GroupNorm(GROUPS, pooled),
+                nn.ReLU(),
+                nn.Conv2d(pooled, inside, 1, bias=False),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pool is not None:
+            x = x + self.pool(x)
+        return torch.relu(self.conv(x) + self.skip(x))
+
+
+def read(source: str) -> Parts:
+    """The encoder's file, with the decoder's beside it; or a folder with one such pair; or one file
+    with both.
+
+    Raises:
+        UsageError: no such files, or several pairs.
+        ModelBrokenError: weights of another network.
+    """
+    encoder, decoder = _pair(Path(source))
+    encode = sequence(_half(encoder, "encoder"), encoder, decoder=False)
+    decode = sequence(_half(decoder, "decoder"), decoder, decoder=True)
+    blocks = sum(isinstance(layer, Block) for layer in (*encode, *decode))
+    return parts(Network(encode, decode, summary=f"TAESD network of {blocks} blocks"))
+
+
+def _pair(source: Path) -> tuple[Path, Path]:
+    """Files of encoder and decoder."""
+    if source.is_dir():
+        found = [p for p in sorted(source.glob("*encoder*")) if p.suffix in SUFFIXES]
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found) or "none"
+            raise UsageError(
+                f"holds not one file named *encoder* but: {names}",
+                file=source,
+                remedy="name the encoder's file; the decoder's is found beside it",
+            )
+        source = found[0]
+    if "encoder" not in source.name:
+        return source, source
+    return source, source.with_name(source.name.replace("encoder", "decoder"))
+
+
+def _half(path: Path, part: str) -> State:
+    """The weights of one part, by layer: `3.conv.0.weight`. Files of both parts, and those of
+    diffusers, have `encoder.` or `encoder.layers.` before it."""
+    state = read_weights(path)
+    prefix = re.compile(rf"{part}\.(layers\.)?(?=\d)")
+    if not any(prefix.match(name) for name in state):
+        return state
+    return {name[m.end() :]: v for name, v in state.items() if (m := prefix.match(name))}
+
+
+def sequence(state: State, path: Path, *, decoder: bool) -> nn.Sequential:
+    """The layers that these weights belong to, with the weights in them.
+
+    Raises:
+        ModelBrokenError: other names or shapes.
+    """
+    weights: dict[int, State] = {}
+    for name, value in state.items():
+        digits, _, tail = name.partition(".")
+        if not digits.isdigit() or int(digits) > MOST_LAYERS:
+            raise ModelBrokenError(f"holds {name!r}, so it is no TAESD network", file=path)
+        weights.setdefault(int(digits), {})[tail] = value
+    layers: list[nn.Module] = []
+    for number in range(max(weights, default=-1) + 1):
+        if number not in weights:
+            layers.append(_weightless(layers, decoder=decoder))
+        elif "conv.0.weight" in weights[number]:
+            layers.append(_block(weights[number]))
+        else:
+            # An encoder halves where there is no bias, and where an activation follows.
+            activated = number < max(weights) and number + 1 not in weights
+            halves = not decoder and (activated or "bias" not in weights[number])
+            layers.append(_convolution(weights[number], path, stride=2 if halves else 1))
+    network = nn.Sequential(*layers)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:200]
+        raise ModelBrokenError(f"is no TAESD network: {said}", file=path) from None
+    if decoder and not isinstance(network[0], Clamp):
+        return nn.Sequential(Clamp(), *network)  # diffusers does not count it as a layer
+    return network
+
+
+def _weightless(before: list[nn.Module], *, decoder: bool) -> nn.Module:
+    """The layer in a gap of the numbers."""
+    if not decoder:
+        return nn.ReLU()
+    if not before:
+        return Clamp()
+    return nn.Upsample(scale_factor=2) if isinstance(before[-1], Block) else nn.ReLU()
+
+
+def _block(weights: State) -> Block:
+    out, inside = weights["conv.0.weight"].shape[:2]
+    pool = weights.get("pool.0.weight")
+    return Block(inside, out, 0 if pool is None else pool.shape[0])
+
+
+def _convolution(weights: State, path: Path, *, stride: int) -> nn.Conv2d:
+    weight = weights.get("weight")
+    if weight is None or weight.ndim != 4:
+        raise ModelBrokenError("holds a layer that TAESD does not have", file=path)
+    out, inside = weight.shape[:2]
+    return nn.Conv2d(inside, out, 3, stride=stride, padding=1, bias="bias" in weights)

@@ -1,0 +1,32 @@
+"""What is trained: each task joins a network with its data and its objective."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from vaetools.errors import UsageError
+from vaetools.training.tasks.codec import CodecTask
+from vaetools.training.tasks.task import Data, Task
+from vaetools.training.tasks.vae import VaeTask
+
+if TYPE_CHECKING:
+    from vaetools.training.recipe import Recipe
+
+__all__ = ["TASKS", "CodecTask", "Data", "Task", "VaeTask", "open_task"]
+
+TASKS: dict[str, type[Task]] = {"codec": CodecTask, "vae": VaeTask}
+
+
+def open_task(recipe: Recipe) -> Task:
+    """The task that a recipe names, with a network initialised from the recipe's seed.
+
+    Raises:
+        UsageError: an unknown task, or a key or value that it does not know.
+    """
+    if recipe.task not in TASKS:
+        known = ", ".join(sorted(TASKS))
+        raise UsageError(f"recipe names the task {recipe.task!r}", remedy=f"known: {known}")
+    torch.manual_seed(recipe.train.seed)
+    return TASKS[recipe.task](recipe)

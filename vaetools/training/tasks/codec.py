@@ -1,0 +1,90 @@
+"""Training the photo codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vaetools.errors import UsageError
+from vaetools.training.photo_codec import CodecConfig, PhotoCodec
+from vaetools.training.pictures import PicturePack
+from vaetools.training.recipe import settings
+from vaetools.training.tasks.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from vaetools.training.recipe import Recipe
+    from vaetools.vae import Model
+
+
+@dataclass(frozen=True)
+class CodecData:
+    """`[data]`: `batch` crops of `crop` pixels; from the share `late` of the training on, fewer crops
+    of `late_crop`. Crops are taken up to `shrink` times larger and reduced."""
+
+    crop: int = 192
+    late_crop: int = 256
+    late: float = 0.85
+    batch: int = 8
+    shrink: float = 2.0
+    hold_out: int = 24
+
+
+class CodecTask(Task):
+    """Rate-distortion training of `PhotoCodec` at random rates."""
+
+    slow = ("analysis.linear", "synthesis.linear")  # they begin at a good place
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.data = settings(CodecData, recipe.data, "data")
+        self.hold_out = self.data.hold_out
+        if self.data.crop % 64 or self.data.late_crop % 64:
+            raise UsageError("crop and late_crop of a codec's recipe must be multiples of 64")
+        self.network: PhotoCodec = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
+
+    def load(self, path: Path) -> PicturePack:
+        return PicturePack.from_folder(path)
+
+    def start(self, data: PicturePack, generator: torch.Generator) -> None:
+        patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]
+        self.network.start_from_patches(torch.cat(patches).flatten(1).cpu())
+
+    def batch(self, data: PicturePack, generator: torch.Generator, progress: float) -> Tensor:
+        wanted = self.data
+        size = wanted.late_crop if progress >= wanted.late else wanted.crop
+        count = max(1, wanted.batch * wanted.crop**2 // size**2)
+        return data.crops(count, size, generator, shrink=wanted.shrink)
+
+    def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        top = self.network.config.rates - 1
+        position = torch.rand(len(images), generator=generator).to(images.device) * top
+        return self.network.loss(images, position)
+
+    def validate(self, network: nn.Module, data: PicturePack) -> dict[str, float]:
+        images = data.crops(8, self.data.late_crop, torch.Generator().manual_seed(1))
+        figures, losses = {}, []
+        for rate in range(network.config.rates):
+            position = torch.full((len(images),), float(rate), device=images.device)
+            loss, out = network.loss(images, position)
+            losses.append(float(loss))
+            psnr = 10 * torch.log10(255.0**2 / out["mse"])
+            figures[f"bpp{rate}"] = float(out["bpp"].mean())
+            figures[f"psnr{rate}"] = float(psnr.mean())
+        return {"held_loss": sum(losses) / len(losses), **figures}
+
+    def export(
+        self, data: PicturePack | None, folder: Path, recipe: Recipe
+    ) -> tuple[Model, Mapping[str, float]]:
+        from vaetools.training.export_codec import export_codec
+
+        if data is None:
+            raise UsageError(
+                "the tables of a codec are counted on its training pictures",
+                remedy="name them with --data",
+            )
+        return export_codec(self.network, data, self.data.late_crop, folder, recipe)

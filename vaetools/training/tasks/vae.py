@@ -1,0 +1,169 @@
+"""Training the VAEs of the laboratory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vaetools.errors import UsageError
+from vaetools.training.images import ImageStack
+from vaetools.training.inference import distance, refine
+from vaetools.training.networks import make_network
+from vaetools.training.networks.common import ImageShape, VaeNetwork
+from vaetools.training.objective import Terms, iwae, terms, terms_at
+from vaetools.training.pictures import PicturePack
+from vaetools.training.recipe import settings
+from vaetools.training.tasks.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from vaetools.training.recipe import Recipe
+    from vaetools.vae import Model
+
+VALIDATED = 1000
+"""Held-out images that are looked at for each row of the log."""
+
+VALIDATED_CROPS = 64
+
+
+@dataclass(frozen=True)
+class VaeData:
+    """`[data]`: images of `height` x `width` with 1 or 3 channels.
+
+    Attributes:
+        binarise: draw each pixel as black or white with its grey value as probability, anew at each
+            step ("dynamic binarisation").
+        batch: images per step; 0 for all of them.
+        shrink: networks of any size are trained on crops, up to so many times larger and reduced.
+        hold_out: each so many-th image is for validation.
+    """
+
+    height: int = 28
+    width: int = 28
+    channels: int = 1
+    binarise: bool = False
+    batch: int = 128
+    shrink: float = 1.0
+    hold_out: int = 24
+
+
+@dataclass(frozen=True)
+class VaeObjective:
+    """`[objective]`.
+
+    Attributes:
+        beta: weight of the KL; 1 for the ELBO.
+        samples: K > 1 for the importance-weighted bound.
+        e_steps: > 0 for EM-style training: so many ascents on the posterior of each image, the decoder
+            is then taught with the better posterior, the encoder to guess it.
+        e_rate: their learning rate.
+    """
+
+    beta: float = 1.0
+    samples: int = 1
+    e_steps: int = 0
+    e_rate: float = 0.05
+
+
+class VaeTask(Task):
+    """Maximises a bound on log p(x) with one of `vaetools.training.networks`."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.data = settings(VaeData, recipe.data, "data")
+        self.objective = settings(VaeObjective, recipe.objective, "objective")
+        self.hold_out = self.data.hold_out
+        if self.data.channels not in (1, 3):
+            raise UsageError(f"recipe: channels = {self.data.channels} is not 1 or 3")
+        shape = ImageShape(self.data.channels, self.data.height, self.data.width)
+        self.network: VaeNetwork = make_network(recipe.network, shape)
+        if self.network.likelihood == "bernoulli" and not self.data.binarise:
+            raise UsageError(
+                "recipe: a Bernoulli likelihood is a probability of black and white pixels only",
+                remedy="set binarise = true in [data], or likelihood = 'gaussian' in [network]",
+            )
+        if self.objective.samples > 1 and (self.objective.e_steps or self.objective.beta != 1):
+            raise UsageError("recipe: samples > 1 goes with neither e_steps nor beta")
+        self._check_crops()
+
+    def _check_crops(self) -> None:
+        if self.network.latent_kind != "spatial":
+            return
+        sides, cell = (self.data.height, self.data.width), self.network.downscale
+        if sides[0] != sides[1] or sides[0] % cell or self.data.channels != 3:
+            raise UsageError(
+                f"recipe: this network is trained on square crops of 3 channels whose side is a "
+                f"multiple of {cell}"
+            )
+
+    def load(self, path: Path) -> ImageStack | PicturePack:
+        if self.network.latent_kind == "spatial":
+            return PicturePack.from_folder(path)
+        return ImageStack.read(path, self.network.shape)
+
+    def batch(
+        self, data: ImageStack | PicturePack, generator: torch.Generator, progress: float
+    ) -> Tensor:
+        del progress
+        if isinstance(data, PicturePack):
+            count = self.data.batch
+            images = data.crops(count, self.data.height, generator, shrink=self.data.shrink)
+        else:
+            images = data.batch(self.data.batch, generator)
+        return self._observed(images, generator)
+
+    def _observed(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        if not self.data.binarise:
+            return images
+        return (torch.rand(images.shape, generator=generator).to(images.device) < images).float()
+
+    def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.objective.samples > 1:
+            bound = iwae(self.network, images, self.objective.samples, generator)
+            return -bound.mean(), {"bound": bound}
+        if self.objective.e_steps:
+            return self._em_loss(images, generator)
+        found = terms(self.network, images, generator)
+        return -found.bound(self.objective.beta).mean(), _figures(found)
+
+    def _em_loss(
+        self, images: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        mean, logvar = self.network.encode(images)
+        if logvar is None:
+            raise UsageError("recipe: a plain autoencoder has no posterior to refine")
+        steps, rate = self.objective.e_steps, self.objective.e_rate
+        better = refine(
+            self.network, images, mean, logvar, steps=steps, rate=rate, generator=generator
+        )
+        found = terms_at(self.network, images, *better, generator)
+        gap = distance(*better, mean, logvar)
+        return (gap - found.bound(self.objective.beta)).mean(), {**_figures(found), "gap": gap}
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module, data: ImageStack | PicturePack) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(1)
+        if isinstance(data, PicturePack):
+            images = data.crops(VALIDATED_CROPS, self.data.height, generator)
+        else:
+            images = data.batch(min(VALIDATED, len(data)), generator)
+        found = terms(network, self._observed(images, generator), generator)
+        figures = {f"held_{name}": float(value.mean()) for name, value in _figures(found).items()}
+        return {"held_loss": -float(found.bound(self.objective.beta).mean()), **figures}
+
+    def export(
+        self, data: object | None, folder: Path, recipe: Recipe
+    ) -> tuple[Model, Mapping[str, float]]:
+        from vaetools.training.export_vae import export_vae
+
+        del data
+        return export_vae(self.network, folder, recipe)
+
+
+def _figures(found: Terms) -> dict[str, Tensor]:
+    """The bound and its two terms, nats per image."""
+    return {"elbo": found.bound(), "log_likelihood": found.log_likelihood, "kl": found.kl}
