@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
-BUILTIN = ("vaetools_plugins.compress",)
+BUILTIN = (
+    "vaetools_plugins.compress",
+    "vaetools_plugins.generate",
+    "vaetools_plugins.reconstruct",
+)
 DIRECTORIES = "VAETOOLS_PLUGINS_DIR"
 """Environment variable: folders with plugin files, separated as in PATH."""
 CHOSEN = "VAETOOLS_PLUGINS"

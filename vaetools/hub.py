@@ -5,6 +5,7 @@ import vaetools
 hub = vaetools.open(device="auto")
 data = hub.compress(bgr, quality=75)                    # array -> bytes
 bgr = hub.decompress(data)                              # bytes -> array
+drawn = hub.generate(n=16, seed=0)                      # nothing -> list of arrays
 step = hub.op("denoise", strength=0.6)                  # a callable for loops and pipelines
 result = hub.map("compress", "photos/", out="packed/")  # folders
 """
@@ -15,7 +16,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -64,14 +65,23 @@ class Step:
 
     Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in [0, 1]; the same dtype,
     shape and channel order come back, as a new array. Safe to call from several threads.
+
+    Operations that take nothing are called without an item and give a list with the result of each
+    item that they make; `generate` gives uint8, (H, W, 3), or (H, W) where the model is grey.
     """
 
     def __init__(self, operation: Operation, channel_order: ChannelOrder) -> None:
         self.operation = operation
         self.channel_order: ChannelOrder = channel_order
 
-    def __call__(self, item: np.ndarray | bytes, *, key: str = "") -> Any:
-        """Apply to one array (or to the bytes of a file); `key` seeds operations that draw noise."""
+    def __call__(self, item: np.ndarray | bytes | None = None, *, key: str = "") -> Any:
+        """Apply to one array (or to the bytes of a file); `key` seeds operations that draw noise.
+
+        Raises:
+            UsageError: an item of the wrong kind, or one where the operation takes nothing.
+        """
+        if self.operation.takes == "nothing":
+            return self._made(item, key)
         bound = self.operation.on(key)
         if bound.takes == "file":
             if not isinstance(item, bytes | bytearray | memoryview):
@@ -82,6 +92,14 @@ class Step:
         if not isinstance(item, np.ndarray):
             raise UsageError(f"{bound.name} takes a numpy array, not {type(item).__name__}")
         return self._out(bound.process(Image.from_array(item, channel_order=self.channel_order)))
+
+    def _made(self, item: object, key: str) -> list[Any]:
+        """All items of an operation that takes nothing, the same as `map` writes."""
+        operation = self.operation
+        if item is not None or key:
+            raise UsageError(f"{operation.name} takes no array and no key: its items have names")
+        names = [PurePosixPath(name) for name in operation.items()]
+        return [self._out(operation.on(str(name)).process(name)) for name in names]
 
     def _out(self, result: Any) -> Any:
         if isinstance(result, Image):
@@ -165,12 +183,13 @@ class Hub:
         return Step(self.make(name, model=model, **options), channel_order)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """`hub.compress(array, quality=75)` is `hub.op("compress", quality=75)(array)`."""
+        """`hub.compress(array, quality=75)` is `hub.op("compress", quality=75)(array)`, and
+        `hub.generate(n=4)` is `hub.op("generate", n=4)()`."""
         operation = name.replace("_", "-")
         if name.startswith("_") or operation not in self.host.operations:
             raise AttributeError(f"the hub has no operation {name!r}")
 
-        def apply(item: np.ndarray | bytes, *, key: str = "", **options: Any) -> Any:
+        def apply(item: np.ndarray | bytes | None = None, *, key: str = "", **options: Any) -> Any:
             return self._step(operation, **options)(item, key=key)
 
         return apply
@@ -203,7 +222,7 @@ class Hub:
 
         Args:
             name: the operation.
-            inputs: files, folders or globs.
+            inputs: files, folders or globs; `()` for an operation that takes nothing.
             out: folder, or a file for one input.
             on_record: called with the record of each input when it is finished.
             progress: told how the run goes; the command line gives a bar on a terminal.
@@ -246,11 +265,11 @@ class Hub:
 
 
 def fingerprint(operation: Operation) -> str:
-    """Of everything that decides an operation's results: its name, options and model."""
+    """Of everything that decides an operation's results: its name, facts and model."""
     model = operation.model
     facts = {
         "operation": f"{type(operation).__module__}.{operation.name}",
-        "options": dataclasses.asdict(operation.options),
+        "options": operation.facts(),
         "model": None if model is None else model.manifest.fingerprint,
     }
     text = json.dumps(facts, sort_keys=True, default=str)

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 import numpy as np
 
 from vaetools.errors import ImageValueError, OptionError
-from vaetools.image import MAX_PIXELS, Image
+from vaetools.image import MAX_PIXELS, Image, read_image
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -272,7 +272,8 @@ class Operation(ABC):
         task: the model task that it needs, or None if it works without a model.
         many_models: choose among all models of the task for each input: they are `self.models`,
             and `self.model` is None.
-        takes: `image` (the runner decodes the file) or `file` (it hands over the bytes).
+        takes: `image` (the runner decodes the file), `file` (it hands over the bytes), or `nothing`:
+            it makes pictures or files out of its options and model, those that `items` names.
         suffixes: with `takes = "file"`: which files of a folder are meant, such as `(".vae",)`.
         Options: a frozen dataclass; its fields become flags, keyword arguments and config keys.
 
@@ -282,13 +283,13 @@ class Operation(ABC):
     name: ClassVar[str]
     summary: ClassVar[str] = ""
     task: ClassVar[str | None] = None
-    takes: ClassVar[Literal["image", "file"]] = "image"
+    takes: ClassVar[Literal["image", "file", "nothing"]] = "image"
     many_models: ClassVar[bool] = False
     suffixes: ClassVar[tuple[str, ...]] = ()
     Options: ClassVar[type] = NoOptions
 
     max_pixels: int = MAX_PIXELS
-    """Limit for operations that decode files themselves; the runner sets it."""
+    """Limit for operations that decode files themselves or make pictures; the runner sets it."""
 
     def __init__(self, model: Any, options: Any) -> None:
         self.model = model
@@ -305,6 +306,31 @@ class Operation(ABC):
         """Names of the files that `source` will give, relative as it is. Called before any work."""
         return (source,)
 
+    def items(self) -> Sequence[PurePath]:
+        """With `takes = "nothing"`: the items that it makes, by the names of their files.
+
+        An item's name is what `outputs` and `process` are given and what seeds `rng`. So an item stays
+        the same when there are more of them, if its name does. Called before any work: what it raises
+        ends the run.
+        """
+        return ()
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the result of one input, beside the model: other facts are other work.
+
+        All options, if not said otherwise. Leave out what changes no single result, such as how many
+        items there are; put the content of a file in the place of its name. Values are for JSON.
+        """
+        return dataclasses.asdict(self.options)
+
+    def read_image(self, path: str | Path) -> Image:
+        """A further picture, that an option names; limits are those of the run.
+
+        Raises:
+            InputError: it cannot be read, or is no picture that we take.
+        """
+        return read_image(path, max_pixels=self.max_pixels)
+
     def check_head(self, head: bytes) -> None:  # noqa: B027 - most operations take any file
         """With `takes = "file"`: raise if a file that begins like this is none of ours.
 
@@ -313,7 +339,8 @@ class Operation(ABC):
 
     @abstractmethod
     def process(self, item: Any) -> Item | Sequence[Item]:
-        """The work: an `Image` or the bytes of a file in; as many results out as `outputs` names."""
+        """The work: an `Image`, the bytes of a file, or the name of an item to make; as many results
+        out as `outputs` names."""
 
     def on(self, key: str) -> Self:
         """This operation for the input called `key`, which seeds `rng`."""

@@ -1,10 +1,11 @@
-"""For plugin authors: pytest fixtures, and the small model and pictures behind them.
+"""For plugin authors: pytest fixtures, and the small models and pictures behind them.
 
     # conftest.py
     pytest_plugins = ["vaetools.testing"]
 
 Fixtures: `photo` (a small colour picture), `tiny_models` (a folder with a tiny VAE), `host` (a plugin
-host that discovers nothing), `hub` (that host with that model, on the CPU).
+host that discovers nothing), `hub` (that host with that model, on the CPU). `write_tiny_grey_vae`
+writes a second model, for 8 x 8 grey pixels only.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vaetools.hub import Hub
 from vaetools.manifest import (
     FILE_NAME,
     GraphSpec,
+    ImageSpec,
     LatentSpec,
     LikelihoodSpec,
     Manifest,
@@ -32,7 +34,10 @@ from vaetools.manifest import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onnx import GraphProto
+
 TINY = "tiny-vae"
+TINY_GREY = "tiny-grey-vae"
 
 
 def gradient(height: int = 48, width: int = 64) -> np.ndarray:
@@ -51,7 +56,6 @@ def write_tiny_vae(folder: Path, *, deviation: float = 0.05) -> Path:
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    folder.mkdir(parents=True, exist_ok=True)
     down = np.zeros((3, 3, 4, 4), np.float32)
     up = np.zeros((3, 3, 4, 4), np.float32)
     for channel in range(3):
@@ -86,30 +90,93 @@ def write_tiny_vae(folder: Path, *, deviation: float = 0.05) -> Path:
         [image],
         [numpy_helper.from_array(up, "up")],
     )
-    graphs = {}
-    for role, graph in (("encode", encode), ("decode", decode)):
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        data = model.SerializeToString()
-        (folder / f"{role}.onnx").write_bytes(data)
-        graphs[role] = GraphSpec(
-            f"{role}.onnx",
-            hashlib.sha256(data).hexdigest(),
-            len(data),
-            tuple(i.name for i in graph.input),
-            tuple(o.name for o in graph.output),
-        )
     manifest = Manifest(
         format=1,
         id=TINY,
         version="1",
         license="Apache-2.0",
         tasks=("generate", "reconstruct"),
-        graphs=graphs,
+        graphs=_write_graphs(folder, encode, decode),
         size=SizeSpec(multiple_of=4, minimum=4),
         tiling=TilingSpec("halo", 0),
         latent=LatentSpec(channels=3, downscale=4),
         likelihood=LikelihoodSpec("gaussian", 0.05),
     )
+    return _write_manifest(folder, manifest)
+
+
+def write_tiny_grey_vae(folder: Path, *, deviation: float = 0.05) -> Path:
+    """A model folder with a VAE for 8 x 8 grey pixels: its latent is a vector, the quarters' means."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    def value(name: str, *sides: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *sides])
+
+    def constant(name: str, array: Any, dtype: type = np.float32) -> Any:
+        return numpy_helper.from_array(np.asarray(array, dtype), name)
+
+    encode = helper.make_graph(
+        [
+            helper.make_node(
+                "AveragePool", ["image"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]
+            ),
+            helper.make_node("Flatten", ["cells"], ["mean"]),
+            helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+            helper.make_node("Add", ["nothing", "log_variance"], ["logvar"]),
+        ],
+        "encode",
+        [value("image", 1, 8, 8)],
+        [value("mean", 4), value("logvar", 4)],
+        [constant("zero", 0), constant("log_variance", 2 * np.log(deviation))],
+    )
+    decode = helper.make_graph(
+        [
+            helper.make_node("Reshape", ["latent", "shape"], ["cells"]),
+            helper.make_node("ConvTranspose", ["cells", "up"], ["image"], strides=[4, 4]),
+        ],
+        "decode",
+        [value("latent", 4)],
+        [value("image", 1, 8, 8)],
+        [constant("shape", [-1, 1, 2, 2], np.int64), constant("up", np.ones((1, 1, 4, 4)))],
+    )
+    manifest = Manifest(
+        format=1,
+        id=TINY_GREY,
+        version="1",
+        license="Apache-2.0",
+        tasks=("generate", "reconstruct"),
+        graphs=_write_graphs(folder, encode, decode),
+        image=ImageSpec(channels=1),
+        size=SizeSpec(fixed=(8, 8)),
+        tiling=TilingSpec("never", reason="it knows one size"),
+        latent=LatentSpec(kind="vector", channels=4, downscale=4),
+        likelihood=LikelihoodSpec("gaussian", 0.05),
+    )
+    return _write_manifest(folder, manifest)
+
+
+def _write_graphs(folder: Path, *graphs: GraphProto) -> dict[str, GraphSpec]:
+    """Write graphs that are called by their roles; what the manifest says of them."""
+    from onnx import helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    specs = {}
+    for graph in graphs:
+        role = graph.name
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        data = model.SerializeToString()
+        (folder / f"{role}.onnx").write_bytes(data)
+        specs[role] = GraphSpec(
+            f"{role}.onnx",
+            hashlib.sha256(data).hexdigest(),
+            len(data),
+            tuple(i.name for i in graph.input),
+            tuple(o.name for o in graph.output),
+        )
+    return specs
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> Path:
     (folder / FILE_NAME).write_text(tomli_w.dumps(manifest_table(manifest)), encoding="utf-8")
     return folder
 
@@ -122,7 +189,7 @@ def photo() -> np.ndarray:
 
 @pytest.fixture
 def tiny_models(tmp_path: Path) -> Path:
-    """A folder of models with one tiny VAE of the task `reconstruct`."""
+    """A folder of models with one tiny VAE, of the tasks `reconstruct` and `generate`."""
     write_tiny_vae(tmp_path / "models" / TINY)
     return tmp_path / "models"
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 SETTINGS = (
     click.option("--jobs", type=click.IntRange(min=1), help="Pictures at once [one per core]."),
-    click.option("--include", multiple=True, metavar="GLOB", help="Only these files of folders."),
-    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out."),
     click.option("--resume/--no-resume", default=True, help="Skip what is proved done [resume]."),
     click.option("--force", is_flag=True, help="Do everything again, replace outputs."),
     click.option(
@@ -38,6 +36,14 @@ SETTINGS = (
         default=MAX_PIXELS,
         help=f"Largest picture [{MAX_PIXELS}].",
     ),
+    click.option("--shard", metavar="I/N", help="Only part I of N of the inputs."),
+)
+"""Flags of the runner; their names are fields of `RunSettings`."""
+
+INPUTS = (
+    click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
+    click.option("--include", multiple=True, metavar="GLOB", help="Only these files of folders."),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out."),
     click.option("--strict/--lenient", default=True, help="Refuse damaged pictures [strict]."),
     click.option(
         "--frames",
@@ -51,9 +57,8 @@ SETTINGS = (
         default="none",
         help="Metadata to leave out [none].",
     ),
-    click.option("--shard", metavar="I/N", help="Only part I of N of the inputs."),
 )
-"""Flags of the runner; their names are fields of `RunSettings`."""
+"""Inputs and how they are read, for operations that take any; names as in `SETTINGS`."""
 
 PLACES = (
     click.option("--model", metavar="ID", help="Model to use, where several fit."),
@@ -79,13 +84,13 @@ def operation_command(kind: type[Operation]) -> click.Command:
 
     command: Any = click.pass_context(call)
     decorators = [
-        click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
         click.option(
             "-o", "--out", required=True, metavar="OUT", help="Folder, or file for one input."
         ),
         *options,
         *PLACES,
         *SETTINGS,
+        *(() if kind.takes == "nothing" else INPUTS),
         click.option(
             "--json", "as_json", is_flag=True, help="One JSON record per input on stdout."
         ),
@@ -120,20 +125,20 @@ def run_command(
     kind: type[Operation],
     options: dict[str, Any],
     *,
-    inputs: tuple[str, ...],
     out: str,
     as_json: bool,
     quiet: bool,
     models_dir: tuple[str, ...],
     device: str,
     threads: int | None,
+    inputs: tuple[str, ...] = (),
+    frames: str = "error",
     **settings: Any,
 ) -> None:
     """Run an operation over files, report on it, and exit with the run's code."""
     if threads is None:
         # One picture gets all cores; of many, each worker takes one core, which is faster.
         threads = None if len(inputs) == 1 and Path(inputs[0]).is_file() else 1
-    settings["first_frame"] = settings.pop("frames") == "first"
     settings["shard"] = _shard(settings["shard"])
     with hub_of(ctx, models_dir=models_dir, device=device, threads=threads) as hub:
         report = Reporter(as_json=as_json, quiet=quiet)
@@ -143,6 +148,7 @@ def run_command(
             out=out,
             on_record=report.record,
             progress=report.progress,
+            first_frame=frames == "first",
             **settings,
             **options,
         )

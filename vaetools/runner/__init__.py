@@ -1,6 +1,6 @@
 """The folder runner: one operation over many inputs, which can be killed at any time.
 
-discover   inputs -> sources with relative names
+discover   inputs, or items that come out of nothing -> sources with relative names
 plan       sources -> steps with all output names; clashes are refused before any work
 journal    what earlier runs have proved done
 pipeline   read, work, write; bounded in bytes

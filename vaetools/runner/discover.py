@@ -1,4 +1,5 @@
-"""Which files a run is about: files, folders and globs become sources with relative names.
+"""Which files a run is about: files, folders and globs become sources with relative names, and so do
+items that come out of nothing.
 
 Nothing is opened here. What cannot be an input (a FIFO, a broken link, a folder that may not be
 listed) becomes a source with a problem, so that it costs one record and not the run.
@@ -13,7 +14,7 @@ import re
 import stat
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
 from vaetools.errors import UsageError
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input file.
+    """One input file, or one item that comes out of nothing.
 
     Attributes:
-        path: where it lies, as the user would write it.
+        path: where it lies, as the user would write it; `generate/0001.png` for an item.
         relative: its name below the output folder: the path below the folder that was named, or
             the name of a file that was named itself.
-        real: the path with all links resolved.
+        real: the path with all links resolved; empty for an item.
         size: bytes.
         mtime_ns: time of the last change, nanoseconds.
         problem: why it cannot be read, where that is known without opening it.
@@ -43,6 +44,11 @@ class Source:
     size: int = 0
     mtime_ns: int = 0
     problem: str = ""
+
+    @property
+    def origin(self) -> str:
+        """What the journal knows it by, whatever the current folder is."""
+        return os.path.abspath(self.path) if self.real else str(self.path)  # noqa: PTH100
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Found:
     """Sources in order, and how many other files of the folders were left alone.
 
     Attributes:
-        one_file: exactly one file was named, and no folder.
+        one_file: exactly one file was named, and no folder; or there is one item.
     """
 
     sources: tuple[Source, ...]
@@ -104,6 +110,13 @@ def discover(inputs: Sequence[str | Path], choice: Choice) -> Found:
                 left_alone += 1
     one_file = len(paths) == 1 and not is_folder(paths[0])
     return Found(tuple(found.values()), left_alone, one_file)
+
+
+def name_items(op: str, items: Sequence[PurePath], choice: Choice) -> Found:
+    """The sources that stand for the items which an operation makes out of nothing."""
+    relatives = [PurePosixPath(item) for item in items]
+    sources = tuple(Source(Path(op, r), r, real="") for r in relatives if choice.wants(r))
+    return Found(sources, len(relatives) - len(sources), one_file=len(relatives) == 1)
 
 
 def in_shard(relative: PurePosixPath, shard: tuple[int, int]) -> bool:

@@ -42,7 +42,7 @@ class Entry:
         size, mtime_ns: of the input, when the run began.
         fingerprint: of operation, options and model.
         op: the operation's name.
-        source: absolute path of the input.
+        source: absolute path of the input; `generate/0001.png` for an item out of nothing.
         out: relative name of each output -> (bytes, SHA-256 in hexadecimal).
     """
 
@@ -56,8 +56,8 @@ class Entry:
 
     @classmethod
     def of(cls, source: Source, op: str, fingerprint: str, out: dict[str, tuple[int, str]]) -> Self:
-        name, path = str(source.relative), os.path.abspath(source.path)  # noqa: PTH100
-        return cls(name, source.size, source.mtime_ns, fingerprint, op, path, out)
+        name = str(source.relative)
+        return cls(name, source.size, source.mtime_ns, fingerprint, op, source.origin, out)
 
     def fits(self, source: Source, fingerprint: str, names: Sequence[str]) -> bool:
         """Whether this is the same work: unchanged input, same fingerprint, same output names."""
@@ -133,8 +133,8 @@ class Journal:
 
     def owns(self, name: str, source: Source) -> bool:
         """Whether the file there is what a run made from this very input, byte for byte."""
-        path = os.path.abspath(source.path)  # noqa: PTH100
-        return self._has(name, [e for e in self._known.get(name, ()) if e.source == path])
+        mine = [e for e in self._known.get(name, ()) if e.source == source.origin]
+        return self._has(name, mine)
 
     def maker(self, name: str) -> str | None:
         """The input that the output was last made from, if a run made it."""

@@ -36,6 +36,8 @@ from vaetools.runner.report import BROKEN_MODEL, Record, explain
 from vaetools.runtime import usable_cores
 
 if TYPE_CHECKING:
+    from pathlib import PurePath
+
     from vaetools.operation import Item, Operation
     from vaetools.runner.plan import Step
     from vaetools.runner.settings import RunSettings
@@ -184,6 +186,9 @@ class Pipeline:
 
     def _read(self, job: _Job) -> None:
         path, settings, operation = job.step.source.path, self._settings, self._operation
+        if operation.takes == "nothing":
+            job.item = job.step.source.relative
+            return
         if operation.takes == "file":
             most = most_bytes(settings.max_pixels)
             job.item = read_file(path, check_head=operation.check_head, most=most)
@@ -276,5 +281,7 @@ def _is_disk_full(cause: BaseException | None) -> bool:
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _size(item: Item) -> int:
-    return item.nbytes if isinstance(item, Image) else len(item)
+def _size(item: Item | PurePath) -> int:
+    if isinstance(item, Image):
+        return item.nbytes
+    return len(item) if isinstance(item, bytes) else 0

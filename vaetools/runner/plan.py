@@ -198,7 +198,7 @@ def _refuse_inputs(steps: Sequence[Step]) -> None:
     def place(path: Path) -> str:
         return os.path.join(real(path.parent), path.name)  # noqa: PTH118
 
-    sources = [step.source for step in steps]
+    sources = [step.source for step in steps if step.source.real]
     inputs = {name: s for s in sources for name in (s.real, place(s.path))}
     folded = {_folded(name): source for name, source in inputs.items()}
     for _, _, path in _outputs(steps):
@@ -264,7 +264,8 @@ def _exists(strangers: Sequence[tuple[Step, int]], journal: Journal) -> ExistsEr
     step, index = strangers[0]
     maker = journal.maker(step.names[index])
     made = "" if maker is None else f", made from {shown(maker)}"
-    if maker is not None and _is_same(Path(maker), step.source.path):
+    source = step.source
+    if maker is not None and (maker == source.origin or _is_same(Path(maker), source.path)):
         made = ", and was changed since it was written"
     more = f" (and {len(strangers) - 1:,} more)" if len(strangers) > 1 else ""
     remedy = "nothing was done; choose with --on-exists skip|replace, or name another folder"

@@ -32,7 +32,7 @@ class Record:
     """What became of one input; a dry run says `planned` where work would be done.
 
     Attributes:
-        file: the input, as a path.
+        file: the input, as a path; `generate/0001.png` for an item that came out of nothing.
         out: the outputs, as paths.
         op: the operation's name.
         code: `E0xx` of a failure, else empty.

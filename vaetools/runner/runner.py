@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from vaetools.errors import NothingMatchedError, OutputError, printable
+from vaetools.errors import NothingMatchedError, OutputError, UsageError, printable
 from vaetools.image import SUFFIXES
-from vaetools.runner.discover import Choice, Found, discover, in_shard
+from vaetools.runner.discover import Choice, Found, discover, in_shard, name_items
 from vaetools.runner.files import is_running, part_stem, sweep
 from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock
@@ -35,6 +35,8 @@ def run(
 ) -> RunResult:
     """Apply `operation` to files, folders and globs; the tree is mirrored in the output folder.
 
+    An operation that takes nothing has no inputs; the items that it makes stand in their place.
+
     Inputs are never written to. An output has its name only when it is whole and on the disk; what
     a killed run did is known from the journal, so that the same command goes on where it stopped.
 
@@ -45,7 +47,8 @@ def run(
         All records. A failed input is one of them and not an exception.
 
     Raises:
-        UsageError: an input that is not there, a clash, outputs that are there: nothing was done.
+        UsageError: an input that is not there, a clash, outputs that are there, inputs for an
+            operation that takes nothing: nothing was done.
         NothingMatchedError: no input.
         OutputError: the output folder cannot be written to.
     """
@@ -119,11 +122,17 @@ def _find(
 ) -> Found:
     suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
     made = journal.made_by(operation.name)
-    out = Path(settings.out)
-    found = discover(inputs, Choice(suffixes, settings.include, settings.exclude, out, made))
+    choice = Choice(suffixes, settings.include, settings.exclude, Path(settings.out), made)
+    if operation.takes != "nothing":
+        found = discover(inputs, choice)
+    elif inputs:
+        raise UsageError(f"{operation.name} takes no inputs", file=inputs[0])
+    else:
+        found = name_items(operation.name, operation.items(), choice)
     if not found.sources:
         remedy = f"{found.left_alone:,} other files were left alone" if found.left_alone else None
-        raise NothingMatchedError(f"no input matched, of {' '.join(suffixes)}", remedy=remedy)
+        kinds = f", of {' '.join(suffixes)}" if suffixes else ""
+        raise NothingMatchedError(f"no input matched{kinds}", remedy=remedy)
     return found
 
 

@@ -1,0 +1,105 @@
+"""`reconstruct`: what a model sees of a picture, and the way from one picture to another."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - options are typed at run time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import vaetools
+from vaetools import hookimpl, option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import PurePath
+
+
+class Reconstruct(vaetools.Operation):
+    """Pass pictures through a model: encode, decode.
+
+    The latent is the posterior's mode, or with `sample` one drawn from it. With `towards` it goes in
+    equal steps on a straight line from the posterior mean of the picture to that of the other one,
+    both ends included. Straight lines suit posterior means; samples of the prior, which in many
+    dimensions all lie near one sphere, would call for great circles instead (White, "Sampling
+    Generative Networks", 2016, arXiv:1609.04468).
+
+    Depth, grey, alpha, ICC and EXIF stay those of the picture itself, on the whole way.
+    """
+
+    name = "reconstruct"
+    summary = "Pass pictures through a model, or go from them towards another one."
+    task = "reconstruct"
+
+    @dataclass(frozen=True)
+    class Options:
+        sample: bool = option(False, help="draw from the posterior instead of taking its mode")
+        temperature: float = option(1.0, min=0, max=2, help="posterior deviations, with --sample")
+        seed: int = option(0, help="another seed, other samples")
+        towards: Path | None = option(  # noqa: RUF009 - it is a field
+            None, help="go to this picture", metavar="FILE"
+        )
+        steps: int = option(8, min=2, max=1000, help="pictures on the way, with --towards")
+
+    def __init__(self, model: Any, options: Any) -> None:
+        super().__init__(model, options)
+        if options.sample and options.towards is not None:
+            raise vaetools.OptionError("sample and towards exclude each other")
+        if options.temperature != self.Options.temperature and not options.sample:
+            raise vaetools.OptionError("temperature does nothing without sample")
+        if options.steps != self.Options.steps and options.towards is None:
+            raise vaetools.OptionError("steps does nothing without towards")
+        # Read when first needed, as the limit of pixels is set later; once for all inputs.
+        self._goal = functools.cache(self._read_goal)
+
+    def facts(self) -> dict[str, Any]:
+        facts = super().facts()
+        if self.options.towards is not None:
+            facts["towards"] = self._goal()[1]
+        return facts
+
+    def outputs(self, source: PurePath) -> Sequence[PurePath]:
+        """The input's own name; with `towards` `a.jpg` gives `a-00.png`, `a-01.png` …"""
+        if self.options.towards is None:
+            return (source,)
+        digits = max(2, len(str(self.options.steps - 1)))
+        numbers = range(self.options.steps)
+        return [source.with_name(f"{source.stem}-{number:0{digits}}.png") for number in numbers]
+
+    def process(self, item: vaetools.Image) -> vaetools.Image | list[vaetools.Image]:
+        posterior = self.model.encode(item.to_rgb())
+        if self.options.towards is not None:
+            way = self._way(posterior)
+            return [item.with_rgb(self.model.decode(latent)) for latent in way]
+        latent = posterior.mode()
+        if self.options.sample:
+            latent = posterior.sample(self.rng, temperature=self.options.temperature)
+        return item.with_rgb(self.model.decode(latent))
+
+    def _way(self, start: vaetools.Posterior) -> Iterator[vaetools.Latent]:
+        goal, _ = self._goal()
+        sizes = [f"{p.height} × {p.width}" for p in (start, goal)]
+        if sizes[0] != sizes[1]:
+            raise vaetools.InputError(
+                f"{sizes[0]} pixels, and {self.options.towards} has {sizes[1]}",
+                remedy="a way needs two pictures of one size: scale one of them first",
+            )
+        for share in np.linspace(0, 1, self.options.steps, dtype=np.float32):
+            yield start.mode().with_values((1 - share) * start.mean + share * goal.mean)
+
+    def _read_goal(self) -> tuple[vaetools.Posterior, str]:
+        """Posterior of the picture to go to, and a digest of its pixels."""
+        try:
+            image = self.read_image(self.options.towards)
+            posterior = self.model.encode(image.to_rgb())
+        except vaetools.InputError as error:
+            raise vaetools.OptionError(f"towards: {error.about(self.options.towards)}") from None
+        return posterior, hashlib.sha256(image.to_array().tobytes()).hexdigest()
+
+
+@hookimpl
+def register_operations() -> list[type[vaetools.Operation]]:
+    return [Reconstruct]
