@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaetools.codec import Codec
+    from vaetools.codec import Codec, Region
     from vaetools.errors import (
         BitstreamError,
         DeviceError,
@@ -53,6 +53,7 @@ _HOME = {
     "PLUGIN_API": "hookspecs",
     "PluginError": "errors",
     "Posterior": "vae",
+    "Region": "codec",
     "UsageError": "errors",
     "Vae": "vae",
     "VaetoolsError": "errors",
@@ -78,6 +79,7 @@ __all__ = [
     "OptionError",
     "PluginError",
     "Posterior",
+    "Region",
     "UsageError",
     "Vae",
     "VaetoolsError",

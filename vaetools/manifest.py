@@ -119,12 +119,24 @@ class FileSpec:
 
 
 @dataclass(frozen=True)
+class CodecReach:
+    """`[codec.reach]`: how many cells of 64 pixels around one its graphs see, measured at export."""
+
+    hyper_analysis: int
+    hyper_scale_index: int
+    hyper_mean: int
+    context_mean: int
+
+
+@dataclass(frozen=True)
 class CodecSpec:
-    """`[codec]`: `stream_id` names what a bitstream needs; models that share it read the same files."""
+    """`[codec]`: `stream_id` names what a bitstream needs; models that share it read the same files.
+    `tile` is the side of entropy-coded tiles in latents."""
 
     stream_id: str
     levels: int
     tile: int
+    reach: CodecReach
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from vaetools.errors import ImageValueError, ModelAlteredError, ModelBrokenError, OptionError
+from vaetools.graphcheck import check_graph
 from vaetools.runtime import Device, Runtime, Session, with_uint8_pixels
 from vaetools.tiling import map_tiles, pad_to_multiple
 
@@ -35,6 +36,9 @@ log = logging.getLogger(__name__)
 
 TILE = 1024
 """Side, in pixels, of what one call of a graph sees beside its halo."""
+
+SELF_TEST = 2**24
+"""Elements that an input of a self-test may have."""
 
 GREY = 0.02
 """Mean spread of R, G and B up to which an image counts as grey: what JPEG does to a scan."""
@@ -72,23 +76,30 @@ class Model:
             pixels: inputs or outputs that shall be uint8 BGR (H, W, 3); see `with_uint8_pixels`.
 
         Raises:
-            ModelBrokenError: the model has no such graph, or it does not load.
+            ModelBrokenError: the model has no such graph, or it does not load or is refused (see
+                `graphcheck`).
             ModelAlteredError: the file is not the one that the manifest names.
         """
         spec = self.manifest.graphs.get(role)
         if spec is None:
             raise ModelBrokenError(f"model {self.id} has no graph for {role!r}", file=self.folder)
 
+        name = str(self.folder / spec.file)
+
         def load() -> bytes:
             data = read_verified(self.folder, spec)
+            check_graph(
+                data,
+                name,
+                inputs=spec.inputs,
+                outputs=spec.outputs,
+                channels=_channels(self.manifest, role),
+                sizes=_small_sizes(self.manifest),
+            )
             return with_uint8_pixels(data, pixels) if pixels else data
 
-        return self._runtime.session(
-            load,
-            key=f"{spec.sha256} {' '.join(pixels)}",
-            name=str(self.folder / spec.file),
-            exact=spec.exact,
-        )
+        key = f"{spec.sha256} {' '.join(pixels)}"
+        return self._runtime.session(load, key=key, name=name, exact=spec.exact)
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of a data file (.npz). Raises as `graph` does."""
@@ -113,12 +124,14 @@ class Model:
             read_verified(self.folder, spec)
 
     def verify(self) -> None:
-        """Check every file, and run the self-test.
+        """Check every file, open every graph, and run the self-test.
 
         Raises:
             ModelAlteredError, ModelBrokenError
         """
         self.check_files()
+        for role in self.manifest.graphs:
+            self.graph(role)
         for role, expected in self.manifest.selftest.values.items():
             found = self_test(self, role)
             if not abs(found - expected) <= self.manifest.selftest.relative * (
@@ -158,24 +171,39 @@ def read_verified(folder: Path, spec: GraphSpec | FileSpec) -> bytes:
     return data
 
 
+def _channels(manifest: Manifest, role: str) -> dict[str, int]:
+    """Channels of inputs and outputs, for the roles of a VAE; other inputs are the graph's own."""
+    spec, image, latent = manifest.graphs[role], manifest.image.channels, manifest.latent.channels
+    if role == "encode":
+        return {**dict.fromkeys(spec.inputs[:1], image), **dict.fromkeys(spec.outputs, latent)}
+    if role == "decode":
+        return {**dict.fromkeys(spec.inputs[:1], latent), **dict.fromkeys(spec.outputs, image)}
+    return {}
+
+
 def self_test(model: Model, role: str) -> float:
-    """Mean absolute value of the role's outputs for inputs drawn from the manifest's seed."""
+    """Mean absolute value of the role's outputs for inputs drawn from the manifest's seed.
+
+    Raises:
+        ModelAlteredError, ModelBrokenError
+    """
     import onnx
 
-    test = model.manifest.selftest
+    session = model.graph(role)  # before the file's own sizes are believed
     graph = onnx.load_from_string(read_verified(model.folder, model.manifest.graphs[role])).graph
-    rng = np.random.default_rng(test.seed)
-    down = model.manifest.latent.downscale
-    inputs = [_seeded(value, rng, test.height, test.width, down) for value in graph.input]
-    outputs = model.graph(role)(*inputs)
+    rng = np.random.default_rng(model.manifest.selftest.seed)
+    sizes = _small_sizes(model.manifest)
+    values = {value.name: value for value in graph.input}
+    outputs = session(*(_seeded(values[name], rng, sizes) for name in session.inputs))
     outputs = outputs if isinstance(outputs, list) else [outputs]
     return float(np.mean([np.abs(o.astype(np.float64)).mean() for o in outputs]))
 
 
-def _seeded(value: Any, rng: np.random.Generator, height: int, width: int, down: int) -> np.ndarray:
-    """Input for a self-test: images are uniform, everything else integers, sized by the symbolic
-    names `height`, `width`, `latent_height` … that the exporter gives."""
-    sizes = {
+def _small_sizes(manifest: Manifest) -> dict[str, int]:
+    """The self-test's picture, by the symbolic names that the exporter gives to sides."""
+    height, width = manifest.selftest.height, manifest.selftest.width
+    down = manifest.latent.downscale
+    return {
         "height": height,
         "width": width,
         "latent_height": height // down,
@@ -183,7 +211,13 @@ def _seeded(value: Any, rng: np.random.Generator, height: int, width: int, down:
         "hyper_height": height // (4 * down),
         "hyper_width": width // (4 * down),
     }
+
+
+def _seeded(value: Any, rng: np.random.Generator, sizes: dict[str, int]) -> np.ndarray:
+    """Input for a self-test: images are uniform, everything else integers."""
     shape = [d.dim_value or sizes.get(d.dim_param, 1) for d in value.type.tensor_type.shape.dim]
+    if min(shape, default=1) < 1 or math.prod(shape) > SELF_TEST:
+        raise ModelBrokenError(f"self-test: {value.name!r} would have the shape {tuple(shape)}")
     if value.name == "image":
         return rng.random(shape, dtype=np.float32)
     return rng.integers(-3, 4, shape).astype(np.float32)
@@ -295,8 +329,8 @@ class Vae(Model):
             raise ModelBrokenError(f"model {self.id} has no prior to sample from", file=self.folder)
         wanted = (height, width) if height and width else size.fixed
         if len(wanted) != 2 or (size.fixed and tuple(wanted) != size.fixed):
-            only = f"is {size.fixed[0]} x {size.fixed[1]} pixels only" if size.fixed else "any size"
-            raise OptionError(f"model {self.id} needs a height and a width; it knows {only}")
+            known = f"{size.fixed[0]} x {size.fixed[1]} pixels only" if size.fixed else "any size"
+            raise OptionError(f"model {self.id} needs a height and a width; it knows {known}")
         shape: tuple[int, ...] = (1, latent.channels)
         if latent.kind == "spatial":
             cells = (math.ceil(side / size.multiple_of) * size.multiple_of for side in wanted)
@@ -376,19 +410,41 @@ class Vae(Model):
         """
         cell, _ = self._cell
         tiling = self.manifest.tiling
-        if array.ndim != 4 or max(array.shape[2:]) * cell <= TILE * into:
-            return function(array)
-        if tiling.policy != "halo":
-            log.warning(
-                "model %s sees the whole picture at once, which takes memory: %s",
-                self.id,
-                tiling.reason or "it cannot be tiled",
-            )
-            return function(array)
+        fits = array.ndim != 4 or max(array.shape[2:]) * cell <= TILE * into
+        if fits or tiling.policy != "halo":
+            if not fits:
+                log.warning(
+                    "model %s sees the whole picture at once, which takes memory: %s",
+                    self.id,
+                    tiling.reason or "it cannot be tiled",
+                )
+            result = function(array)
+            self._check_sides(array, result, into, out)
+            return result
         halo = math.ceil(tiling.halo / cell)
         return map_tiles(
             function, [array], scale_in=[into], scale_out=out, size=max(1, TILE // cell), halo=halo
         )
+
+    def _check_sides(self, array: np.ndarray, result: np.ndarray, into: int, out: int) -> None:
+        """Refuse a result whose size is not what the manifest says; `map_tiles` does it for tiles."""
+        if result.ndim == 2:  # vectors have no sides
+            fits = self.manifest.latent.kind == "vector"
+        elif result.ndim == array.ndim == 4:
+            sides = zip(array.shape[2:], result.shape[2:], strict=True)
+            # Less than a cell may be missing where the image is no multiple of one.
+            fits = all(abs(after * into - before * out) < into for before, after in sides)
+        else:
+            size = self.manifest.size
+            fixed = (max(side, size.minimum) for side in size.fixed)
+            padded = tuple(math.ceil(side / size.multiple_of) * size.multiple_of for side in fixed)
+            fits = result.shape[2:] == padded
+        if not fits or len(result) != len(array):
+            raise ModelBrokenError(
+                f"model {self.id} made shape {result.shape} of {array.shape}, which is not what its "
+                "manifest says",
+                file=self.folder,
+            )
 
     @property
     def _cell(self) -> tuple[int, int]:

@@ -122,7 +122,7 @@ def test_clash_is_found_before_work(vaetools, photos: Path, tmp_path: Path) -> N
         (["models", "show", "nope"], 4, "E040"),
         (["eval", "photos", "empty"], 3, "E003"),
         (["info", "photos"], 1, "E015"),
-        (["train", "no-such-recipe", "--data", "photos"], 2, "shipped: photo-codec"),
+        (["train", "no-such-recipe", "--data", "photos"], 2, "photo-codec, small-photos"),
         (["export", "photos", "--data", "photos", "--to", "out"], 2, "holds no checkpoint"),
     ],
 )

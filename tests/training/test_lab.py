@@ -122,6 +122,8 @@ def test_a_trained_vae_becomes_a_model_with_the_same_bounds(idx: Path, tmp_path:
     assert last["held_loss"] < 35 < 64 * np.log(2)  # far better than a fair coin per pixel
     assert (tmp_path / "run/curves.png").stat().st_size > 5000
     vae = exported(tmp_path / "run", tmp_path / "model")
+    card = (tmp_path / "model/MODEL_CARD.md").read_text()
+    assert "300 images of 8 x 8" in card and 'kind = "mlp"' in card and "| held elbo | -" in card
     images = bounds.binarise(bars(40)[:, None] / np.float32(255), np.random.default_rng(0))
     network = read_run(tmp_path / "run")[1].network.eval()
     found = bounds.elbo(vae, images, np.random.default_rng(1), samples=200).bound.mean()

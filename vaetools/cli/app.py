@@ -27,7 +27,8 @@ COMMANDS = {
     "doctor": "Check the installation.",
     "demo": "Compress bundled photographs and show the result.",
     "train": "Train a model with a recipe.",
-    "export": "Turn a training run into a model.",
+    "export": "Turn a training run, or weights from elsewhere, into a model.",
+    "inspect": "Look inside a model: latents, traversals, what it knows.",
 }
 """Commands that are not operations, each in the module of its name."""
 

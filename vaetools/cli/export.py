@@ -133,7 +133,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _report(model: Model, differences: Mapping[str, float], folder: Path) -> None:
-    from vaetools.training.importers.card import facts_of
+    from vaetools.training.card import facts_of
 
     for role, difference in differences.items():
         click.echo(f"{role:20} differs from its source by {difference:.2g}")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vaetools.errors import UsageError
+from vaetools.training.card import FILE_NAME as CARD
+from vaetools.training.card import trained_card
+from vaetools.training.curves import read_log
 from vaetools.training.recipe import Recipe, read_recipe
 from vaetools.training.tasks import Task, open_task
 from vaetools.training.trainer import CHECKPOINT
@@ -35,10 +38,25 @@ def read_run(run: Path) -> tuple[Recipe, Task, dict[str, Any]]:
 
 
 def export_run(run: Path, data: Path | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
-    """Write the model of a run; see `vaetools.training.export.write_model`.
+    """Write the model of a run, with a model card; see `vaetools.training.export.write_model`.
 
     Args:
         data: the training images, where the task needs them for the export.
     """
-    recipe, task, _ = read_run(run)
-    return task.export(None if data is None else task.load(data), folder, recipe)
+    recipe, task, state = read_run(run)
+    model, differences = task.export(None if data is None else task.load(data), folder, recipe)
+    told = trained_card(model.manifest, differences, _told(run, state), recipe.text)
+    (folder / CARD).write_text(told, encoding="utf-8")
+    return model, differences
+
+
+def _told(run: Path, state: Mapping[str, Any]) -> dict[str, str]:
+    """What a run says of itself."""
+    told = {
+        "data": state["data"],
+        "steps": f"{state['step']:,}",
+        "time": f"{state['seconds'] / 60:.0f} minutes",
+    }
+    rows = read_log(run)
+    held = {name: value for name, value in (rows[-1] if rows else {}).items() if "held" in name}
+    return told | {name.replace("_", " "): f"{value:.5g}" for name, value in held.items()}

@@ -134,6 +134,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(recipe.train.seed)
         self.task: Task = open_task(recipe)
         self.data, self.held = (part.to(device) for part in data.split(self.task.hold_out))
+        self.described = data.summary
         self.best = Best(recipe.train.patience)
         self.step, self.seconds = 0, 0.0
         run.mkdir(parents=True, exist_ok=True)
@@ -244,6 +245,7 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint; an interrupted write leaves the former one whole."""
         state = {
+            "data": self.described,
             "step": self.step,
             "seconds": self.seconds,
             "network": self.network.state_dict(),

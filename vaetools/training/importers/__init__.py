@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
 from vaetools.manifest import MODEL_ID
-from vaetools.training.importers.card import FILE_NAME, card
+from vaetools.training.card import FILE_NAME, imported_card
 from vaetools.training.importers.parts import About
 
 if TYPE_CHECKING:
@@ -122,6 +122,6 @@ def write(
     from vaetools.training.folder import write_model
 
     model, differences = write_model(folder, parts.manifest(about), parts.plans)
-    text = card(model.manifest, differences, kind)
+    text = imported_card(model.manifest, differences, kind)
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
     return model, differences

@@ -1,4 +1,4 @@
-"""What to say of an imported model: its facts, and its MODEL_CARD.md."""
+"""What to say of an exported model: its facts, and its MODEL_CARD.md."""
 
 from __future__ import annotations
 
@@ -41,36 +41,69 @@ def _size(manifest: Manifest) -> str:
     return f"any; padded inside to multiples of {size.multiple_of}, at least {size.minimum} pixels"
 
 
-def card(manifest: Manifest, differences: Mapping[str, float], kind: str) -> str:
-    """The text of MODEL_CARD.md.
+def imported_card(manifest: Manifest, differences: Mapping[str, float], kind: str) -> str:
+    """The text of MODEL_CARD.md for weights from elsewhere.
 
     Args:
         differences: role -> largest difference to the source, from `write_model`.
         kind: what it was imported as.
     """
+    return f"""{_head(manifest, f"Imported with `vaetools export --from {kind}`.")}
+{_parity(differences)}
+Nothing was measured about how good the model is.
+"""
+
+
+def trained_card(
+    manifest: Manifest,
+    differences: Mapping[str, float],
+    training: Mapping[str, str],
+    recipe: str,
+) -> str:
+    """The text of MODEL_CARD.md for a run of ours.
+
+    Args:
+        training: what to say of the run, such as its data, steps and last figures.
+        recipe: its text.
+    """
+    return f"""{_head(manifest, "Trained with `vaetools train`.")}
+## Training
+
+{_table(training)}
+
+```toml
+{recipe.strip()}
+```
+
+{_parity(differences)}
+The figures above are those of the run, on held-out training data. What the model was not trained
+on, it does not know: `vaetools inspect {manifest.id} --data PICTURES` tells.
+"""
+
+
+def _head(manifest: Manifest, origin: str) -> str:
     rows = {
         "source": manifest.source or "not named",
         "licence of the weights": manifest.license,
         **facts_of(manifest),
     }
-    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
-    parity = "\n".join(f"| `{role}` | {value:.2g} |" for role, value in differences.items())
-    return f"""# {manifest.id} {manifest.version}
+    return f"# {manifest.id} {manifest.version}\n\n{manifest.summary}. {origin}\n\n{_table(rows)}\n"
 
-{manifest.summary}. Imported with `vaetools export --from {kind}`.
 
-| | |
-|---|---|
-{table}
+def _table(rows: Mapping[str, str]) -> str:
+    return "\n".join(
+        ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())]
+    )
 
-## Parity
+
+def _parity(differences: Mapping[str, float]) -> str:
+    rows = "\n".join(f"| `{role}` | {value:.2g} |" for role, value in differences.items())
+    return f"""## Parity
 
 Largest absolute difference (logits: relative to the largest) between the source and the ONNX graph,
-on random images and latents, of several sizes and batches, with ONNX Runtime on a CPU:
+on random inputs, with ONNX Runtime on a CPU:
 
 | graph | difference |
 |---|---|
-{parity}
-
-Nothing was measured about how good the model is.
+{rows}
 """

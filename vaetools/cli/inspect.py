@@ -1,0 +1,225 @@
+"""`vaetools inspect MODEL [--data DIR]`: what is inside a VAE, and which pictures it knows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vaetools import __version__
+from vaetools.cli.app import hub_of, warn
+from vaetools.errors import (
+    EXIT_SOME_FAILED,
+    ExistsError,
+    InputError,
+    NothingMatchedError,
+    OutputError,
+    UnreadableError,
+    UsageError,
+    VaetoolsError,
+    printable,
+)
+from vaetools.manifest import FILE_NAME
+
+if TYPE_CHECKING:
+    from vaetools.hub import Hub
+    from vaetools.inspection import Findings, Settings
+    from vaetools.vae import Vae
+
+
+@click.command("inspect")
+@click.argument("model", metavar="MODEL")
+@click.option("--data", multiple=True, metavar="IN", help="Pictures to look at it with.")
+@click.option("--reference", multiple=True, metavar="IN", help="Pictures that it should know.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder [inspect-MODEL].")
+@click.option(
+    "--samples", type=click.IntRange(min=2), default=8, help="Draws from each posterior [8]."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=1000, help="Most pictures [1000].")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all random numbers [0].")
+@click.option(
+    "--image", type=click.Path(path_type=Path), help="Picture whose latents the traversal moves."
+)
+@click.option("--resize", is_flag=True, help="Scale pictures to the size of a model of one size.")
+@click.option(
+    "--binarise/--no-binarise",
+    default=True,
+    help="Draw pixels black or white for a Bernoulli model [binarise].",
+)
+@click.option("--json", "as_json", is_flag=True, help="The report on stdout instead of a table.")
+@click.option("--models-dir", multiple=True, metavar="DIR", help="Further folder of models.")
+@click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N [auto].")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads per call of a network.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: str,
+    data: tuple[str, ...],
+    reference: tuple[str, ...],
+    out: Path | None,
+    image: Path | None,
+    as_json: bool,
+    models_dir: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    samples: int,
+    limit: int,
+    seed: int,
+    resize: bool,
+    binarise: bool,
+) -> None:
+    """Look inside a model: latents, traversals, what it knows.
+
+    MODEL is the id of a VAE or its folder. IN is a folder, a picture, a glob in quotes or an IDX file
+    (*-idx3-ubyte, *.gz); the options may be given several times. Without --data there are
+    traversals, effects and samples of the prior.
+    """
+    from vaetools.inspection import Settings
+
+    if reference and not data:
+        raise UsageError("--reference is what --data is compared with", remedy="give --data")
+    with hub_of(ctx, models_dir=models_dir, device=device, threads=threads) as hub:
+        vae = open_vae(hub, model)
+        if resize and not vae.manifest.size.fixed:
+            raise UsageError(f"model {vae.id} takes pictures of any size: leave out --resize")
+        folder = out or Path(f"inspect-{vae.id}")
+        check_folder(folder)
+        settings = Settings(samples, limit, seed, resize, binarise)
+        findings = _look(vae, settings, data, reference, image, folder)
+        _report(findings, folder, as_json=as_json)
+    if findings.failures:
+        ctx.exit(EXIT_SOME_FAILED)
+
+
+def open_vae(hub: Hub, name: str) -> Vae:
+    """The VAE of that id or in that folder; an id goes first, so `./NAME` always means a folder.
+
+    Raises:
+        UsageError: a model that is no VAE.
+        ModelError: no such model, or a broken one.
+    """
+    from vaetools.registry import ModelRegistry
+    from vaetools.vae import Vae
+
+    registry = hub.registry
+    if name not in registry.ids() and (Path(name) / FILE_NAME).exists():
+        # Alone, so that a copy of a model that is installed as well is no duplicate.
+        registry = ModelRegistry([Path(name)], lambda: hub.runtime)
+        entry = registry.entries[0]
+        if entry.manifest is None:
+            raise entry.error or UsageError("is no model", file=name)
+        name = entry.manifest.id
+    model = registry.open(name)
+    if not isinstance(model, Vae):
+        raise UsageError(f"model {name} is no VAE: it has no graphs 'encode' and 'decode'")
+    model.check_files()
+    return model
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `ExistsError` if the folder holds anything but an earlier report."""
+    from vaetools.inspection import FILES
+
+    try:
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise OutputError(f"cannot be written to: {error.strerror}", file=folder) from None
+    if names and "inspection.json" not in names and names & set(FILES):
+        raise ExistsError("holds other files of these names", file=folder, remedy="choose with -o")
+
+
+def _look(
+    vae: Vae,
+    settings: Settings,
+    data: tuple[str, ...],
+    reference: tuple[str, ...],
+    image: Path | None,
+    out: Path,
+) -> Findings:
+    from vaetools.inspection import look
+
+    broken: list[VaetoolsError] = []
+    files = _files(data, out, broken)
+    held = _files(reference, out, broken)
+    status = Status()
+    try:
+        findings = look(
+            vae,
+            settings,
+            data=files,
+            reference=held,
+            image=image,
+            failed=status.failed,
+            tell=status.tell,
+        )
+    finally:
+        status.clear()
+    findings.failures += broken
+    return findings
+
+
+def _files(names: tuple[str, ...], out: Path, broken: list[VaetoolsError]) -> list[Path]:
+    """The pictures and IDX files behind files, folders and globs; `broken` gets what is no file.
+
+    Raises:
+        UsageError: something that is not there.
+        NothingMatchedError: no picture.
+    """
+    from vaetools.image import SUFFIXES
+    from vaetools.runner.discover import Choice, discover
+
+    if not names:
+        return []
+    suffixes = (*SUFFIXES, "idx3-ubyte", "idx3-ubyte.gz")
+    sources = discover(names, Choice(suffixes, out=out)).sources
+    if not sources:
+        raise NothingMatchedError("there are no pictures", file=", ".join(names))
+    for one in sources:
+        if one.problem:
+            broken.append(UnreadableError(one.problem, file=one.path))
+            warn(broken[-1])
+    files = [one.path for one in sources if not one.problem]
+    if not files:
+        raise InputError("none of the files can be read", file=", ".join(names))
+    return files
+
+
+def _report(findings: Findings, folder: Path, *, as_json: bool) -> None:
+    from vaetools.inspection import FILES, facts, figures, text
+    from vaetools.runner.files import write_files
+
+    content = json.dumps({"vaetools": __version__, **facts(findings)}, indent=1, allow_nan=False)
+    parts = {**figures(findings), "inspection.json": content.encode()}
+    try:
+        write_files([(folder / n, data) for n, data in parts.items()], before=lambda: None)
+        for name in set(FILES) - parts.keys():
+            (folder / name).unlink(missing_ok=True)  # of an earlier report
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}", file=folder) from None
+    click.echo(content if as_json else text(findings))
+    if not as_json:
+        names = ", ".join(name for name in FILES if name in parts)
+        click.echo(f"written      {printable(str(folder))}: {names}")
+
+
+class Status:
+    """One line on a terminal that says what is being done, and errors above it."""
+
+    def __init__(self) -> None:
+        self._on = sys.stderr is not None and sys.stderr.isatty()
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        if self._on:
+            click.echo(f"\r\033[K{what} {done}/{total}", nl=False, err=True)
+
+    def failed(self, error: VaetoolsError) -> None:
+        self.clear()
+        warn(error)
+
+    def clear(self) -> None:
+        if self._on:
+            click.echo("\r\033[K", nl=False, err=True)

@@ -1,0 +1,96 @@
+"""Refuse hostile and broken graphs before ONNX Runtime sees them.
+
+An ONNX graph is data, not code; but 144 bytes can ask for gigabytes and 280 bytes can run for ever,
+and ONNX Runtime does as it is told, in part while it only opens the graph. So a graph must consist of
+operators that are known to be harmless (`operators`) and of plain numbers (`parts`), with sizes that
+can be told beforehand (`sizes`), and have the inputs and outputs that its manifest names. What remains
+possible is said in docs/safety.md.
+
+A graph that cannot be checked is refused: whatever goes wrong here is a `ModelBrokenError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vaetools.errors import ModelBrokenError
+from vaetools.graphcheck.parts import check_parts, constants_of
+from vaetools.graphcheck.sizes import Tensor, check_sizes
+from vaetools.graphcheck.words import first_line, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onnx import ModelProto
+
+
+def check_graph(
+    data: bytes,
+    name: str,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    channels: Mapping[str, int] | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> None:
+    """Check a graph that comes from somewhere else.
+
+    Args:
+        data: ONNX bytes.
+        name: for error messages.
+        inputs, outputs: names that it must have, in order; None for any.
+        channels: input or output -> length of its second axis; it must be float32.
+        sizes: symbolic sides, such as `height`, as they are for a small picture.
+
+    Raises:
+        ModelBrokenError: the graph is refused.
+    """
+    try:
+        model = _parsed(data)
+        check_parts(model)
+        constants = constants_of(model)
+        found = check_sizes(model, constants, sizes or {})
+        free = [value.name for value in model.graph.input if value.name not in constants]
+        _check_names("inputs", free, inputs)
+        _check_names("outputs", [value.name for value in model.graph.output], outputs)
+        for tensor, expected in (channels or {}).items():
+            _check_channels(tensor, found[tensor], expected)
+    except ModelBrokenError as error:
+        raise error.about(name) from None
+    except Exception as error:  # noqa: BLE001 - onnx raises many unrelated types
+        raise ModelBrokenError(f"graph does not load: {first_line(error)}", file=name) from None
+
+
+def _parsed(data: bytes) -> ModelProto:
+    import onnx
+
+    if data[4:8] == b"ORTM":
+        # ONNX Runtime would take it for its own format, and run what is not checked here.
+        raise ModelBrokenError("graph does not load: it is in the format of ONNX Runtime")
+    try:
+        model = onnx.load_from_string(data)
+    except Exception:  # noqa: BLE001 - protobuf raises many unrelated types
+        raise ModelBrokenError("graph does not load: it is not an ONNX file") from None
+    if not model.graph.node:
+        raise ModelBrokenError("graph does not load: it has no nodes")
+    return model
+
+
+def _check_names(what: str, found: Sequence[str], expected: Sequence[str] | None) -> None:
+    if expected is not None and list(found) != list(expected):
+        names = ", ".join(shown(name) for name in found[:8])
+        wanted = ", ".join(shown(name) for name in expected)
+        raise ModelBrokenError(f"graph has the {what} {names} where the manifest says {wanted}")
+
+
+def _check_channels(name: str, tensor: Tensor, expected: int) -> None:
+    from onnx import TensorProto
+
+    shape = tensor.shape
+    if shape is not None and (len(shape) < 2 or shape[1] not in {None, expected}):
+        sides = ", ".join("?" if side is None else str(side) for side in shape)
+        raise ModelBrokenError(
+            f"{shown(name)} has the shape ({sides}) where the manifest says {expected} channels"
+        )
+    if tensor.type is not None and tensor.type.tensor_type.elem_type != TensorProto.FLOAT:
+        raise ModelBrokenError(f"{shown(name)} is not float32")
