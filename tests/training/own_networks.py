@@ -33,6 +33,14 @@ class Photo(nn.Module):
         return self.up(latent)
 
 
+class Centred(Photo):
+    """Computes with an operator that is called as an output of the graph is: `mean`."""
+
+    def encode(self, image: Tensor) -> tuple[Tensor, ...]:
+        features = self.heads(self.down(image))
+        return (features - features.mean(dim=1, keepdim=True)).chunk(2, dim=1)
+
+
 class Grey(nn.Module):
     """A Bernoulli VAE for grey pictures of 12 x 20 pixels, with a vector as latent."""
 

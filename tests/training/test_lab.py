@@ -227,6 +227,18 @@ def test_em_style_training_raises_the_bound(idx: Path, tmp_path: Path) -> None:
     assert found["held_kl"] > 0.5  # the encoder has learned from the better posteriors
 
 
+def test_a_training_that_diverges_ends(idx: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(
+        RECIPE,
+        tmp_path,
+        ("learning_rate = 1e-2", 'learning_rate = 1e9\noptimizer = "sgd"\nclip = 0.0\naverage = 0.0'),
+        ("steps = 8", "steps = 1000"),
+        ("log_seconds = 0.0", "log_seconds = 1e9"),
+    )
+    with pytest.raises(UsageError, match="diverged"):
+        train(recipe, idx, tmp_path / "run")
+
+
 def test_the_weights_with_the_best_score_are_kept(idx: Path, tmp_path: Path) -> None:
     recipe = recipe_of(
         RECIPE,

@@ -340,13 +340,16 @@ class Codec:
         rate = self.tables.rate[container.level].reshape(1, 1, 1, 1)
         rows, columns = -(-container.height // CELL), -(-container.width // CELL)
         for tile in self._tiles(rows, columns):
-            shared = common(scaled(tile.core, CELL), chosen)
-            if shared is None:
+            core = common(tile.core, cells_of(chosen))
+            if core is None:
                 continue
-            pixels = graph(np.ascontiguousarray(latents(tile.outer)), rate)
+            outer = grown(core, self.halo, rows, columns)
+            pixels = graph(np.ascontiguousarray(latents(outer)), rate)
             if not eight_bit:
                 pixels = pixels[0].transpose(1, 2, 0)
-            pixels = pixels[within(shared, scaled(tile.outer, CELL))]
+            shared = common(scaled(core, CELL), chosen)
+            assert shared is not None  # its cells were chosen for their pixels
+            pixels = pixels[within(shared, scaled(outer, CELL))]
             place = out[within(shared, chosen)]
             place[...] = pixels if eight_bit else _stored(pixels, place)
         return out

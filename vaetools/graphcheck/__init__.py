@@ -3,8 +3,8 @@
 An ONNX graph is data, not code; but 144 bytes can ask for gigabytes and 280 bytes can run for ever,
 and ONNX Runtime does as it is told, in part while it only opens the graph. So a graph must consist of
 operators that are known to be harmless (`operators`) and of plain numbers (`parts`), with sizes that
-can be told beforehand (`sizes`), and have the inputs and outputs that its manifest names. What remains
-possible is said in docs/safety.md.
+can be told beforehand (`sizes`), must avoid what makes ONNX Runtime end the process (`nodes`), and have
+the inputs and outputs that its manifest names. What remains possible is said in docs/safety.md.
 
 A graph that cannot be checked is refused: whatever goes wrong here is a `ModelBrokenError`.
 """
@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck.parts import check_parts, constants_of
-from vaetools.graphcheck.sizes import Tensor, check_sizes
+from vaetools.graphcheck.sizes import check_sizes
 from vaetools.graphcheck.words import first_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnx import ModelProto
+
+    from vaetools.graphcheck.tensor import Tensor
 
 
 def check_graph(

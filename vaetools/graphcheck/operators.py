@@ -96,3 +96,11 @@ others, `MOST_ELEMENTS` being their limit, no size can wrap around."""
 
 MAY_BE_NEGATIVE = frozenset({"axes", "axis", "k", "pads"})
 """Attributes with integers below zero; ONNX's inference takes others unchecked, as `batch_dims`."""
+
+POSITIVE_IF_FIRST = frozenset(
+    {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"}
+)
+"""Operators that give nothing but what is in their first input."""
+
+POSITIVE_IF_ALL = frozenset({"Add", "Concat", "Max", "Mul"})
+"""Operators that give positive numbers for positive ones."""

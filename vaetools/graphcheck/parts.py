@@ -15,7 +15,7 @@ from vaetools.graphcheck.operators import (
     MAY_BE_NEGATIVE,
     MOST_ELEMENTS,
 )
-from vaetools.graphcheck.sizes import Tensor, constant
+from vaetools.graphcheck.tensor import Tensor, constant
 from vaetools.graphcheck.words import first_line, shown
 
 if TYPE_CHECKING:
@@ -94,7 +94,10 @@ def _check_attribute(node: NodeProto, attribute: AttributeProto) -> None:
         raise ModelBrokenError(f"{where} is not a number (NaN)")
     numbers = (attribute.i, *attribute.ints)
     least = 0 if attribute.name not in MAY_BE_NEGATIVE else -MOST_ELEMENTS
-    if node.op_type not in FREE_NUMBERS and not least <= min(numbers) <= max(numbers) <= MOST_ELEMENTS:
+    if (
+        node.op_type not in FREE_NUMBERS
+        and not least <= min(numbers) <= max(numbers) <= MOST_ELEMENTS
+    ):
         raise ModelBrokenError(f"{where} is out of range")
     if attribute.HasField("t") and node.op_type != "Constant":
         _array(attribute.t, f"{node.op_type}.{attribute.name}")

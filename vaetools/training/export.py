@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 OPSET = 20
+
+PORT = "port."
+"""Before the names of inputs and outputs while the exporter is at work; no operator is called so."""
 
 Dims = Mapping[str, Mapping[int, str]]
 """Per tensor: axis -> symbolic name, such as `{"image": {2: "height", 3: "width"}}`."""
@@ -97,16 +101,32 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
             plan.module.eval(),
             tuple(plan.example.values()),
             dynamo=True,
-            input_names=list(plan.inputs),
-            output_names=list(plan.outputs),
+            input_names=[PORT + name for name in plan.inputs],
+            output_names=[PORT + name for name in plan.outputs],
             dynamic_shapes=named,
             opset_version=OPSET,
             external_data=False,
             verbose=False,
         )
     model = program.model_proto
+    _name_ports(model.graph)
     strip(model, doc)
     return finished(model)
+
+
+def _name_ports(graph: onnx.GraphProto) -> None:
+    """Give inputs and outputs their names. The exporter names inner values after operators, such as
+    `mean`, and does not see that an output is called so as well; those give way."""
+    ports = {v.name.removeprefix(PORT) for v in (*graph.input, *graph.output)}
+
+    def named(name: str) -> str:
+        return f"inner.{name}" if name in ports else name.removeprefix(PORT)
+
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [named(name) for name in names]
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = named(value.name)
 
 
 @torch.no_grad()

@@ -68,6 +68,10 @@ def plans(network: VaeNetwork) -> dict[str, GraphPlan]:
         latent_dims |= {2: "latent_height", 3: "latent_width"}
     image = torch.rand(2, channels, height, width, generator=generator)
     latent = torch.randn(latent_shape, generator=generator)
+    # Compared as well: another batch and, where the network takes it, another size.
+    other = image[:1], latent[:1]
+    if network.latent_kind == "spatial":
+        other = image[:1].repeat(1, 1, 1, 2), latent[:1].repeat(1, 1, 2, 1)
     has_posterior = network.encode(image)[1] is not None
     is_bernoulli = network.likelihood == "bernoulli"
     return {
@@ -76,12 +80,14 @@ def plans(network: VaeNetwork) -> dict[str, GraphPlan]:
             {"image": image},
             ["mean", "logvar"] if has_posterior else ["mean"],
             {"image": image_dims},
+            unseen=[{"image": other[0]}],
         ),
         "decode": GraphPlan(
             Decode(network),
             {"latent": latent},
             ["image", "logits"] if is_bernoulli else ["image"],
             {"latent": latent_dims},
+            unseen=[{"latent": other[1]}],
         ),
     }
 

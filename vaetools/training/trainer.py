@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 
+HOPELESS = 20
+"""Steps without a finite gradient, one after the other, after which a training has failed."""
+
 
 class Average:
     """Exponential moving average of a network's weights: what is exported.
@@ -137,6 +140,7 @@ class Trainer:
         self.described = data.summary
         self.best = Best(recipe.train.patience)
         self.step, self.seconds = 0, 0.0
+        self.left_out = 0
         run.mkdir(parents=True, exist_ok=True)
         resumed = (run / CHECKPOINT).exists()
         if resumed and (run / "recipe.toml").read_text() != recipe.text:
@@ -214,9 +218,21 @@ class Trainer:
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
             self.average.update(self.network, self.step)
+            self.left_out = 0
         else:
-            log.warning("step %d: gradient is not finite, step left out", self.step)
+            self._leave_out()
         return {"loss": loss.detach(), "norm": norm.detach(), **figures}
+
+    def _leave_out(self) -> None:
+        """Go on without a step whose gradient is not finite; not for ever, as the weights may be lost."""
+        log.warning("step %d: gradient is not finite, step left out", self.step)
+        self.left_out += 1
+        if self.left_out >= HOPELESS:
+            raise UsageError(
+                f"training has diverged: no finite gradient in {HOPELESS} steps, at step {self.step}",
+                file=self.run,
+                remedy="lower learning_rate or set clip in the recipe, and start a new run",
+            )
 
     def _report(self, figures: dict[str, Tensor]) -> dict[str, float]:
         row = {

@@ -1,0 +1,83 @@
+"""What a node may not do, whatever its operator's rules say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vaetools.errors import ModelBrokenError
+from vaetools.graphcheck.operators import (
+    FREE_NUMBERS,
+    MOST_ELEMENTS,
+    POSITIVE_IF_ALL,
+    POSITIVE_IF_FIRST,
+    SIZE_OPERANDS,
+)
+from vaetools.graphcheck.tensor import Origin, Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onnx import NodeProto, TypeProto
+
+    Inputs = Sequence[Tensor | None]
+
+FRACTIONS = frozenset({1, 10, 11, 16})
+"""Element types whose division always ends: FLOAT, FLOAT16, DOUBLE, BFLOAT16."""
+
+
+def _operands(node: NodeProto, inputs: Inputs) -> list[Tensor]:
+    """The inputs whose values decide how large the output is."""
+    numbers = SIZE_OPERANDS.get(node.op_type, ())
+    found = (inputs[number] for number in numbers if number < len(inputs))
+    return [tensor for tensor in found if tensor is not None]
+
+
+def check_operands(node: NodeProto, inputs: Inputs) -> None:
+    origin = max((operand.origin for operand in _operands(node, inputs)), default=Origin.SIZES)
+    if origin == Origin.CONTENT:
+        raise ModelBrokenError("has a size that depends on what an input holds")
+    if origin == Origin.CONSTANT:
+        raise ModelBrokenError("has a size that cannot be told without running the graph")
+    if node.op_type not in FREE_NUMBERS:
+        known = [operand.value for operand in _operands(node, inputs) if operand.value is not None]
+        if not all(((value >= -MOST_ELEMENTS) & (value <= MOST_ELEMENTS)).all() for value in known):
+            raise ModelBrokenError("is asked for a size that is out of range")
+
+
+def check_pitfalls(node: NodeProto, inputs: Inputs) -> None:
+    """Refuse what makes ONNX Runtime end the whole process: nothing to compute with, and integers
+    divided by zero, or the lowest by −1."""
+    for tensor in inputs:
+        if tensor is not None and len(tensor.shape or ()) > 1 and not tensor.elements:
+            raise ModelBrokenError("has an input without elements")
+    if node.op_type not in {"Div", "Mod"} or len(inputs) != 2:
+        return
+    divisor = inputs[1]
+    if divisor is None or divisor.type is None or divisor.type.tensor_type.elem_type in FRACTIONS:
+        return
+    fits = divisor.positive if divisor.value is None else not np.isin(divisor.value, (0, -1)).any()
+    if not fits:
+        raise ModelBrokenError("divides integers by what may be 0 or -1")
+
+
+def check_told(
+    kinds: Mapping[str, TypeProto], node: NodeProto, inputs: Mapping[str, Tensor]
+) -> None:
+    """From shapes that are known, nothing but known shapes may come."""
+    operands = _operands(node, [inputs.get(name) for name in node.input])
+    if all(t.known_shape is not None for t in inputs.values()) and all(
+        operand.value is not None for operand in operands
+    ):
+        outputs = (Tensor(kinds.get(name), Origin.SIZES) for name in node.output if name)
+        if any(output.known_shape is None for output in outputs):
+            raise ModelBrokenError("has a size that cannot be told")
+
+
+def stays_positive(node: NodeProto, inputs: Inputs) -> bool:
+    """Whether the output is made of sides, as its inputs are."""
+    first = node.op_type in POSITIVE_IF_FIRST
+    used = inputs[:1] if first else inputs
+    known = first or node.op_type in POSITIVE_IF_ALL
+    return known and all(tensor is not None and tensor.is_positive for tensor in used)
