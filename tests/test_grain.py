@@ -12,7 +12,7 @@ from vaetools.cli.app import program
 from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.image import Image, encode_image, read_image
-from vaetools.testing import gradient
+from vaetools.testing import TINY, gradient
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -59,7 +59,8 @@ def test_command_line_works_on_a_folder(tiny_models: Path, tmp_path: Path) -> No
     for name in ("a", "b"):
         (photos / f"{name}.png").write_bytes(encode_image(Image(gradient()), "png"))
     arguments = ["--plugins-dir", str(PLUGINS), "grain", str(tmp_path / "photos")]
-    arguments += ["-o", str(tmp_path / "out"), "--amount", "0.3", "--models-dir", str(tiny_models)]
+    arguments += ["-o", str(tmp_path / "out"), "--amount", "0.3"]
+    arguments += ["--models-dir", str(tiny_models), "--model", TINY]
     result = CliRunner().invoke(program, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     first, second = (read_image(tmp_path / "out" / "deep" / f"{n}.png").pixels for n in "ab")

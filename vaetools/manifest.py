@@ -236,6 +236,8 @@ def _check(manifest: Manifest, path: Path) -> None:
         )
     if manifest.size.multiple_of < 1 or manifest.size.minimum < 1:
         raise ManifestError("[size] must be positive", file=path)
+    if not (1 <= manifest.selftest.height <= 4096 and 1 <= manifest.selftest.width <= 4096):
+        raise ManifestError("[selftest] height and width must be 1 … 4096", file=path)
     _check_words(manifest, path)
     _check_vae(manifest, path)
     for role, spec in manifest.parts.items():

@@ -194,6 +194,8 @@ def session_options(threads: int | None) -> Any:
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What was checked as ONNX is opened as ONNX, and never as ONNX Runtime's own format.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 4  # what matters is raised; warnings are not for users
     return options
 

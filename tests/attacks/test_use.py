@@ -11,7 +11,7 @@ import pytest
 from tests.attacks import hostile
 from tests.attacks.hostile import data_of, floats, install, node
 from vaetools.cli import main
-from vaetools.errors import EXIT_ENVIRONMENT, ModelBrokenError
+from vaetools.errors import EXIT_ENVIRONMENT, ModelBrokenError, ModelError
 from vaetools.manifest import FILE_NAME
 from vaetools.registry import ModelRegistry
 from vaetools.runtime import Runtime
@@ -74,20 +74,15 @@ def test_a_decoder_that_drops_images_is_noticed(tiny_models: Path) -> None:
         vae.decode_batch(np.zeros((2, 3, 4, 5), np.float32))
 
 
-@pytest.mark.parametrize(
-    ("height", "said"),
-    [
-        (100_000, "self-test: 'image' would have the shape (1, 3, 100000, 64)"),
-        (10**9, "'image' has 192000000000 elements"),
-        (-64, "'image' has a negative side"),
-    ],
-)
-def test_a_self_test_stays_small(tiny_models: Path, height: int, said: str) -> None:
+@pytest.mark.parametrize("height", [4096, 100_000, 10**9, 0, -64])
+def test_a_self_test_stays_small(tiny_models: Path, height: int) -> None:
     path = tiny_models / TINY / FILE_NAME
     text = path.read_text()
-    assert "\nheight = 64\n" in text
-    text = text.replace("\nheight = 64\n", f"\nheight = {height}\n")
+    for side in ("height", "width"):
+        assert f"\n{side} = 64\n" in text
+        text = text.replace(f"\n{side} = 64\n", f"\n{side} = {height}\n")
     path.write_text(text + "\n[selftest.values]\nencode = 1.0\n")
-    with pytest.raises(ModelBrokenError) as caught:
+    with pytest.raises(ModelError) as caught:
         vae_in(tiny_models).verify()
+    said = "self-test: 'image' would have" if height == 4096 else "[selftest] height and width"
     assert said in caught.value.line

@@ -114,7 +114,7 @@ def test_clash_is_found_before_work(vaetools, photos: Path, tmp_path: Path) -> N
             2,
             "exclude each other",
         ),
-        (["compress", "photos", "-o", "out", "--model", "nope"], 4, "known: photo-codec"),
+        (["compress", "photos", "-o", "out", "--model", "nope"], 4, "mnist-mlp, photo-codec"),
         (["compress", "photos", "-o", "out", "--device", "gpu"], 2, "cuda:N"),
         (["compress", "photos", "-o", "out", "--shard", "3/2"], 2, "--shard"),
         (["compress", "photos"], 2, "--out"),

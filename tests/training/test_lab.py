@@ -231,7 +231,10 @@ def test_a_training_that_diverges_ends(idx: Path, tmp_path: Path) -> None:
     recipe = recipe_of(
         RECIPE,
         tmp_path,
-        ("learning_rate = 1e-2", 'learning_rate = 1e9\noptimizer = "sgd"\nclip = 0.0\naverage = 0.0'),
+        (
+            "learning_rate = 1e-2",
+            'learning_rate = 1e9\noptimizer = "sgd"\nclip = 0.0\naverage = 0.0',
+        ),
         ("steps = 8", "steps = 1000"),
         ("log_seconds = 0.0", "log_seconds = 1e9"),
     )
