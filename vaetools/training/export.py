@@ -6,8 +6,8 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import onnx
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +21,9 @@ from vaetools.training.folder import (
     strip,
     write_model,
 )
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = [
     "OPSET",

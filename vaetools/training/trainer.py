@@ -224,7 +224,7 @@ class Trainer:
         return {"loss": loss.detach(), "norm": norm.detach(), **figures}
 
     def _leave_out(self) -> None:
-        """Go on without a step whose gradient is not finite; not for ever, as the weights may be lost."""
+        """Go on without a step whose gradient is not finite; not for ever: the weights may be lost."""
         log.warning("step %d: gradient is not finite, step left out", self.step)
         self.left_out += 1
         if self.left_out >= HOPELESS:
