@@ -23,8 +23,8 @@ from vaetools.vae import gaussian_kl
 if TYPE_CHECKING:
     from vaetools.vae import Vae
 
-LATENTS_AT_ONCE = 1000
-"""Latents that go through the decoder in one call."""
+AT_ONCE = 2**21
+"""Samples of images that one call of a graph may give, about; 2,675 images of 28 x 28."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ def binarise(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def log_likelihood(model: Vae, images: np.ndarray, latents: np.ndarray) -> np.ndarray:
     """(N,) log p(x | z) in nats, of images (N, C, H, W) in [0, 1] given one latent each.
 
+    Of a Bernoulli likelihood it is one for black and white images only: for grey values it is a
+    cross-entropy, and what is computed from it is no bound. `binarise` first.
+
     Raises:
         ModelBrokenError: the model names no likelihood.
     """
@@ -77,13 +80,22 @@ def elbo(model: Vae, images: np.ndarray, rng: np.random.Generator, *, samples: i
     Raises:
         ModelBrokenError: the model has no posterior (a plain autoencoder), or names no likelihood.
     """
+    count = _at_once(images)
+    parts = [images[first : first + count] for first in range(0, len(images), count)]
+    found = [_elbo(model, part, rng, samples) for part in parts]
+    return Elbo(*(np.concatenate(terms) for terms in zip(*found, strict=True)))
+
+
+def _elbo(
+    model: Vae, images: np.ndarray, rng: np.random.Generator, samples: int
+) -> tuple[np.ndarray, np.ndarray]:
     mean, logvar = _posterior(model, images)
     deviation = np.exp(0.5 * logvar)
     total = np.zeros(len(images))
     for _ in range(samples):
         noise = rng.standard_normal(mean.shape, dtype=np.float32)
         total += log_likelihood(model, images, mean + deviation * noise)
-    return Elbo(total / samples, gaussian_kl(mean, logvar))
+    return total / samples, gaussian_kl(mean, logvar)
 
 
 def iwae(
@@ -105,14 +117,20 @@ def _iwae_of_one(
     samples: int,
 ) -> float:
     weights = []
-    for first in range(0, samples, LATENTS_AT_ONCE):
-        count = min(LATENTS_AT_ONCE, samples - first)
+    most = _at_once(image[None])
+    for first in range(0, samples, most):
+        count = min(most, samples - first)
         noise = rng.standard_normal((count, *mean.shape), dtype=np.float32)
         latents = mean + np.exp(0.5 * logvar) * noise
         # log p(z) − log q(z | x); the constants of the two Gaussians cancel
         ratio = _per_image(0.5 * (noise**2 + logvar - latents**2))
         weights.append(log_likelihood(model, image[None], latents) + ratio)
     return float(np.logaddexp.reduce(np.concatenate(weights)) - math.log(samples))
+
+
+def _at_once(images: np.ndarray) -> int:
+    """How many such images, or latents of them, go through a graph in one call."""
+    return max(1, AT_ONCE // math.prod(images.shape[1:]))
 
 
 def _posterior(model: Vae, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

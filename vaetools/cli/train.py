@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from vaetools.errors import UsageError
+from vaetools.errors import DeviceError, UsageError
 
 
 @click.command("train")
@@ -47,6 +47,10 @@ def command(
     chosen = read_recipe(recipe)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device.partition(":")[0] not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device} is not one of auto, cpu, cuda, cuda:N")
+    elif device != "cpu" and not torch.cuda.is_available():
+        raise DeviceError(f"{device}: torch finds no GPU", remedy="use --device cpu or auto")
     images = open_task(chosen).load(data)
     click.echo(f"{chosen.id}: {images.summary}, {device}")
     folder = run or Path("runs") / chosen.id
@@ -57,4 +61,5 @@ def command(
         click.echo(f"step {row['step']:.0f}  {row['minutes']:.0f} min, {left:.0f} to go  {figures}")
     if trainer.best.stopped:
         click.echo(f"stopped early: no better score in {trainer.best.since} rows of the log")
-    click.echo(f"done; next: vaetools export {folder} --to models/{chosen.id}")
+    needed = f" --data {data}" if chosen.task == "codec" else ""
+    click.echo(f"done; next: vaetools export {folder}{needed} --to models/{chosen.id}")

@@ -75,7 +75,8 @@ class Probes:
         return self.coded(min(near, key=lambda level: abs(self.size(level) - wanted)))
 
     def at_psnr(self, target: float) -> Coded:
-        """The level that is nearest to `target` decibels; the first one where even that has more.
+        """The level that is nearest to `target` decibels, and at most 0.1 dB below; the first one where
+        even that has more.
 
         Raises:
             InputError: even the best has 0.1 dB less.
@@ -83,12 +84,14 @@ class Probes:
         above = self._first(lambda level: self.psnr(level) >= target)
         near = [level for level in (above - 1, above) if 0 <= level < self.codec.levels]
         best = min(near, key=lambda level: abs(self.psnr(level) - target))
-        if self.psnr(best) < target - 0.1:
-            raise InputError(
-                f"has {self.psnr(best):.2f} dB at quality 100, less than the {target:g} asked for",
-                remedy="lower --psnr",
-            )
-        return self.coded(best)
+        if self.psnr(best) >= target - 0.1:
+            return self.coded(best)
+        if above < self.codec.levels:  # two neighbours may lie far apart
+            return self.coded(above)
+        raise InputError(
+            f"has {self.psnr(best):.2f} dB at quality 100, less than the {target:g} asked for",
+            remedy="lower --psnr",
+        )
 
     def at_size(self, limit: int) -> Coded:
         """The largest level whose file has at most `limit` bytes.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOG = "log.csv"
 LEFT_OUT = ("step", "minutes", "progress", "norm")
 
 
@@ -24,18 +25,20 @@ def draw_curves(run: Path) -> None:
     rows = read_log(run)
     if not rows:
         return
-    panels = [n for n in rows[0] if n not in LEFT_OUT and not n.startswith("held_")]
+    panels = list(dict.fromkeys(n.removeprefix("held_") for n in rows[0] if n not in LEFT_OUT))
     steps = [row["step"] for row in rows]
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(4.2 * columns, 3 * lines), layout="constrained")
     for number, name in enumerate(panels, 1):
         axes = figure.add_subplot(lines, columns, number)
-        axes.plot(steps, [row[name] for row in rows], color="tab:gray", label="batch")
-        held = f"held_{name}"
-        if held in rows[0]:
-            axes.plot(steps, [row[held] for row in rows], color="tab:blue", label="held out")
-            axes.legend(frameon=False)
+        for column, colour, label in (
+            (name, "tab:gray", "batch"),
+            (f"held_{name}", "tab:blue", "held out"),
+        ):
+            if column in rows[0]:
+                axes.plot(steps, [row[column] for row in rows], color=colour, label=label)
+        axes.legend(frameon=False)
         axes.set_title(name.replace("_", " "))
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
@@ -44,7 +47,7 @@ def draw_curves(run: Path) -> None:
 
 def read_log(run: Path) -> list[dict[str, float]]:
     """The rows of `log.csv`; none where there is no log yet."""
-    path = run / "log.csv"
+    path = run / LOG
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -53,7 +56,7 @@ def read_log(run: Path) -> list[dict[str, float]]:
 
 def forget_after(run: Path, step: int) -> None:
     """Drop the rows of `log.csv` after `step`: steps that an interrupted run will take again."""
-    path = run / "log.csv"
+    path = run / LOG
     if not path.exists():
         return
     head, *rows = path.read_text().splitlines(keepends=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vaetools.codec.container import CELL, DOWNSCALE
 from vaetools.codec.entropy import frequencies_of, gaussian_table
+from vaetools.errors import ModelBrokenError
 from vaetools.manifest import (
     CodecReach,
     CodecSpec,
@@ -156,7 +157,14 @@ def halo(codec: PhotoCodec) -> int:
         reach(codec.analysis, [image], CELL, ratio),
         reach(codec.synthesis, [latents, rate], ratio, CELL),
     )
-    return cells * CELL
+    return _inside(cells, 9) * CELL
+
+
+def _inside(cells: int, side: int) -> int:
+    """A reach that was measured on a grid of `side` cells, if it ends within it."""
+    if cells >= side // 2:
+        raise ModelBrokenError(f"the network sees further than {cells} cells of {CELL} pixels")
+    return cells
 
 
 def small_reach(codec: PhotoCodec) -> CodecReach:
@@ -172,12 +180,12 @@ def small_reach(codec: PhotoCodec) -> CodecReach:
         return codec.context_mean(known, changed)
 
     return CodecReach(
-        hyper_analysis=reach(codec.hyper_analysis, [latents], ratio, 1),
-        hyper_scale_index=reach(scale, [hyper], 1, ratio),
-        hyper_mean=reach(codec.hyper_mean, [hyper], 1, ratio),
+        hyper_analysis=_inside(reach(codec.hyper_analysis, [latents], ratio, 1), side),
+        hyper_scale_index=_inside(reach(scale, [hyper], 1, ratio), side),
+        hyper_mean=_inside(reach(codec.hyper_mean, [hyper], 1, ratio), side),
         context_mean=max(
-            reach(codec.context_mean, [latents, mean], ratio, ratio),
-            reach(from_mean, [mean, latents], ratio, ratio),
+            _inside(reach(codec.context_mean, [latents, mean], ratio, ratio), side),
+            _inside(reach(from_mean, [mean, latents], ratio, ratio), side),
         ),
     )
 

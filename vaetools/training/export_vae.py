@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vaetools.errors import ModelBrokenError
 from vaetools.manifest import (
     ImageSpec,
     LatentSpec,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from vaetools.training.networks.common import VaeNetwork
     from vaetools.training.recipe import Recipe
     from vaetools.vae import Model
+
+SIDES = 17, 33, 65, 129
+"""Grids on which the halo is measured, the smallest first; it must not reach their edge."""
 
 EXAMPLE = 6, 9
 """Rows and columns of latents in the example of a spatial network; they differ on purpose."""
@@ -95,16 +99,24 @@ def plans(network: VaeNetwork) -> dict[str, GraphPlan]:
 def halo(network: VaeNetwork) -> int:
     """Pixels that a tile must see beyond its edge: measured, in whole cells."""
     down = network.downscale
+    for side in SIDES:
+        cells = _seen(network, side)
+        if cells < side // 2:
+            return cells * down
+    raise ModelBrokenError(f"the network sees further than {cells * down} pixels")
+
+
+def _seen(network: VaeNetwork, side: int) -> int:
+    """How many cells around one are felt, on a grid of `side` cells."""
+    down = network.downscale
     generator = torch.Generator().manual_seed(0)
-    side = 33
     image = torch.rand(1, network.shape.channels, side * down, side * down, generator=generator)
     latent = torch.randn(1, network.latents, side, side, generator=generator)
 
     def encode(x: Tensor) -> Tensor:
         return torch.cat(network.encode(x), dim=1)
 
-    cells = max(reach(encode, [image], down, 1), reach(network.decode, [latent], 1, down))
-    return cells * down
+    return max(reach(encode, [image], down, 1), reach(network.decode, [latent], 1, down))
 
 
 def export_vae(

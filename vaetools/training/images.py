@@ -45,8 +45,7 @@ class ImageStack:
         if files:
             pixels = np.concatenate([_read_idx(file, shape) for file in files])[:, None]
         else:
-            pictures = read_rgb_files(path)
-            pixels = np.stack([_fit(picture, shape) for picture in pictures])
+            pixels = np.stack(read_rgb_files(path, lambda picture: _fit(picture, shape)))
         return cls(torch.from_numpy(pixels))
 
     def __len__(self) -> int:

@@ -30,11 +30,10 @@ def refine(
     images: Tensor,
     mean: Tensor,
     logvar: Tensor,
+    noise: Tensor,
     *,
     steps: int = 20,
     rate: float = 0.05,
-    samples: int = 1,
-    generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The E-step: (mean, logvar) with a higher ELBO, decoder fixed.
 
@@ -44,10 +43,10 @@ def refine(
     Args:
         images: (B, C, H, W).
         mean, logvar: where to start, such as the encoder's posterior.
+        noise: (S, B, ...), standard normal. With S = 1 the posterior would learn that very noise: it
+            would put z where it fits best and let its variance grow, as that costs nothing then.
         steps: of Adam, with learning rate `rate`.
-        samples: of the posterior per image; more make the bound less noisy.
     """
-    noise = torch.randn((samples, *mean.shape), generator=generator).to(mean.device)
     best = [mean.detach().clone(), logvar.detach().clone()]
     current = [t.clone().requires_grad_() for t in best]
     highest = torch.full((len(images),), -torch.inf, device=mean.device)
@@ -80,12 +79,14 @@ def m_step(
     The step is halved until it does not lower the bound, and left out where none helps.
 
     Args:
-        noise: (S, B, ...) that all steps of one ascent share.
+        mean, logvar, noise: as `refine` takes and gives them; neither step lowers the bound under
+            noise that both share.
         rate: length of the first step along the gradient of the mean bound.
 
     Returns:
         The mean bound after the step, nats per image.
     """
+    mean, logvar = mean.detach(), logvar.detach()
     before = shared_bound(network, images, mean, logvar, noise).mean()
     moving = [p for p in network.parameters() if p.requires_grad]
     slopes = torch.autograd.grad(before, moving, allow_unused=True)  # the encoder has none

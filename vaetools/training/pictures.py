@@ -16,6 +16,7 @@ from vaetools.errors import InputError
 from vaetools.image import SUFFIXES, read_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -36,13 +37,24 @@ class PicturePack:
     width: Tensor
 
     @classmethod
-    def from_folder(cls, folder: Path) -> PicturePack:
-        """Decode every picture below `folder`; what cannot be decoded is left out, with a warning.
+    def from_folder(cls, folder: Path, *, smallest: int = 1) -> PicturePack:
+        """Decode every picture below `folder`; what cannot be decoded, and what has a side below
+        `smallest` pixels, is left out, with a warning.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or none that is large enough.
         """
-        pictures = read_rgb_files(folder)
+        found = read_rgb_files(folder)
+        pictures = [picture for picture in found if min(picture.shape[:2]) >= smallest]
+        if len(pictures) < len(found):
+            left_out = f"{len(found) - len(pictures)} of {len(found)} pictures"
+            log.warning("%s left out: a side is below %d pixels", left_out, smallest)
+        if not pictures:
+            raise InputError(
+                f"no picture has {smallest} x {smallest} pixels",
+                file=folder,
+                remedy="use larger pictures or a smaller crop",
+            )
         heights = torch.tensor([p.shape[0] for p in pictures])
         widths = torch.tensor([p.shape[1] for p in pictures])
         sizes = heights * widths
@@ -121,10 +133,15 @@ def _turn(batch: Tensor, generator: torch.Generator) -> Tensor:
     return batch.transpose(2, 3).contiguous() if transpose else batch.contiguous()
 
 
-def read_rgb_files(folder: Path) -> list[np.ndarray]:
+def read_rgb_files(
+    folder: Path, change: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> list[np.ndarray]:
     """Every picture below `folder`, or that one file: (H, W, 3) uint8 each, sorted by path.
 
     What cannot be decoded is left out, with a warning.
+
+    Args:
+        change: applied to each at once, such as a reduction that saves memory.
 
     Raises:
         InputError: there is none.
@@ -134,18 +151,18 @@ def read_rgb_files(folder: Path) -> list[np.ndarray]:
     files = [folder] if folder.is_file() else sorted(folder.rglob("*"))
     files = [p for p in files if p.suffix.lower() in SUFFIXES]
     with ThreadPoolExecutor() as pool:
-        pictures = [picture for picture in pool.map(_read_rgb, files) if picture is not None]
+        read = pool.map(lambda file: _read_rgb(file, change), files)
+        pictures = [picture for picture in read if picture is not None]
     if not pictures:
         raise InputError("no pictures to train on", file=folder, remedy="name photographs")
     return pictures
 
 
-def _read_rgb(path: Path) -> np.ndarray | None:
-    """(H, W, 3) uint8, or None with a warning."""
+def _read_rgb(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+    """(H, W, 3) uint8, changed, or None with a warning."""
     try:
         rgb = read_image(path).to_rgb()
     except InputError as error:
         log.warning("%s", error.line)
         return None
-    pixels: np.ndarray = np.rint(rgb * 255).astype(np.uint8)
-    return pixels
+    return change(np.rint(rgb * 255).astype(np.uint8))

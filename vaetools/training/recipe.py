@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vaetools.errors import UsageError
+from vaetools.manifest import MODEL_ID
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -27,6 +28,7 @@ class TrainSettings:
         average: decay of the moving average of the weights, which is what is exported; 0 for none.
         patience: stop early after so many logged rows without a better validation score, and take
             the weights that had the best one; 0 for never.
+        bf16: compute in bfloat16 where the device is a GPU.
         compile: with torch.compile.
     """
 
@@ -41,9 +43,14 @@ class TrainSettings:
     average: float = 0.999
     patience: int = 0
     seed: int = 0
+    bf16: bool = False
     compile: bool = False
     log_seconds: float = 60.0
     checkpoint_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        at_least("train", self, steps=1, learning_rate=0, momentum=0, weight_decay=0, clip=0)
+        at_least("train", self, warmup=0, flat=0, average=0, patience=0, seed=0, log_seconds=0)
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def read_recipe(name: str | Path) -> Recipe:
         UsageError: there is no such recipe, it is not TOML, or it has an unknown key.
     """
     path = Path(name)
-    if not path.exists() and (SHIPPED / f"{name}.toml").exists():
+    if not path.is_file() and (SHIPPED / f"{name}.toml").exists():
         path = SHIPPED / f"{name}.toml"
     try:
         text = path.read_text()
@@ -76,8 +83,17 @@ def read_recipe(name: str | Path) -> Recipe:
     except FileNotFoundError:
         known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml")))
         raise UsageError("no such recipe", file=name, remedy=f"shipped: {known}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe is not TOML: {error}", file=path) from None
+    except OSError as error:
+        raise UsageError(f"recipe cannot be read: {error.strerror}", file=path) from None
+    if "text" in table:
+        raise UsageError("recipe: the top level has an unknown key 'text'", file=path)
+    if not MODEL_ID.fullmatch(str(table.get("id", "x"))):
+        raise UsageError(
+            f"recipe: id = {table['id']!r} is not a name of lower-case letters, digits, dots and dashes",
+            file=path,
+        )
     try:
         return Recipe(
             text=text,
@@ -100,7 +116,18 @@ def settings(kind: type[T], table: dict[str, Any], name: str) -> T:
     return kind(**_checked(kind, table, f"[{name}]"))
 
 
-def _checked(kind: Any, table: dict[str, Any], where: str) -> dict[str, Any]:
+def at_least(name: str, table: Any, **bounds: float) -> None:
+    """Check numbers of a table `[name]`. Raises `UsageError` for one that is below its bound."""
+    for key, bound in bounds.items():
+        if not getattr(table, key) >= bound:  # true for NaN as well
+            raise UsageError(
+                f"recipe: [{name}]: {key} = {getattr(table, key)} is not at least {bound:g}"
+            )
+
+
+def _checked(kind: Any, table: Any, where: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise UsageError(f"recipe: {where} is not a table")
     hints = typing.get_type_hints(kind)
     for key, value in table.items():
         if key not in hints:

@@ -12,7 +12,7 @@ from vaetools.training.card import trained_card
 from vaetools.training.curves import read_log
 from vaetools.training.recipe import Recipe, read_recipe
 from vaetools.training.tasks import Task, open_task
-from vaetools.training.trainer import CHECKPOINT
+from vaetools.training.trainer import CHECKPOINT, read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ def read_run(run: Path) -> tuple[Recipe, Task, dict[str, Any]]:
         raise UsageError("holds no checkpoint", file=run, remedy=remedy)
     recipe = read_recipe(run / "recipe.toml")
     task = open_task(recipe)
-    state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True)
+    state = read_checkpoint(run, torch.device("cpu"))
     task.network.load_state_dict(state["best"]["weights"] or state["average"])
     return recipe, task, state
 
@@ -58,5 +58,7 @@ def _told(run: Path, state: Mapping[str, Any]) -> dict[str, str]:
         "time": f"{state['seconds'] / 60:.0f} minutes",
     }
     rows = read_log(run)
+    if state["best"]["weights"]:  # those are exported
+        rows.sort(key=lambda row: row["held_loss"], reverse=True)
     held = {name: value for name, value in (rows[-1] if rows else {}).items() if "held" in name}
     return told | {name.replace("_", " "): f"{value:.5g}" for name, value in held.items()}

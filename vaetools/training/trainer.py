@@ -10,6 +10,7 @@ import copy
 import csv
 import logging
 import math
+import pickle
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.training.curves import draw_curves, forget_after
+from vaetools.training.curves import LOG, draw_curves, forget_after
 from vaetools.training.tasks import Data, Task, open_task
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ CHECKPOINT = "checkpoint.pt"
 
 HOPELESS = 20
 """Steps without a finite gradient, one after the other, after which a training has failed."""
+
+
+def read_checkpoint(run: Path, device: torch.device) -> dict[str, Any]:
+    """The last checkpoint of a run. Raises `UsageError` if it is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(run / CHECKPOINT, map_location=device, weights_only=True)
+    except (EOFError, OSError, RuntimeError, pickle.UnpicklingError):
+        raise UsageError("checkpoint cannot be read", file=run, remedy="start a new run") from None
+    return state
 
 
 class Average:
@@ -136,7 +146,7 @@ class Trainer:
         self.recipe, self.run, self.device, self.minutes = recipe, run, device, minutes
         self.generator = torch.Generator().manual_seed(recipe.train.seed)
         self.task: Task = open_task(recipe)
-        self.data, self.held = (part.to(device) for part in data.split(self.task.hold_out))
+        self.data, self.held = data.to(device).split(self.task.hold_out)
         self.described = data.summary
         self.best = Best(recipe.train.patience)
         self.step, self.seconds = 0, 0.0
@@ -156,6 +166,7 @@ class Trainer:
             self._load()
         else:
             (run / "recipe.toml").write_text(recipe.text)
+            (run / LOG).unlink(missing_ok=True)  # of a run that ended before its first checkpoint
 
     def _groups(self) -> list[dict[str, object]]:
         named = list(self.network.named_parameters())
@@ -195,7 +206,8 @@ class Trainer:
                     saved = now
                     self.save()
         finally:
-            self.save()
+            if self.left_out < HOPELESS:  # else the last good checkpoint is worth more
+                self.save()
             draw_curves(self.run)
 
     def _one_step(self, forward: object) -> dict[str, Tensor]:
@@ -206,7 +218,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["factor"]
         images = self.task.batch(self.data, self.generator, self.progress)
-        bf16 = self.device.type == "cuda"
+        bf16 = settings.bf16 and self.device.type == "cuda"
         if bf16:
             images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
@@ -244,13 +256,14 @@ class Trainer:
         }
         if self.best.offer(row["held_loss"], self.average.network):
             log.info("step %d: the best so far", self.step)
-        path = self.run / "log.csv"
+        path = self.run / LOG
         fresh = not path.exists()
         with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if fresh:
                 writer.writeheader()
-            writer.writerow({name: f"{value:.5g}" for name, value in row.items()})
+            shown = {name: f"{value:.5g}" for name, value in row.items()}
+            writer.writerow({**shown, "step": self.step})
         return row
 
     @torch.no_grad()
@@ -270,18 +283,27 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "noise": torch.get_rng_state(),
+            "cuda_noise": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
         part = self.run / f"{CHECKPOINT}.part"
         torch.save(state, part)
         part.replace(self.run / CHECKPOINT)
 
     def _load(self) -> None:
-        state = torch.load(self.run / CHECKPOINT, map_location=self.device, weights_only=True)
+        state = read_checkpoint(self.run, self.device)
+        if state["data"] != self.described:
+            raise UsageError(
+                f"was trained on {state['data']}, and here are {self.described}",
+                file=self.run,
+                remedy="name the same data, or another folder with --run",
+            )
         self.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best.load(state["best"])
         self.generator.set_state(state["generator"].cpu())
         torch.set_rng_state(state["noise"].cpu())
+        if self.device.type == "cuda" and state["cuda_noise"]:
+            torch.cuda.set_rng_state_all([noise.cpu() for noise in state["cuda_noise"]])
         self.step, self.seconds = state["step"], state["seconds"]
         forget_after(self.run, self.step)

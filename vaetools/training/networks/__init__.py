@@ -46,10 +46,10 @@ def make_network(table: Mapping[str, Any], shape: ImageShape) -> VaeNetwork:
     """
     options = dict(table)
     kind = options.pop("kind", "mlp")
-    if kind not in NETWORKS:
+    if not isinstance(kind, str) or kind not in NETWORKS:
         known = ", ".join(NETWORKS)
         raise UsageError(f"recipe names the network {kind!r}", remedy=f"known: {known}")
     try:
         return NETWORKS[kind](shape, **options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"[network] of the recipe: {error}") from None

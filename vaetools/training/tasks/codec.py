@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaetools.errors import UsageError
 from vaetools.training.photo_codec import CodecConfig, PhotoCodec
 from vaetools.training.pictures import PicturePack
-from vaetools.training.recipe import settings
+from vaetools.training.recipe import at_least, settings
 from vaetools.training.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class CodecData:
     shrink: float = 2.0
     hold_out: int = 24
 
+    def __post_init__(self) -> None:
+        at_least("data", self, crop=64, late_crop=64, late=0, batch=1, shrink=1, hold_out=2)
+
 
 class CodecTask(Task):
     """Rate-distortion training of `PhotoCodec` at random rates."""
@@ -48,7 +51,7 @@ class CodecTask(Task):
         self.network: PhotoCodec = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
 
     def load(self, path: Path) -> PicturePack:
-        return PicturePack.from_folder(path)
+        return PicturePack.from_folder(path, smallest=max(self.data.crop, self.data.late_crop))
 
     def start(self, data: PicturePack, generator: torch.Generator) -> None:
         patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]

@@ -13,9 +13,10 @@ from vaetools.training.images import ImageStack
 from vaetools.training.inference import distance, refine
 from vaetools.training.networks import make_network
 from vaetools.training.networks.common import ImageShape, VaeNetwork
+from vaetools.training.networks.mlp import MlpAutoencoder
 from vaetools.training.objective import Terms, iwae, terms, terms_at
 from vaetools.training.pictures import PicturePack
-from vaetools.training.recipe import settings
+from vaetools.training.recipe import at_least, settings
 from vaetools.training.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class VaeData:
     shrink: float = 1.0
     hold_out: int = 24
 
+    def __post_init__(self) -> None:
+        at_least("data", self, height=1, width=1, batch=0, shrink=1, hold_out=2)
+
 
 @dataclass(frozen=True)
 class VaeObjective:
@@ -62,12 +66,17 @@ class VaeObjective:
         e_steps: > 0 for EM-style training: so many ascents on the posterior of each image, the decoder
             is then taught with the better posterior, the encoder to guess it.
         e_rate: their learning rate.
+        e_samples: draws of each posterior that they are to suit.
     """
 
     beta: float = 1.0
     samples: int = 1
     e_steps: int = 0
     e_rate: float = 0.05
+    e_samples: int = 8
+
+    def __post_init__(self) -> None:
+        at_least("objective", self, beta=0, samples=1, e_steps=0, e_rate=0, e_samples=1)
 
 
 class VaeTask(Task):
@@ -86,23 +95,35 @@ class VaeTask(Task):
                 "recipe: a Bernoulli likelihood is a probability of black and white pixels only",
                 remedy="set binarise = true in [data], or likelihood = 'gaussian' in [network]",
             )
-        if self.objective.samples > 1 and (self.objective.e_steps or self.objective.beta != 1):
-            raise UsageError("recipe: samples > 1 goes with neither e_steps nor beta")
+        self._check_objective()
         self._check_crops()
+
+    def _check_objective(self) -> None:
+        wanted = self.objective
+        others = (wanted.samples > 1) + (wanted.e_steps > 0) + (wanted.beta != 1)
+        if others > 1:
+            raise UsageError("recipe: only one of samples, e_steps and beta can be chosen")
+        if others and isinstance(self.network, MlpAutoencoder):
+            raise UsageError("recipe: a plain autoencoder has no bound: leave [objective] out")
 
     def _check_crops(self) -> None:
         if self.network.latent_kind != "spatial":
             return
         sides, cell = (self.data.height, self.data.width), self.network.downscale
-        if sides[0] != sides[1] or sides[0] % cell or self.data.channels != 3:
+        if (
+            sides[0] != sides[1]
+            or sides[0] % cell
+            or self.data.channels != 3
+            or not self.data.batch
+        ):
             raise UsageError(
-                f"recipe: this network is trained on square crops of 3 channels whose side is a "
-                f"multiple of {cell}"
+                f"recipe: this network is trained on batches of square crops of 3 channels whose "
+                f"side is a multiple of {cell}"
             )
 
     def load(self, path: Path) -> ImageStack | PicturePack:
         if self.network.latent_kind == "spatial":
-            return PicturePack.from_folder(path)
+            return PicturePack.from_folder(path, smallest=self.data.height)
         return ImageStack.read(path, self.network.shape)
 
     def batch(
@@ -134,11 +155,11 @@ class VaeTask(Task):
         self, images: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         mean, logvar = self.network.encode(images)
-        if logvar is None:
-            raise UsageError("recipe: a plain autoencoder has no posterior to refine")
-        steps, rate = self.objective.e_steps, self.objective.e_rate
+        assert logvar is not None  # checked when the recipe was read
+        wanted = self.objective
+        noise = torch.randn((wanted.e_samples, *mean.shape), generator=generator).to(mean.device)
         better = refine(
-            self.network, images, mean, logvar, steps=steps, rate=rate, generator=generator
+            self.network, images, mean, logvar, noise, steps=wanted.e_steps, rate=wanted.e_rate
         )
         found = terms_at(self.network, images, *better, generator)
         gap = distance(*better, mean, logvar)
@@ -151,9 +172,16 @@ class VaeTask(Task):
             images = data.crops(VALIDATED_CROPS, self.data.height, generator)
         else:
             images = data.batch(min(VALIDATED, len(data)), generator)
-        found = terms(network, self._observed(images, generator), generator)
+        images = self._observed(images, generator)
+        found = terms(network, images, generator)
         figures = {f"held_{name}": float(value.mean()) for name, value in _figures(found).items()}
-        return {"held_loss": -float(found.bound(self.objective.beta).mean()), **figures}
+        loss = -float(found.bound(self.objective.beta).mean())
+        if self.objective.samples > 1:
+            figures["held_bound"] = float(
+                iwae(network, images, self.objective.samples, generator).mean()
+            )
+            loss = -figures["held_bound"]
+        return {"held_loss": loss, **figures}
 
     def export(
         self, data: object | None, folder: Path, recipe: Recipe
