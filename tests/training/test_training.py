@@ -25,6 +25,7 @@ from vaetools.training.photo_codec import (
 from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import read_recipe
 from vaetools.training.runs import export_run
+from vaetools.training.tasks import open_task
 from vaetools.training.trainer import Trainer, learning_rate
 
 RECIPE = """
@@ -176,6 +177,19 @@ def test_schedule() -> None:
     assert rate(0.1) == rate(0.49) == 1.0
     assert rate(0.75) == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
     assert rate(1.0) == pytest.approx(0.0)
+
+
+def test_pictures_must_fit_the_crops(recipe, photos: Path, tmp_path: Path) -> None:
+    """Those below the first crop are left out; some must be as large as the late one."""
+    task = open_task(recipe)
+    assert len(task.load(photos)) == 4
+    small = tmp_path / "small"
+    small.mkdir()
+    for number in range(3):
+        picture = Image(np.full((70, 100, 3), 40 * number, np.uint8))
+        (small / f"{number}.png").write_bytes(encode_image(picture, "png"))
+    with pytest.raises(InputError, match="128 x 128"):
+        task.load(small)
 
 
 def test_crops_come_from_the_pictures(pack: PicturePack) -> None:

@@ -68,6 +68,11 @@ class PicturePack:
     def summary(self) -> str:
         return f"{len(self)} pictures, {len(self.pixels) / 1e6:.0f} megapixels"
 
+    @property
+    def largest(self) -> int:
+        """Side of the largest square that fits into some picture."""
+        return int(torch.minimum(self.height, self.width).max())
+
     def to(self, device: torch.device) -> PicturePack:
         return PicturePack(*(t.to(device) for t in vars(self).values()))
 
@@ -96,8 +101,7 @@ class PicturePack:
         drawn in proportion to its area. Flips and quarter turns at random.
         """
         factor = 1.0 + (shrink - 1.0) * float(torch.rand(1, generator=generator))
-        largest = int(torch.minimum(self.height, self.width).max())
-        side = max(size, min(round(size * factor), largest))
+        side = max(size, min(round(size * factor), self.largest))
         crop = self._raw_crops(count, side, generator).permute(0, 3, 1, 2).float() / 255.0
         if side != size:
             crop = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True)

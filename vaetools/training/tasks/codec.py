@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vaetools.errors import UsageError
+from vaetools.errors import InputError, UsageError
 from vaetools.training.photo_codec import CodecConfig, PhotoCodec
 from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import at_least, settings
@@ -51,7 +51,15 @@ class CodecTask(Task):
         self.network: PhotoCodec = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
 
     def load(self, path: Path) -> PicturePack:
-        return PicturePack.from_folder(path, smallest=max(self.data.crop, self.data.late_crop))
+        sizes = self.data.crop, self.data.late_crop
+        pack = PicturePack.from_folder(path, smallest=min(sizes))
+        if pack.largest < max(sizes):
+            raise InputError(
+                f"no picture has {max(sizes)} x {max(sizes)} pixels",
+                file=path,
+                remedy="use larger pictures or a smaller crop",
+            )
+        return pack
 
     def start(self, data: PicturePack, generator: torch.Generator) -> None:
         patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]
@@ -69,7 +77,8 @@ class CodecTask(Task):
         return self.network.loss(images, position)
 
     def validate(self, network: nn.Module, data: PicturePack) -> dict[str, float]:
-        images = data.crops(8, self.data.late_crop, torch.Generator().manual_seed(1))
+        size = min(self.data.late_crop, data.largest // 64 * 64)  # of those that are held out
+        images = data.crops(8, size, torch.Generator().manual_seed(1))
         figures, losses = {}, []
         for rate in range(network.config.rates):
             position = torch.full((len(images),), float(rate), device=images.device)
