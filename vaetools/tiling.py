@@ -47,6 +47,33 @@ class Tile:
     inner: Box
 
 
+def scaled(box: Box, factor: int) -> Box:
+    """The same part in a grid that is `factor` times as fine."""
+    rows, columns = (slice(span.start * factor, span.stop * factor) for span in box)
+    return rows, columns
+
+
+def grown(box: Box, by: int, height: int, width: int) -> Box:
+    """The box and `by` cells around it, as far as a grid of `height` × `width` cells goes."""
+    spans = zip(box, (height, width), strict=True)
+    rows, columns = (slice(max(0, s.start - by), min(n, s.stop + by)) for s, n in spans)
+    return rows, columns
+
+
+def within(box: Box, outer: Box) -> Box:
+    """`box` counted from the corner of `outer`."""
+    pairs = zip(box, outer, strict=True)
+    rows, columns = (slice(b.start - o.start, b.stop - o.start) for b, o in pairs)
+    return rows, columns
+
+
+def common(box: Box, other: Box) -> Box | None:
+    """What two boxes share, if anything."""
+    pairs = zip(box, other, strict=True)
+    rows, columns = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in pairs)
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
 def tiles(height: int, width: int, *, size: int, halo: int) -> Iterator[Tile]:
     """Cut a grid of `height` × `width` cells into tiles, row by row.
 
@@ -59,17 +86,10 @@ def tiles(height: int, width: int, *, size: int, halo: int) -> Iterator[Tile]:
             f"a tile of {size} cells with a halo of {halo}", remedy="size ≥ 1, halo ≥ 0"
         )
     for top in range(0, height, size):
-        rows = _spans(top, height, size, halo)
         for left in range(0, width, size):
-            columns = _spans(left, width, size, halo)
-            yield Tile(*zip(rows, columns, strict=True))
-
-
-def _spans(start: int, length: int, size: int, halo: int) -> tuple[slice, slice, slice]:
-    """Core, outer and inner along one axis."""
-    stop = min(start + size, length)
-    first, last = max(start - halo, 0), min(stop + halo, length)
-    return slice(start, stop), slice(first, last), slice(start - first, stop - first)
+            core = slice(top, min(top + size, height)), slice(left, min(left + size, width))
+            outer = grown(core, halo, height, width)
+            yield Tile(core, outer, within(core, outer))
 
 
 def map_tiles(
@@ -167,8 +187,7 @@ def _grid(inputs: Sequence[Array], scales: Sequence[int]) -> tuple[int, int]:
 
 def _cut(array: Array, box: Box, scale: int) -> Array:
     """A view of the cells in `box` of an array with `scale` elements per side of a cell."""
-    rows, columns = (slice(span.start * scale, span.stop * scale) for span in box)
-    return array[:, :, rows, columns]
+    return array[(..., *scaled(box, scale))]
 
 
 def _check_piece(piece: Array, tile: Tile, scale: int) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from vaetools.codec import Codec
-from vaetools.codec.boxes import scaled
 from vaetools.codec.codec import Region
 from vaetools.codec.container import Section, SectionKind, unpack
 from vaetools.codec.rate import level_of
@@ -28,6 +27,7 @@ from vaetools.manifest import read_manifest
 from vaetools.metrics import psnr
 from vaetools.runtime import Runtime
 from vaetools.testing import TINY
+from vaetools.tiling import scaled
 from vaetools.vae import Model
 
 LEVEL = 75

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.codec.boxes import LATENTS, cells_of, common, grown, scaled, within
 from vaetools.codec.container import (
     CELL,
     Container,
@@ -35,7 +34,7 @@ from vaetools.codec.container import (
     read_header,
     unpack,
 )
-from vaetools.codec.networks import SmallNetworks
+from vaetools.codec.networks import LATENTS, SmallNetworks
 from vaetools.codec.rate import Probes
 from vaetools.codec.tables import (
     CodecTables,
@@ -54,7 +53,7 @@ from vaetools.errors import (
     UnsupportedImageError,
 )
 from vaetools.image import MAX_PIXELS, Image, decode_image, encode_image
-from vaetools.tiling import Tile, tiles
+from vaetools.tiling import Tile, common, grown, scaled, tiles, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -186,7 +185,7 @@ class Codec:
             raise UnsupportedImageError(
                 f"size {image.width} x {image.height} is too thin to be padded to cells"
             )
-        rows, columns = -(-image.height // CELL), -(-image.width // CELL)
+        rows, columns = _grid(image)
         latents: np.ndarray | None = None
         for tile in self._tiles(rows, columns):
             part = self._analysed(image, tile.outer)[(..., *scaled(tile.inner, LATENTS))]
@@ -277,9 +276,8 @@ class Codec:
 
     def hyper(self, container: Container) -> np.ndarray:
         """The hyper-latents of a file, (1, N, rows, columns) float32."""
-        shape = -(-container.height // CELL), -(-container.width // CELL)
         payload = container.one(SectionKind.HYPER) or b""
-        z = decode_hyper(payload, shape, self.tables.hyper(container.level))
+        z = decode_hyper(payload, _grid(container), self.tables.hyper(container.level))
         return z[None].astype(np.float32)
 
     def symbols(self, container: Container, z: np.ndarray, wanted: Box | None = None) -> np.ndarray:
@@ -320,7 +318,7 @@ class Codec:
         chosen = _checked(region, container)
         z = self.hyper(container)
         seen = self.halo + self.spec.reach.context_mean
-        wanted = grown(cells_of(chosen), seen, *z.shape[2:])
+        wanted = grown(_cells_of(chosen), seen, *z.shape[2:])
         symbols = self.symbols(container, z, wanted)
 
         def latents(box: Box) -> np.ndarray:
@@ -338,9 +336,9 @@ class Codec:
         eight_bit = container.depth == 8 and not container.grey
         graph = self.model.graph("synthesis", pixels=("image",) if eight_bit else ())
         rate = self.tables.rate[container.level].reshape(1, 1, 1, 1)
-        rows, columns = -(-container.height // CELL), -(-container.width // CELL)
+        rows, columns = _grid(container)
         for tile in self._tiles(rows, columns):
-            core = common(tile.core, cells_of(chosen))
+            core = common(tile.core, _cells_of(chosen))
             if core is None:
                 continue
             outer = grown(core, self.halo, rows, columns)
@@ -387,6 +385,17 @@ def _checked(region: Region | None, container: Container) -> Box:
             f"picture of {container.width} x {container.height}"
         )
     return region.box
+
+
+def _grid(picture: Image | Container) -> tuple[int, int]:
+    """Rows and columns of cells that a picture takes."""
+    return -(-picture.height // CELL), -(-picture.width // CELL)
+
+
+def _cells_of(box: Box) -> Box:
+    """The cells that a box of pixels touches."""
+    rows, columns = (slice(side.start // CELL, -(-side.stop // CELL)) for side in box)
+    return rows, columns
 
 
 def _padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from vaetools.codec.boxes import LATENTS, grown, scaled, within
-from vaetools.tiling import map_tiles
+from vaetools.codec.container import CELL, DOWNSCALE
+from vaetools.tiling import grown, map_tiles, scaled, within
 
 if TYPE_CHECKING:
     from vaetools.codec.tables import CodecTables
     from vaetools.manifest import CodecSpec
     from vaetools.tiling import Box
     from vaetools.vae import Model
+
+
+LATENTS = CELL // DOWNSCALE
+"""Latents per cell, in each direction."""
 
 
 class Residuals(Protocol):
