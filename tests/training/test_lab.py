@@ -17,7 +17,7 @@ from vaetools.errors import InputError, UsageError
 from vaetools.image import Image, encode_image
 from vaetools.runtime import Runtime
 from vaetools.training.curves import read_log
-from vaetools.training.export_vae import halo
+from vaetools.training.export_vae import parts_of
 from vaetools.training.images import ImageStack
 from vaetools.training.networks.common import ImageShape
 from vaetools.training.networks.spatial import SpatialVae
@@ -299,8 +299,8 @@ def test_the_halo_of_a_deep_network_is_measured_on_a_larger_grid() -> None:
     deep = SpatialVae(ImageShape(3, 32, 32), channels=4, blocks=20)
     shallow = SpatialVae(ImageShape(3, 32, 32), channels=4, blocks=1)
     # An encoder of n blocks sees 2 n + 1 pixels of 4, and a little more.
-    assert 8 * 20 < halo(deep) < 8 * 26
-    assert halo(shallow) <= 24
+    assert 8 * 20 < parts_of(deep, "").tiling.halo < 8 * 26
+    assert parts_of(shallow, "").tiling.halo <= 24
 
 
 def test_a_training_that_diverges_ends(idx: Path, tmp_path: Path) -> None:
