@@ -12,6 +12,7 @@ from pathlib import Path
 
 WANTED = (
     "vaetools/py.typed",
+    "vaetools/kit/template/module.py.txt",
     "vaetools/training/recipes/photo-codec.toml",
     "vaetools_plugins/compress.py",
     "vaetools_plugins/py.typed",

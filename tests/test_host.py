@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vaetools import hookimpl, hookspecs
-from vaetools.errors import PluginError
+from vaetools.cli import main
+from vaetools.errors import OptionError, PluginError
 from vaetools.host import PluginHost
+from vaetools.hub import Hub
 from vaetools.operation import Operation
+from vaetools.testing import gradient
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 GOOD = """
 import vaetools
@@ -55,6 +67,67 @@ def test_a_broken_plugin_is_named_and_the_others_work(kind: str, tmp_path: Path)
     error = host.broken[0].error
     assert error is not None and error.code == "E050" and "a_bad" in error.line
     assert list(host.operations) == ["fine"]
+
+
+SLOW = {
+    "import": "import time; time.sleep(60)",
+    "hook": GOOD.replace("return [Fine]", "import time; time.sleep(60)").replace("fine", "late"),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_nobody_waits_for_a_slow_plugin(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAETOOLS_PLUGIN_SECONDS", "0.2")
+    (tmp_path / "a_slow.py").write_text(SLOW[kind])
+    (tmp_path / "b_good.py").write_text(GOOD)
+    started = time.monotonic()
+    host = PluginHost(builtin=False, installed=False, folders=[tmp_path])
+    assert time.monotonic() - started < 5
+    assert list(host.operations) == ["fine"]
+    line = host.broken[0].error.line  # type: ignore[union-attr]
+    assert "a_slow" in line and "more than 0.2 s" in line and "VAETOOLS_PLUGIN_SECONDS" in line
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])
+def test_a_wrong_patience_is_an_error(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAETOOLS_PLUGIN_SECONDS", text)
+    with pytest.raises(OptionError, match="VAETOOLS_PLUGIN_SECONDS"):
+        PluginHost(builtin=False, installed=False)
+
+
+def test_help_survives_everything_that_a_plugin_does(tmp_path: Path) -> None:
+    """In a process of its own, as a user has it: help on stdout alone, one line for each culprit."""
+    bad = {**BROKEN, **{f"slow_{kind}": text for kind, text in SLOW.items()}}
+    for name, text in bad.items():
+        (tmp_path / f"{name}.py").write_text(f"print('I am {name}')\n{text}")
+    (tmp_path / "z_good.py").write_text(f"print('good morning'){GOOD}")
+    environment = {**os.environ, "VAETOOLS_PLUGIN_SECONDS": "0.5"}
+    words = [sys.executable, "-m", "vaetools", "--plugins-dir", str(tmp_path), "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: vaetools") and "I am" not in done.stdout
+    assert re.search(r"^  fine +Works\.$", done.stdout, re.MULTILINE)
+    culprits = [line.split()[1].rstrip(":") for line in done.stderr.splitlines() if "E050" in line]
+    assert sorted(culprits) == sorted(bad)
+
+
+def test_the_trace_shows_plugins_and_their_hooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VAETOOLS_TRACE", "1")
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "raises.py").write_text(BROKEN["raises"])
+    PluginHost(builtin=False, installed=False, folders=[tmp_path])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(r"register_operations --> \[\[<class '.*Fine'>\]\] \[hook\]", err)
+    assert re.search(r"^good \(.*good\.py\) loaded \d+\.\d+ s \[plugin\]$", err, re.MULTILINE)
+    assert re.search(r"^raises .* RuntimeError: no luck .*\[plugin\]$", err, re.MULTILINE)
+    monkeypatch.setenv("VAETOOLS_TRACE", "0")
+    PluginHost(builtin=False, installed=False, folders=[tmp_path])
+    assert capsys.readouterr().err == ""
 
 
 def test_duplicate_names_are_refused_and_both_are_named(tmp_path: Path) -> None:
@@ -105,14 +178,60 @@ def test_built_in_plugins_are_sound() -> None:
     assert {"compress", "decompress"} <= host.operations.keys()
 
 
-def test_every_hook_is_documented() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
-    hooks = [
-        n for n, f in inspect.getmembers(hookspecs, inspect.isfunction) if n.startswith("register_")
-    ]
-    assert hooks
-    for name in hooks:
-        assert f"`{name}`" in text
+HOOKS = {
+    name
+    for name, function in inspect.getmembers(hookspecs, inspect.isfunction)
+    if function.__module__ == hookspecs.__name__
+}
+
+USES = {
+    "register_operations": GOOD,
+    "register_models": """
+import pathlib, vaetools
+@vaetools.hookimpl
+def register_models(): return [pathlib.Path(__file__).parent / "models"]
+""",
+    "register_commands": """
+import click, vaetools
+@click.command("greet")
+def greet(): click.echo("hello")
+@vaetools.hookimpl
+def register_commands(): return [greet]
+""",
+}
+"""A plugin for each hook."""
+
+
+def test_every_hook_is_documented_and_used_by_a_test() -> None:
+    text = (DOCS / "plugins.md").read_text()
+    assert HOOKS
+    assert {name for name in HOOKS if f"| `{name}` |" in text} == HOOKS
+    assert USES.keys() == HOOKS
+
+
+def test_every_hook_that_is_named_exists() -> None:
+    places = [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CHANGELOG.md"]
+    named = {name for p in places for name in re.findall(r"\bregister_[a-z_]+", p.read_text())}
+    assert named == HOOKS
+
+
+def test_what_hooks_return_is_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_models: Path
+) -> None:
+    """Operations can be called, models opened, commands typed."""
+    shutil.copytree(tiny_models, tmp_path / "plugins" / "models")
+    for name, text in USES.items():
+        (tmp_path / "plugins" / f"{name}.py").write_text(text)
+    host = PluginHost(builtin=False, installed=False, folders=[tmp_path / "plugins"])
+    assert not host.broken
+    assert {hook for plugin in host.plugins for hook in plugin.hooks} == HOOKS
+    hub = Hub(host, [], device="cpu", threads=1)
+    picture = gradient()
+    assert np.array_equal(hub.fine(picture), picture)
+    assert hub.registry.open("tiny-vae").id == "tiny-vae"
+    with pytest.raises(SystemExit) as caught:
+        main(["--plugins-dir", str(tmp_path / "plugins"), "greet"])
+    assert not caught.value.code and capsys.readouterr().out == "hello\n"
 
 
 def test_reserved_names_cover_commands_and_settings() -> None:

@@ -7,19 +7,24 @@ ever loaded from the current folder unasked.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import importlib.util
 import os
 import sys
+import threading
+import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from vaetools import hookspecs
-from vaetools.errors import PluginError
+from vaetools.errors import OptionError, PluginError
 from vaetools.operation import (
     RESERVED_OPERATIONS,
     RESERVED_OPTIONS,
@@ -33,13 +38,22 @@ if TYPE_CHECKING:
 
 BUILTIN = (
     "vaetools_plugins.compress",
+    "vaetools_plugins.denoise",
     "vaetools_plugins.generate",
     "vaetools_plugins.reconstruct",
 )
+BUILT_IN = "built-in"
 DIRECTORIES = "VAETOOLS_PLUGINS_DIR"
 """Environment variable: folders with plugin files, separated as in PATH."""
 CHOSEN = "VAETOOLS_PLUGINS"
 """Environment variable: names of the installed plugins to load; empty for none."""
+PATIENCE = "VAETOOLS_PLUGIN_SECONDS"
+"""Environment variable: how long a plugin's import, and each of its hooks, may take."""
+USUAL_PATIENCE = 10.0
+TRACE = "VAETOOLS_TRACE"
+"""Environment variable: 1 to show what is loaded and which hooks are called, on stderr."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -80,6 +94,10 @@ class PluginHost:
     ) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
+        if os.environ.get(TRACE, "0") not in ("", "0"):
+            self._manager.trace.root.setwriter(sys.stderr.write)
+            self._manager.enable_tracing()
+        self._patience = _patience()
         self.plugins: list[Plugin] = []
         self.operations: dict[str, type[Operation]] = {}
         self.commands: dict[str, Any] = {}
@@ -87,7 +105,7 @@ class PluginHost:
         self._owner: dict[str, str] = {}
         if builtin:
             for name in BUILTIN:
-                self._load(name, "built-in", _importer(name))
+                self.load(name, BUILT_IN, _importer(name))
         if installed:
             self._load_installed()
         for folder in folders:
@@ -101,24 +119,62 @@ class PluginHost:
     def register(self, plugin: object, name: str | None = None) -> Plugin:
         """Add a plugin object. Raises `PluginError` if it does not work; nothing of it stays then."""
         label = name or str(getattr(plugin, "__name__", type(plugin).__name__))
-        loaded = self._load(label, "object", lambda: plugin)
+        loaded = self.load(label, "object", lambda: plugin)
         if loaded.error is not None:
             self.plugins.remove(loaded)
             raise loaded.error
         return loaded
 
-    def _load(self, name: str, origin: str, load: Callable[[], object]) -> Plugin:
+    def load(self, name: str, origin: str, load: Callable[[], object]) -> Plugin:
+        """Add what `load` gives; if it does not work, the plugin that is returned says why."""
         plugin = Plugin(name, origin)
         self.plugins.append(plugin)
+        started = time.perf_counter()
         try:
-            loaded = load()
-            self._register(plugin, loaded)
+            # Stdout belongs to commands: what a plugin prints must not get between their lines.
+            with contextlib.redirect_stdout(sys.stderr):
+                self._register(plugin, self._within(plugin, load))
         except PluginError as error:
             plugin.error = error.about(name)  # type: ignore[assignment]
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
             cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             plugin.error = PluginError(f"cannot be loaded: {cause}", file=f"{name} ({origin})")
+        taken = f"{time.perf_counter() - started:.3f} s"
+        self._manager.trace.root.get("plugin")(name, f"({origin})", plugin.error or "loaded", taken)
         return plugin
+
+    def load_path(self, path: Path) -> Plugin:
+        """`load` a Python file, or a folder that is a package."""
+        file = path / "__init__.py" if path.is_dir() else path
+        return self.load(path.stem, str(path), _file_importer(file, path.stem))
+
+    def _within(self, plugin: Plugin, call: Callable[[], T]) -> T:
+        """What `call` gives, if it does not take too long; nobody waits for it then.
+
+        Raises:
+            PluginError: it took too long. Further whatever it raises.
+        """
+        if plugin.origin == BUILT_IN:
+            return call()
+        outcome: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
+                outcome.set_exception(error)
+
+        threading.Thread(target=run, name=f"vaetools plugin {plugin.name}", daemon=True).start()
+        try:
+            return outcome.result(self._patience)
+        except TimeoutError:
+            if outcome.done():  # it was the plugin's own
+                raise
+        raise PluginError(
+            f"takes more than {self._patience:g} s to load",
+            file=f"{plugin.name} ({plugin.origin})",
+            remedy=f"import what is slow inside functions, or set {PATIENCE}",
+        )
 
     def _register(self, plugin: Plugin, loaded: object) -> None:
         """Register with pluggy, collect from its hooks; undo everything if anything fails."""
@@ -126,9 +182,10 @@ class PluginHost:
         try:
             self._manager.check_pending()
             plugin.hooks = self._hooks(loaded)
-            operations = self._collect(loaded, "register_operations")
-            commands = self._collect(loaded, "register_commands")
-            folders = self._collect(loaded, "register_models")
+            operations, commands, folders = (
+                self._within(plugin, functools.partial(self._collect, loaded, hook))
+                for hook in ("register_operations", "register_commands", "register_models")
+            )
             self._check_operations(plugin, operations)
             self._check_names(plugin, [o.name for o in operations] + [c.name for c in commands])
         except BaseException:
@@ -149,10 +206,9 @@ class PluginHost:
 
     def _collect(self, loaded: object, hook: str) -> list[Any]:
         """What this one plugin returns from a hook; other plugins are not asked."""
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            if implementation.plugin is loaded:
-                return list(implementation.function() or [])
-        return []
+        others = [other for _, other in self._manager.list_name_plugin() if other is not loaded]
+        caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
+        return [value for values in caller() for value in values]
 
     def _check_operations(self, plugin: Plugin, operations: Sequence[Any]) -> None:
         for operation in operations:
@@ -181,7 +237,7 @@ class PluginHost:
         for point in entry_points(group=hookspecs.PROJECT):
             if wanted is None or point.name in wanted:
                 origin = f"{point.dist.name} {point.dist.version}" if point.dist else "installed"
-                self._load(point.name, origin, point.load)
+                self.load(point.name, origin, point.load)
 
     def _load_folder(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -190,12 +246,19 @@ class PluginHost:
             self.plugins.append(plugin)
             return
         for path in sorted(folder.iterdir()):
-            package = path / "__init__.py"
             if path.name.startswith((".", "_")):
                 continue
-            if path.suffix == ".py" or package.exists():
-                file = package if path.is_dir() else path
-                self._load(path.stem, str(path), _file_importer(file, path.stem))
+            if path.suffix == ".py" or (path / "__init__.py").exists():
+                self.load_path(path)
+
+
+def _patience() -> float:
+    """Seconds from `$VAETOOLS_PLUGIN_SECONDS`. Raises `OptionError`."""
+    text = os.environ.get(PATIENCE) or str(USUAL_PATIENCE)
+    with contextlib.suppress(ValueError):
+        if float(text) > 0:
+            return float(text)
+    raise OptionError(f"{PATIENCE}={text!r} is not a number of seconds above 0")
 
 
 def default_folders(extra: Iterable[str | Path] = ()) -> list[Path]:

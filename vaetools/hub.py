@@ -7,7 +7,10 @@ data = hub.compress(bgr, quality=75)                    # array -> bytes
 bgr = hub.decompress(data)                              # bytes -> array
 drawn = hub.generate(n=16, seed=0)                      # nothing -> list of arrays
 step = hub.op("denoise", strength=0.6)                  # a callable for loops and pipelines
-result = hub.map("compress", "photos/", out="packed/")  # folders
+both = hub.chain(step, hub.op("compress", quality=60))  # one after the other
+result = hub.map("compress", "photos/", out="packed/")  # folders, and video files
+for frame in hub.stream("denoise", capture):            # frames, in order
+    writer.write(frame)
 """
 
 from __future__ import annotations
@@ -16,29 +19,35 @@ import dataclasses
 import functools
 import hashlib
 import json
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias
 
-import numpy as np
-
+from vaetools.chain import chained, is_chain, read_chain
 from vaetools.errors import UsageError
 from vaetools.host import PluginHost
 from vaetools.host import default_folders as plugin_folders
-from vaetools.image import MAX_PIXELS, Image
+from vaetools.opencv import DEPTH, parse_raw, pipe, stream
 from vaetools.operation import Operation, make_options
 from vaetools.registry import ModelRegistry
 from vaetools.registry import default_folders as model_folders
 from vaetools.runner import Progress, Record, RunResult, RunSettings
 from vaetools.runner import run as run_operation
 from vaetools.runtime import Runtime
+from vaetools.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import numpy as np
+
+    from vaetools.image import ChannelOrder
+    from vaetools.opencv import Source
+
+Op: TypeAlias = "str | Path | Step | Sequence[str | Path | Step]"
+"""An operation or a chain by name, a pipeline file, a step, or a list of such."""
 
 REMEMBERED = 32
 """Steps that a hub keeps for calls such as `hub.compress(frame, quality=75)`."""
-
-ChannelOrder = Literal["bgr", "rgb"]
 
 
 def open_hub(
@@ -58,55 +67,6 @@ def open_hub(
     """
     host = PluginHost(folders=plugin_folders(plugins_dirs))
     return Hub(host, model_folders(models_dirs), device=device, threads=threads)
-
-
-class Step:
-    """An operation bound to its model and options: a callable for loops and pipelines.
-
-    Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in [0, 1]; the same dtype,
-    shape and channel order come back, as a new array. Safe to call from several threads.
-
-    Operations that take nothing are called without an item and give a list with the result of each
-    item that they make; `generate` gives uint8, (H, W, 3), or (H, W) where the model is grey.
-    """
-
-    def __init__(self, operation: Operation, channel_order: ChannelOrder) -> None:
-        self.operation = operation
-        self.channel_order: ChannelOrder = channel_order
-
-    def __call__(self, item: np.ndarray | bytes | None = None, *, key: str = "") -> Any:
-        """Apply to one array (or to the bytes of a file); `key` seeds operations that draw noise.
-
-        Raises:
-            UsageError: an item of the wrong kind, or one where the operation takes nothing.
-        """
-        if self.operation.takes == "nothing":
-            return self._made(item, key)
-        bound = self.operation.on(key)
-        if bound.takes == "file":
-            if not isinstance(item, bytes | bytearray | memoryview):
-                raise UsageError(
-                    f"{bound.name} takes the bytes of a file, not {type(item).__name__}"
-                )
-            return self._out(bound.process(bytes(item)))
-        if not isinstance(item, np.ndarray):
-            raise UsageError(f"{bound.name} takes a numpy array, not {type(item).__name__}")
-        return self._out(bound.process(Image.from_array(item, channel_order=self.channel_order)))
-
-    def _made(self, item: object, key: str) -> list[Any]:
-        """All items of an operation that takes nothing, the same as `map` writes."""
-        operation = self.operation
-        if item is not None or key:
-            raise UsageError(f"{operation.name} takes no array and no key: its items have names")
-        names = [PurePosixPath(name) for name in operation.items()]
-        return [self._out(operation.on(str(name)).process(name)) for name in names]
-
-    def _out(self, result: Any) -> Any:
-        if isinstance(result, Image):
-            return result.to_array(channel_order=self.channel_order)
-        if isinstance(result, bytes):
-            return result
-        return [self._out(part) for part in result]
 
 
 class Hub:
@@ -152,13 +112,29 @@ class Hub:
             raise UsageError(f"there is no operation {name!r}", remedy=f"known: {known}{broken}")
         return found
 
-    def make(self, name: str, *, model: str | None = None, **options: Any) -> Operation:
+    def make(self, name: str | Path, /, *, model: str | None = None, **options: Any) -> Operation:
         """An operation with its model, opened for the options.
 
+        Args:
+            name: an operation; or several with commas between them, or a pipeline file (`.toml`),
+                where options belong to the steps: give them in the file, or see `chain`.
+
         Raises:
-            UsageError: unknown operation. OptionError: an option that does not fit.
+            UsageError: unknown operation, or operations that cannot follow each other.
+            OptionError: an option that does not fit.
             ModelNotFoundError: no model for its task, or several and none named.
         """
+        if is_chain(name):
+            if model is not None or options:
+                raise UsageError(
+                    f"{name} has several steps: options and models belong to one of them",
+                    remedy="use hub.chain(hub.op(…), hub.op(…)), or a pipeline file",
+                )
+            return chained([self._make(s.op, s.model, s.options) for s in read_chain(name)])
+        return self._make(str(name), model, options)
+
+    def _make(self, name: str, model: str | None, options: Mapping[str, Any]) -> Operation:
+        """One operation. Raises as `make` does."""
         kind = self.operation(name)
         checked = make_options(kind.Options, options)
         if kind.task is None:
@@ -171,16 +147,63 @@ class Hub:
 
     def op(
         self,
-        name: str,
+        name: str | Path,
+        /,
         *,
         model: str | None = None,
         channel_order: ChannelOrder = "bgr",
         **options: Any,
     ) -> Step:
         """A callable that applies an operation to arrays; see `Step`. Raises as `make` does."""
-        if channel_order not in ("bgr", "rgb"):
-            raise UsageError(f"channel_order={channel_order!r} is not bgr or rgb")
         return Step(self.make(name, model=model, **options), channel_order)
+
+    def chain(self, *steps: str | Path | Step, channel_order: ChannelOrder = "bgr") -> Step:
+        """Operations one after the other as one step; images stay in memory between them.
+
+        hub.chain("denoise", hub.op("compress", quality=60))(bgr) gives the bytes of a file.
+
+        Args:
+            steps: steps with options and models of their own, names of operations, pipeline files.
+
+        Raises:
+            UsageError: operations that cannot follow each other; else as `make`.
+        """
+        made = [s.operation if isinstance(s, Step) else self.make(s) for s in steps]
+        return Step(chained(made), channel_order)
+
+    def stream(
+        self,
+        op: Op,
+        source: Source,
+        /,
+        *,
+        depth: int = DEPTH,
+        threads: int = 1,
+        channel_order: ChannelOrder = "bgr",
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Results for the frames of a source, in order; decoding, work and your own loop overlap.
+
+        Args:
+            op: an operation, a chain of them, a step (with its own channel order), or a list.
+            source, depth, threads: see `vaetools.opencv.stream`.
+            options: `model` and those of the operation.
+
+        Raises:
+            UnreadableError: the video or camera cannot be opened; UsageError: no source; as `make`.
+            While it goes on: what a frame raises, in its place. That ends the stream.
+        """
+        order = op.channel_order if isinstance(op, Step) else channel_order
+        step = Step(self._operation_of(op, options), order)
+        return stream(step, source, depth=depth, threads=threads)
+
+    def _operation_of(self, op: Op, options: dict[str, Any]) -> Operation:
+        """What `op` names or holds. Raises as `make` and `chain` do."""
+        if isinstance(op, str | Path):
+            return self.make(op, **options)
+        if options:
+            raise UsageError("options belong to a name", remedy="give them to hub.op(…)")
+        return self.chain(*([op] if isinstance(op, Step) else op)).operation
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """`hub.compress(array, quality=75)` is `hub.op("compress", quality=75)(array)`, and
@@ -209,43 +232,70 @@ class Hub:
 
     def map(
         self,
-        name: str,
+        op: Op,
         inputs: str | Path | Sequence[str | Path],
+        /,
         *,
         out: str | Path,
-        model: str | None = None,
         on_record: Callable[[Record], None] | None = None,
         progress: Progress | None = None,
         **options: Any,
     ) -> RunResult:
-        """Apply an operation to files and folders; what the command line calls.
+        """Apply an operation to files and folders, or to one video; what the command line calls.
 
         Args:
-            name: the operation.
-            inputs: files, folders or globs; `()` for an operation that takes nothing.
+            op: an operation, a chain of them, a step, or a list.
+            inputs: files, folders or globs; `()` for an operation that takes nothing. One video
+                file by its name: its frames go through in order and are written to a video.
             out: folder, or a file for one input.
             on_record: called with the record of each input when it is finished.
             progress: told how the run goes; the command line gives a bar on a terminal.
-            options: those of the operation, and any field of `RunSettings`, such as `jobs=4`,
-                `on_exists="skip"`, `dry_run=True`.
+            options: `model` and those of the operation, and any field of `RunSettings`, such as
+                `jobs=4`, `on_exists="skip"`, `dry_run=True`. A limit `max_pixels` stays with a step.
 
         Raises:
             as `make`, and `UsageError`s for clashes and missing inputs, before any work.
         """
         names = {field.name for field in dataclasses.fields(RunSettings)} - {"out", "fingerprint"}
-        settings = {key: options.pop(key) for key in names & options.keys()}
-        operation = self.make(name, model=model, **options)
-        operation.max_pixels = settings.get("max_pixels", MAX_PIXELS)
+        given = {key: options.pop(key) for key in names & options.keys()}
+        operation = self._operation_of(op, options)
+        if "max_pixels" in given:
+            operation.max_pixels = given["max_pixels"]
         for opened in operation.opened:
             opened.check_files()  # one line now, not one for every picture
         listed = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-        return run_operation(
-            operation,
-            listed,
-            RunSettings(out=out, fingerprint=fingerprint(operation), **settings),
-            on_record=on_record,
-            progress=progress,
-        )
+        settings = RunSettings(out=out, fingerprint=fingerprint(operation), **given)
+        return run_operation(operation, listed, settings, on_record=on_record, progress=progress)
+
+    def pipe(
+        self,
+        op: Op,
+        source: BinaryIO,
+        sink: BinaryIO,
+        /,
+        *,
+        raw: str,
+        depth: int = DEPTH,
+        threads: int = 1,
+        **options: Any,
+    ) -> int:
+        """Raw frames from one binary file to another, as FFmpeg writes and reads them.
+
+        Args:
+            source, sink: buffered, such as `sys.stdin.buffer` and `sys.stdout.buffer`.
+            raw: size and FFmpeg's name of the pixel format, `1280x720:bgr24`.
+            depth, threads, options: as for `stream`.
+
+        Returns:
+            How many frames it were.
+
+        Raises:
+            OptionError: `raw`. UsageError: the operation does not give one image for an image.
+            DamagedImageError: the source ends within a frame. As `make`; then what a frame raises.
+        """
+        layout = parse_raw(raw)
+        operation = self._operation_of(op, options)
+        return pipe(operation, layout, source, sink, depth=depth, threads=threads)
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin object of your own. Raises `PluginError`."""
@@ -266,11 +316,5 @@ class Hub:
 
 def fingerprint(operation: Operation) -> str:
     """Of everything that decides an operation's results: its name, facts and model."""
-    model = operation.model
-    facts = {
-        "operation": f"{type(operation).__module__}.{operation.name}",
-        "options": operation.facts(),
-        "model": None if model is None else model.manifest.fingerprint,
-    }
-    text = json.dumps(facts, sort_keys=True, default=str)
+    text = json.dumps(operation.identity(), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

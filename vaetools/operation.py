@@ -25,17 +25,18 @@ import hashlib
 import types
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 
-from vaetools.errors import ImageValueError, OptionError
+from vaetools.errors import OptionError, PluginError
 from vaetools.image import MAX_PIXELS, Image, read_image
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 RESERVED_OPTIONS = frozenset(
     {
@@ -69,9 +70,13 @@ RESERVED_OPTIONS = frozenset(
         "memory",
         "fingerprint",
         "shard",
+        "fourcc",
+        "raw",
+        "depth",
+        "op",
     }
 )
-"""Names that every operation's command and method has already."""
+"""Names that every operation's command, method and step of a chain has already."""
 
 RESERVED_OPERATIONS = frozenset(
     {
@@ -92,10 +97,12 @@ RESERVED_OPERATIONS = frozenset(
         "operation",
         "make",
         "op",
+        "chain",
         "map",
         "register",
         "close",
         "stream",
+        "pipe",
     }
 )
 """Names of commands and of the hub's own methods."""
@@ -187,6 +194,8 @@ class OptionSpec:
             return self._convert_number(value)
         if isinstance(value, str | Path):
             return self.kind(value)
+        if self.kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)  # text that may be a number, as it is on a command line
         raise self._error(value, "text")
 
     def _convert_number(self, value: Any) -> Any:
@@ -266,7 +275,7 @@ class NoOptions:
 class Operation(ABC):
     """Something that a user asks for, applied to one input at a time.
 
-    Class attributes:
+    Class attributes (a chain has a name, `takes` and `suffixes` of its own in each object):
         name: the command's name, lower case with dashes.
         summary: one line for lists and help; the class docstring's first line if not given.
         task: the model task that it needs, or None if it works without a model.
@@ -280,16 +289,20 @@ class Operation(ABC):
     Instances are shared between threads: `process` must not change `self`.
     """
 
-    name: ClassVar[str]
+    name: str
     summary: ClassVar[str] = ""
     task: ClassVar[str | None] = None
-    takes: ClassVar[Literal["image", "file", "nothing"]] = "image"
+    takes: Literal["image", "file", "nothing"] = "image"
     many_models: ClassVar[bool] = False
-    suffixes: ClassVar[tuple[str, ...]] = ()
+    suffixes: tuple[str, ...] = ()
     Options: ClassVar[type] = NoOptions
 
     max_pixels: int = MAX_PIXELS
     """Limit for operations that decode files themselves or make pictures; the runner sets it."""
+
+    wants_encoded: bool = False
+    """With `takes = "image"`: be given each picture's own file as well, as `Image.encoded`, unless the
+    user wants metadata stripped or accepts damaged files."""
 
     def __init__(self, model: Any, options: Any) -> None:
         self.model = model
@@ -323,6 +336,14 @@ class Operation(ABC):
         """
         return dataclasses.asdict(self.options)
 
+    def identity(self) -> dict[str, Any]:
+        """What decides all its results: which operation it is, its `facts` and its model. For JSON."""
+        return {
+            "operation": f"{type(self).__module__}.{self.name}",
+            "options": self.facts(),
+            "model": None if self.model is None else self.model.manifest.fingerprint,
+        }
+
     def read_image(self, path: str | Path) -> Image:
         """A further picture, that an option names; limits are those of the run.
 
@@ -350,6 +371,11 @@ class Operation(ABC):
         return bound
 
     @property
+    def key(self) -> str:
+        """What the input is called: its path in the run, or what a caller said; empty if nothing."""
+        return self._key
+
+    @property
     def rng(self) -> np.random.Generator:
         """Random numbers that depend only on the option `seed` and on the input's key.
 
@@ -373,14 +399,31 @@ class ImageOperation(Operation):
         rgb = item.to_rgb()
         result = np.asarray(self.apply(rgb))
         if result.shape != rgb.shape:
-            raise ImageValueError(f"{self.name} gave the shape {result.shape} for {rgb.shape}")
+            raise PluginError(f"{self.name} gave the shape {result.shape} for {rgb.shape}")
         if not np.isfinite(result).all():
-            raise ImageValueError(f"{self.name} gave values that are not finite")
+            raise PluginError(f"{self.name} gave values that are not finite")
         return item.with_rgb(np.clip(result, 0.0, 1.0))
 
     @abstractmethod
     def apply(self, image: np.ndarray) -> np.ndarray:
         """float32 RGB (H, W, 3) in [0, 1] -> the same shape; values are clipped to [0, 1] afterwards."""
+
+
+def results_of(operation: Operation, given: Any, count: int | None = None) -> list[Item]:
+    """What `process` gave, as a list.
+
+    Args:
+        count: how many results its `outputs` named; None where nobody asked.
+
+    Raises:
+        PluginError: neither images nor bytes, or another number of them.
+    """
+    results = [given] if isinstance(given, Image | bytes) else given
+    if not isinstance(results, Sequence) or not all(isinstance(r, Image | bytes) for r in results):
+        raise PluginError(f"{operation.name} gave {type(given).__name__}, neither images nor bytes")
+    if count is not None and len(results) != count:
+        raise PluginError(f"{operation.name} named {count} outputs and gave {len(results)}")
+    return list(results)
 
 
 def summary_of(operation: type[Operation]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vaetools.hub import Hub
 
 COMMANDS = {
+    "run": "Run several operations one after the other, or one over a video.",
     "info": "Say what files are, without decoding them.",
     "eval": "Compare pictures: PSNR, SSIM, MS-SSIM, bits per pixel.",
     "models": "List, show and verify models.",

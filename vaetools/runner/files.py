@@ -1,6 +1,7 @@
 """Writing files so that a name is either not there, the old file, or the whole new one.
 
-Bytes go to `.<name>.<pid>.part` in the target folder, reach the disk, and only then take the name.
+Bytes go to `.<name>.<pid>.part` in the target folder, reach the disk, and only then take the name;
+to `.<name>.<pid>.part.mp4` where a library writes them and wants to see a suffix.
 """
 
 from __future__ import annotations
@@ -19,19 +20,27 @@ if TYPE_CHECKING:
 LONGEST_NAME = 255
 """Bytes; the limit of nearly every file system."""
 
-_PART = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d{1,9})\.part", re.DOTALL)
+_PART = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d{1,9})\.part(?:\.\w{1,8})?", re.DOTALL)
 
 
 def part_stem(name: str) -> str:
     """What stands for `name` in the name of its part: itself, or a hash if that gets too long."""
-    if len(os.fsencode(name)) + len("..999999999.part") <= LONGEST_NAME:
+    if len(os.fsencode(name)) + len("..999999999.part.12345678") <= LONGEST_NAME:
         return name
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:40]
 
 
-def part_of(path: Path) -> Path:
+def part_of(path: Path, suffix: str = "") -> Path:
     """The temporary file beside `path`."""
-    return path.with_name(f".{part_stem(path.name)}.{os.getpid()}.part")
+    return path.with_name(f".{part_stem(path.name)}.{os.getpid()}.part{suffix}")
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give a finished part its name, once it is on the disk. Raises `OSError`."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_folder(path.parent)
 
 
 def write_files(contents: Sequence[tuple[Path, bytes]], *, before: Callable[[], None]) -> None:

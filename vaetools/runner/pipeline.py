@@ -14,12 +14,11 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from vaetools.errors import DeviceError, ModelError, OutputError, PluginError
+from vaetools.errors import DeviceError, ModelError, OutputError, printable
 from vaetools.image import (
     Image,
     encode_image,
@@ -29,13 +28,15 @@ from vaetools.image import (
     read_image,
     strip_metadata,
 )
+from vaetools.operation import results_of
 from vaetools.runner.budget import Channel
 from vaetools.runner.files import write_files
 from vaetools.runner.journal import Entry, Journal
-from vaetools.runner.report import BROKEN_MODEL, Record, explain
+from vaetools.runner.report import BROKEN_MODEL, Record, Status, explain
 from vaetools.runtime import usable_cores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import PurePath
 
     from vaetools.operation import Item, Operation
@@ -198,6 +199,8 @@ class Pipeline:
             max_pixels=settings.max_pixels,
             first_frame=settings.first_frame,
             strict=settings.strict,
+            # A damaged file is not passed on: nobody who is strict could read it again.
+            keep_encoded=operation.wants_encoded and settings.strict,
         )
         # Here, and not only where pictures are written: bytes that an operation makes of it
         # must not carry what the user wants gone.
@@ -207,7 +210,7 @@ class Pipeline:
     def _work(self, job: _Job) -> None:
         item, job.item = job.item, None
         bound = self._operation.on(str(job.step.source.relative))
-        job.results = _as_results(bound.process(item), len(job.step.outputs), self._operation.name)
+        job.results = results_of(bound, bound.process(item), len(job.step.outputs))
         if job.width is None:
             job.measure(job.results[0])
         device = getattr(next(iter(self._operation.opened), None), "device", None)
@@ -267,14 +270,14 @@ def failed(operation: Operation, step: Step, error: BaseException, seconds: floa
     )
 
 
-def _as_results(given: Any, count: int, name: str) -> list[Item]:
-    """What an operation gave, as `count` results. Raises `PluginError` if it is not that."""
-    results = [given] if isinstance(given, Image | bytes) else given
-    if not isinstance(results, Sequence) or not all(isinstance(r, Image | bytes) for r in results):
-        raise PluginError(f"{name} gave {type(given).__name__}, neither images nor bytes")
-    if len(results) != count:
-        raise PluginError(f"{name} named {count} outputs and gave {len(results)}")
-    return list(results)
+def unworked(operation: Operation, step: Step) -> Record:
+    """The record of a step that is not carried out: failed, skipped, or planned only."""
+    if step.problem is not None:
+        return failed(operation, step, step.problem)
+    file, outputs = str(step.source.path), tuple(str(path) for path in step.outputs)
+    status: Status = "skipped" if step.reason else "planned"
+    message = printable(f"{file}: {step.reason}") if step.reason else ""
+    return Record(file, outputs, operation.name, status, message=message, bytes_in=step.source.size)
 
 
 def _is_disk_full(cause: BaseException | None) -> bool:

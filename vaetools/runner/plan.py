@@ -98,7 +98,7 @@ def plan(operation: Operation, sources: Sequence[Source], target: Target) -> lis
     steps = [_step(operation, source, target) for source in sources]
     _refuse_escapes(steps, target)
     _refuse_shared_names(steps)
-    _refuse_inputs(steps)
+    refuse_inputs(steps)
     return steps
 
 
@@ -188,7 +188,7 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _refuse_inputs(steps: Sequence[Step]) -> None:
+def refuse_inputs(steps: Sequence[Step]) -> None:
     """No output may be an input, nor a link that is one, whichever way either is written."""
 
     @functools.cache

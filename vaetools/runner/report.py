@@ -36,7 +36,8 @@ class Record:
         out: the outputs, as paths.
         op: the operation's name.
         code: `E0xx` of a failure, else empty.
-        message: one line that names the file, for `failed` and `skipped`; else empty.
+        message: one line that names the file, for `failed` and `skipped`; with `done`, what the user
+            should know about it; else empty.
         bytes_in, bytes_out: sizes of the files.
         width, height: of the picture, where there is one, pixels.
         ms: milliseconds of reading, work and writing, without waiting.

@@ -8,15 +8,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from vaetools.errors import NothingMatchedError, OutputError, UsageError, printable
+from vaetools.errors import NothingMatchedError, OutputError, UsageError
 from vaetools.image import SUFFIXES
+from vaetools.opencv import video_among
 from vaetools.runner.discover import Choice, Found, discover, in_shard, name_items
 from vaetools.runner.files import is_running, part_stem, sweep
 from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock
-from vaetools.runner.pipeline import Pipeline, failed
+from vaetools.runner.pipeline import Pipeline, unworked
 from vaetools.runner.plan import Step, plan, settle, target_of
-from vaetools.runner.report import INTERRUPTED, Progress, Record, RunResult, Status
+from vaetools.runner.report import INTERRUPTED, Progress, Record, RunResult
+from vaetools.runner.video import run_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +37,8 @@ def run(
 ) -> RunResult:
     """Apply `operation` to files, folders and globs; the tree is mirrored in the output folder.
 
-    An operation that takes nothing has no inputs; the items that it makes stand in their place.
+    An operation that takes nothing has no inputs; the items that it makes stand in their place. A
+    video, which must be the only input, is done frame by frame: see `run_video`.
 
     Inputs are never written to. An output has its name only when it is whole and on the disk; what
     a killed run did is known from the journal, so that the same command goes on where it stopped.
@@ -52,6 +55,9 @@ def run(
         NothingMatchedError: no input.
         OutputError: the output folder cannot be written to.
     """
+    video = video_among(inputs) if operation.takes == "image" else None
+    if video is not None:
+        return run_video(operation, video, settings, on_record=on_record, progress=progress)
     started = time.monotonic()
     journal = _journal(Path(settings.out))
     found = _find(operation, inputs, settings, journal)
@@ -146,7 +152,7 @@ def _carry_out(
     """Settle the steps and do them; returns why it stopped early, else nothing."""
     if settings.dry_run:
         for step in settle(steps, journal, settings):
-            tell(_rest(operation, step))
+            tell(unworked(operation, step))
         return ""
     if journal.folder is not None and not (journal.folder / FOLDER).is_dir():
         # Once without the lock, so that a refusal leaves nothing behind, not even the folder.
@@ -158,7 +164,7 @@ def _carry_out(
             tell.progress.start(operation.name, len(settled))
         for step in settled:
             if not step.is_work:
-                tell(_rest(operation, step))
+                tell(unworked(operation, step))
         work = [step for step in settled if step.is_work]
         return _drive(Pipeline(operation, work, settings, journal), tell)
 
@@ -190,16 +196,6 @@ def _sweep(steps: Sequence[Step], settings: RunSettings, *, is_locked: bool) -> 
         return settings.shard is None or stem in mine
 
     sweep({path.parent for path in outputs}, is_stale)
-
-
-def _rest(operation: Operation, step: Step) -> Record:
-    """The record of a step that is not carried out: failed, skipped, or planned only."""
-    if step.problem is not None:
-        return failed(operation, step, step.problem)
-    file, outputs = str(step.source.path), tuple(str(path) for path in step.outputs)
-    status: Status = "skipped" if step.reason else "planned"
-    message = printable(f"{file}: {step.reason}") if step.reason else ""
-    return Record(file, outputs, operation.name, status, message=message, bytes_in=step.source.size)
 
 
 def _drive(pipeline: Pipeline, tell: Callable[[Record], None]) -> str:

@@ -34,6 +34,7 @@ class RunSettings:
         image_quality: of lossy picture files, 1 … 100.
         memory: bytes of decoded pictures and of results that wait; one larger picture passes alone.
         fingerprint: of the operation, its options and its model; another one means other work.
+        fourcc: codec of a video file, four letters; None is the usual one of its suffix.
         shard: (i, N), from 1: only the i-th of N parts of the inputs, the same part everywhere.
 
     Raises:
@@ -55,6 +56,7 @@ class RunSettings:
     image_quality: int = 95
     memory: int = 512 * 2**20
     fingerprint: str = ""
+    fourcc: str | None = None
     shard: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:

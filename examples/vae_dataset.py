@@ -1,0 +1,58 @@
+"""A PyTorch data set that reads .vae files: pictures stay small on the disk until they are needed.
+
+vaetools compress photos/ -o packed/              class folders are kept: packed/cat/1.jpg.vae
+python examples/vae_dataset.py packed/
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+import vaetools
+
+
+class VaeFiles(Dataset):
+    """(picture, class) of the files below a folder; a file's class is the folder that it lies in.
+
+    Pictures are float32 RGB (3, H, W) in [0, 1]; `transform` gets them.
+    """
+
+    def __init__(
+        self, folder: str | Path, transform: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> None:
+        self.files = sorted(Path(folder).rglob("*.vae"))
+        self.classes = sorted({file.parent.name for file in self.files})
+        self.transform = transform
+        self._decode = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        if self._decode is None:  # here, so that each worker process of a loader has its own
+            self._decode = vaetools.open("cpu", threads=1).op("decompress", channel_order="rgb")
+        file = self.files[index]
+        rgb = self._decode(file.read_bytes())
+        picture = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float() / 255
+        if self.transform is not None:
+            picture = self.transform(picture)
+        return picture, self.classes.index(file.parent.name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    files = VaeFiles(args.folder)
+    print(f"{len(files)} pictures of {len(files.classes)} classes: {', '.join(files.classes)}")
+    for (picture,), (label,) in DataLoader(files, num_workers=args.workers):
+        print(files.classes[label], tuple(picture.shape), f"mean {picture.mean():.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Chains: operations one after the other, as one operation; pictures stay in memory between them.
+
+    denoise,compress            a chain in a word
+    pipeline.toml               a chain in a file, with the options of each step:
+
+        [[step]]
+        op = "reconstruct"
+        model = "small-photos"
+
+        [[step]]
+        op = "compress"
+        quality = 60
+
+A chain gives what its operations give when they are run one after the other, with whatever lies
+between them kept without loss: the same names, and the same noise, as every step is seeded by the
+name that its input has there.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from vaetools.errors import PluginError, UsageError
+from vaetools.image import SUFFIXES, Image
+from vaetools.operation import Item, NoOptions, Operation, results_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PIPELINE = ".toml"
+"""Suffix of the files that hold a chain."""
+
+_TAKEN = {"image": (Image, "a picture"), "file": (bytes, "the bytes of a file")}
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step of a chain as a user names it.
+
+    Attributes:
+        op: name of the operation.
+        model: id of its model, or None where only one fits.
+        options: those that are not left at their defaults; not checked yet.
+    """
+
+    op: str
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_chain(name: str | Path) -> bool:
+    """Whether that is a chain and not the name of one operation."""
+    return "," in str(name) or str(name).lower().endswith(PIPELINE)
+
+
+def read_chain(name: str | Path) -> list[StepSpec]:
+    """The steps that a user named: `denoise,compress`, or the path of a pipeline file.
+
+    Raises:
+        UsageError: a step without a name; a file that cannot be read or is none of that kind.
+    """
+    if str(name).lower().endswith(PIPELINE):
+        return _read_pipeline(Path(name))
+    words = [word.strip() for word in str(name).split(",")]
+    if not all(words):
+        raise UsageError(f"{str(name)!r} has a step without a name")
+    return [StepSpec(word) for word in words]
+
+
+def _read_pipeline(path: Path) -> list[StepSpec]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
+    except ValueError as error:  # not TOML, or not text
+        raise UsageError(f"is not TOML: {error}", file=path) from None
+    steps = table.pop("step", None)
+    if table:
+        raise UsageError(f"there is no key {min(table)!r}", file=path, remedy="use [[step]]")
+    if not isinstance(steps, list) or not steps or not all(isinstance(s, dict) for s in steps):
+        raise UsageError("has no steps", file=path, remedy="begin each one with [[step]]")
+    return [_spec(step, number, path) for number, step in enumerate(steps, 1)]
+
+
+def _spec(step: dict[str, Any], number: int, path: Path) -> StepSpec:
+    op, model = step.pop("op", None), step.pop("model", None)
+    if not isinstance(op, str) or not op:
+        raise UsageError(f'step {number} names no operation: op = "…"', file=path)
+    if not isinstance(model, str | None):
+        raise UsageError(f"step {number}: model = {model!r} is not text", file=path)
+    return StepSpec(op, model, step)
+
+
+def chained(operations: Sequence[Operation]) -> Operation:
+    """Operations as one; chains among them are taken apart, and one alone stays as it is.
+
+    Raises:
+        UsageError: none, or two that cannot follow each other.
+    """
+    steps: list[Operation] = []
+    for operation in operations:
+        steps += operation.steps if isinstance(operation, Chain) else [operation]
+    if not steps:
+        raise UsageError("a chain needs at least one operation")
+    return steps[0] if len(steps) == 1 else Chain(steps)
+
+
+class Chain(Operation):
+    """Several operations, one after the other.
+
+    Attributes:
+        steps: the operations, each with its model and options.
+
+    Raises:
+        UsageError: one of them cannot follow the one before it.
+    """
+
+    def __init__(self, steps: Sequence[Operation]) -> None:
+        super().__init__(None, NoOptions())
+        self.steps = tuple(steps)
+        self.name = ",".join(step.name for step in steps)
+        self.takes = steps[0].takes
+        self.suffixes = steps[0].suffixes
+        self.wants_encoded = steps[0].wants_encoded
+        for step in steps[1:]:
+            if step.takes == "nothing":
+                raise UsageError(f"{step.name} takes nothing, so it can only come first")
+        if self.takes != "nothing":  # a name that stands for all inputs; made ones see `items`
+            self.outputs(PurePosixPath("input").with_suffix((*self.suffixes, ".png")[0]))
+
+    @property
+    def opened(self) -> Sequence[Any]:
+        """Every model that one of the steps may use."""
+        return [model for step in self.steps for model in step.opened]
+
+    @property
+    def max_pixels(self) -> int:
+        """Limit of every step."""
+        return self.steps[0].max_pixels
+
+    @max_pixels.setter
+    def max_pixels(self, limit: int) -> None:
+        for step in self.steps:
+            step.max_pixels = limit
+
+    def identity(self) -> dict[str, Any]:
+        return {"chain": [step.identity() for step in self.steps]}
+
+    def check_head(self, head: bytes) -> None:
+        self.steps[0].check_head(head)
+
+    def items(self) -> Sequence[PurePath]:
+        """Those of the first step. Raises as it does, and `UsageError` as the class."""
+        items = self.steps[0].items()
+        if items:
+            self.outputs(items[0])
+        return items
+
+    def outputs(self, source: PurePath) -> Sequence[PurePath]:
+        """Names that go through all steps. Raises `UsageError` where one cannot be taken."""
+        names = [source]
+        for number, step in enumerate(self.steps):
+            if number > 0:
+                for name in names:
+                    _check_follows(self.steps[number - 1], step, name)
+            names = [output for name in names for output in step.outputs(name)]
+        return names
+
+    def process(self, item: Any) -> Item | Sequence[Item]:
+        given = [(self._key, item)]
+        for step in self.steps:
+            given = [made for key, part in given for made in _apply(step, key, part)]
+        results = [part for _, part in given]
+        return results[0] if len(results) == 1 else results
+
+
+def _check_follows(before: Operation, step: Operation, name: PurePath) -> None:
+    """Refuse a `step` that does not take what `before` gives: pictures have a picture's name."""
+    is_picture = name.suffix.lower() in SUFFIXES
+    fits = is_picture == (step.takes == "image")
+    if step.takes == "file" and step.suffixes:
+        fits = fits and name.name.lower().endswith(step.suffixes)
+    if not fits:
+        kinds = f" ({' '.join(step.suffixes)})" if step.suffixes else ""
+        gives = "a picture" if is_picture else f"a {name.suffix or 'nameless'} file"
+        raise UsageError(
+            f"{step.name} cannot follow {before.name}, which gives {gives}: "
+            f"it takes {_TAKEN[step.takes][1]}{kinds}"
+        )
+
+
+def _apply(step: Operation, key: str, item: Any) -> list[tuple[str, Item]]:
+    """(name, result) of each result of a step."""
+    if step.takes in _TAKEN and not isinstance(item, _TAKEN[step.takes][0]):
+        raise PluginError(f"{step.name} takes {_TAKEN[step.takes][1]}, not {type(item).__name__}")
+    bound = step.on(key)
+    # Arrays have no names, so that each result of one goes on without.
+    names = [str(name) for name in bound.outputs(PurePosixPath(key))] if key else None
+    results = results_of(bound, bound.process(item), None if names is None else len(names))
+    return list(zip(names or [""] * len(results), map(_made, results), strict=True))
+
+
+def _made(result: Item) -> Item:
+    """A result, which is not the source any more: no later step may take it for that."""
+    return replace(result, encoded=None) if isinstance(result, Image) else result

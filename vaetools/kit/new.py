@@ -1,0 +1,62 @@
+"""`vaetools plugins new NAME`: a plugin package that works, to be changed into one's own."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING
+
+from vaetools.errors import ExistsError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from pathlib import Path
+
+FILES = {
+    "pyproject.toml": "pyproject.toml.txt",
+    "README.md": "readme.md.txt",
+    ".gitignore": "gitignore.txt",
+    ".github/workflows/test.yml": "workflow.yml.txt",
+    "src/$module/__init__.py": "module.py.txt",
+    "tests/conftest.py": "conftest.py.txt",
+    "tests/test_$module.py": "test.py.txt",
+}
+"""Files of the package -> their templates; `$name`, `$module` and `$kind` are filled in."""
+
+
+def new_plugin(name: str, folder: Path, *, taken: Container[str] = ()) -> Path:
+    """Write the package `vaetools-NAME` into `folder`, which is made as needed; returns its place.
+
+    Args:
+        name: of the operation, lower case with dashes.
+        taken: names that are not free.
+
+    Raises:
+        UsageError: not such a name, or a taken one. ExistsError: there is something of that name.
+        OutputError: it cannot be written.
+    """
+    if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None:
+        raise UsageError(f"{name!r} is no name for an operation", remedy="use a-z, 0-9 and dashes")
+    if name in taken:
+        raise UsageError(
+            f"there is something called {name!r} already", remedy="choose another name"
+        )
+    place = folder / f"vaetools-{name}"
+    words = {
+        "name": name,
+        "module": f"vaetools_{name.replace('-', '_')}",
+        "kind": "".join(word.capitalize() for word in name.split("-")),
+    }
+    try:
+        place.mkdir(parents=True)
+        for path, template in FILES.items():
+            file = place / Template(path).substitute(words)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            text = files("vaetools.kit").joinpath("template", template).read_text(encoding="utf-8")
+            file.write_text(Template(text).substitute(words), encoding="utf-8")
+    except FileExistsError:
+        raise ExistsError("is there already", file=place) from None
+    except OSError as error:
+        raise OutputError(f"cannot be written: {error.strerror}", file=place) from error
+    return place

@@ -1,0 +1,142 @@
+"""Trying a plugin: what its operations promise, on small pictures of every kind."""
+
+from __future__ import annotations
+
+from pathlib import PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vaetools.errors import InputError, ModelError
+from vaetools.hub import Hub
+from vaetools.image import SUFFIXES, Image
+from vaetools.kit.check import Finding
+from vaetools.operation import ImageOperation, Operation, OptionSpec, option_specs, results_of
+from vaetools.registry import default_folders
+from vaetools.runner.report import explain
+from vaetools.testing import TINY, gradient, write_tiny_vae
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from vaetools.host import Plugin, PluginHost
+    from vaetools.operation import Item
+
+TINY_TASKS = ("reconstruct", "generate")
+
+MADE = 2
+"""Items that are tried of an operation that makes them out of nothing."""
+
+
+def trial(host: PluginHost, plugin: Plugin, models: Path) -> Iterator[Finding]:
+    """Findings about one plugin.
+
+    Args:
+        models: an empty folder, for the tiny model.
+    """
+    if plugin.error is not None:
+        yield Finding("fail", plugin.name, plugin.error.problem)
+        return
+    yield Finding("ok", plugin.name, f"loads; hooks: {', '.join(plugin.hooks)}")
+    if plugin.commands:
+        yield Finding("ok", plugin.name, f"commands: {', '.join(plugin.commands)}")
+    write_tiny_vae(models / TINY)
+    hub = Hub(host, [models, *default_folders()], device="cpu", threads=1)
+    for name in plugin.operations:
+        options = ", ".join(_shown(spec) for spec in option_specs(hub.operation(name).Options))
+        yield Finding("ok", name, f"options: {options or 'none'}")
+        yield from _try(hub, name)
+
+
+def _shown(spec: OptionSpec) -> str:
+    bounds = f", {spec.bounds}" if spec.bounds else ""
+    return f"{spec.name} ({spec.kind.__name__}{bounds}, default {spec.default})"
+
+
+def pictures() -> dict[str, Image]:
+    """Small pictures of every kind that an operation meets."""
+    small = gradient(33, 50)
+    alpha = np.tile(np.arange(50, dtype=np.uint8), (33, 1))
+    deep = np.dstack([small, alpha]).astype(np.uint16) * 257
+    return {
+        "8 bit, 48×64": Image.from_array(gradient()),
+        "8 bit, grey, 33×50": Image.from_array(small[:, :, 1]),
+        "16 bit with alpha, 33×50": Image.from_array(deep),
+        "float, 1×1": Image.from_array(np.full((1, 1, 3), 0.5, np.float32)),
+    }
+
+
+def _try(hub: Hub, name: str) -> Iterator[Finding]:
+    """Findings about one operation, with its options at their defaults."""
+    kind = hub.operation(name)
+    try:
+        operation = hub.make(name, model=TINY if kind.task in TINY_TASKS else None)
+        if operation.takes == "nothing":
+            made = list(operation.items())[:MADE]
+            trials: dict[str, Any] = {str(item): item for item in made}
+        else:
+            trials = dict(pictures()) if operation.takes == "image" else {}
+    except ModelError as error:
+        yield Finding("note", name, f"not tried: {error}")
+        return
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+        yield Finding("fail", name, explain(error, name)[1])
+        return
+    if not trials:
+        yield Finding("note", name, "not tried: it takes files, or makes nothing")
+    for what, item in trials.items():
+        yield _one(operation, what, item)
+
+
+def _one(operation: Operation, what: str, item: Image | PurePath) -> Finding:
+    """Whether it keeps its promises for one item."""
+    names = [str(item)] * 3 if isinstance(item, PurePath) else ["a.png", "b.png", "a.png"]
+    before = _pixels(item)
+    try:
+        first, _, again = (_results(operation, name, item) for name in names)
+        problem = _problem(operation, item, first)
+    except InputError as error:
+        return Finding("note", operation.name, f"{what}: refused: {error.problem}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+        return Finding("fail", operation.name, explain(error, what)[1])
+    if not np.array_equal(_pixels(item), before):
+        problem = "it changes the picture that it is given"
+    elif not _same(list(first.values()), list(again.values())):
+        problem = "the same picture gives another result the second time"
+    if problem:
+        return Finding("fail", operation.name, f"{what}: {problem}")
+    return Finding("ok", operation.name, what)
+
+
+def _results(operation: Operation, name: str, item: Image | PurePath) -> dict[PurePath, Item]:
+    """Results by the names of their files. Raises `PluginError`, and what the operation raises."""
+    bound = operation.on(name)
+    names = [PurePosixPath(output) for output in bound.outputs(PurePosixPath(name))]
+    return dict(zip(names, results_of(bound, bound.process(item), len(names)), strict=True))
+
+
+def _problem(
+    operation: Operation, item: Image | PurePath, results: dict[PurePath, Item]
+) -> str | None:
+    """What is wrong with results for one item."""
+    for name, result in results.items():
+        if isinstance(result, Image) and name.suffix.lower() not in SUFFIXES:
+            return f"a picture cannot be written as {name}"
+        if isinstance(operation, ImageOperation) and isinstance(item, Image):
+            wanted, found = _pixels(item), _pixels(result)
+            if (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
+                return f"{found.dtype} of {found.shape} comes out"
+    return None
+
+
+def _same(one: Sequence[Item], other: Sequence[Item]) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(np.array_equal(_pixels(a), _pixels(b)) for a, b in pairs)
+
+
+def _pixels(item: Item | PurePath) -> np.ndarray:
+    """An item or a result as an array, for comparison: bytes as they are, names as nothing."""
+    if isinstance(item, Image):
+        return item.to_array()
+    return np.frombuffer(item if isinstance(item, bytes) else b"", np.uint8)
