@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,10 @@ import vaetools
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image, encode_image
 from vaetools.metrics import psnr
-from vaetools.training.photo_codec import (
-    CodecConfig,
-    PhotoCodec,
-    checkerboard,
-    gaussian_bits,
-    interpolate,
-)
+from vaetools.training.codec import CodecConfig, PhotoCodec
+from vaetools.training.codec.hyper import phases
+from vaetools.training.codec.likelihood import gaussian_bits, interpolate
+from vaetools.training.growth import grow
 from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import read_recipe
 from vaetools.training.runs import export_run
@@ -128,7 +126,7 @@ def test_the_network_starts_as_a_transform_codec(pack: PicturePack) -> None:
     codec.start_from_patches(patches.flatten(1))
     images = pack.crops(2, 128, generator)
     with torch.no_grad():
-        out = codec(images, torch.full((2,), 2.0))
+        out = codec(images, torch.full((2, 1, 1), 2.0))
     assert float(((out["image"] - images) ** 2).mean()) < 10**-2.8  # 28 dB
 
 
@@ -139,7 +137,7 @@ def test_rates_trade_bits_for_quality(pack: PicturePack) -> None:
     codec.start_from_patches(pack.crops(1024, 16, generator).flatten(1))
     images = pack.crops(2, 128, generator)
     with torch.no_grad():
-        runs = [codec.loss(images, torch.full((2,), float(r)))[1] for r in range(3)]
+        runs = [codec.loss(images, torch.full((2, 1, 1), float(r)))[1] for r in range(3)]
     assert runs[0]["bpp"].mean() < runs[1]["bpp"].mean() < runs[2]["bpp"].mean()
     assert runs[0]["mse"].mean() > runs[1]["mse"].mean() > runs[2]["mse"].mean()
 
@@ -157,16 +155,108 @@ def test_gaussian_bits_are_a_distribution() -> None:
 
 def test_ladder_interpolation() -> None:
     ladder = torch.tensor([[0.0], [1.0], [4.0]])
-    position = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0])
-    assert interpolate(ladder, position)[:, 0].tolist() == [0.0, 0.5, 1.0, 2.5, 4.0]
+    position = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0])[:, None, None]
+    assert interpolate(ladder, position).flatten().tolist() == [0.0, 0.5, 1.0, 2.5, 4.0]
 
 
-def test_both_checkerboards_are_one() -> None:
-    from vaetools.codec.networks import checkerboard as coded
+def small_codec(**sizes: int) -> PhotoCodec:
+    torch.manual_seed(0)
+    return PhotoCodec(CodecConfig(channels=16, middle=16, latents=24, rates=3, **sizes)).eval()
 
-    ours = checkerboard(6, 5, 7, torch.device("cpu")).numpy()
-    assert np.array_equal(ours, coded(6, 5, 7))
-    assert abs(int(ours.sum()) - ours.size // 2) <= 3
+
+def test_a_map_of_one_rate_is_that_rate(pack: PicturePack) -> None:
+    codec = small_codec()
+    images = pack.crops(2, 128, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        one = codec.loss(images, torch.tensor([0.5, 1.7])[:, None, None])
+        everywhere = codec.loss(images, torch.tensor([0.5, 1.7])[:, None, None].expand(2, 2, 2))
+    assert float(one[0]) == pytest.approx(float(everywhere[0]), rel=1e-5)
+    for name, value in one[1].items():
+        torch.testing.assert_close(value, everywhere[1][name])
+
+
+def test_a_map_gives_each_side_its_rate(pack: PicturePack) -> None:
+    codec = small_codec()
+    images = pack.crops(2, 256, torch.Generator().manual_seed(0))
+    position = torch.where(torch.arange(4) < 2, 0.0, 2.0).expand(2, 4, 4)
+    with torch.no_grad():
+        mixed, low, high = (
+            codec(images, p)["bits_y"]
+            for p in (position, torch.zeros(2, 1, 1), torch.full((2, 1, 1), 2.0))
+        )
+    torch.testing.assert_close(mixed[:, :, 0], low[:, :, 0], rtol=0.2, atol=0)
+    torch.testing.assert_close(mixed[:, :, 3], high[:, :, 3], rtol=0.2, atol=0)
+    assert high.sum() > 1.5 * low.sum()
+
+
+def test_batches_with_two_rates(recipe) -> None:
+    task = open_task(recipe)
+    generator = torch.Generator().manual_seed(0)
+    assert task.positions(4, 3, generator).shape == (4, 1, 1)
+    task.data = replace(task.data, mixed=1.0)
+    for position in (task.positions(4, 3, generator) for _ in range(20)):
+        assert position.shape == (4, 3, 3)
+        assert all(len(crop.unique()) == 2 for crop in position)
+    assert task.positions(4, 1, generator).shape == (4, 1, 1)  # one cell has one rate
+
+
+@pytest.mark.parametrize(
+    "larger",
+    [
+        {"analysis_blocks": 5, "synthesis_blocks": 6},
+        {"middle_blocks": 3, "context_blocks": 2},
+        {"channels": 24, "middle": 40},
+    ],
+)
+def test_a_grown_network_begins_with_what_the_small_one_knew(pack, larger) -> None:
+    small = small_codec()
+    sizes = {"channels": 16, "middle": 16, "latents": 24, "rates": 3, **larger}
+    large = PhotoCodec(CodecConfig(**sizes))
+    grow(large, small.state_dict())
+    images = pack.crops(2, 128, torch.Generator().manual_seed(0))
+    position = torch.full((2, 1, 1), 1.0)
+    with torch.no_grad():
+        ours, theirs = large.eval()(images, position), small(images, position)
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4)
+    large.train().loss(images, position)[0].backward()
+    new = large.synthesis.exit[0].weight.grad[:, -1] if "channels" in larger else None
+    assert new is None or float(new.abs().sum()) > 0  # what is new can learn
+
+
+@pytest.mark.parametrize(
+    ("sizes", "problem"),
+    [({"latents": 20}, "is"), ({"analysis_blocks": 2}, "not part"), ({"rates": 4}, "is")],
+)
+def test_weights_of_another_network_are_refused(sizes, problem) -> None:
+    kept = {"channels": 16, "middle": 16, "latents": 24, "rates": 3, "analysis_blocks": 3}
+    with pytest.raises(UsageError, match=f"cannot start from these weights: .* {problem}"):
+        grow(PhotoCodec(CodecConfig(**{**kept, **sizes})), small_codec().state_dict())
+
+
+def test_a_run_starts_from_the_weights_of_another(recipe, pack, tmp_path) -> None:
+    first = trainer(recipe, pack, tmp_path / "first")
+    list(first.fit())
+    learned = first.average.network.state_dict()
+    second = Trainer(recipe, pack, tmp_path / "second", device=torch.device("cpu"), weights=learned)
+    assert second.step == 0
+    assert second.validate() == first.validate()
+
+
+@pytest.mark.parametrize("latents", [1, 2, 6, 8, 13])
+def test_training_and_coding_take_the_same_phases(latents: int) -> None:
+    from vaetools.codec.networks import phases as coded
+
+    ours = phases(latents, 5, 7, torch.device("cpu")).numpy()
+    assert np.array_equal(ours, coded(latents, 5, 7))
+    assert set(np.unique(ours)) <= {0, 1, 2, 3}
+
+
+def test_every_phase_has_a_quarter_everywhere() -> None:
+    phase = phases(8, 6, 6, torch.device("cpu"))
+    for number in range(4):
+        assert ((phase == number).sum(dim=0) == 2).all()  # two of eight channels at every place
+        assert ((phase == number).sum(dim=(1, 2)) == 9).all()  # a quarter of every channel
 
 
 def test_schedule() -> None:
@@ -206,7 +296,7 @@ def test_crops_come_from_the_pictures(pack: PicturePack) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (('task = "codec"', 'task = "magic"'), "known: codec, vae"),
+        (('task = "codec"', 'task = "magic"'), "known: codec, "),
         (("batch = 2", "batsh = 2"), "batsh"),
         (("crop = 64", "crop = 65"), "multiples of 64"),
         (("channels = 16", "chanels = 16"), "chanels"),

@@ -18,6 +18,12 @@ from vaetools.errors import DeviceError, UsageError
     help="Folder of pictures, or an idx file or a folder of them (MNIST).",
 )
 @click.option("--run", type=click.Path(path_type=Path), help="Folder of the run [runs/RECIPE].")
+@click.option(
+    "--from",
+    "start_from",
+    type=click.Path(path_type=Path),
+    help="Start a new run from the weights of this one, of the same or a smaller network.",
+)
 @click.option("--minutes", type=click.FloatRange(min=0.01), help="Train this long, not by steps.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of torch.")
@@ -26,6 +32,7 @@ def command(
     recipe: str,
     data: Path,
     run: Path | None,
+    start_from: Path | None,
     minutes: float | None,
     device: str,
     threads: int | None,
@@ -40,7 +47,7 @@ def command(
         raise UsageError("training needs torch", remedy="pip install 'vaetools[train]'") from None
     from vaetools.training.recipe import read_recipe
     from vaetools.training.tasks import open_task
-    from vaetools.training.trainer import Trainer
+    from vaetools.training.trainer import Trainer, read_checkpoint
 
     if threads:
         torch.set_num_threads(threads)
@@ -54,12 +61,14 @@ def command(
     images = open_task(chosen).load(data)
     click.echo(f"{chosen.id}: {images.summary}, {device}")
     folder = run or Path("runs") / chosen.id
-    trainer = Trainer(chosen, images, folder, device=torch.device(device), minutes=minutes)
+    place = torch.device(device)
+    weights = read_checkpoint(start_from, place)["average"] if start_from else None
+    trainer = Trainer(chosen, images, folder, device=place, minutes=minutes, weights=weights)
     for row in trainer.fit():
         left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]
         figures = "  ".join(f"{n} {v:.4g}" for n, v in row.items() if n not in ("step", "minutes"))
         click.echo(f"step {row['step']:.0f}  {row['minutes']:.0f} min, {left:.0f} to go  {figures}")
     if trainer.best.stopped:
         click.echo(f"stopped early: no better score in {trainer.best.since} rows of the log")
-    needed = f" --data {data}" if chosen.task == "codec" else ""
+    needed = f" --data {data}" if trainer.task.exports_with_data else ""
     click.echo(f"done; next: vaetools export {folder}{needed} --to models/{chosen.id}")

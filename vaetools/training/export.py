@@ -58,6 +58,8 @@ class GraphPlan:
         dims: symbolic axes of inputs.
         exact: computes with integers; parity must be 0.
         unseen: further inputs for parity, of sizes that the exporter never saw.
+        broadcast: axes whose example is 1 and that may also fit the other inputs; the exporter, which
+            cannot express that, takes them for fixed.
     """
 
     module: nn.Module
@@ -66,6 +68,7 @@ class GraphPlan:
     dims: Dims = field(default_factory=dict)
     exact: bool = False
     unseen: Sequence[Mapping[str, Tensor]] = ()
+    broadcast: Dims = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -113,6 +116,7 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
         )
     model = program.model_proto
     _name_ports(model.graph)
+    _free(model.graph, plan.broadcast)
     strip(model, doc)
     return finished(model)
 
@@ -130,6 +134,15 @@ def _name_ports(graph: onnx.GraphProto) -> None:
             names[:] = [named(name) for name in names]
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         value.name = named(value.name)
+
+
+def _free(graph: onnx.GraphProto, dims: Dims) -> None:
+    """Give axes of inputs a symbolic size in place of 1, and forget the inner sizes."""
+    for value in graph.input:
+        for axis, name in dims.get(value.name, {}).items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    if dims:
+        del graph.value_info[:]
 
 
 @torch.no_grad()

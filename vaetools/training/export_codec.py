@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaetools.codec.container import CELL, DOWNSCALE
-from vaetools.codec.entropy import frequencies_of, gaussian_table
+from vaetools.codec.entropy import TOTAL, Table, frequencies_of, gaussian_table
 from vaetools.errors import ModelBrokenError
 from vaetools.manifest import (
     CodecReach,
@@ -23,14 +24,15 @@ from vaetools.manifest import (
     SizeSpec,
     TilingSpec,
 )
+from vaetools.training.codec.likelihood import interpolate
 from vaetools.training.export import GraphPlan, reach, write_model
 from vaetools.training.integer import IntegerScaleNetwork, neighbourhood
-from vaetools.training.photo_codec import PhotoCodec, interpolate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from vaetools.training.codec import PhotoCodec
     from vaetools.training.pictures import PicturePack
     from vaetools.training.recipe import Recipe
     from vaetools.vae import Model
@@ -42,8 +44,14 @@ TILE = 64
 BATCHES = 96
 """Batches of four crops on which hyper-latents are counted."""
 
+COUNTED = 8
+"""Batches of four crops, at each of so many rates, on which residuals are counted."""
+
 SMOOTHING = 20.0
-"""Weight of the learned hyper-prior beside the counts, in observations."""
+"""Weight of the distributions that guided the training beside the counts, in observations."""
+
+COARSE = 16
+"""One channel in so many is coarse: in the part of a file that a preview needs."""
 
 
 class FrozenScaleNetwork(nn.Module):
@@ -76,6 +84,7 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
     known = torch.randn(1, c.latents, 12, 8, generator=generator)
     hyper = torch.randint(-4, 5, (1, c.hyper, 3, 2), generator=generator).float()
     rate = torch.full((1, 1, 1, 1), 0.5)
+    rates = torch.rand(1, 1, 24, 16, generator=generator)
     pixels = {2: "height", 3: "width"}
     coarse = {2: "latent_height", 3: "latent_width"}
     coarser = {2: "hyper_height", 3: "hyper_width"}
@@ -96,7 +105,12 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
             {"known": coarse, "mean": coarse},
         ),
         "synthesis": GraphPlan(
-            codec.synthesis, {"latents": latents, "rate": rate}, ["image"], {"latents": coarse}
+            codec.synthesis,
+            {"latents": latents, "rate": rate},
+            ["image"],
+            {"latents": coarse},
+            broadcast={"rate": {2: "rate_height", 3: "rate_width"}},
+            unseen=[{"latents": latents, "rate": rates}],
         ),
     }
 
@@ -106,14 +120,18 @@ def tables(codec: PhotoCodec, data: PicturePack, crop: int) -> dict[str, np.ndar
     """The arrays of `tables.npz`; see `vaetools.codec.tables.CodecTables`."""
     c = codec.config
     position = torch.linspace(0, c.rates - 1, LEVELS)
-    offset = torch.round(interpolate(codec.index_offset, position) / c.log_step)
-    scales = c.scale_min * np.exp(np.arange(c.tables) * c.log_step)
-    latent = [gaussian_table(float(s)) for s in scales]
+
+    def at_levels(ladder: Tensor) -> Tensor:
+        return interpolate(ladder, position[:, None, None])[:, :, 0, 0]
+
+    offset = torch.round(at_levels(codec.index_offset) / c.log_step)
+    latent = _latent_tables(codec, data, crop)
     return {
-        "gain": torch.exp(interpolate(codec.log_gain, position)).numpy(),
-        "inverse_gain": torch.exp(interpolate(codec.log_inverse_gain, position)).numpy(),
+        "gain": torch.exp(at_levels(codec.log_gain)).numpy(),
+        "inverse_gain": torch.exp(at_levels(codec.log_inverse_gain)).numpy(),
         "index_offset": offset.numpy().astype(np.int16),
         "rate": (position / (c.rates - 1)).numpy(),
+        "coarse": _coarse(codec, data, crop),
         "hyper_group": torch.round(position).numpy().astype(np.uint8),
         "hyper_frequencies": _hyper_frequencies(codec, data, crop),
         "latent_reach": np.array([t.reach for t in latent], np.uint16),
@@ -138,11 +156,52 @@ def _hyper_frequencies(codec: PhotoCodec, data: PicturePack, crop: int) -> np.nd
             counts[rate] += hits
     grid = values[None, None, :, None].expand(1, c.hyper, -1, 1)
     for rate in range(c.rates):
-        prior = 2.0 ** -codec.hyper_prior.bits(grid, torch.tensor([float(rate)]))[0, :, :, 0]
+        position = torch.full((1, 1, 1), float(rate))
+        prior = 2.0 ** -codec.hyper_prior.bits(grid, position)[0, :, :, 0]
         counts[rate] += SMOOTHING * prior
     flat = counts.double().numpy().reshape(-1, len(values))
     rows = [frequencies_of(row) for row in flat]
     return np.stack(rows).reshape(counts.shape).astype(np.uint32)
+
+
+def _latent_tables(codec: PhotoCodec, data: PicturePack, crop: int) -> list[Table]:
+    """One table for every index, counted on crops at all rates: what is coded is no Gaussian, but the
+    one that guided the training smooths the counts. Both signs count alike."""
+    c = codec.config
+    tables = [
+        gaussian_table(c.scale_min * math.exp(number * c.log_step)) for number in range(c.tables)
+    ]
+    longest = tables[-1].reach
+    counts = np.zeros((c.tables, 2 * longest + 1))
+    generator = torch.Generator().manual_seed(4)
+    for position in np.linspace(0, c.rates - 1, 2 * c.rates - 1):
+        for _ in range(COUNTED):
+            images = data.crops(4, crop, generator, shrink=2.0)
+            coded = codec.code(images, torch.full((1, 1, 1), float(position)))
+            r = torch.round(coded.residual).clamp(-longest, longest).long() + longest
+            place = coded.table.expand_as(r).long() * counts.shape[1] + r
+            counts += np.bincount(place.flatten().numpy(), minlength=counts.size).reshape(
+                counts.shape
+            )
+    counts += counts[:, ::-1]
+    return [_counted(row, table) for row, table in zip(counts, tables, strict=True)]
+
+
+def _counted(counts: np.ndarray, prior: Table) -> Table:
+    """The table of the values −n … n from their `counts` (2 n + 1,), with the reach of `prior`."""
+    middle, reach = len(counts) // 2, prior.reach
+    inside = counts[middle - reach : middle + reach + 1]
+    seen = np.append(inside, counts.sum() - inside.sum())
+    return Table(frequencies_of(seen + SMOOTHING * prior.frequencies / TOTAL), reach)
+
+
+def _coarse(codec: PhotoCodec, data: PicturePack, crop: int) -> np.ndarray:
+    """(M,) bool: the channels that vary most, which a rough picture needs first."""
+    latents = codec.analysis(data.crops(32, crop, torch.Generator().manual_seed(3), shrink=2.0))
+    energy = latents.var(dim=(0, 2, 3))
+    chosen = torch.zeros(len(energy), dtype=torch.bool)
+    chosen[energy.topk(len(energy) // COARSE).indices] = True
+    return chosen.numpy()
 
 
 def halo(codec: PhotoCodec) -> int:

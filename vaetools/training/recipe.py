@@ -20,15 +20,17 @@ class TrainSettings:
 
     Attributes:
         steps: of the optimiser.
-        optimizer: `adam`, `adamw` or `sgd`; with `sgd` and a batch of everything (`batch = 0` in
-            `[data]`) it is plain gradient descent.
-        momentum: of sgd. weight_decay: of adamw and sgd.
+        optimizer: `adam`, `adamw`, `soap` (see `vaetools.training.soap`) or `sgd`; with `sgd` and a
+            batch of everything (`batch = 0` in `[data]`) it is plain gradient descent.
+        momentum: of sgd. weight_decay: of adamw and sgd. basis_every: of soap, steps between two turns
+            of its bases.
         warmup, flat: the learning rate rises, stays, and then follows a cosine to 0.
         clip: largest norm of the gradient; 0 for no limit.
         average: decay of the moving average of the weights, which is what is exported; 0 for none.
         patience: stop early after so many logged rows without a better validation score, and take
             the weights that had the best one; 0 for never.
         bf16: compute in bfloat16 where the device is a GPU.
+        channels_last: keep pictures and weights in that order, which suits convolutions of 1x1.
         compile: with torch.compile.
     """
 
@@ -37,6 +39,7 @@ class TrainSettings:
     learning_rate: float = 1e-3
     momentum: float = 0.0
     weight_decay: float = 0.0
+    basis_every: int = 20
     warmup: float = 0.01
     flat: float = 0.5
     clip: float = 1.0
@@ -44,6 +47,7 @@ class TrainSettings:
     patience: int = 0
     seed: int = 0
     bf16: bool = False
+    channels_last: bool = False
     compile: bool = False
     log_seconds: float = 60.0
     checkpoint_seconds: float = 300.0
@@ -51,6 +55,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         at_least("train", self, steps=1, learning_rate=0, momentum=0, weight_decay=0, clip=0)
         at_least("train", self, warmup=0, flat=0, average=0, patience=0, seed=0, log_seconds=0)
+        at_least("train", self, basis_every=1)
 
 
 @dataclass(frozen=True)

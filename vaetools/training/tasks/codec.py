@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import InputError, UsageError
-from vaetools.training.photo_codec import CodecConfig, PhotoCodec
+from vaetools.training.codec import CodecConfig, PhotoCodec
+from vaetools.training.codec.photo_codec import CELL
 from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import at_least, settings
 from vaetools.training.tasks.task import Task
@@ -25,29 +26,33 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class CodecData:
     """`[data]`: `batch` crops of `crop` pixels; from the share `late` of the training on, fewer crops
-    of `late_crop`. Crops are taken up to `shrink` times larger and reduced."""
+    of `late_crop`. Crops are taken up to `shrink` times larger and reduced. A share `mixed` of the
+    batches has two rates in every crop, as pictures with a region of interest have."""
 
     crop: int = 192
     late_crop: int = 256
     late: float = 0.85
     batch: int = 8
     shrink: float = 2.0
+    mixed: float = 0.0
     hold_out: int = 24
 
     def __post_init__(self) -> None:
         at_least("data", self, crop=64, late_crop=64, late=0, batch=1, shrink=1, hold_out=2)
+        at_least("data", self, mixed=0)
 
 
 class CodecTask(Task):
     """Rate-distortion training of `PhotoCodec` at random rates."""
 
+    exports_with_data = True
     slow = ("analysis.linear", "synthesis.linear")  # they begin at a good place
 
     def __init__(self, recipe: Recipe) -> None:
         self.data = settings(CodecData, recipe.data, "data")
         self.hold_out = self.data.hold_out
-        if self.data.crop % 64 or self.data.late_crop % 64:
-            raise UsageError("crop and late_crop of a codec's recipe must be multiples of 64")
+        if self.data.crop % CELL or self.data.late_crop % CELL:
+            raise UsageError(f"crop and late_crop of a codec's recipe must be multiples of {CELL}")
         self.network: PhotoCodec = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
 
     def load(self, path: Path) -> PicturePack:
@@ -72,16 +77,25 @@ class CodecTask(Task):
         return data.crops(count, size, generator, shrink=wanted.shrink)
 
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        position = self.positions(len(images), images.shape[2] // CELL, generator)
+        return self.network.loss(images, position.to(images.device))
+
+    def positions(self, count: int, cells: int, generator: torch.Generator) -> Tensor:
+        """Random rates for crops of `cells` x `cells`: (count, 1, 1), one for each, or
+        (count, cells, cells), where each has two, side by side."""
         top = self.network.config.rates - 1
-        position = torch.rand(len(images), generator=generator).to(images.device) * top
-        return self.network.loss(images, position)
+        one, other = torch.rand(2, count, 1, 1, generator=generator) * top
+        if cells < 2 or float(torch.rand(1, generator=generator)) >= self.data.mixed:
+            return one
+        cut = int(torch.randint(1, cells, (1,), generator=generator))
+        return torch.where(torch.arange(cells) < cut, one, other).expand(count, cells, cells)
 
     def validate(self, network: nn.Module, data: PicturePack) -> dict[str, float]:
-        size = min(self.data.late_crop, data.largest // 64 * 64)  # of those that are held out
+        size = min(self.data.late_crop, data.largest // CELL * CELL)  # of those that are held out
         images = data.crops(8, size, torch.Generator().manual_seed(1))
         figures, losses = {}, []
         for rate in range(network.config.rates):
-            position = torch.full((len(images),), float(rate), device=images.device)
+            position = torch.full((len(images), 1, 1), float(rate), device=images.device)
             loss, out = network.loss(images, position)
             losses.append(float(loss))
             psnr = 10 * torch.log10(255.0**2 / out["mse"])

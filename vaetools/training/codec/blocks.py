@@ -1,0 +1,45 @@
+"""What the networks of the photo codec are built of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """Depthwise-separable 3x3 convolution, then a 1x1 feed-forward; each beside an identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(
+            nn.Conv2d(channels, channels, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
+            nn.Conv2d(channels, channels, 1),
+        )
+        self.feed = nn.Sequential(
+            nn.Conv2d(channels, 2 * channels, 1), nn.ReLU(), nn.Conv2d(2 * channels, channels, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.mix(x)
+        return x + self.feed(x)
+
+    @torch.no_grad()
+    def be_identity(self) -> None:
+        """Begin with doing nothing: how a block joins a network that is trained already."""
+        for last in (self.mix[-1], self.feed[-1]):
+            last.weight.zero_()
+            last.bias.zero_()
+
+
+def blocks(channels: int, count: int) -> nn.Sequential:
+    """`count` blocks, one after the other."""
+    return nn.Sequential(*(Block(channels) for _ in range(count)))
+
+
+class Upsample(nn.Sequential):
+    """1x1 convolution, then the channels become `factor` x `factor` pixels."""
+
+    def __init__(self, inputs: int, outputs: int, factor: int) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs * factor**2, 1), nn.PixelShuffle(factor))

@@ -1,0 +1,45 @@
+"""Sizes of the photo codec."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Sizes of the network; every field is a key of `[network]` in a recipe.
+
+    Attributes:
+        channels, middle: width at 1/8 and at 1/16 of the picture's size.
+        latents: M. A 16x16 patch has 768 numbers; fewer latents bound the quality at high rates.
+        hyper, hyper_hidden: N, and the width of the small networks.
+        analysis_blocks, synthesis_blocks: blocks at 1/8.
+        middle_blocks: blocks at 1/16, of the analysis and of the synthesis each.
+        context_blocks: blocks of the network that improves the mean.
+        rates: points of the gain ladder, from `lambda_min` to `lambda_max`.
+        scale_min, scale_max, tables: deviations of the entropy tables, in a geometric row.
+        hyper_limit: largest magnitude of a hyper-latent.
+    """
+
+    channels: int = 128
+    middle: int = 192
+    latents: int = 320
+    hyper: int = 64
+    hyper_hidden: int = 128
+    analysis_blocks: int = 3
+    synthesis_blocks: int = 4
+    middle_blocks: int = 1
+    context_blocks: int = 1
+    rates: int = 8
+    lambda_min: float = 0.0009
+    lambda_max: float = 0.11
+    scale_min: float = 0.11
+    scale_max: float = 128.0
+    tables: int = 64
+    hyper_limit: int = 63
+
+    @property
+    def log_step(self) -> float:
+        """Distance of two neighbouring tables in ln(scale)."""
+        return math.log(self.scale_max / self.scale_min) / (self.tables - 1)

@@ -1,0 +1,165 @@
+"""SOAP: Adam in the eigenbasis of the gradients' second moments.
+
+Adam scales every weight by itself, as if the weights of a layer had nothing to do with each other.
+SOAP turns the gradient G of a weight matrix into the basis in which E[G Gᵀ] and E[Gᵀ G] are diagonal,
+takes Adam's step there, and turns it back. The basis follows slowly: one step of power iteration, every
+so many steps.
+
+    Q_L, Q_R   eigenvectors of L ← E[G Gᵀ] and R ← E[Gᵀ G]
+    v          ← E[(Q_Lᵀ G Q_R)²], m ← E[G]
+    W          ← W − rate · Q_L (Q_Lᵀ m Q_R / √v) Q_Rᵀ
+
+Convolutions are matrices of outputs x (inputs · taps). Vectors, depthwise convolutions and thin
+matrices get plain Adam; a side that is too long keeps its own basis. Weights of one shape are handled
+together.
+
+References: Vyas et al., "SOAP: improving and stabilizing Shampoo using Adam", ICLR 2025; Gupta, Koren,
+Singer, "Shampoo: preconditioned stochastic tensor optimization", ICML 2018.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+THIN = 8
+"""A matrix with a side of at most so many rows or columns is treated as a vector."""
+
+
+class Soap(torch.optim.Optimizer):
+    """See above.
+
+    Args:
+        groups: parameters or groups of them, as for any optimizer of torch.
+        lr: learning rate, on the scale of Adam's.
+        betas: decay of the first and second moments.
+        every: steps between two turns of the basis.
+        largest: longest side that gets a basis of its own.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[Any],
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.95, 0.99),
+        eps: float = 1e-8,
+        every: int = 20,
+        largest: int = 384,
+    ) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
+        self.every, self.largest = every, largest
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """One step from the gradients that `backward` left."""
+        for group in self.param_groups:
+            for bunch in _bunches(group["params"]):
+                self._step(bunch, group)
+
+    def _step(self, bunch: list[Tensor], group: dict[str, Any]) -> None:
+        """A step for parameters of one shape; their common state is kept with the first."""
+        state = self.state[bunch[0]]
+        gradient = torch.stack([_matrix(p.grad) for p in bunch])  # (n, rows, columns)
+        if not state:
+            self._begin(state, gradient, turned=_is_matrix(bunch[0]))
+        step = state["step"] = state["step"] + 1
+        first, second = group["betas"]
+        state["m"].lerp_(gradient, 1 - first)
+        turned = _turn(gradient, state)
+        state["v"].lerp_(turned * turned, 1 - second)
+        mean = _turn(state["m"], state) / (1 - first**step)
+        deviation = (state["v"] / (1 - second**step)).sqrt_().add_(group["eps"])
+        change = _turn_back(mean / deviation, state)
+        for parameter, delta in zip(bunch, change, strict=True):
+            parameter.add_(delta.reshape(parameter.shape), alpha=-group["lr"])
+        if step % self.every == 0:
+            self._turn_bases(state)
+        self._learn(state, gradient, 1 - first)
+
+    def _begin(self, state: dict[str, Any], gradient: Tensor, *, turned: bool) -> None:
+        state["step"] = 0
+        state["m"], state["v"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        rows, columns = gradient.shape[1:]
+        for side, length in (("rows", rows), ("columns", columns)):
+            if turned and length <= self.largest:
+                state[side] = torch.zeros(len(gradient), length, length, device=gradient.device)
+        self._learn(state, gradient, 1.0)
+        for side in _sides(state):
+            state[f"{side} basis"] = _eigenvectors(state[side])
+
+    @staticmethod
+    def _learn(state: dict[str, Any], gradient: Tensor, weight: float) -> None:
+        """Take a gradient into the second moments of rows and columns."""
+        if "rows" in state:
+            state["rows"].lerp_(gradient @ gradient.mT, weight)
+        if "columns" in state:
+            state["columns"].lerp_(gradient.mT @ gradient, weight)
+
+    @staticmethod
+    def _turn_bases(state: dict[str, Any]) -> None:
+        """One power iteration; `v` follows the order of the eigenvalues."""
+        for side in _sides(state):
+            moment, basis = state[side], state[f"{side} basis"]
+            image = moment @ basis
+            order = (basis * image).sum(dim=1).argsort(dim=1, descending=True)  # (n, length)
+            axis = 1 if side == "rows" else 2
+            index = order[:, :, None] if axis == 1 else order[:, None, :]
+            state["v"] = state["v"].take_along_dim(index, dim=axis)
+            image = (image + _ridge(moment) * basis).take_along_dim(order[:, None, :], dim=2)
+            state[f"{side} basis"] = torch.linalg.qr(image)[0]
+
+
+def _bunches(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Parameters that have a gradient, by shape."""
+    shapes: dict[torch.Size, list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            shapes.setdefault(parameter.shape, []).append(parameter)
+    yield from shapes.values()
+
+
+def _matrix(tensor: Tensor | None) -> Tensor:
+    """(outputs, everything else), or one row."""
+    assert tensor is not None  # only those with a gradient are asked for
+    return tensor.reshape(len(tensor), -1) if tensor.ndim > 1 else tensor.reshape(1, -1)
+
+
+def _is_matrix(parameter: Tensor) -> bool:
+    """Whether it is worth turning: depthwise convolutions are many small filters, and no matrix."""
+    depthwise = parameter.ndim > 2 and parameter.shape[1] == 1
+    return not depthwise and min(_matrix(parameter).shape) > THIN
+
+
+def _sides(state: dict[str, Any]) -> list[str]:
+    return [side for side in ("rows", "columns") if side in state]
+
+
+def _turn(gradient: Tensor, state: dict[str, Any]) -> Tensor:
+    if "rows" in state:
+        gradient = state["rows basis"].mT @ gradient
+    return gradient @ state["columns basis"] if "columns" in state else gradient
+
+
+def _turn_back(change: Tensor, state: dict[str, Any]) -> Tensor:
+    if "rows" in state:
+        change = state["rows basis"] @ change
+    return change @ state["columns basis"].mT if "columns" in state else change
+
+
+def _ridge(moments: Tensor) -> Tensor:
+    """A millionth of each one's mean eigenvalue, (n, 1, 1): keeps directions without gradient apart."""
+    mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1)
+    return (1e-6 * mean + 1e-30)[:, None, None]
+
+
+def _eigenvectors(moments: Tensor) -> Tensor:
+    """Those of symmetric matrices (n, length, length), the largest eigenvalue first."""
+    wide = moments.double()
+    wide = wide + _ridge(wide) * torch.eye(wide.shape[1], dtype=wide.dtype, device=wide.device)
+    return torch.linalg.eigh(wide)[1].flip(2).to(moments.dtype).contiguous()
