@@ -4,12 +4,14 @@
 
 Good files are mutated: bits flipped, bytes cut, doubled and exchanged between files, header fields set
 to extremes, payloads and section tables rewritten; in most cases the checksums are made right again,
-so that the mutation gets behind them. The promise: a decoded file or a `BitstreamError`, in less than
-a second of CPU time and with little memory. Any other exception is a defect.
+so that the mutation gets behind them. A third of the cases is read as a preview, whose end may be
+missing. The promise: a decoded file or a `BitstreamError`, in less than a second of CPU time and with
+little memory; and where no checksum was made right, nothing is decoded that was not written so. Any
+other exception is a defect.
 
 There is no network in it: a few integer operations take the place of the one that chooses tables, so
-that a case costs a fraction of a millisecond. One line is printed; the exit status is 1 if a case
-failed, and the failures come with the command that repeats them.
+that a case costs a fraction of a millisecond; `fuzz_decode.py` has the rest. One line is printed; the
+exit status is 1 if a case failed, and the failures come with the command that repeats them.
 """
 
 from __future__ import annotations
@@ -25,11 +27,19 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from vaetools.codec.container import Container, Section, SectionKind, deflate, inflate, unpack
+from vaetools.codec.container import (
+    PREVIEW,
+    Container,
+    Section,
+    SectionKind,
+    deflate,
+    inflate,
+    unpack,
+)
 from vaetools.codec.entropy import frequencies_of, gaussian_table
 from vaetools.codec.tables import (
     CodecTables,
@@ -38,16 +48,16 @@ from vaetools.codec.tables import (
     encode_hyper,
     encode_latents,
 )
-from vaetools.errors import BitstreamError, HeaderLimitError
+from vaetools.errors import BitstreamError, ChecksumError, HeaderLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SECONDS = 1.0
-"""CPU time that a case may take."""
-
 ROOM = 128 * 2**20
 """Address space that all cases together may take beyond what the good files took."""
+
+GROWTH = 64 * 2**20
+"""Memory, resident, that the worst case may take beyond what the good files took."""
 
 MAX_PIXELS = 2**20
 LEVELS, LATENTS, HYPER, LIMIT = 5, 6, 4, 9
@@ -79,6 +89,7 @@ def toy_tables() -> CodecTables:
         inverse_gain=np.ones((LEVELS, LATENTS), np.float32),
         index_offset=rng.integers(-2, 3, (LEVELS, LATENTS)).astype(np.int16),
         rate=np.linspace(0, 1, LEVELS, dtype=np.float32),
+        coarse=np.arange(LATENTS) % 3 == 1,
         hyper_group=np.arange(LEVELS, dtype=np.uint8) // 3,
         hyper_frequencies=np.array(hyper, np.uint32),
         latent_reach=np.array([t.reach for t in latent], np.uint16),
@@ -100,44 +111,86 @@ def boxes(height: int, width: int, tile: int) -> list[tuple[slice, slice, slice]
     ]
 
 
+def parts(tables: CodecTables) -> dict[SectionKind, np.ndarray]:
+    """Which channels stand in which kind of section."""
+    return {SectionKind.COARSE: tables.coarse, SectionKind.FINE: ~tables.coarse}
+
+
 def good_file(tables: CodecTables, seed: int) -> Container:
-    """A file of random size, level and content."""
+    """A file of random size, levels and content; one in ten is stored."""
     rng = np.random.default_rng(seed)
     width, height = (int(n) for n in rng.integers(1, 200, 2))
     level, tile = int(rng.integers(LEVELS)), 4 * int(rng.integers(1, 6))
-    rows, columns = -(-height // 64), -(-width // 64)
-    z = np.clip(rng.normal(0, 4, (HYPER, rows, columns)), -LIMIT, LIMIT).astype(int)
-    index = tables.indexes(base_index(z), level)
+    depth = (8, 16, 32)[seed % 3]
+    empty = Container(
+        width, height, depth, seed % 5 == 0, level, tile, "0123456789abcdef", "toy", ()
+    )
+    if seed % 10 == 9:
+        return replace(empty, sections=(Section(SectionKind.SOURCE, rng.bytes(99)),), stored=True)
+    return replace(empty, sections=tuple(coded_sections(tables, empty, seed)))
+
+
+def coded_sections(tables: CodecTables, head: Container, seed: int) -> list[Section]:
+    rng = np.random.default_rng(seed)
+    grid = -(-head.height // 64), -(-head.width // 64)
+    levels, sections = np.full(grid, head.level, np.uint8), []
+    if seed % 4 == 0:
+        levels = rng.integers(LEVELS, size=grid).astype(np.uint8)
+        sections.append(Section(SectionKind.LEVELS, deflate(levels.tobytes())))
+    z = np.clip(rng.normal(0, 4, (HYPER, *grid)), -LIMIT, LIMIT).astype(int)
+    sections.append(Section(SectionKind.HYPER, encode_hyper(z, levels, tables).finish()))
+    index = tables.indexes(base_index(z), levels)
     symbols = np.rint(rng.normal(0, 2, index.shape) ** 3).astype(int)
-    sections = [Section(SectionKind.HYPER, encode_hyper(z, tables.hyper(level)).finish())]
-    for box in boxes(4 * rows, 4 * columns, tile):
-        payload = encode_latents(symbols[box], index[box], tables.latent).finish()
-        sections.append(Section(SectionKind.TILE, payload))
+    for kind, chosen in parts(tables).items():
+        for box in boxes(*index.shape[1:], head.tile):
+            coded = encode_latents(symbols[box][chosen], index[box][chosen], tables.latent)
+            sections.append(Section(kind, coded.finish()))
     if seed % 2:
         sections.append(Section(SectionKind.ICC, deflate(rng.bytes(20) * 5)))
         sections.append(Section(SectionKind.EXIF, deflate(b"II*\0" + bytes(30))))
-    depth = (8, 16, 32)[seed % 3]
-    return Container(
-        width, height, depth, seed % 5 == 0, level, tile, "0123456789abcdef", "toy", tuple(sections)
-    )
+    return sections
 
 
-def decode(data: bytes, tables: CodecTables) -> None:
-    """What a decoder does with a file, up to the networks."""
-    container = unpack(data, max_pixels=MAX_PIXELS)
+def levels_of(container: Container) -> np.ndarray:
+    """The level of every cell, as `Codec.levels_of` finds it for a model with `LEVELS`."""
+    grid = -(-container.height // 64), -(-container.width // 64)
     if container.level >= LEVELS:
         raise HeaderLimitError(f"level {container.level}")
-    shape = -(-container.height // 64), -(-container.width // 64)
-    hyper = container.one(SectionKind.HYPER) or b""
-    z = decode_hyper(hyper, shape, tables.hyper(container.level))
-    index = tables.indexes(base_index(z), container.level)
-    _, height, width = index.shape
-    for box, payload in zip(boxes(height, width, container.tile), container.tiles, strict=True):
-        decode_latents(payload, index[box], tables.latent)
-    for kind in (SectionKind.ICC, SectionKind.EXIF):
-        packed = container.one(kind)
-        if packed is not None:
-            inflate(packed)
+    packed = container.one(SectionKind.LEVELS)
+    if packed is None:
+        return np.full(grid, container.level, np.uint8)
+    levels = np.frombuffer(inflate(packed, most=grid[0] * grid[1]), np.uint8)
+    if levels.size != grid[0] * grid[1]:
+        raise ChecksumError("number of levels")
+    if levels.max() >= LEVELS:
+        raise HeaderLimitError("level of a cell")
+    return levels.reshape(grid)
+
+
+class Skeleton:
+    """What a decoder does with a file, up to the networks."""
+
+    def __init__(self, tables: CodecTables) -> None:
+        self.tables = tables
+
+    def __call__(self, data: bytes, preview: bool, _: random.Random) -> Container:
+        container = unpack(data, max_pixels=MAX_PIXELS, preview=preview)
+        if container.stored:
+            return container
+        tables, levels = self.tables, levels_of(container)
+        z = decode_hyper(container.all(SectionKind.HYPER)[0], levels, tables)
+        index = tables.indexes(base_index(z), levels)
+        for kind, chosen in parts(tables).items():
+            if preview and kind not in PREVIEW:
+                continue
+            places = boxes(*index.shape[1:], container.tile)
+            for box, payload in zip(places, container.all(kind), strict=True):
+                decode_latents(payload, index[box][chosen], tables.latent)
+        for kind in (SectionKind.ICC, SectionKind.EXIF):
+            packed = container.one(kind)
+            if packed is not None:
+                inflate(packed)
+        return container
 
 
 # --- mutations of bytes ---------------------------------------------------------------------------
@@ -180,7 +233,7 @@ def overwrite(data: bytes, rng: random.Random, _: bytes) -> bytes:
 def extreme(kind: str, rng: random.Random) -> int:
     """A value that somebody may have forgotten."""
     top = LARGEST[kind]
-    known = [0, 1, 2, 3, 4, 5, 8, 16, 32, 63, 64, 65, 255, 1024, 65532, 65535, 2**20, 2**28, top]
+    known = [0, 1, 2, 3, 4, 5, 8, 16, 32, 63, 64, 65, 128, 132, 255, 1024, 65535, 2**20, 2**28, top]
     if rng.random() < 0.3:
         return rng.randint(0, top)
     return rng.choice([value for value in known if value <= top])
@@ -280,16 +333,18 @@ def rewrite_fields(file: Container, rng: random.Random, other: Container) -> Con
         "width": rng.choice([other.width, file.width + 64, 64 * file.tile]),
         "height": rng.choice([other.height, file.height + 64, 1]),
         "level": other.level,
-        "tile": rng.choice([other.tile, 65532]),
+        "tile": rng.choice([other.tile, 128]),
         "depth": other.depth,
+        "stored": not file.stored,
+        "stream_id": "ff" * 8,
     }
     chosen = rng.sample(sorted(changes), rng.randint(1, 3))
     return replace(file, **{name: changes[name] for name in chosen})  # type: ignore[arg-type]
 
 
 def plant_bomb(file: Container, rng: random.Random, _: Container) -> Container:
-    """Metadata of a megabyte that unpacks to twice the memory there is."""
-    kind = rng.choice([SectionKind.ICC, SectionKind.EXIF])
+    """Metadata or a map of levels of a megabyte that unpacks to twice the memory there is."""
+    kind = rng.choice([SectionKind.ICC, SectionKind.EXIF, SectionKind.LEVELS])
     kept = tuple(s for s in file.sections if s.kind != kind)
     return replace(file, sections=(*kept, Section(kind, BOMB)))
 
@@ -307,19 +362,44 @@ BOMB = bomb(256)
 MEANING = (rewrite_payload, rewrite_payload, rewrite_payload, rewrite_table, rewrite_fields)
 
 
-def mutated(files: Sequence[Container], rng: random.Random) -> bytes:
+@dataclass(frozen=True)
+class Case:
+    """A file to be read.
+
+    Attributes:
+        is_forged: its checksums were made right, or may have been.
+    """
+
+    data: bytes
+    is_forged: bool
+
+
+def mutated(files: Sequence[Container], rng: random.Random) -> Case:
     """One case: one of the good files, changed in one to six ways."""
     file, other = rng.sample(files, 2)
-    for _ in range(rng.choice([0, 0, 1, 1, 2])):
+    steps = rng.choice([0, 0, 1, 1, 2])
+    for _ in range(steps):
         file = rng.choice(MEANING)(file, rng, other)
         if not file.sections:
-            return file.pack()
-    if rng.random() < 0.002:
+            return Case(file.pack(), is_forged=True)
+    is_bomb = rng.random() < 0.002
+    if is_bomb:
         file = plant_bomb(file, rng, other)
     data = file.pack()
     for _ in range(rng.choice([0, 0, 1, 1, 2, 4])):
         data = rng.choice(BYTES)(data, rng, other.pack())
-    return made_right(data, lengths=rng.random() < 0.7) if rng.random() < 0.8 else data
+    if rng.random() < 0.2:
+        return Case(data, is_forged=steps > 0 or is_bomb)
+    return Case(made_right(data, lengths=rng.random() < 0.7), is_forged=True)
+
+
+def was_written(found: Container, files: Sequence[Container]) -> bool:
+    """Whether that is one of the good files, or what has come of one."""
+    return any(
+        replace(found, sections=()) == replace(file, sections=())
+        and set(found.sections) <= set(file.sections)
+        for file in files
+    )
 
 
 # --- the run --------------------------------------------------------------------------------------
@@ -332,57 +412,84 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
     slowest: float = 0.0
+    grown: int = 0
 
-    def line(self, cases: int, seed: int, seconds: float, grown: str) -> str:
+    def line(self, cases: int, seed: int, seconds: float) -> str:
         refused = {k: n for k, n in sorted(self.outcomes.items()) if k.startswith("E")}
         codes = ", ".join(f"{code} {n}" for code, n in refused.items())
         return (
             f"{cases} cases, seed {seed}: {self.outcomes['decoded']} decoded, "
             f"{sum(refused.values())} refused ({codes}), {len(self.failures)} failed; "
-            f"slowest {1000 * self.slowest:.0f} ms, {grown}, {seconds:.1f} s"
+            f"slowest {1000 * self.slowest:.0f} ms, +{self.grown / 2**20:.0f} MiB, {seconds:.1f} s"
         )
 
 
-def attempt(data: bytes, tables: CodecTables) -> str:
-    """`decoded`, or the code of the error that refused it."""
+Decode: TypeAlias = "Callable[[bytes, bool, random.Random], Container]"
+"""Bytes, whether a preview is enough -> what was read of them. Raises `BitstreamError`."""
+
+
+def attempt(
+    case: Case, files: Sequence[Container], decode: Decode, rng: random.Random
+) -> tuple[str, str]:
+    """(`decoded`, or the code of the error that refused it; what is wrong with that, if anything)."""
     try:
-        decode(data, tables)
+        found = decode(case.data, rng.random() < 1 / 3, rng)
     except BitstreamError as error:
-        return error.code
-    return "decoded"
+        return error.code, ""
+    if case.is_forged or was_written(found, files):
+        return "decoded", ""
+    return "decoded", "decoded a damaged file"
 
 
-def fuzz(cases: range, seed: int) -> Tally:
-    """Run the cases; each depends on the seed and its own number alone."""
-    tables = toy_tables()
-    files = [good_file(tables, number) for number in range(40)]
+def fuzz(
+    cases: range,
+    seed: int,
+    files: Sequence[Container],
+    decode: Decode,
+    *,
+    seconds: float,
+) -> Tally:
+    """Run the cases; each depends on the seed and its own number alone.
+
+    Args:
+        files: good ones.
+        seconds: CPU time that a case may take.
+    """
     for file in files:
-        decode(file.pack(), tables)
-    limit_memory()
-    tally = Tally()
+        decode(file.pack(), False, random.Random(0))
+    limit_memory(ROOM)
+    tally, before = Tally(), peak_memory()
     for case in cases:
-        data = mutated(files, random.Random(f"{seed} {case}"))
+        rng = random.Random(f"{seed} {case}")
+        mutation = mutated(files, rng)
         began = time.process_time()
         try:
-            tally.outcomes[attempt(data, tables)] += 1
+            outcome, problem = attempt(mutation, files, decode, rng)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            tally.failures.append((case, traceback.format_exc()))
+            outcome, problem = "failed", traceback.format_exc()
         spent = time.process_time() - began
+        tally.outcomes[outcome] += 1
         tally.slowest = max(tally.slowest, spent)
-        if spent > SECONDS:
-            tally.failures.append((case, f"took {spent:.1f} s"))
+        if spent > seconds:
+            problem = problem or f"took {spent:.1f} s"
+        grown = peak_memory() - before
+        if grown > max(GROWTH, tally.grown):
+            problem = problem or f"took {grown / 2**20:.0f} MiB"
+        tally.grown = grown
+        if problem:
+            tally.failures.append((case, problem))
     return tally
 
 
-def limit_memory() -> None:
-    """More than `ROOM` from now on is a MemoryError; only Linux says how much there is now."""
+def limit_memory(room: int) -> None:
+    """More than `room` from now on is a MemoryError; only Linux says how much there is now."""
     with contextlib.suppress(ImportError, OSError):
         import resource
 
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        ceiling = pages * resource.getpagesize() + ROOM
+        ceiling = pages * resource.getpagesize() + room
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (ceiling, hard))
 
@@ -397,21 +504,28 @@ def peak_memory() -> int:
     return 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+def run(description: str, files: Sequence[Container], decode: Decode, *, seconds: float) -> int:
+    """The command line of a fuzzer; its exit status."""
+    parser = argparse.ArgumentParser(description=description.split("\n", maxsplit=1)[0])
     parser.add_argument("--cases", type=int, default=100_000, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="S")
     parser.add_argument(
         "--first", type=int, default=0, metavar="N", help="number of the first case"
     )
     options = parser.parse_args()
-    before, began = peak_memory(), time.perf_counter()
-    tally = fuzz(range(options.first, options.first + options.cases), options.seed)
-    grown = f"+{(peak_memory() - before) / 2**20:.0f} MiB"
-    print(tally.line(options.cases, options.seed, time.perf_counter() - began, grown))
+    cases = range(options.first, options.first + options.cases)
+    began = time.perf_counter()
+    tally = fuzz(cases, options.seed, files, decode, seconds=seconds)
+    print(tally.line(options.cases, options.seed, time.perf_counter() - began))
     for case, problem in tally.failures[:10]:
         print(f"--seed {options.seed} --first {case} --cases 1\n{problem}", file=sys.stderr)
     return 1 if tally.failures else 0
+
+
+def main() -> int:
+    tables = toy_tables()
+    files = [good_file(tables, number) for number in range(40)]
+    return run(__doc__ or "", files, Skeleton(tables), seconds=1.0)
 
 
 if __name__ == "__main__":

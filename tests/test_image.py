@@ -48,6 +48,7 @@ from vaetools.image import (
     format_of,
     inspect_image,
     read_image,
+    strip_metadata,
 )
 from vaetools.image.containers import png_chunk
 
@@ -637,6 +638,38 @@ def test_a_phones_jpeg_with_pictures_behind_the_first_is_read():
     image = decode_image(data)
     assert image.pixels.shape == picture().shape
     assert image.format == "jpeg"
+
+
+# --- The file itself, and parts of pictures ---
+
+
+def test_the_source_file_is_kept_on_request(tmp_path):
+    data = saved(picture(), "PNG")
+    (tmp_path / "a.png").write_bytes(data)
+    assert read_image(tmp_path / "a.png").encoded is None
+    kept = read_image(tmp_path / "a.png", keep_encoded=True)
+    assert kept.encoded == data
+    assert kept.nbytes == kept.pixels.nbytes + len(data)
+
+
+def test_the_source_file_is_that_of_these_pixels_and_no_others(tmp_path):
+    (tmp_path / "a.png").write_bytes(saved(picture(), "PNG"))
+    kept = read_image(tmp_path / "a.png", keep_encoded=True)
+    assert kept.with_rgb(kept.to_rgb()).encoded is None
+    assert kept.cropped(slice(0, 5), slice(0, 5)).encoded is None
+    for strip in ("gps", "exif", "all"):
+        assert strip_metadata(kept, strip).encoded is None
+    assert strip_metadata(kept, "none").encoded == kept.encoded
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_part_of_a_picture(channels):
+    array = picture(channels=channels)
+    whole = Image.from_array(array)
+    part = whole.cropped(slice(3, 9), slice(10, 40))
+    np.testing.assert_array_equal(part.to_array(), array[3:9, 10:40])
+    assert part.pixels.flags.c_contiguous
+    assert (part.icc, part.exif, part.format) == (whole.icc, whole.exif, whole.format)
 
 
 # --- Bad input ---

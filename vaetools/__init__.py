@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vaetools.codec import Codec, Region
+    from vaetools.codec import Codec, Region, lower_outside
     from vaetools.errors import (
         BitstreamError,
         DeviceError,
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from vaetools.hub import Hub
     from vaetools.hub import open_hub as open  # noqa: A004 - vaetools.open() is meant
     from vaetools.image import Image
+    from vaetools.masks import Masks
     from vaetools.operation import ImageOperation, Operation, option
     from vaetools.registry import ModelRegistry
+    from vaetools.restoration import Denoised, Denoiser
     from vaetools.vae import Latent, Model, Posterior, Vae
 
 __version__ = "0.1.0"
@@ -39,12 +41,15 @@ __version__ = "0.1.0"
 _HOME = {
     "BitstreamError": "errors",
     "Codec": "codec",
+    "Denoised": "restoration",
+    "Denoiser": "restoration",
     "DeviceError": "errors",
     "Hub": "hub",
     "Image": "image",
     "ImageOperation": "operation",
     "InputError": "errors",
     "Latent": "vae",
+    "Masks": "masks",
     "Model": "vae",
     "ModelError": "errors",
     "ModelRegistry": "registry",
@@ -58,6 +63,7 @@ _HOME = {
     "Vae": "vae",
     "VaetoolsError": "errors",
     "hookimpl": "hookspecs",
+    "lower_outside": "codec",
     "open": "hub",
     "option": "operation",
 }
@@ -66,12 +72,15 @@ __all__ = [
     "PLUGIN_API",
     "BitstreamError",
     "Codec",
+    "Denoised",
+    "Denoiser",
     "DeviceError",
     "Hub",
     "Image",
     "ImageOperation",
     "InputError",
     "Latent",
+    "Masks",
     "Model",
     "ModelError",
     "ModelRegistry",
@@ -85,6 +94,7 @@ __all__ = [
     "VaetoolsError",
     "__version__",
     "hookimpl",
+    "lower_outside",
     "open",
     "option",
 ]

@@ -27,6 +27,7 @@ import tomllib
 import types
 import typing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ FILE_NAME = "model.toml"
 FORMAT = 1
 MODEL_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """Model ids appear in messages and in files: no control characters, no surprises."""
+
+MAX_TILE = 128
+"""Largest side of a codec's tile, in latents: readers take memory for one tile at a time."""
 
 MAX_FILE_BYTES = 2**31
 """Larger graphs need external data, which we refuse."""
@@ -140,6 +144,17 @@ class CodecSpec:
 
 
 @dataclass(frozen=True)
+class DenoiseSpec:
+    """`[denoise]`: noise levels up to `strongest`, as deviations in grey levels of 255, can be told to
+    the graphs. At each of `levels`, 90 % of true values lie within `interval` times the predicted
+    deviation of the mean; both are empty for a model that predicts none."""
+
+    strongest: float
+    levels: tuple[float, ...] = ()
+    interval: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class SelfTest:
     """`[selftest]`: mean absolute outputs of each graph for seeded inputs, and their tolerance."""
 
@@ -170,6 +185,7 @@ class Manifest:
     likelihood: LikelihoodSpec = LikelihoodSpec()
     files: dict[str, FileSpec] = field(default_factory=dict)
     codec: CodecSpec | None = None
+    denoise: DenoiseSpec | None = None
     selftest: SelfTest = SelfTest()
 
     @property
@@ -244,6 +260,8 @@ def _check(manifest: Manifest, path: Path) -> None:
         _check_part(role, spec, path)
     if manifest.codec is not None:
         _check_codec(manifest.codec, path)
+    if manifest.denoise is not None:
+        _check_denoise(manifest.denoise, path)
 
 
 def _check_words(manifest: Manifest, path: Path) -> None:
@@ -294,8 +312,20 @@ def _check_codec(codec: CodecSpec, path: Path) -> None:
         raise ManifestError("codec.stream_id is not 16 hexadecimal digits", file=path)
     if not 1 <= codec.levels <= 256:
         raise ManifestError(f"codec.levels = {codec.levels} is not 1 … 256", file=path)
-    if not 4 <= codec.tile <= 65532 or codec.tile % 4:
-        raise ManifestError(f"codec.tile = {codec.tile} is not a multiple of 4", file=path)
+    if not 4 <= codec.tile <= MAX_TILE or codec.tile % 4:
+        raise ManifestError(
+            f"codec.tile = {codec.tile} is not a multiple of 4 up to {MAX_TILE}", file=path
+        )
+
+
+def _check_denoise(denoise: DenoiseSpec, path: Path) -> None:
+    levels, interval = denoise.levels, denoise.interval
+    if not 0 < denoise.strongest <= 255:
+        raise ManifestError(f"denoise.strongest = {denoise.strongest} is not 0 … 255", file=path)
+    if len(levels) != len(interval) or any(not a < b for a, b in pairwise(levels)):
+        raise ManifestError("denoise.levels must rise, with an interval for each", file=path)
+    if not all(0 < value < math.inf for value in (*levels, *interval)):
+        raise ManifestError("denoise.levels and interval must be positive", file=path)
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - the command line reads the annotation
 from typing import TYPE_CHECKING, Any, Literal
 
 import vaetools
@@ -13,8 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import PurePath
 
+    import numpy as np
+
+log = logging.getLogger(__name__)
+
 SUFFIX = ".vae"
 USUAL_QUALITY = 75.0
+AIMS = ("quality", "bpp", "psnr", "target_size")
 
 
 def parse_region(text: str) -> vaetools.Region:
@@ -49,11 +56,22 @@ class Compress(vaetools.Operation):
         target_size: str | None = option(
             None, help="stay below a file size, such as 40k", metavar="SIZE"
         )
+        roi: Path | None = option(
+            None, help="region of interest: a mask, or a folder of masks; white keeps its quality"
+        )
+        roi_drop: float = option(
+            40, min=1, max=100, help="quality that black parts of --roi lose", metavar="Q"
+        )
+        keep_smaller: bool = option(
+            False, help="store the source itself where the coded picture would be larger"
+        )
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
+        self.wants_encoded = True  # to compare sizes
         self.codec = vaetools.Codec(model)
-        aims = [name for name, value in vars(options).items() if value is not None]
+        self.masks = None if options.roi is None else vaetools.Masks(options.roi)
+        aims = [name for name in AIMS if getattr(options, name) is not None]
         if len(aims) > 1:
             raise vaetools.OptionError(f"{aims[0]} and {aims[1]} exclude each other")
         self.size = None if options.target_size is None else parse_bytes(options.target_size)
@@ -63,13 +81,26 @@ class Compress(vaetools.Operation):
         return USUAL_QUALITY if self.options.quality is None else self.options.quality
 
     def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "quality": self.quality}
+        roi = None if self.masks is None else self.masks.fingerprint
+        return {**super().facts(), "quality": self.quality, "roi": roi}
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
         return (source.with_name(source.name + SUFFIX),)
 
     def process(self, item: vaetools.Image) -> bytes:
-        probes = self.codec.probes(item)
+        data = self._coded(item)
+        source = item.encoded
+        if source is None or len(data) <= len(source):
+            return data
+        sizes = f"{len(data)} bytes are more than the source's {len(source)}"
+        if not self.options.keep_smaller:
+            log.warning("%s: %s; --keep-smaller stores the source", self.key, sizes)
+            return data
+        stored = self.codec.store(item, source)
+        return min(stored, data, key=len)
+
+    def _coded(self, image: vaetools.Image) -> bytes:
+        probes = self.codec.probes(image, self._lower(image))
         if self.options.bpp is not None:
             coded = probes.at_bpp(self.options.bpp)
         elif self.options.psnr is not None:
@@ -79,6 +110,14 @@ class Compress(vaetools.Operation):
         else:
             coded = probes.at_quality(self.quality)
         return coded.container.pack()
+
+    def _lower(self, image: vaetools.Image) -> np.ndarray | None:
+        """By how many levels each cell is below the picture's, if there is a region of interest."""
+        if self.masks is None:
+            return None
+        mask = self.masks.read(self.key, image, max_pixels=self.max_pixels)
+        levels = round(self.options.roi_drop / 100 * (self.codec.levels - 1))
+        return vaetools.lower_outside(mask, levels)
 
 
 class Decompress(vaetools.Operation):
@@ -98,6 +137,9 @@ class Decompress(vaetools.Operation):
         region: str | None = option(
             None, help="only this part, in pixels from the top left", metavar="X,Y,W,H"
         )
+        preview: bool = option(
+            False, help="a rough picture, from the first part of each file; the rest may be missing"
+        )
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
@@ -115,7 +157,9 @@ class Decompress(vaetools.Operation):
 
     def process(self, item: bytes) -> vaetools.Image:
         codec = vaetools.Codec.for_file(item, self.models, max_pixels=self.max_pixels)
-        return codec.decode(item, max_pixels=self.max_pixels, region=self.region)
+        return codec.decode(
+            item, max_pixels=self.max_pixels, region=self.region, preview=self.options.preview
+        )
 
 
 @hookimpl

@@ -114,6 +114,8 @@ def test_clash_is_found_before_work(vaetools, photos: Path, tmp_path: Path) -> N
             2,
             "exclude each other",
         ),
+        (["compress", "photos", "-o", "out", "--roi", "nowhere.png"], 2, "no mask nowhere.png"),
+        (["compress", "photos", "-o", "out", "--roi-drop", "0"], 2, "1 … 100"),
         (["compress", "photos", "-o", "out", "--model", "nope"], 4, "mnist-mlp, photo-codec"),
         (["compress", "photos", "-o", "out", "--device", "gpu"], 2, "cuda:N"),
         (["compress", "photos", "-o", "out", "--shard", "3/2"], 2, "--shard"),
@@ -122,7 +124,7 @@ def test_clash_is_found_before_work(vaetools, photos: Path, tmp_path: Path) -> N
         (["models", "show", "nope"], 4, "E040"),
         (["eval", "photos", "empty"], 3, "E003"),
         (["info", "photos"], 1, "E015"),
-        (["train", "no-such-recipe", "--data", "photos"], 2, "photo-codec, small-photos"),
+        (["train", "no-such-recipe", "--data", "photos"], 2, "shipped: mnist-autoencoder"),
         (["export", "photos", "--data", "photos", "--to", "out"], 2, "holds no checkpoint"),
     ],
 )
@@ -167,7 +169,7 @@ def test_bad_vae_files(vaetools, photos: Path, tmp_path: Path) -> None:
         "head": (good[:10], "E032"),
         "empty": (b"", None),
         "junk": (b"GIF89a" * 9, "E030"),
-        "newer": (good[:4] + b"\x02" + good[5:], "E031"),
+        "newer": (good[:4] + b"\x03" + good[5:], "E031"),
         "renamed": (foreign, "E032"),
     }
     for name, (data, _) in bad.items():
@@ -178,6 +180,52 @@ def test_bad_vae_files(vaetools, photos: Path, tmp_path: Path) -> None:
     for name, (_, code) in bad.items():
         assert records[name]["status"] == "failed"
         assert code is None or records[name]["code"] == code, name
+
+
+MINIATURE = ["--models-dir", Path(__file__).parents[1] / "codec" / "golden"]
+"""Knows the codec of the tests, called miniature-codec, beside those that ship."""
+
+
+def test_a_region_of_interest_and_a_preview(vaetools, photos: Path, tmp_path: Path) -> None:
+    masks, packed, back = tmp_path / "masks", tmp_path / "packed", tmp_path / "back"
+    masks.mkdir()
+    mask = np.zeros((48, 64), np.uint8)
+    (masks / "a.png").write_bytes(encode_image(Image(mask), "png"))
+    words = ["compress", photos, "-o", packed, *MINIATURE, "--model", "miniature-codec"]
+    outcome = vaetools(*words, "-q", 80, "--roi", masks, "--roi-drop", 30)
+    assert outcome.code == 1 and "1 done" in outcome.err
+    (line,) = (line for line in outcome.err.splitlines() if line.startswith("E"))
+    assert line.startswith("E001") and "b.jpg" in line and "no mask called b" in line
+    facts = json.loads(vaetools("info", packed / "a.png.vae", "--json").out)
+    assert (facts["format"], facts["quality"]) == ("vae 2", 80)
+    assert facts["sections"].startswith("levels ")
+
+    whole = (packed / "a.png.vae").read_bytes()
+    (packed / "a.png.vae").write_bytes(whole[:-1])
+    assert vaetools("decompress", packed, "-o", back, *MINIATURE).code == 1
+    assert vaetools("decompress", packed, "-o", back, *MINIATURE, "--preview").code == 0
+    assert read_image(back / "a.png").pixels.shape == (48, 64, 3)
+
+
+def test_what_compression_would_make_larger(vaetools, tmp_path: Path) -> None:
+    """The warning comes from a process of its own, where it goes where a user sees it."""
+    source, packed = tmp_path / "flat.png", tmp_path / "packed"
+    source.write_bytes(encode_image(Image(np.full((30, 40, 3), 9, np.uint8)), "png"))
+    words = ["compress", source, "-o", packed, *MINIATURE, "--model", "miniature-codec"]
+    command = [sys.executable, "-m", "vaetools", *map(str, words)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    (line,) = (line for line in told.stderr.splitlines() if "flat.png" in line)
+    sizes = (packed / "flat.png.vae").stat().st_size, source.stat().st_size
+    assert all(str(size) in line for size in sizes) and "--keep-smaller" in line
+
+    assert vaetools(*words, "--keep-smaller").code == 0
+    assert sizes[1] < (packed / "flat.png.vae").stat().st_size < sizes[0]
+    facts = json.loads(vaetools("info", packed / "flat.png.vae", "--json").out)
+    assert facts["format"] == "vae 2, a stored file"
+    assert vaetools("decompress", packed, "-o", tmp_path / "back").code == 0
+    found = read_image(tmp_path / "back" / "flat.png")
+    assert np.array_equal(found.pixels, read_image(source).pixels)
+    assert "1.00000" in vaetools("eval", source, packed / "flat.png.vae").out
 
 
 def test_models_and_plugins_and_doctor(vaetools, tmp_path: Path) -> None:

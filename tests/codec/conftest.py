@@ -1,14 +1,15 @@
-"""The shipped codec, for the tests that need one; they are skipped while there is none."""
+"""Codecs: the shipped one, without which tests of quality are skipped, and the miniature."""
 
 from __future__ import annotations
 
 import pytest
 
-from vaetools.codec import Codec
-from vaetools.manifest import FILE_NAME, read_manifest
+from vaetools.host import PluginHost
+from vaetools.hub import Hub
+from vaetools.manifest import FILE_NAME
 from vaetools.registry import shipped_folder
-from vaetools.runtime import Runtime
-from vaetools.vae import Model
+
+from . import miniature
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +27,7 @@ def open_codec(codec_folder):
     """Opens the shipped codec on a runtime of its own, with the options of the environment."""
 
     def opened(threads=1):
-        return Codec(
-            Model(read_manifest(codec_folder), codec_folder, Runtime("cpu", threads=threads))
-        )
+        return miniature.open_codec(codec_folder, threads)
 
     return opened
 
@@ -37,3 +36,15 @@ def open_codec(codec_folder):
 def codec(open_codec):
     """The shipped codec on the CPU."""
     return open_codec()
+
+
+@pytest.fixture(scope="session")
+def mini():
+    """The miniature codec on the CPU."""
+    return miniature.open_codec()
+
+
+@pytest.fixture(scope="session")
+def mini_hub():
+    """A hub that knows the miniature codec and no other model."""
+    return Hub(PluginHost(installed=False), [miniature.GOLDEN], device="cpu", threads=1)

@@ -15,12 +15,15 @@ from itertools import accumulate
 
 import numpy as np
 
-HYPER, TILE, ALPHA, ICC, EXIF = range(1, 6)
+HYPER, COARSE, FINE, ALPHA, ICC, EXIF, LEVELS, SOURCE = range(1, 9)
+NEEDED = (LEVELS, HYPER, COARSE, SOURCE)
+"""Kinds of which a preview needs all."""
+
 TOTAL = 2**24
 
 
 class Refused(Exception):
-    """The file is not a valid version 1 file; the message names the check."""
+    """The file is not a valid version 2 file; the message names the check."""
 
 
 def require(holds, check):
@@ -39,6 +42,7 @@ class File:
     height: int
     depth: int
     grey: bool
+    stored: bool
     level: int
     tile: int
     stream_id: str
@@ -49,12 +53,12 @@ class File:
         return [data for k, data in self.sections if k == kind]
 
 
-def parse(data, max_pixels=2**28):
-    """Bytes of a whole file -> `File`."""
+def parse(data, max_pixels=2**28, preview=False):
+    """Bytes of a file -> `File`; for a preview without the sections that have not come wholly."""
     require(data[:4] == b"\x89VAE", "magic")
     require(len(data) >= 27, "length of the fixed part")
     version, depth, flags, level = data[4:8]
-    require(version == 1, "version")
+    require(version == 2, "version")
     width, height, tile = struct.unpack("<IIH", data[8:18])
     name_end = 27 + data[26]
     require(len(data) >= name_end + 2, "length of the model id")
@@ -65,17 +69,22 @@ def parse(data, max_pixels=2**28):
     require(crc == zlib.crc32(data[:table_end]), "header crc")
     model_id = data[27:name_end].decode("latin-1")
     check_fields(width, height, depth, flags, tile, model_id, max_pixels)
+    stored = flags & 2 != 0
     entries = [struct.unpack("<BII", data[at : at + 9]) for at in range(name_end + 2, table_end, 9)]
-    check_sections([kind for kind, _, _ in entries], width, height, tile)
-    require(len(data) == table_end + 4 + sum(length for _, length, _ in entries), "file length")
+    check_sections([kind for kind, _, _ in entries], stored, width, height, tile)
+    file_end = table_end + 4 + sum(length for _, length, _ in entries)
+    require(len(data) == file_end or (preview and len(data) < file_end), "file length")
     sections, at = [], table_end + 4
     for kind, length, crc in entries:
         part = data[at : at + length]
-        require(zlib.crc32(part) == crc, "section crc")
-        sections.append((kind, part))
         at += length
-    stream_id = data[18:26].hex()
-    return File(width, height, depth, flags == 1, level, tile, stream_id, model_id, sections)
+        if at <= len(data):
+            require(zlib.crc32(part) == crc, "section crc")
+            sections.append((kind, part))
+        else:
+            require(kind not in NEEDED, "too little for a preview")
+    grey, stream_id = flags & 1 == 1, data[18:26].hex()
+    return File(width, height, depth, grey, stored, level, tile, stream_id, model_id, sections)
 
 
 def check_fields(width, height, depth, flags, tile, model_id, max_pixels):
@@ -84,18 +93,48 @@ def check_fields(width, height, depth, flags, tile, model_id, max_pixels):
     padded = 64 * cells(width) * 64 * cells(height)
     require(padded <= 2 * max(max_pixels, 2**24), "padded pixel limit")
     require(depth in (8, 16, 32), "depth")
-    require(flags in (0, 1), "flags")
-    require(tile >= 4 and tile % 4 == 0, "tile")
+    require(flags < 4, "flags")
+    require(4 <= tile <= 128 and tile % 4 == 0, "tile")
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     require(1 <= len(model_id) <= 63 and model_id[0] in letters, "model id")
     require(set(model_id) <= set(letters + "._-"), "model id")
 
 
-def check_sections(kinds, width, height, tile):
-    require(all(HYPER <= kind <= EXIF for kind in kinds), "section kind")
-    require(kinds.count(TILE) == len(tile_boxes(width, height, tile)), "number of tiles")
+def check_sections(kinds, stored, width, height, tile):
+    require(all(HYPER <= kind <= SOURCE for kind in kinds), "section kind")
+    if stored:
+        require(kinds == [SOURCE], "sections of a stored file")
+        return
+    tiles = len(tile_boxes(width, height, tile))
+    require(kinds.count(COARSE) == kinds.count(FINE) == tiles, "number of tiles")
     require(kinds.count(HYPER) == 1, "number of hyper sections")
-    require(all(kinds.count(kind) <= 1 for kind in (ALPHA, ICC, EXIF)), "repeated section")
+    require(all(kinds.count(k) <= 1 for k in (ALPHA, ICC, EXIF, LEVELS)), "repeated section")
+    require(SOURCE not in kinds, "source in a file that is not stored")
+
+
+def unpacked(data, limit):
+    """The content of a section that is one zlib stream, of at most `limit` bytes."""
+    stream = zlib.decompressobj()
+    try:
+        content = stream.decompress(data, limit + 1)
+    except zlib.error:
+        raise Refused("zlib stream") from None
+    require(len(content) <= limit, "unpacked length")
+    require(stream.eof and not stream.unused_data, "zlib stream")
+    return content
+
+
+def level_map(file, tables):
+    """The level of every cell, (rows, columns) int64."""
+    known = len(tables["rate"])
+    require(file.level < known, "level")
+    rows, columns = cells(file.height), cells(file.width)
+    if not file.of_kind(LEVELS):
+        return np.full((rows, columns), file.level)
+    content = unpacked(file.of_kind(LEVELS)[0], rows * columns)
+    require(len(content) == rows * columns, "number of levels")
+    require(max(content) < known, "level of a cell")
+    return np.array(list(content)).reshape(rows, columns)
 
 
 def cells(pixels):
@@ -185,32 +224,44 @@ class Payload:
 
 def hyper_latents(file, tables):
     """z, (N, rows, columns) int64."""
-    rows, columns = cells(file.height), cells(file.width)
-    group = tables["hyper_frequencies"][tables["hyper_group"][file.level]]
-    reach = (group.shape[1] - 1) // 2
+    groups = tables["hyper_group"][level_map(file, tables)]
+    channels, size = tables["hyper_frequencies"].shape[1:]
+    z = np.zeros((channels, *groups.shape), np.int64)
     payload = Payload(file.of_kind(HYPER)[0])
-    channels = [payload.values(rows * columns, frequencies, reach) for frequencies in group]
+    for group in sorted(set(groups.ravel().tolist())):
+        here = groups == group
+        for channel, frequencies in enumerate(tables["hyper_frequencies"][group]):
+            z[channel, here] = payload.values(here.sum(), frequencies, (size - 1) // 2)
     payload.finish()
-    return np.array(channels, np.int64).reshape(len(group), rows, columns)
+    return z
 
 
-def table_index(base, tables, level):
+def of_latents(levels, per_level):
+    """(rows, columns) levels and (L, M) -> what belongs to every latent, (M, 4 rows, 4 columns)."""
+    return per_level[levels.repeat(4, axis=0).repeat(4, axis=1)].transpose(2, 0, 1)
+
+
+def table_index(base, tables, levels):
     """(M, 4 rows, 4 columns) from the integer network -> number of the table of every latent."""
-    offset = tables["index_offset"][level].astype(np.int64)
-    return np.clip(base + offset[:, None, None], 0, len(tables["latent_reach"]) - 1)
+    offset = of_latents(levels, tables["index_offset"].astype(np.int64))
+    return np.clip(base + offset, 0, len(tables["latent_reach"]) - 1)
 
 
-def residuals(file, tables, index):
+def residuals(file, tables, index, preview=False):
     """r, (M, 4 rows, 4 columns) int64."""
     r = np.zeros(index.shape, np.int64)
     boxes = tile_boxes(file.width, file.height, file.tile)
-    for (top, bottom, left, right), data in zip(boxes, file.of_kind(TILE), strict=True):
-        part = index[:, top:bottom, left:right]
-        r[:, top:bottom, left:right] = tile_values(data, part.ravel(), tables).reshape(part.shape)
+    for kind, channels in ((COARSE, tables["coarse"]), (FINE, ~tables["coarse"])):
+        if kind == FINE and preview:
+            continue
+        for (top, bottom, left, right), data in zip(boxes, file.of_kind(kind), strict=True):
+            part = index[channels, top:bottom, left:right]
+            values = section_values(data, part.ravel(), tables)
+            r[channels, top:bottom, left:right] = values.reshape(part.shape)
     return r
 
 
-def tile_values(data, index, tables):
+def section_values(data, index, tables):
     payload = Payload(data)
     values = np.zeros(len(index), np.int64)
     start = 0
@@ -223,22 +274,37 @@ def tile_values(data, index, tables):
     return values
 
 
-def restored_latents(z, r, tables, level, hyper_mean, context_mean):
+def restored_latents(z, r, tables, levels, hyper_mean, context_mean):
     """ŷ, (1, M, 4 rows, 4 columns) float32; the networks are functions of float32 arrays."""
     channels, rows, columns = r.shape
     c, y, x = np.indices((channels, rows, columns))
-    first = ((y + x) % 2 == 0) != (c >= channels // 2)
-    steps = r.astype(np.float32) * tables["inverse_gain"][level][:, None, None]
-    mean = hyper_mean(z[None].astype(np.float32))
-    known = np.where(first, mean + steps, np.float32(0))
-    return np.where(first, mean, context_mean(known, mean)) + steps
+    q = 4 * c // channels
+    phase = 2 * ((y + x + q // 2) % 2) + (y + q) % 2
+    steps = r.astype(np.float32) * of_latents(levels, tables["inverse_gain"])
+    mean = first = hyper_mean(z[None].astype(np.float32))
+    known = np.where(phase == 0, mean + steps, np.float32(0))
+    for p in (1, 2, 3):
+        mean = np.where(phase == p, context_mean(known, first), mean)
+        known = np.where(phase == p, mean + steps, known)
+    return mean + steps
 
 
-def picture(latents, file, tables, synthesis):
+def picture(latents, file, tables, levels, synthesis):
     """Pixels of the picture, (height, width, 3) float32 RGB in [0, 1]."""
-    rate = tables["rate"][file.level].reshape(1, 1, 1, 1)
-    rgb = synthesis(latents, rate)[0].transpose(1, 2, 0)
+    rate = tables["rate"][levels]
+    same = (levels == levels[0, 0]).all()
+    rate = rate[:1, :1] if same else rate.repeat(8, axis=0).repeat(8, axis=1)
+    rgb = synthesis(latents, rate[None, None])[0].transpose(1, 2, 0)
     return np.clip(rgb[: file.height, : file.width], 0, 1)
+
+
+def samples(rgb, file):
+    """The picture in its own depth: (height, width, 3), or (height, width) if it is grey."""
+    values = rgb @ np.array([0.299, 0.587, 0.114], np.float32) if file.grey else rgb
+    if file.depth == 32:
+        return values
+    dtype = {8: np.uint8, 16: np.uint16}[file.depth]
+    return np.rint(values * np.iinfo(dtype).max).astype(dtype)
 
 
 # --- 8. encoding a payload ------------------------------------------------------------------------

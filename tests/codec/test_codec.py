@@ -1,16 +1,18 @@
-"""The codec with the shipped model: pictures to bytes and back."""
+"""Pictures to bytes and back: with the shipped model where quality counts, else with the miniature."""
 
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from vaetools.codec import Codec
+from vaetools.codec import Codec, lower_outside
 from vaetools.codec.codec import Region
-from vaetools.codec.container import Section, SectionKind, unpack
+from vaetools.codec.container import Section, SectionKind, deflate, unpack
 from vaetools.codec.rate import level_of
 from vaetools.codec.tables import decode_latents, encode_latents
 from vaetools.errors import (
@@ -18,17 +20,22 @@ from vaetools.errors import (
     ChecksumError,
     HeaderLimitError,
     InputError,
+    ManifestError,
     ModelBrokenError,
     OptionError,
     UnknownModelError,
 )
-from vaetools.image import Image, encode_image
+from vaetools.image import Image, decode_image, encode_image
 from vaetools.manifest import read_manifest
 from vaetools.metrics import psnr
 from vaetools.runtime import Runtime
 from vaetools.testing import TINY
 from vaetools.tiling import scaled
 from vaetools.vae import Model
+
+from . import miniature
+from .miniature import MODEL, integers
+from .synthetic import enough_for_preview
 
 LEVEL = 75
 TOP = {np.uint8: 255, np.uint16: 65535, np.float32: 1}
@@ -38,6 +45,18 @@ TOP = {np.uint8: 255, np.uint16: 65535, np.float32: 1}
 def crop(astronaut):
     """A face, (160, 144, 3) uint8 BGR."""
     return np.ascontiguousarray(astronaut[40:200, 150:294])
+
+
+@pytest.fixture(params=["codec", "mini"])
+def either(request):
+    """The shipped codec and the miniature, one after the other."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def wide(astronaut):
+    """Three tiles of the miniature, two wide and two high in the last one, (250, 330, 3) uint8 BGR."""
+    return np.ascontiguousarray(astronaut[100:350, 20:350])
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +76,6 @@ def as_type(pixels, dtype):
 
 def restored(codec, image, level=LEVEL):
     return codec.decode(codec.encode(image, level))
-
-
-def read(codec, written):
-    """z and r of a file."""
-    container = unpack(written)
-    z = codec.hyper(container)
-    return z, codec.symbols(container, z)
 
 
 def decibels(a, b):
@@ -110,7 +122,7 @@ def test_types_agree_with_each_other(codec, crop):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("grey", [False, True])
-def test_alpha_is_lossless(codec, crop, dtype, grey):
+def test_alpha_is_lossless(mini, crop, dtype, grey):
     alpha = np.random.default_rng(1).integers(0, 65536, crop.shape[:2])
     alpha = {
         np.uint8: (alpha >> 8).astype(np.uint8),
@@ -118,28 +130,28 @@ def test_alpha_is_lossless(codec, crop, dtype, grey):
         np.float32: (alpha / 65535).astype(np.float32),
     }[dtype]
     pixels = as_type(crop[..., 0] if grey else crop, dtype)
-    found = restored(codec, Image(np.ascontiguousarray(pixels), alpha), level=10)
+    found = restored(mini, Image(np.ascontiguousarray(pixels), alpha), level=10)
     assert found.alpha.dtype == dtype
     np.testing.assert_array_equal(found.alpha, alpha)
 
 
-def test_float_alpha_has_16_bits(codec, crop):
+def test_float_alpha_has_16_bits(mini, crop):
     alpha = np.random.default_rng(1).random(crop.shape[:2], dtype=np.float32)
-    found = restored(codec, Image(as_type(crop, np.float32), alpha))
+    found = restored(mini, Image(as_type(crop, np.float32), alpha))
     assert np.abs(found.alpha - alpha).max() <= 0.5001 / 65535
 
 
-def test_metadata_is_carried(codec, crop):
+def test_metadata_is_carried(mini, crop):
     image = Image(crop, icc=b"any profile" * 50, exif=b"II*\0" + bytes(100))
-    found = restored(codec, image)
+    found = restored(mini, image)
     assert (found.icc, found.exif) == (image.icc, image.exif)
-    plain = restored(codec, Image(crop))
+    plain = restored(mini, Image(crop))
     assert (plain.icc, plain.exif, plain.alpha) == (None, None, None)
 
 
-def test_the_input_is_not_changed(codec, crop):
+def test_the_input_is_not_changed(mini, crop):
     before = crop.copy()
-    codec.encode(Image(crop), LEVEL)
+    mini.encode(Image(crop), LEVEL)
     np.testing.assert_array_equal(crop, before)
 
 
@@ -152,62 +164,82 @@ def test_the_same_picture_gives_the_same_bytes(codec, open_codec, crop):
     assert open_codec(threads=2).encode(Image(crop), LEVEL) == once
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("optimization", ["all", "basic", "disable"])
+@pytest.mark.parametrize(("optimization", "threads"), [("all", 2), ("basic", 1), ("disable", 2)])
 def test_any_runtime_decodes_the_same(codec, open_codec, crop, monkeypatch, optimization, threads):
+    """The whole matrix is gone through with the golden files."""
     written = codec.encode(Image(crop), LEVEL)
-    z, symbols = read(codec, written)
     pixels = codec.decode(written).pixels.astype(int)
     monkeypatch.setenv("VAETOOLS_ORT_OPTIMIZATION", optimization)
     other = open_codec(threads)
-    other_z, other_symbols = read(other, written)
-    np.testing.assert_array_equal(other_z, z)
-    np.testing.assert_array_equal(other_symbols, symbols)
+    for name, array in integers(other, written).items():
+        np.testing.assert_array_equal(array, integers(codec, written)[name])
     assert np.abs(other.decode(written).pixels - pixels).max() <= 1
 
 
-def test_several_threads_share_a_codec(codec, crop):
-    written = codec.encode(Image(crop), LEVEL)
-    expected = codec.decode(written).pixels
+def test_several_threads_share_a_codec(mini, crop):
+    written = mini.encode(Image(crop), LEVEL)
+    expected = mini.decode(written).pixels
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(codec.decode, [written] * 8):
+        for found in pool.map(mini.decode, [written] * 20):
             np.testing.assert_array_equal(found.pixels, expected)
 
 
-def test_tiles_do_not_show(open_codec, astronaut):
-    """1100 pixels wide: two tiles of 1024, or a single larger one."""
-    pixels = np.ascontiguousarray(np.tile(astronaut[100:228], (1, 3, 1))[:, :1100])
-    tiled, whole = open_codec(), open_codec()
-    whole.spec = dataclasses.replace(whole.spec, tile=128)
-    analysed, expected = tiled.analyse(Image(pixels)), whole.analyse(Image(pixels))
+def tiles_of(codec, cells):
+    """The same codec, writing and computing in tiles of so many cells."""
+    other = Codec(codec.model)
+    other.spec = dataclasses.replace(codec.spec, tile=4 * cells)
+    return other
+
+
+def assert_tiles_do_not_show(tiled, whole, image, lower=None):
+    analysed, expected = (c.analyse(image, lower) for c in (tiled, whole))
     np.testing.assert_allclose(analysed.latents, expected.latents, atol=1e-3)
-    coded = tiled.code(analysed, LEVEL)
-    assert len(coded.container.tiles) == 2
-    assert len(whole.code(expected, LEVEL).container.tiles) == 1
-    one = tiled.reconstruct(coded.container).pixels.astype(int)
-    other = whole.reconstruct(coded.container).pixels
+    coded = tiled.code(analysed, LEVEL).container
+    assert len(coded.all(SectionKind.COARSE)) == len(coded.all(SectionKind.FINE)) > 1
+    assert len(whole.code(expected, LEVEL).container.all(SectionKind.FINE)) == 1
+    one = tiled.reconstruct(coded).pixels.astype(int)
+    other = whole.reconstruct(coded).pixels
     assert np.abs(one - other).max() <= 1
     # Either reads what the other wrote: the tile of the file counts, not that of the model.
-    np.testing.assert_array_equal(whole.decode(coded.container.pack()).pixels, other)
+    np.testing.assert_array_equal(whole.decode(coded.pack()).pixels, other)
 
 
-def test_the_decoder_has_the_means_of_the_encoder(codec, crop):
-    analysed = codec.analyse(Image(crop))
-    container = codec.code(analysed, LEVEL).container
-    z, symbols = read(codec, container.pack())
-    box = (slice(0, z.shape[2]), slice(0, z.shape[3]))
-    mean = codec.networks.mean(z, LEVEL, box, lambda _mean, _box: symbols)
-    np.testing.assert_array_equal(codec.networks.quantised(analysed.latents, mean, LEVEL), symbols)
-    step = codec.tables.inverse_gain[LEVEL][:, None, None]
-    latents = codec.latents(container, z, symbols, box)
+def test_tiles_do_not_show(codec, astronaut):
+    """1100 pixels wide: two tiles of 1024, or a single larger one."""
+    pixels = np.ascontiguousarray(np.tile(astronaut[100:228], (1, 3, 1))[:, :1100])
+    assert_tiles_do_not_show(codec, tiles_of(codec, 32), Image(pixels))
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_tiles_of_any_size_do_not_show(mini, wide, cells, mixed):
+    lower = np.random.default_rng(1).integers(0, 100, (4, 6)) if mixed else None
+    assert_tiles_do_not_show(tiles_of(mini, cells), tiles_of(mini, 8), Image(wide), lower)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_decoder_has_the_means_of_the_encoder(mini, crop, mixed):
+    lower = np.array([[0, 9, 60], [3, 0, 75], [0, 0, 1]]) if mixed else None
+    analysed = mini.analyse(Image(crop), lower)
+    written = mini.code(analysed, LEVEL).container.pack()
+    levels, found = mini.levels_of(unpack(written)), integers(mini, written)
+    z, symbols = found["z"][None], found["r"]
+    networks, box = mini.networks(levels), (slice(0, z.shape[2]), slice(0, z.shape[3]))
+    mean = networks.mean(z, box, lambda _mean, _box: symbols)
+    np.testing.assert_array_equal(networks.quantised(analysed.latents, mean, box), symbols)
+    step = mini.tables.inverse_gain[levels.repeat(4, 0).repeat(4, 1)].transpose(2, 0, 1)
+    latents = networks.restored(mean, symbols, box)
     np.testing.assert_allclose(latents[0], mean[0] + symbols * step, rtol=1e-5, atol=1e-5)
 
 
-def test_small_networks_give_the_whole_part_by_part(codec):
+@pytest.mark.parametrize("mixed", [False, True])
+def test_small_networks_give_the_whole_part_by_part(either, mixed):
     """A grid of 9 x 7 cells, and parts of it at the middle, an edge and a corner."""
     rng = np.random.default_rng(4)
-    networks, rows, columns = codec.networks, 9, 7
-    channels = codec.tables.gain.shape[1]
+    rows, columns = 9, 7
+    levels = rng.integers(0, 101, (rows, columns)) if mixed else np.full((rows, columns), LEVEL)
+    networks = either.networks(levels.astype(np.uint8))
+    channels = either.tables.gain.shape[1]
     y = 4 * rng.standard_normal((1, channels, 4 * rows, 4 * columns), dtype=np.float32)
     symbols = rng.integers(-3, 4, y.shape[1:])
     whole = (slice(0, rows), slice(0, columns))
@@ -215,46 +247,59 @@ def test_small_networks_give_the_whole_part_by_part(codec):
     def known(_mean, box):
         return symbols[(..., *scaled(box, 4))]
 
-    z = networks.hyper(y, LEVEL)
+    networks.size = 16
+    z = networks.hyper(y)
     networks.size = 2
-    tiled = networks.hyper(y, LEVEL)
+    tiled = networks.hyper(y)
     assert (tiled == z).mean() > 0.999 and np.abs(tiled - z).max() <= 1  # a tie may fall either way
-    index = networks.index(z, LEVEL, whole)
-    mean = networks.mean(z, LEVEL, whole, known)
+    index = networks.index(z, whole)
+    mean = networks.mean(z, whole, known)
     for box in [(slice(4, 6), slice(3, 5)), (slice(0, 1), slice(2, 7)), (slice(8, 9), slice(6, 7))]:
         part = (..., *scaled(box, 4))
-        np.testing.assert_array_equal(networks.index(z, LEVEL, box), index[part])
-        np.testing.assert_allclose(
-            networks.mean(z, LEVEL, box, known), mean[part], rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_array_equal(networks.index(z, box), index[part])
+        np.testing.assert_allclose(networks.mean(z, box, known), mean[part], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("grey", [False, True])
-def test_a_region_is_the_part_of_the_whole(codec, astronaut, dtype, grey):
-    """1200 pixels wide: two coded tiles, and regions in one, in the other and across."""
-    pixels = np.ascontiguousarray(np.tile(astronaut[100:260], (1, 3, 1))[:, :1200])
-    pixels = as_type(pixels[..., 1].copy() if grey else pixels, dtype)
-    alpha = np.ascontiguousarray(pixels if grey else pixels[..., 0])
-    written = codec.encode(Image(pixels, alpha), 40)
-    whole = codec.decode(written)
-    for region in [
-        Region(0, 0, 1, 1),
-        Region(900, 20, 200, 100),
-        Region(1199, 0, 1, 160),
-        Region(0, 0, 1200, 160),
-    ]:
-        part = codec.decode(written, region=region)
-        assert part.pixels.dtype == dtype
-        step = 1 if dtype == np.uint8 else 257
+# --- regions --------------------------------------------------------------------------------------
+
+
+def assert_regions_are_parts(codec, written, alpha, regions, **options):
+    whole = codec.decode(written, **options)
+    step = {np.uint8: 1, np.uint16: 257}[whole.pixels.dtype.type]
+    for region in regions:
+        part = codec.decode(written, region=region, **options)
+        assert part.pixels.dtype == whole.pixels.dtype
         difference = part.pixels.astype(int) - whole.pixels[region.box]
         assert np.abs(difference).max() <= step
         np.testing.assert_array_equal(part.alpha, alpha[region.box])
 
 
-def test_a_region_decodes_only_what_it_needs(codec, astronaut, monkeypatch):
-    pixels = np.ascontiguousarray(np.tile(astronaut[100:164], (1, 5, 1))[:, :2300])  # three tiles
-    written = codec.encode(Image(pixels), 10)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("preview", [False, True])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_region_is_the_part_of_the_whole(mini, wide, dtype, grey, preview, mixed):
+    """Several coded tiles, and regions in one of them and across."""
+    pixels = as_type(wide[..., 1].copy() if grey else wide, dtype)
+    alpha = np.ascontiguousarray(pixels if grey else pixels[..., 0])
+    lower = np.arange(24).reshape(4, 6) if mixed else None
+    written = mini.code(mini.analyse(Image(pixels, alpha), lower), 40).container.pack()
+    regions = [(0, 0, 1, 1), (150, 20, 100, 200), (329, 0, 1, 250), (0, 0, 330, 250)]
+    assert_regions_are_parts(mini, written, alpha, [Region(*r) for r in regions], preview=preview)
+
+
+def test_a_region_of_a_photograph(codec, astronaut):
+    """1200 pixels wide: two coded tiles, and regions in one, in the other and across."""
+    pixels = np.ascontiguousarray(np.tile(astronaut[100:260], (1, 3, 1))[:, :1200])
+    alpha = np.ascontiguousarray(pixels[..., 0])
+    written = codec.encode(Image(pixels, alpha), 40)
+    regions = [(900, 20, 200, 100), (1199, 0, 1, 160)]
+    assert_regions_are_parts(codec, written, alpha, [Region(*r) for r in regions])
+
+
+def test_a_region_decodes_only_what_it_needs(mini, astronaut, monkeypatch):
+    pixels = np.ascontiguousarray(np.tile(astronaut[100:164], (1, 2, 1))[:, :900])  # five tiles
+    written = mini.encode(Image(pixels), 10)
     calls = []
 
     def counted(*arguments):
@@ -262,19 +307,202 @@ def test_a_region_decodes_only_what_it_needs(codec, astronaut, monkeypatch):
         return decode_latents(*arguments)
 
     monkeypatch.setattr("vaetools.codec.codec.decode_latents", counted)
-    codec.decode(written, region=Region(2200, 0, 50, 50))
-    assert len(calls) == 1
-    codec.decode(written)
-    assert len(calls) == 4
+    for options, wanted in [  # the networks see two cells further, and so into the fourth tile
+        ({"region": Region(890, 0, 5, 5)}, 4),
+        ({"region": Region(890, 0, 5, 5), "preview": True}, 2),
+        ({"preview": True}, 5),
+        ({}, 10),
+    ]:
+        calls.clear()
+        mini.decode(written, **options)
+        assert len(calls) == wanted
 
 
 @pytest.mark.parametrize(
     "region", [(-1, 0, 5, 5), (0, 0, 0, 5), (140, 0, 5, 5), (0, 156, 5, 5), (0, 0, 1000, 1)]
 )
-def test_a_region_outside_is_refused(codec, crop, region):
-    written = codec.encode(Image(crop), 10)
-    with pytest.raises(OptionError, match="144 x 160"):
-        codec.decode(written, region=Region(*region))
+def test_a_region_outside_is_refused(mini, crop, region):
+    for written in (mini.encode(Image(crop), 10), stored(mini, Image(crop))):
+        with pytest.raises(OptionError, match="144 x 160"):
+            mini.decode(written, region=Region(*region))
+
+
+# --- previews -------------------------------------------------------------------------------------
+
+
+def shortest_prefix(written):
+    """As much of a file as a preview needs."""
+    return written[: enough_for_preview(written)]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_beginning_of_a_file_is_enough_for_a_preview(mini, wide, mixed):
+    lower = np.arange(24).reshape(4, 6) if mixed else None
+    image = Image(wide, alpha=wide[..., 0].copy(), icc=b"profile" * 9)
+    written = mini.code(mini.analyse(image, lower), 60).container.pack()
+    prefix = shortest_prefix(written)
+    assert len(prefix) < 0.5 * len(written)
+    whole, begun = (mini.decode(part, preview=True) for part in (written, prefix))
+    np.testing.assert_array_equal(begun.pixels, whole.pixels)
+    assert (whole.icc, begun.icc) == (image.icc, None)
+    np.testing.assert_array_equal(whole.alpha, image.alpha)
+    assert begun.alpha is None
+    with pytest.raises(ChecksumError, match="before a preview was complete"):
+        mini.decode(prefix[:-1], preview=True)
+    with pytest.raises(ChecksumError, match="bytes where"):
+        mini.decode(written[:-1])
+
+
+def test_every_longer_beginning_gives_the_same_preview(mini, crop):
+    written = mini.encode(Image(crop, alpha=crop[..., 0].copy(), icc=b"profile"), 60)
+    expected = mini.decode(written, preview=True)
+    for length in range(len(shortest_prefix(written)), len(written), 499):
+        found = mini.decode(written[:length], preview=True)
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+        assert found.alpha is None or np.array_equal(found.alpha, expected.alpha)
+
+
+@pytest.mark.parametrize("level", [30, 75, 100])
+def test_a_preview_is_a_picture_and_not_the_best_one(probes, astronaut, level):
+    written = probes.coded(level).container.pack()
+    preview = probes.codec.decode(shortest_prefix(written), preview=True)
+    assert 20 < psnr(astronaut, preview.pixels) < probes.psnr(level) - 0.3
+
+
+def test_a_preview_needs_a_part_of_a_file(probes):
+    written = probes.coded(LEVEL).container.pack()
+    assert len(shortest_prefix(written)) < 0.75 * len(written)
+
+
+# --- levels and regions of interest ---------------------------------------------------------------
+
+
+def test_a_map_of_equal_levels_is_no_map(mini, crop):
+    """The same payloads and the same picture, whether the level stands in the header or in a map."""
+    image = Image(crop)
+    plain = mini.code(mini.analyse(image), 50).container
+    lower = np.full((3, 3), 25)
+    mapped = mini.code(mini.analyse(image, lower), 75).container
+    assert mapped.level == 75
+    assert mapped.one(SectionKind.LEVELS) == deflate(bytes([50] * 9))
+    for kind in (SectionKind.HYPER, SectionKind.COARSE, SectionKind.FINE):
+        assert mapped.all(kind) == plain.all(kind)
+    np.testing.assert_array_equal(
+        mini.decode(mapped.pack()).pixels, mini.decode(plain.pack()).pixels
+    )
+
+
+def test_no_map_is_written_for_a_picture_of_one_rate(mini, crop):
+    image = Image(crop)
+    for lower in (None, np.zeros((3, 3), int)):
+        found = mini.code(mini.analyse(image, lower), 75).container
+        assert found.one(SectionKind.LEVELS) is None
+
+
+def test_levels_end_at_0(mini, crop):
+    lower = np.arange(0, 90, 10).reshape(3, 3)
+    found = mini.code(mini.analyse(Image(crop), lower), 45).container
+    np.testing.assert_array_equal(mini.levels_of(found), [[45, 35, 25], [15, 5, 0], [0, 0, 0]])
+    assert mini.decode(found.pack()).pixels.shape == crop.shape
+
+
+def test_cells_of_a_mask_count_as_their_whitest_pixel():
+    mask = np.zeros((130, 70), np.float32)
+    mask[63, 63] = 1
+    mask[64, 64] = 0.5
+    mask[129, 0] = 0.26
+    np.testing.assert_array_equal(lower_outside(mask, 40), [[0, 40], [40, 20], [30, 40]])
+    assert not lower_outside(np.ones((1, 1), np.float32), 100).any()
+
+
+@pytest.fixture(scope="module")
+def face(codec, astronaut):
+    """The photograph with fewer bits around a face, and the box of pixels that matters."""
+    mask = np.zeros(astronaut.shape[:2], np.float32)
+    mask[70:190, 170:280] = 1
+    lower = lower_outside(mask, 40)
+    assert (lower == 0).sum() == 2 * 3
+    return codec.probes(Image(astronaut), lower), (slice(64, 192), slice(128, 320))
+
+
+@pytest.mark.parametrize("level", [50, 90])
+def test_a_region_of_interest_keeps_its_quality_in_a_smaller_file(probes, face, astronaut, level):
+    coded, box = face
+    assert coded.size(level) < 0.6 * probes.size(level)
+    found = probes.codec.decode(coded.coded(level).container.pack()).pixels
+    plain = probes.codec.decode(probes.coded(level).container.pack()).pixels
+    inside = [decibels(astronaut[box], pixels[box]) for pixels in (found, plain)]
+    assert inside[0] > inside[1] - 0.2
+    assert coded.psnr(level) < probes.psnr(level) - 1
+    # The rest is what the lower level gives, and not less.
+    lower = probes.codec.decode(probes.coded(level - 40).container.pack()).pixels
+    below = slice(256, 512), slice(0, 512)
+    outside = [decibels(astronaut[below], pixels[below]) for pixels in (found, lower)]
+    assert outside[0] == pytest.approx(outside[1], abs=0.2)
+
+
+def test_a_region_of_interest_meets_a_size(probes, face):
+    """The bits that the rest gives up go to what matters."""
+    coded, _ = face
+    limit = probes.size(50)
+    found = coded.at_size(limit).container
+    assert len(found.pack()) <= limit
+    assert found.level > 60
+
+
+# --- stored files ---------------------------------------------------------------------------------
+
+
+def stored(codec, image, data=None):
+    return codec.store(image, encode_image(image, "png") if data is None else data)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_stored_picture_comes_back_exactly(mini, crop, dtype, grey):
+    pixels = as_type(np.ascontiguousarray(crop[..., 1]) if grey else crop, dtype)
+    image = Image(pixels, alpha=as_type(crop[..., 0], dtype).copy(), exif=b"II*\0" + bytes(30))
+    found = mini.decode(stored(mini, image))
+    np.testing.assert_array_equal(found.pixels, image.pixels)
+    np.testing.assert_array_equal(found.alpha, image.alpha)
+    assert found.exif == decode_image(encode_image(image, "png")).exif is not None
+    part = mini.decode(stored(mini, image), region=Region(3, 5, 40, 20))
+    np.testing.assert_array_equal(part.pixels, image.pixels[5:25, 3:43])
+    np.testing.assert_array_equal(part.alpha, image.alpha[5:25, 3:43])
+
+
+def test_a_stored_file_needs_no_model_of_its_own(mini, crop):
+    data = stored(mini, Image(crop))
+    header = dataclasses.replace(unpack(data), stream_id="ff" * 8, model_id="holiday-codec")
+    assert Codec.for_file(header.pack(), [mini.model]).decode(header.pack()).pixels.shape == (
+        crop.shape
+    )
+
+
+def sources(crop):
+    """Files that are not a picture of the size of `crop`, and what is said of them."""
+    png = encode_image(Image(crop), "png")
+    return {
+        "empty": (b"", "picture inside: the file is empty"),
+        "garbage": (b"garbage", "picture inside: not an image"),
+        "cut": (png[: len(png) // 2], "picture inside: truncated"),
+        "damaged": (png[:1000] + b"!" + png[1001:], "checksum of chunk"),
+        "small": (encode_image(Image(crop[1:].copy()), "png"), "another size"),
+        "turned": (encode_image(Image(crop.transpose(1, 0, 2).copy()), "png"), "another size"),
+        "large": (encode_image(Image(np.zeros((4000, 4000), np.uint8)), "png"), "over the limit"),
+        "nested": (stored(miniature.open_codec(), Image(crop)), "picture inside: not an image"),
+    }
+
+
+@pytest.mark.parametrize("case", sources(np.zeros((8, 8, 3), np.uint8)))
+def test_sources_that_are_no_picture_of_that_size_are_refused(mini, crop, case):
+    data, said = sources(crop)[case]
+    tracemalloc.start()
+    with pytest.raises(ChecksumError, match=said):
+        mini.decode(stored(mini, Image(crop), data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22, "a larger picture is refused before it is decoded"
 
 
 # --- rates ----------------------------------------------------------------------------------------
@@ -366,9 +594,9 @@ def test_a_size_that_cannot_be_met_is_an_error(probes):
 
 
 @pytest.fixture(scope="module")
-def container(codec, crop):
+def container(mini, crop):
     alpha = np.full(crop.shape[:2], 200, np.uint8)
-    return codec.code(codec.analyse(Image(crop, alpha)), LEVEL).container
+    return mini.code(mini.analyse(Image(crop, alpha)), LEVEL).container
 
 
 def with_section(container, kind, data):
@@ -377,23 +605,23 @@ def with_section(container, kind, data):
     return dataclasses.replace(container, sections=tuple(sections)).pack()
 
 
-def test_another_model_is_named_and_so_is_ours(codec, container):
+def test_another_model_is_named_and_so_is_ours(mini, container):
     other = dataclasses.replace(container, stream_id="ff" * 8, model_id="holiday-codec")
     with pytest.raises(UnknownModelError) as caught:
-        codec.decode(other.pack())
-    for name in ("holiday-codec", "ff" * 8, codec.model.id, codec.spec.stream_id):
+        mini.decode(other.pack())
+    for name in ("holiday-codec", "ff" * 8, mini.model.id, mini.spec.stream_id):
         assert name in str(caught.value)
 
 
 @pytest.mark.parametrize("level", [101, 255])
-def test_a_level_out_of_range_is_refused(codec, container, level):
+def test_a_level_out_of_range_is_refused(mini, container, level):
     with pytest.raises(HeaderLimitError, match=f"level {level} is not below 101"):
-        codec.decode(dataclasses.replace(container, level=level).pack())
+        mini.decode(dataclasses.replace(container, level=level).pack())
 
 
-def test_the_limit_of_pixels_is_the_callers(codec, container):
+def test_the_limit_of_pixels_is_the_callers(mini, container):
     with pytest.raises(HeaderLimitError, match="--max-pixels"):
-        codec.decode(container.pack(), max_pixels=1000)
+        mini.decode(container.pack(), max_pixels=1000)
 
 
 def hostile_alphas(shape):
@@ -414,15 +642,69 @@ def hostile_alphas(shape):
 
 
 @pytest.mark.parametrize("case", hostile_alphas((8, 8)))
-def test_an_alpha_that_does_not_fit_is_refused(codec, container, case):
+def test_an_alpha_that_does_not_fit_is_refused(mini, container, case):
     data = hostile_alphas((container.height, container.width))[case]
     with pytest.raises(ChecksumError, match="alpha"):
-        codec.decode(with_section(container, SectionKind.ALPHA, data))
+        mini.decode(with_section(container, SectionKind.ALPHA, data))
+
+
+def mapped(container, data):
+    """The file with these bytes as its map of levels."""
+    section = Section(SectionKind.LEVELS, data)
+    return dataclasses.replace(container, sections=(section, *container.sections)).pack()
+
+
+@pytest.mark.parametrize(
+    ("section", "error", "said"),
+    [
+        (b"", ChecksumError, "zlib"),
+        (b"garbage", ChecksumError, "zlib"),
+        (deflate(bytes(8)), ChecksumError, "8 levels where the size asks for 9"),
+        (deflate(b""), ChecksumError, "0 levels where the size asks for 9"),
+        (deflate(bytes(10)), HeaderLimitError, "more than 9 bytes"),
+        (deflate(bytes(8) + b"\x65"), HeaderLimitError, "level 101 of a cell is not below 101"),
+        (deflate(b"\xff" * 9), HeaderLimitError, "level 255"),
+        (deflate(bytes(9))[:-1], ChecksumError, "zlib"),
+        (deflate(bytes(9)) + b"!", ChecksumError, "zlib"),
+        (deflate(bytes(9)) * 2, ChecksumError, "zlib"),
+    ],
+)
+def test_a_map_of_levels_that_does_not_fit_is_refused(mini, container, section, error, said):
+    for preview in (False, True):
+        with pytest.raises(error, match=said):
+            mini.decode(mapped(container, section), preview=preview)
+
+
+def test_a_map_of_levels_is_no_bomb(mini, container):
+    bomb = zlib.compress(bytes(2**26))
+    tracemalloc.start()
+    with pytest.raises(HeaderLimitError, match="more than 9 bytes"):
+        mini.decode(mapped(container, bomb))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_the_level_of_the_header_is_checked_beside_a_map(mini, container):
+    wrong = dataclasses.replace(container, level=101)
+    with pytest.raises(HeaderLimitError, match="level 101 is not below 101"):
+        mini.decode(mapped(wrong, deflate(bytes(9))))
+
+
+def test_a_map_of_other_levels_is_noticed(mini, container):
+    """All checksums are right, and the payloads were written at other levels."""
+    refused = 0
+    for level in range(0, 70, 5):
+        try:
+            mini.decode(mapped(container, deflate(bytes([level] * 9))))
+        except ChecksumError:
+            refused += 1
+    assert refused == 14
 
 
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("kind", [SectionKind.HYPER, SectionKind.TILE])
-def test_payloads_behind_right_checksums_do_no_harm(codec, container, kind, seed):
+@pytest.mark.parametrize("kind", [SectionKind.HYPER, SectionKind.COARSE, SectionKind.FINE])
+def test_payloads_behind_right_checksums_do_no_harm(mini, container, kind, seed):
     """A picture or a BitstreamError, whatever somebody puts into the sections."""
     rng = np.random.default_rng(seed)
     payload = bytearray(container.one(kind))
@@ -431,26 +713,62 @@ def test_payloads_behind_right_checksums_do_no_harm(codec, container, kind, seed
     else:
         payload[rng.integers(len(payload))] ^= 1 << rng.integers(8)
     try:
-        found = codec.decode(with_section(container, kind, bytes(payload)))
+        found = mini.decode(with_section(container, kind, bytes(payload)))
     except BitstreamError:
         return
     assert found.pixels.shape == (container.height, container.width, 3)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_residuals_without_measure_give_a_picture_all_the_same(codec, crop, dtype):
+@pytest.mark.parametrize("kind", [SectionKind.COARSE, SectionKind.FINE])
+def test_residuals_without_measure_give_a_picture_all_the_same(codec, crop, dtype, kind):
     """Escapes reach ±(2^31 − 1); no NaN and no warning may come out of that."""
     file = codec.code(codec.analyse(Image(as_type(crop, dtype))), 0).container
-    z = codec.hyper(file)
-    symbols = codec.symbols(file, z)
-    index = codec.tables.indexes(codec.model.graph("hyper_scale_index")(z), 0)
-    signs = np.random.default_rng(4).choice([-1, 1], symbols.shape)
-    payload = encode_latents(signs * (2**31 - 1), index, codec.tables.latent).finish()
-    found = codec.decode(with_section(file, SectionKind.TILE, payload))
+    index = integers(codec, file.pack())["index"]
+    chosen = codec.tables.coarse == (kind == SectionKind.COARSE)
+    signs = np.random.default_rng(4).choice([-1, 1], index[chosen].shape)
+    payload = encode_latents(signs * (2**31 - 1), index[chosen], codec.tables.latent).finish()
+    found = codec.decode(with_section(file, kind, payload))
     Image.from_array(found.pixels)  # checks floats: no NaN, 0 … 1
+
+
+# --- models that are not ours ---------------------------------------------------------------------
 
 
 def test_a_model_for_something_else_is_refused(tiny_models):
     folder = tiny_models / TINY
     with pytest.raises(ModelBrokenError, match=r"no \[codec\]"):
         Codec(Model(read_manifest(folder), folder, Runtime("cpu", threads=1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda arrays: arrays.pop("coarse"), "lacks arrays.*coarse"),
+        (lambda arrays: arrays.update(more=arrays["rate"]), "too many: more"),
+        (lambda arrays: arrays.update(coarse=arrays["coarse"][1:]), "do not fit"),
+    ],
+)
+def test_tables_of_another_kind_are_refused(crop, monkeypatch, change, said):
+    model = Model(read_manifest(MODEL), MODEL, Runtime("cpu", threads=1))
+    arrays = model.arrays("tables")
+    change(arrays)
+    monkeypatch.setattr(model, "arrays", lambda _: arrays)
+    with pytest.raises(ModelBrokenError, match=said):
+        Codec(model).encode(Image(crop), 10)
+
+
+def test_levels_that_the_tables_do_not_have_are_refused(crop):
+    manifest = read_manifest(MODEL)
+    more = dataclasses.replace(manifest, codec=dataclasses.replace(manifest.codec, levels=102))
+    with pytest.raises(ModelBrokenError, match=r"tables\.npz has 101 levels, model\.toml 102"):
+        Codec(Model(more, MODEL, Runtime("cpu", threads=1))).encode(Image(crop), 10)
+
+
+@pytest.mark.parametrize("tile", [0, 6, 132, 65532])
+def test_a_model_whose_tiles_no_reader_takes_is_refused(tmp_path, tile):
+    text = (MODEL / "model.toml").read_text(encoding="utf-8")
+    assert "tile = 12\n" in text
+    (tmp_path / "model.toml").write_text(text.replace("tile = 12\n", f"tile = {tile}\n"))
+    with pytest.raises(ManifestError, match=f"tile = {tile} is not a multiple of 4 up to 128"):
+        read_manifest(tmp_path)

@@ -19,10 +19,16 @@ from vaetools.codec.entropy import (
     frequencies_of,
     gaussian_table,
 )
-from vaetools.codec.tables import CodecTables, decode_latents, encode_latents
+from vaetools.codec.tables import (
+    CodecTables,
+    decode_hyper,
+    decode_latents,
+    encode_hyper,
+    encode_latents,
+)
 from vaetools.errors import ChecksumError, ModelBrokenError
 
-from .synthetic import random_arrays, random_table
+from .synthetic import HYPER, LEVELS, LIMIT, random_arrays, random_table
 
 LARGEST = 2**31 - 1
 integers = st.integers(-LARGEST, LARGEST) | st.sampled_from([-LARGEST, LARGEST])
@@ -233,21 +239,47 @@ def arrays(**changes):
     [
         {"inverse_gain": np.ones((3, 4), np.float32)},
         {"rate": np.ones(2, np.float32)},
+        {"gain": np.ones(3, np.float32)},
+        {"coarse": np.ones(4, bool)},
+        {"coarse": np.ones(5, np.uint8)},
+        {"hyper_frequencies": np.ones((2, 13), np.uint32)},
         {"hyper_group": np.array([0, 1, 2], np.uint8)},
         {"latent_frequencies": np.ones(5, np.uint32)},
+        {"latent_reach": np.zeros(257, np.uint16), "latent_frequencies": np.ones(514, np.uint32)},
     ],
 )
 def test_tables_that_do_not_fit_each_other_are_refused(changes):
-    with pytest.raises(ModelBrokenError, match=r"tables\.npz"):
-        CodecTables(**arrays(**changes))
+    with pytest.raises(ModelBrokenError, match=r"tables\.npz do not fit"):
+        CodecTables.of(arrays(**changes))
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 6))
 def test_latents_come_back_whatever_table_each_has(seed, height, width):
     rng = np.random.default_rng(seed)
-    table_list = CodecTables(**arrays()).latent
+    table_list = CodecTables.of(arrays()).latent
     index = rng.integers(0, len(table_list), (4, height, width)).astype(np.uint8)
     symbols = rng.integers(-20, 21, index.shape)
     payload = encode_latents(symbols, index, table_list).finish()
     np.testing.assert_array_equal(decode_latents(payload, index, table_list), symbols)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 6))
+def test_hyper_latents_come_back_whatever_level_each_has(seed, rows, columns):
+    rng = np.random.default_rng(seed)
+    found = CodecTables.of(arrays())
+    levels = rng.integers(0, LEVELS, (rows, columns)).astype(np.uint8)
+    z = rng.integers(-LIMIT, LIMIT + 1, (HYPER, rows, columns))
+    payload = encode_hyper(z, levels, found).finish()
+    np.testing.assert_array_equal(decode_hyper(payload, levels, found), z)
+
+
+def test_levels_of_one_group_of_hyper_tables_are_coded_alike():
+    """Levels 1 and 2 share tables: a cell's level says nothing more to the hyper-latents."""
+    found = CodecTables.of(arrays())
+    z = np.random.default_rng(0).integers(-LIMIT, LIMIT + 1, (HYPER, 3, 4))
+    one, two, mixed = (np.full((3, 4), level, np.uint8) for level in (1, 2, 1))
+    mixed[1] = 2
+    payloads = {encode_hyper(z, levels, found).finish() for levels in (one, two, mixed)}
+    assert len(payloads) == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import io
 import re
 import struct
 import zlib
@@ -18,8 +19,10 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 from skimage import data
 
+from vaetools.codec import Codec, lower_outside
 from vaetools.codec.container import Section, SectionKind, deflate, unpack
 from vaetools.codec.entropy import Encoder, Table
 from vaetools.codec.tables import CodecTables, decode_hyper, decode_latents
@@ -28,7 +31,8 @@ from vaetools.image import Image
 
 from . import independent
 from .integer_graph import evaluate
-from .synthetic import LEVELS, base_index, latent_boxes, random_file, random_table
+from .miniature import MODEL, STREAMS, integers
+from .synthetic import LEVELS, base_index, latent_boxes, parts, random_file, random_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "format.md"
 
@@ -94,8 +98,9 @@ def test_the_example_file_is_what_the_page_says():
     assert (found.width, found.height, found.depth, found.grey) == (100, 70, 8, False)
     assert (found.level, found.tile, found.model_id) == (75, 64, "toy")
     assert found.stream_id == "0123456789abcdef"
-    assert found.tiles == [dumped("payload")]
-    assert found.one(SectionKind.HYPER) == b"\0"
+    assert found.one(SectionKind.HYPER) == found.one(SectionKind.FINE) == b"\0"
+    assert found.all(SectionKind.COARSE) == [dumped("payload")]
+    assert found.pack() == dumped("file")
     other = independent.parse(dumped("file"))
     assert (other.width, other.height, other.depth, other.level) == (100, 70, 8, 75)
     assert other.sections == [(s.kind, s.data) for s in found.sections]
@@ -135,53 +140,141 @@ def test_both_coders_write_and_read_the_same(parts):
     reader.finish()
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "tile"),
-    [(1, 1, 4), (100, 70, 8), (64, 64, 64), (65, 129, 4), (300, 10, 12), (257, 200, 16)],
-)
-@pytest.mark.parametrize("level", range(LEVELS))
-def test_both_decoders_find_the_same_integers(width, height, tile, level):
-    extra = (Section(SectionKind.ICC, deflate(b"profile")),)
-    container, arrays, z, r = random_file(
-        level, width=width, height=height, tile=tile, level=level, extra=extra
-    )
-    file = independent.parse(container.pack())
-    found_z = independent.hyper_latents(file, arrays)
-    index = independent.table_index(base_index(found_z), arrays, level)
-    found_r = independent.residuals(file, arrays, index)
-    np.testing.assert_array_equal(found_z, z)
-    np.testing.assert_array_equal(found_r, r)
+SIZES = [(1, 1, 4), (100, 70, 8), (64, 64, 64), (65, 129, 4), (300, 10, 12), (257, 200, 16)]
 
-    tables = CodecTables(**arrays)
-    shape = (-(-height // 64), -(-width // 64))
+
+@pytest.mark.parametrize(("width", "height", "tile"), SIZES)
+@pytest.mark.parametrize(
+    ("level", "mixed"), [*((level, False) for level in range(LEVELS)), (1, True)]
+)
+def test_both_decoders_find_the_same_integers(width, height, tile, level, mixed):
+    extra = (Section(SectionKind.ICC, deflate(b"profile")),)
+    found = random_file(
+        level, width=width, height=height, tile=tile, level=level, mixed=mixed, extra=extra
+    )
+    assert_same_integers(*found)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 400),
+    st.integers(1, 400),
+    st.integers(1, 8),
+    st.booleans(),
+)
+def test_both_decoders_find_the_same_integers_in_any_file(seed, width, height, cells, mixed):
+    found = random_file(seed, width=width, height=height, tile=4 * cells, mixed=mixed)
+    assert_same_integers(*found)
+
+
+def assert_same_integers(container, arrays, levels, z, r):
+    """Both decoders find z and r of a file of `random_file`, and a preview the coarse part of r."""
+    file = independent.parse(container.pack())
+    found_levels = independent.level_map(file, arrays)
+    np.testing.assert_array_equal(found_levels, levels)
+    found_z = independent.hyper_latents(file, arrays)
+    index = independent.table_index(base_index(found_z), arrays, found_levels)
+    np.testing.assert_array_equal(found_z, z)
+    np.testing.assert_array_equal(independent.residuals(file, arrays, index), r)
+    coarse = np.where(arrays["coarse"][:, None, None], r, 0)
+    np.testing.assert_array_equal(independent.residuals(file, arrays, index, preview=True), coarse)
+
+    tables = CodecTables.of(arrays)
     hyper = container.one(SectionKind.HYPER)
-    np.testing.assert_array_equal(decode_hyper(hyper, shape, tables.hyper(level)), z)
-    np.testing.assert_array_equal(tables.indexes(base_index(z)[None], level), index)
-    boxes = latent_boxes(*r.shape[1:], tile)
-    for box, payload in zip(boxes, container.tiles, strict=True):
-        symbols = decode_latents(payload, index[box].astype(np.uint8), tables.latent)
-        np.testing.assert_array_equal(symbols, r[box])
+    np.testing.assert_array_equal(decode_hyper(hyper, levels, tables), z)
+    np.testing.assert_array_equal(tables.indexes(base_index(z)[None], levels), index)
+    index = index.astype(np.uint8)
+    for kind, chosen in parts(tables).items():
+        boxes = latent_boxes(*r.shape[1:], container.tile)
+        for box, payload in zip(boxes, container.all(kind), strict=True):
+            symbols = decode_latents(payload, index[box][chosen], tables.latent)
+            np.testing.assert_array_equal(symbols, r[box][chosen])
+
+
+def test_both_see_the_same_steps_and_rates():
+    """What floats are made of: the level of a latent and of 8 x 8 pixels is that of its cell."""
+    _, arrays, levels, *_ = random_file(2, width=200, height=140, mixed=True)
+    tables = CodecTables.of(arrays)
+    assert len(np.unique(levels)) == LEVELS
+    np.testing.assert_array_equal(
+        independent.of_latents(levels, arrays["inverse_gain"]),
+        tables.per_latent(tables.inverse_gain, levels),
+    )
+    by_hand = np.kron(arrays["rate"][levels], np.ones((8, 8), np.float32))
+    np.testing.assert_array_equal(tables.rates(levels), by_hand[None, None])
+    assert tables.rates(np.full_like(levels, 2)).shape == (1, 1, 1, 1)
 
 
 FIELDS = {4: "B", 5: "B", 6: "B", 7: "B", 8: "I", 12: "I", 16: "H", 26: "B", 27: "B", 30: "H"}
 """Offset and type of the fields of a file whose model id has three letters."""
-SECTIONS = {32: "B", 33: "I", 37: "I", 41: "B", 42: "I"}
+SECTIONS = {32: "B", 33: "I", 37: "I", 41: "B", 42: "I", 50: "B", 51: "I"}
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.data())
-def test_both_readers_refuse_the_same_headers(draw):
-    """Any field at any value, with the header's checksum made right again."""
-    data = bytearray(random_file(width=64, height=64, tile=16)[0].pack())
-    end = len(data) - sum(struct.unpack_from("<I", data, at)[0] for at in (33, 42)) - 4
-    for _ in range(draw.draw(st.integers(1, 3))):
+@given(st.data(), st.booleans())
+def test_both_readers_refuse_the_same_headers(draw, preview):
+    """Any field at any value, with the header's checksum made right again, and any end missing."""
+    file = random_file(width=64, height=64, tile=16)[0]
+    data = bytearray(file.pack())
+    end = len(data) - sum(len(s.data) for s in file.sections) - 4
+    for _ in range(draw.draw(st.integers(0, 3))):
         at, kind = draw.draw(st.sampled_from(sorted({**FIELDS, **SECTIONS}.items())))
         largest = 2 ** (8 * struct.calcsize(kind)) - 1
-        extremes = [v for v in (0, 1, 2, 8, 16, 32, 64, 65535) if v < largest]
+        extremes = [v for v in (0, 1, 2, 3, 7, 8, 16, 32, 64, 65535) if v < largest]
         value = draw.draw(st.sampled_from([*extremes, largest]) | st.integers(0, largest))
         struct.pack_into(f"<{kind}", data, at, value)
     struct.pack_into("<I", data, end, zlib.crc32(data[:end]))
-    assert accepted(unpack, data) == accepted(independent.parse, data)
+    data = data[: len(data) - draw.draw(st.integers(0, 60))]
+    ours = accepted(lambda d: unpack(d, preview=preview), data)
+    assert ours == accepted(lambda d: independent.parse(d, preview=preview), data)
+
+
+def test_both_readers_take_the_same_stored_files():
+    source = Section(SectionKind.SOURCE, b"any picture")
+    stored = dataclasses.replace(random_file()[0], sections=(source,), stored=True)
+    file = independent.parse(stored.pack())
+    assert file.stored
+    assert file.of_kind(independent.SOURCE) == [b"any picture"]
+    for sections in ((), (source, source), (source, *random_file()[0].sections)):
+        wrong = dataclasses.replace(stored, sections=sections).pack()
+        assert accepted(unpack, wrong) is accepted(independent.parse, wrong) is None
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        b"",
+        deflate(bytes(5)),  # one too few
+        deflate(bytes(7)),
+        deflate(bytes(5) + b"\x03"),  # level 3 of 3
+        deflate(bytes(6))[:-1],
+        deflate(bytes(6)) + b"!",
+        b"garbage",
+    ],
+)
+def test_a_map_of_levels_that_does_not_fit_is_refused_by_both(codec_of, section):
+    """Two rows and three columns of cells."""
+    container, arrays, *_ = random_file(width=150, height=70)
+    sections = (*container.sections, Section(SectionKind.LEVELS, section))
+    data = dataclasses.replace(container, sections=sections).pack()
+    with pytest.raises(independent.Refused):
+        independent.level_map(independent.parse(data), arrays)
+    with pytest.raises(BitstreamError):
+        codec_of(LEVELS).levels_of(unpack(data))
+
+
+@pytest.fixture
+def codec_of(mini):
+    """The miniature codec, as if it had so many levels."""
+
+    def changed(levels):
+        spec = dataclasses.replace(mini.spec, levels=levels)
+        codec = Codec(mini.model)
+        codec.spec = spec
+        return codec
+
+    return changed
 
 
 def accepted(reader, data):
@@ -193,24 +286,61 @@ def accepted(reader, data):
     return {**vars(found), "sections": len(found.sections)}
 
 
-# --- the shipped model ----------------------------------------------------------------------------
+# --- real models ----------------------------------------------------------------------------------
+
+
+class FolderAlone:
+    """What a stranger has: the graphs and the arrays of a model folder, opened without vaetools."""
+
+    def __init__(self, folder):
+        self.hyper_mean, self.context_mean, self.synthesis = (
+            self.session(folder / f"{role}.onnx")
+            for role in ("hyper_mean", "context_mean", "synthesis")
+        )
+        self.network = onnx.load(folder / "hyper_scale_index.onnx")
+        with np.load(folder / "tables.npz") as archive:
+            self.arrays = dict(archive)
+
+    @staticmethod
+    def session(path):
+        opened = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = [i.name for i in opened.get_inputs()]
+        return lambda *values: opened.run(None, dict(zip(names, values, strict=True)))[0]
+
+    def integers(self, file, preview=False):
+        """Levels, z, table indexes and r."""
+        levels = independent.level_map(file, self.arrays)
+        z = independent.hyper_latents(file, self.arrays)
+        base = evaluate(self.network, z[None])[0]
+        index = independent.table_index(base, self.arrays, levels)
+        return levels, z, index, independent.residuals(file, self.arrays, index, preview)
+
+    def samples(self, file, preview=False):
+        """The picture's pixels, RGB."""
+        levels, z, _, r = self.integers(file, preview)
+        latents = independent.restored_latents(
+            z, r, self.arrays, levels, self.hyper_mean, self.context_mean
+        )
+        rgb = independent.picture(latents, file, self.arrays, levels, self.synthesis)
+        return independent.samples(rgb, file)
 
 
 @pytest.fixture(scope="module")
 def folder_alone(codec_folder):
-    """What a stranger has: the graphs and the arrays, opened without vaetools."""
+    return FolderAlone(codec_folder)
 
-    def session(role):
-        opened = onnxruntime.InferenceSession(
-            codec_folder / f"{role}.onnx", providers=["CPUExecutionProvider"]
-        )
-        names = [i.name for i in opened.get_inputs()]
-        return lambda *values: opened.run(None, dict(zip(names, values, strict=True)))[0]
 
-    graphs = {r: session(r) for r in ("hyper_mean", "context_mean", "synthesis")}
-    network = onnx.load(codec_folder / "hyper_scale_index.onnx")
-    with np.load(codec_folder / "tables.npz") as archive:
-        return graphs, network, dict(archive)
+@pytest.fixture(scope="module")
+def small_folder():
+    return FolderAlone(MODEL)
+
+
+def assert_same_pixels(ours, theirs):
+    """At most one step of 8 bits between pixels of one type; ours are BGR."""
+    theirs = theirs if theirs.ndim == 2 else theirs[..., ::-1]
+    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    step = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[ours.dtype.type]
+    assert np.abs(ours.astype(float) - theirs).max() <= step
 
 
 PHOTOS = {
@@ -220,35 +350,47 @@ PHOTOS = {
 }
 
 
-@pytest.mark.parametrize("level", [0, 60, 100])
-@pytest.mark.parametrize("photo", PHOTOS)
-def test_real_files_decode_to_the_same_integers(codec, folder_alone, photo, level):
-    _, network, arrays = folder_alone
-    written = codec.encode(Image.from_array(np.ascontiguousarray(PHOTOS[photo]())), level)
-    file = independent.parse(written)
-    z = independent.hyper_latents(file, arrays)
-    index = independent.table_index(evaluate(network, z[None])[0], arrays, level)
-    r = independent.residuals(file, arrays, index)
-    container = unpack(written)
-    our_z = codec.hyper(container)
-    our_r = codec.symbols(container, our_z)
-    np.testing.assert_array_equal(z[None], our_z)
-    np.testing.assert_array_equal(r, our_r)
+def written(codec, photo, level, *, mixed=False):
+    """The file of a photograph, at one level or with fewer bits outside its middle."""
+    image = Image.from_array(np.ascontiguousarray(PHOTOS[photo]()))
+    mask = np.zeros((image.height, image.width), np.float32)
+    mask[20:40, 70:90] = 1
+    lower = lower_outside(mask, 50) if mixed else None
+    return codec.code(codec.analyse(image, lower), level).container.pack()
 
 
-def test_real_files_decode_to_the_same_picture(codec, folder_alone):
-    graphs, network, arrays = folder_alone
-    written = codec.encode(Image.from_array(np.ascontiguousarray(PHOTOS["colour"]())), 70)
-    file = independent.parse(written)
-    z = independent.hyper_latents(file, arrays)
-    index = independent.table_index(evaluate(network, z[None])[0], arrays, file.level)
-    r = independent.residuals(file, arrays, index)
-    latents = independent.restored_latents(
-        z, r, arrays, file.level, graphs["hyper_mean"], graphs["context_mean"]
-    )
-    rgb = np.rint(255 * independent.picture(latents, file, arrays, graphs["synthesis"]))
-    ours = codec.decode(written).pixels[..., ::-1].astype(int)
-    assert np.abs(rgb - ours).max() <= 1
+@pytest.mark.parametrize(
+    ("photo", "level", "mixed"),
+    [("colour", 0, False), ("grey", 60, False), ("deep", 100, False), ("colour", 80, True)],
+)
+def test_real_files_decode_to_the_same(codec, folder_alone, photo, level, mixed):
+    encoded = written(codec, photo, level, mixed=mixed)
+    file = independent.parse(encoded)
+    levels, *theirs = folder_alone.integers(file)
+    assert (len(np.unique(levels)) > 1) == mixed
+    for found, expected in zip(theirs, integers(codec, encoded).values(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for preview in (False, True):
+        pixels = codec.decode(encoded, preview=preview).pixels
+        assert_same_pixels(pixels, folder_alone.samples(file, preview))
+
+
+@pytest.mark.parametrize("path", sorted(STREAMS.glob("*.vae")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("preview", [False, True])
+def test_golden_files_decode_to_the_same(mini, small_folder, path, preview):
+    encoded = path.read_bytes()
+    file = independent.parse(encoded, preview=preview)
+    ours = mini.decode(encoded, preview=preview).pixels
+    if file.stored:
+        (source,) = file.of_kind(independent.SOURCE)
+        with PillowImage.open(io.BytesIO(source)) as theirs:
+            assert theirs.size == (file.height, file.width)  # lies on its side
+        return
+    assert_same_pixels(ours, small_folder.samples(file, preview))
+    if not preview:
+        _, *theirs = small_folder.integers(file)
+        for found, expected in zip(theirs, integers(mini, encoded).values(), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("optimization", ["all", "disable"])
@@ -268,9 +410,15 @@ def test_the_integer_network_is_exact(open_codec, codec_folder, monkeypatch, opt
     np.testing.assert_array_equal(found, evaluate(network, extreme))
 
 
-def test_ours_reads_what_is_in_the_wrong_order():
+def test_ours_reads_what_is_in_the_wrong_order(mini, small_folder):
     """The page leaves the order of the kinds free; only tiles have an order among themselves."""
-    container, *_ = random_file(extra=(Section(SectionKind.EXIF, deflate(b"II*")),))
-    turned = dataclasses.replace(container, sections=container.sections[::-1])
-    assert unpack(turned.pack()).tiles == container.tiles[::-1]
-    assert independent.parse(turned.pack()).of_kind(independent.TILE) == container.tiles[::-1]
+    encoded = (STREAMS / "levels.vae").read_bytes()
+    container = unpack(encoded)
+    turned = sorted(container.sections, key=lambda section: -section.kind)
+    other = dataclasses.replace(container, sections=tuple(turned)).pack()
+    assert other != encoded
+    for found, expected in zip(
+        integers(mini, other).values(), integers(mini, encoded).values(), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    assert_same_pixels(mini.decode(other).pixels, small_folder.samples(independent.parse(other)))

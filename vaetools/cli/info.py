@@ -56,7 +56,7 @@ def _check_head(head: bytes) -> None:
 
 
 def _describe_vae(data: bytes) -> dict[str, Any]:
-    from vaetools.codec.container import unpack
+    from vaetools.codec.container import SectionKind, unpack
 
     container = unpack(data, max_pixels=2**62)  # every checksum is verified, nothing is decoded
     sizes: dict[str, int] = {}
@@ -65,13 +65,13 @@ def _describe_vae(data: bytes) -> dict[str, Any]:
         sizes[name] = sizes.get(name, 0) + len(section.data)
     pixels = container.width * container.height
     return {
-        "format": "vae 1",
+        "format": "vae 2, a stored file" if container.stored else "vae 2",
         "size": f"{container.width} x {container.height}",
         "channels": "grey" if container.grey else "colour",
         "depth": container.depth,
         "model": f"{container.model_id} ({container.stream_id})",
         "quality": container.level,
-        "tiles": len(container.tiles),
+        "tiles": len(container.all(SectionKind.COARSE)),
         "bytes": len(data),
         "bpp": round(len(data) * 8 / pixels, 4),
         "sections": ", ".join(f"{name} {size}" for name, size in sizes.items()),

@@ -5,8 +5,8 @@ Encoding, for a picture padded to multiples of 64 (sizes in latents: h x w):
     y     = analysis(picture)                             (M, h, w), once for all rates
     z     = round(hyper_analysis(y · gain))               (N, h/4, w/4)       -> section hyper
     index = hyper_scale_index(z) + offset                 exact integers
-    mean  = hyper_mean(z), for the second half of the checkerboard context_mean(first half, mean)
-    r     = round((y − mean) · gain)                                          -> sections tile
+    mean  = hyper_mean(z); then in three more phases context_mean(what is known, mean)
+    r     = round((y − mean) · gain)              -> sections coarse and fine, by channels
 
 Decoding takes the same steps from z on. Only `index` decides which table codes a symbol, and it
 comes from integers alone; the means are floats, and a different last bit of a mean moves a pixel
@@ -34,9 +34,17 @@ from vaetools.codec.container import (
     read_header,
     unpack,
 )
-from vaetools.codec.networks import LATENTS, SmallNetworks
+from vaetools.codec.networks import SmallNetworks
+from vaetools.codec.picture import (
+    DTYPES,
+    as_samples,
+    image_of,
+    metadata_sections,
+    padded,
+)
 from vaetools.codec.rate import Probes
 from vaetools.codec.tables import (
+    LATENTS,
     CodecTables,
     decode_hyper,
     decode_latents,
@@ -52,7 +60,7 @@ from vaetools.errors import (
     UnknownModelError,
     UnsupportedImageError,
 )
-from vaetools.image import MAX_PIXELS, Image, decode_image, encode_image
+from vaetools.image import MAX_PIXELS, Image, decode_image
 from vaetools.tiling import Tile, common, grown, scaled, tiles, within
 
 if TYPE_CHECKING:
@@ -60,9 +68,6 @@ if TYPE_CHECKING:
 
     from vaetools.tiling import Box
     from vaetools.vae import Model
-
-DTYPES = {8: np.uint8, 16: np.uint16, 32: np.float32}
-"""Samples of a picture by its depth."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,15 @@ class Analysed:
     Attributes:
         latents: (1, M, h, w) float32.
         image: the picture itself.
-        metadata: its alpha, ICC and EXIF as sections.
+        metadata: its ICC, EXIF and alpha as sections.
+        lower: (rows, columns) int, by how many levels each cell is below the picture's level: 0 where
+            the picture matters.
     """
 
     latents: np.ndarray
     image: Image
     metadata: tuple[Section, ...]
+    lower: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,7 @@ class Coded:
     @property
     def payload_bytes(self) -> int:
         """Real length of the entropy-coded payload."""
-        kinds = (SectionKind.HYPER, SectionKind.TILE)
+        kinds = (SectionKind.HYPER, SectionKind.COARSE, SectionKind.FINE)
         return sum(len(s.data) for s in self.container.sections if s.kind in kinds)
 
 
@@ -148,17 +156,27 @@ class Codec:
         header = read_header(data, max_pixels=max_pixels).empty
         codecs = [cls(model) for model in models]
         for codec in codecs:
-            if codec.spec.stream_id == header.stream_id:
+            if header.stored or codec.spec.stream_id == header.stream_id:
                 return codec
         raise _unknown_model(header, codecs)
 
     @property
     def tables(self) -> CodecTables:
-        return self.model.once("codec tables", lambda: CodecTables(**self.model.arrays("tables")))
+        """Raises `ModelBrokenError` if they are not what `[codec]` says."""
+        return self.model.once("codec tables", self._read_tables)
 
-    @property
-    def networks(self) -> SmallNetworks:
-        return SmallNetworks(self.model, self.spec, self.tables)
+    def _read_tables(self) -> CodecTables:
+        tables = CodecTables.of(self.model.arrays("tables"))
+        if tables.levels != self.levels:
+            raise ModelBrokenError(
+                f"tables.npz has {tables.levels} levels, model.toml {self.levels}",
+                file=self.model.folder,
+            )
+        return tables
+
+    def networks(self, levels: np.ndarray) -> SmallNetworks:
+        """The small networks for a picture at these levels, (rows, columns)."""
+        return SmallNetworks(self.model, self.spec, self.tables, levels)
 
     @property
     def levels(self) -> int:
@@ -171,12 +189,16 @@ class Codec:
         """The `.vae` file of `image` at a level in 0 … levels − 1."""
         return self.code(self.analyse(image), level).container.pack()
 
-    def probes(self, image: Image) -> Probes:
-        """Several rates of one picture, at the price of one analysis."""
-        return Probes(self, self.analyse(image))
+    def probes(self, image: Image, lower: np.ndarray | None = None) -> Probes:
+        """Several rates of one picture, at the price of one analysis; see `analyse`."""
+        return Probes(self, self.analyse(image, lower))
 
-    def analyse(self, image: Image) -> Analysed:
+    def analyse(self, image: Image, lower: np.ndarray | None = None) -> Analysed:
         """The work that does not depend on the rate.
+
+        Args:
+            lower: (rows, columns) int ≥ 0, by how many levels each cell of 64 x 64 pixels is below the
+                level of the picture; see `lower_outside`.
 
         Raises:
             UnsupportedImageError: a picture that is one line of millions of pixels.
@@ -194,7 +216,8 @@ class Codec:
                 latents = np.empty(shape, np.float32)
             latents[(..., *scaled(tile.core, LATENTS))] = part
         assert latents is not None  # a picture has a pixel, so there was a tile
-        return Analysed(latents, image, tuple(_metadata_sections(image)))
+        flat = np.zeros((rows, columns), np.int32) if lower is None else lower
+        return Analysed(latents, image, tuple(metadata_sections(image)), flat)
 
     def _analysed(self, image: Image, cells: Box) -> np.ndarray:
         """y of some cells, (1, M, h, w); pixels beyond the picture repeat its last ones."""
@@ -205,31 +228,34 @@ class Codec:
             if image.grey:
                 pixels = np.repeat(pixels[..., None], 3, axis=2)
             graph = self.model.graph("analysis", pixels=("image",))
-            tensor = _padded(pixels, height, width)
+            tensor = padded(pixels, height, width)
         else:
             graph = self.model.graph("analysis")
-            tensor = _padded(Image(pixels).to_rgb(), height, width).transpose(2, 0, 1)[None]
+            tensor = padded(Image(pixels).to_rgb(), height, width).transpose(2, 0, 1)[None]
         latents: np.ndarray = graph(np.ascontiguousarray(tensor))
         return latents
 
     def code(self, analysed: Analysed, level: int) -> Coded:
         """Quantise and entropy-code at a level: a few per cent of the analysis' work."""
-        networks, y = self.networks, analysed.latents
-        z = networks.hyper(y, level)
-        hyper = encode_hyper(z[0], self.tables.hyper(level))
-        payloads, bits = [hyper.finish()], hyper.bits
+        levels = np.maximum(level - analysed.lower, 0).astype(np.uint8)
+        networks, y = self.networks(levels), analysed.latents
+        z = networks.hyper(y)
+        hyper = encode_hyper(z[0], levels, self.tables)
+        bits = hyper.bits
 
         def quantised(mean: np.ndarray, box: Box) -> np.ndarray:
-            return networks.quantised(y[(..., *scaled(box, LATENTS))], mean, level)
+            return networks.quantised(y[(..., *scaled(box, LATENTS))], mean, box)
 
-        for box in self._coded_boxes(z.shape[2], z.shape[3], self.spec.tile):
-            symbols = quantised(networks.mean(z, level, box, quantised), box)
-            index = networks.index(z, level, box)
-            coder = encode_latents(symbols, index, self.tables.latent)
-            payloads.append(coder.finish())
-            bits += coder.bits
-        kinds = [SectionKind.HYPER, *[SectionKind.TILE] * (len(payloads) - 1)]
-        sections = [Section(kind, data) for kind, data in zip(kinds, payloads, strict=True)]
+        payloads: dict[SectionKind, list[bytes]] = {kind: [] for kind in self._channels}
+        for box in self._coded_boxes(levels.shape[0], levels.shape[1], self.spec.tile):
+            symbols = quantised(networks.mean(z, box, quantised), box)
+            index = networks.index(z, box)
+            for kind, chosen in self._channels.items():
+                coder = encode_latents(symbols[chosen], index[chosen], self.tables.latent)
+                payloads[kind].append(coder.finish())
+                bits += coder.bits
+        coarse, fine = ([Section(k, data) for data in parts] for k, parts in payloads.items())
+        map_of_levels = [Section(SectionKind.LEVELS, deflate(levels.tobytes()))]
         image = analysed.image
         container = Container(
             width=image.width,
@@ -240,9 +266,37 @@ class Codec:
             tile=self.spec.tile,
             stream_id=self.spec.stream_id,
             model_id=self.model.id,
-            sections=(*sections, *analysed.metadata),
+            # What a preview needs comes first.
+            sections=(
+                *(map_of_levels if analysed.lower.any() else ()),
+                Section(SectionKind.HYPER, hyper.finish()),
+                *coarse,
+                *analysed.metadata,
+                *fine,
+            ),
         )
         return Coded(container, bits)
+
+    @property
+    def _channels(self) -> dict[SectionKind, np.ndarray]:
+        """The channels that stand in each kind of section, (M,) bool."""
+        return {SectionKind.COARSE: self.tables.coarse, SectionKind.FINE: ~self.tables.coarse}
+
+    def store(self, image: Image, encoded: bytes) -> bytes:
+        """A `.vae` file that holds a picture's own file instead of a coded picture."""
+        container = Container(
+            width=image.width,
+            height=image.height,
+            depth=image.depth,
+            grey=image.grey,
+            level=0,
+            tile=self.spec.tile,
+            stream_id=self.spec.stream_id,
+            model_id=self.model.id,
+            sections=(Section(SectionKind.SOURCE, encoded),),
+            stored=True,
+        )
+        return container.pack()
 
     # --- decoding ---------------------------------------------------------------------------------
 
@@ -252,20 +306,24 @@ class Codec:
         *,
         max_pixels: int = MAX_PIXELS,
         region: Region | None = None,
+        preview: bool = False,
     ) -> Image:
         """The picture in a `.vae` file.
 
         Args:
             max_pixels: refuse larger pictures, before memory is taken.
             region: decode this part only; the rest of the file is checked and not decoded.
+            preview: decode the coarse channels only. The end of the file may be missing.
 
         Raises:
             BitstreamError: the file is damaged, of another version, or needs another model.
             OptionError: the region is not inside the picture.
         """
-        container = unpack(data, max_pixels=max_pixels)
+        container = unpack(data, max_pixels=max_pixels, preview=preview)
+        if container.stored:
+            return _picture_within(container, region)
         self.check_model(container)
-        return self.reconstruct(container, region=region)
+        return self.reconstruct(container, region=region, preview=preview)
 
     def check_model(self, container: Container) -> None:
         """Raise `UnknownModelError` if the file was not written with this model's streams."""
@@ -274,82 +332,105 @@ class Codec:
         if container.level >= self.levels:
             raise HeaderLimitError(f"level {container.level} is not below {self.levels}")
 
-    def hyper(self, container: Container) -> np.ndarray:
+    def levels_of(self, container: Container) -> np.ndarray:
+        """The level of every cell of a file, (rows, columns) uint8. Raises `BitstreamError`s."""
+        shape = _grid(container)
+        data = container.one(SectionKind.LEVELS)
+        if data is None:
+            return np.full(shape, container.level, np.uint8)
+        levels = np.frombuffer(inflate(data, most=shape[0] * shape[1]), np.uint8)
+        if levels.size != shape[0] * shape[1]:
+            raise ChecksumError(f"{levels.size} levels where the size asks for {np.prod(shape)}")
+        if levels.max() >= self.levels:
+            raise HeaderLimitError(f"level {levels.max()} of a cell is not below {self.levels}")
+        return levels.reshape(shape)
+
+    def hyper(self, container: Container, levels: np.ndarray) -> np.ndarray:
         """The hyper-latents of a file, (1, N, rows, columns) float32."""
         payload = container.one(SectionKind.HYPER) or b""
-        z = decode_hyper(payload, _grid(container), self.tables.hyper(container.level))
-        return z[None].astype(np.float32)
+        return decode_hyper(payload, levels, self.tables)[None].astype(np.float32)
 
-    def symbols(self, container: Container, z: np.ndarray, wanted: Box | None = None) -> np.ndarray:
+    def symbols(
+        self,
+        container: Container,
+        networks: SmallNetworks,
+        z: np.ndarray,
+        *,
+        wanted: Box | None = None,
+        preview: bool = False,
+    ) -> np.ndarray:
         """The integers r of a file, (M, h, w) int16, or int32 where they are that large.
 
         Args:
             wanted: cells that are needed; tiles without any are left 0, and their pages untouched.
+            preview: leave all but the coarse channels 0.
         """
-        networks, level = self.networks, container.level
         rows, columns = z.shape[2:]
-        channels = self.tables.gain.shape[1]
-        symbols = np.zeros((channels, rows * LATENTS, columns * LATENTS), np.int16)
-        boxes = self._coded_boxes(rows, columns, container.tile)
-        for box, data in zip(boxes, container.tiles, strict=True):
+        symbols = np.zeros((len(self.tables.coarse), rows * LATENTS, columns * LATENTS), np.int16)
+        boxes = [*self._coded_boxes(rows, columns, container.tile)]
+        kinds = [SectionKind.COARSE] if preview else [*self._channels]
+        payloads = {kind: container.all(kind) for kind in kinds}
+        for number, box in enumerate(boxes):
             if wanted is not None and common(box, wanted) is None:
                 continue
-            index = networks.index(z, level, box)
-            part = decode_latents(data, index, self.tables.latent)
-            if symbols.dtype == np.int16 and np.abs(part).max(initial=0) > np.iinfo(np.int16).max:
-                symbols = symbols.astype(np.int32)
-            symbols[(..., *scaled(box, LATENTS))] = part
+            index = networks.index(z, box)
+            for kind in kinds:
+                chosen = self._channels[kind]
+                part = decode_latents(payloads[kind][number], index[chosen], self.tables.latent)
+                if symbols.dtype == np.int16 and _is_large(part):
+                    symbols = symbols.astype(np.int32)
+                symbols[(..., *scaled(box, LATENTS))][chosen] = part
         return symbols
 
-    def latents(
-        self, container: Container, z: np.ndarray, symbols: np.ndarray, box: Box
-    ) -> np.ndarray:
-        """The restored latents of a part, (1, M, h, w) float32; `box` in cells."""
-        networks, level = self.networks, container.level
+    def reconstruct(
+        self, container: Container, *, region: Region | None = None, preview: bool = False
+    ) -> Image:
+        """The picture of a container, or a part of it, with its alpha, ICC and EXIF."""
+        chosen = _checked(region, container)
+        levels = self.levels_of(container)
+        networks = self.networks(levels)
+        z = self.hyper(container, levels)
+        seen = self.halo + networks.seen
+        wanted = grown(_cells_of(chosen), seen, *levels.shape)
+        symbols = self.symbols(container, networks, z, wanted=wanted, preview=preview)
 
         def known(_: np.ndarray, part: Box) -> np.ndarray:
             return symbols[(..., *scaled(part, LATENTS))]
 
-        mean = networks.mean(z, level, box, known)
-        return networks.restored(mean, known(mean, box), level)
-
-    def reconstruct(self, container: Container, *, region: Region | None = None) -> Image:
-        """The picture of a container, or a part of it, with its alpha, ICC and EXIF."""
-        chosen = _checked(region, container)
-        z = self.hyper(container)
-        seen = self.halo + self.spec.reach.context_mean
-        wanted = grown(_cells_of(chosen), seen, *z.shape[2:])
-        symbols = self.symbols(container, z, wanted)
-
         def latents(box: Box) -> np.ndarray:
-            return self.latents(container, z, symbols, box)
+            mean = networks.mean(z, box, known)
+            return networks.restored(mean, known(mean, box), box)
 
-        pixels = self._synthesised(container, latents, chosen)
-        return _image_of(pixels, container, chosen)
+        pixels = self._synthesised(container, levels, latents, chosen)
+        return image_of(pixels, container, chosen)
 
     def _synthesised(
-        self, container: Container, latents: Callable[[Box], np.ndarray], chosen: Box
+        self,
+        container: Container,
+        levels: np.ndarray,
+        latents: Callable[[Box], np.ndarray],
+        chosen: Box,
     ) -> np.ndarray:
         """The pixels `chosen` as the picture stores them: (H, W, 3) BGR, or (H, W) if it is grey."""
         shape = [side.stop - side.start for side in chosen]
         out = np.empty(shape if container.grey else [*shape, 3], DTYPES[container.depth])
         eight_bit = container.depth == 8 and not container.grey
         graph = self.model.graph("synthesis", pixels=("image",) if eight_bit else ())
-        rate = self.tables.rate[container.level].reshape(1, 1, 1, 1)
-        rows, columns = _grid(container)
+        rows, columns = levels.shape
         for tile in self._tiles(rows, columns):
             core = common(tile.core, _cells_of(chosen))
             if core is None:
                 continue
             outer = grown(core, self.halo, rows, columns)
-            pixels = graph(np.ascontiguousarray(latents(outer)), rate)
+            rates = self.tables.rates(levels[outer])
+            pixels = graph(np.ascontiguousarray(latents(outer)), rates)
             if not eight_bit:
                 pixels = pixels[0].transpose(1, 2, 0)
             shared = common(scaled(core, CELL), chosen)
             assert shared is not None  # its cells were chosen for their pixels
             pixels = pixels[within(shared, scaled(outer, CELL))]
             place = out[within(shared, chosen)]
-            place[...] = pixels if eight_bit else _stored(pixels, place)
+            place[...] = pixels if eight_bit else as_samples(pixels, place)
         return out
 
     # --- shared -----------------------------------------------------------------------------------
@@ -361,6 +442,44 @@ class Codec:
     def _coded_boxes(self, rows: int, columns: int, tile: int) -> Iterator[Box]:
         """Tiles of the entropy coder, in cells, in raster order; they do not overlap."""
         return (t.core for t in tiles(rows, columns, size=tile // LATENTS, halo=0))
+
+
+def lower_outside(mask: np.ndarray, by: int) -> np.ndarray:
+    """How many levels each cell loses for a region of interest.
+
+    Args:
+        mask: (H, W) float in [0, 1], 1 where the picture matters.
+        by: levels that a cell without any of it loses.
+
+    Returns:
+        (rows, columns) int32; a cell counts as much as the pixel in it that matters most.
+    """
+    height, width = mask.shape
+    rows, columns = -(-height // CELL), -(-width // CELL)
+    whole = np.zeros((rows * CELL, columns * CELL), mask.dtype)
+    whole[:height, :width] = mask
+    most = whole.reshape(rows, CELL, columns, CELL).max(axis=(1, 3))
+    lower: np.ndarray = np.rint((1 - most) * by).astype(np.int32)
+    return lower
+
+
+def _picture_within(container: Container, region: Region | None) -> Image:
+    """The picture of a stored file, or a part of it."""
+    source = container.all(SectionKind.SOURCE)[0]
+    most = container.width * container.height  # what the header says was checked already
+    try:
+        image = decode_image(source, max_pixels=most, first_frame=True)
+    except InputError as error:
+        raise ChecksumError(f"the picture inside: {error.problem}") from None
+    if (image.width, image.height) != (container.width, container.height):
+        raise ChecksumError("the picture inside has another size than the header says")
+    box = _checked(region, container)
+    return image.cropped(*box)
+
+
+def _is_large(symbols: np.ndarray) -> bool:
+    """Whether int16 cannot hold them."""
+    return bool(np.abs(symbols).max(initial=0) > np.iinfo(np.int16).max)
 
 
 def _unknown_model(header: Container, codecs: Sequence[Codec]) -> UnknownModelError:
@@ -396,60 +515,3 @@ def _cells_of(box: Box) -> Box:
     """The cells that a box of pixels touches."""
     rows, columns = (slice(side.start // CELL, -(-side.stop // CELL)) for side in box)
     return rows, columns
-
-
-def _padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixels (h, w, C) with the last row and column repeated up to height × width."""
-    below, right = height - pixels.shape[0], width - pixels.shape[1]
-    if not below and not right:
-        return pixels
-    return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
-
-
-def _stored(rgb: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Float RGB (H, W, 3) as samples of the shape and type of `like`."""
-    return Image(np.empty_like(like, order="C")).with_rgb(rgb).pixels
-
-
-def _metadata_sections(image: Image) -> list[Section]:
-    sections = []
-    if image.alpha is not None:
-        data = encode_image(Image(image.alpha), "png")
-        sections.append(Section(SectionKind.ALPHA, data))
-    if image.icc:
-        sections.append(Section(SectionKind.ICC, deflate(image.icc)))
-    if image.exif:
-        sections.append(Section(SectionKind.EXIF, deflate(image.exif)))
-    return sections
-
-
-def _image_of(pixels: np.ndarray, container: Container, chosen: Box) -> Image:
-    """The picture from its pixels and what else the container holds."""
-    icc, exif = (container.one(k) for k in (SectionKind.ICC, SectionKind.EXIF))
-    alpha = _alpha_of(container, pixels.dtype)
-    return Image(
-        pixels,
-        alpha=None if alpha is None else np.ascontiguousarray(alpha[chosen]),
-        icc=None if icc is None else inflate(icc),
-        exif=None if exif is None else inflate(exif),
-    )
-
-
-def _alpha_of(container: Container, dtype: np.dtype) -> np.ndarray | None:
-    data = container.one(SectionKind.ALPHA)
-    if data is None:
-        return None
-    limit = container.width * container.height
-    try:
-        decoded = decode_image(data, max_pixels=limit)
-    except InputError as error:
-        raise ChecksumError(f"the alpha section {error.problem}") from None
-    alpha = decoded.pixels
-    if alpha.shape != (container.height, container.width):
-        raise ChecksumError("the alpha section has another size than the picture")
-    stored = np.uint16 if dtype == np.float32 else dtype
-    if alpha.dtype != stored or decoded.format != "png":
-        raise ChecksumError("the alpha section has another depth than the picture, or is no PNG")
-    if dtype == np.float32:
-        return (alpha / np.float32(65535)).astype(np.float32)
-    return alpha

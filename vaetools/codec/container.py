@@ -1,12 +1,12 @@
 """The `.vae` file: a checked header, a table of sections, their bytes. No network, no pixels.
 
-All numbers are little-endian. Version 1:
+All numbers are little-endian. Version 2:
 
     offset  bytes  field
     0       4      magic 89 56 41 45
-    4       1      version = 1
+    4       1      version = 2
     5       1      depth: 8, 16 (unsigned) or 32 (float) bits per sample
-    6       1      flags: bit 0 = grey; all other bits 0
+    6       1      flags: bit 0 = grey, bit 1 = stored; all other bits 0
     7       1      level: the rate, 0 … levels − 1 of the model
     8       4      width in pixels
     12      4      height in pixels
@@ -19,12 +19,13 @@ All numbers are little-endian. Version 1:
     …       4      CRC-32 of everything before it
     …              the sections, one after the other, up to the end of the file
 
-Kinds: 1 hyper-latents (once), 2 latents of a tile (in raster order), 3 alpha (PNG), 4 ICC, 5 EXIF
-(both zlib). A reader refuses kinds that it does not know. `docs/format.md` describes what is inside.
+Kinds: see `SectionKind`. A reader refuses kinds that it does not know. `docs/format.md` describes what
+is inside.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 import zlib
 from dataclasses import dataclass
@@ -38,16 +39,16 @@ from vaetools.errors import (
     VersionError,
 )
 from vaetools.image import MAX_PIXELS
-from vaetools.manifest import MODEL_ID
+from vaetools.manifest import MAX_TILE, MODEL_ID
 
 MAGIC = b"\x89VAE"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".vae"
 FIXED = struct.Struct("<4sBBBBIIH8sB")
 ENTRY = struct.Struct("<BII")
 COUNT = struct.Struct("<H")
 CRC = struct.Struct("<I")
-GREY = 1
+GREY, STORED = 1, 2
 DOWNSCALE = 16
 """Pixels per latent, in each direction."""
 
@@ -65,10 +66,33 @@ class SectionKind(IntEnum):
     """What a section holds."""
 
     HYPER = 1
-    TILE = 2
-    ALPHA = 3
-    ICC = 4
-    EXIF = 5
+    """Hyper-latents; once."""
+
+    COARSE = 2
+    """The coarse channels of a tile's latents, enough for a preview; one for every tile in raster
+    order."""
+
+    FINE = 3
+    """The other channels of a tile's latents; as many, in the same order."""
+
+    ALPHA = 4
+    """PNG."""
+
+    ICC = 5
+    """zlib."""
+
+    EXIF = 6
+    """zlib."""
+
+    LEVELS = 7
+    """The level of every cell, if it is not the same everywhere; zlib."""
+
+    SOURCE = 8
+    """A stored file holds this and nothing else: a picture's file, as it was."""
+
+
+PREVIEW = (SectionKind.LEVELS, SectionKind.HYPER, SectionKind.COARSE)
+"""What a preview is decoded from."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +116,15 @@ class Container:
     stream_id: str
     model_id: str
     sections: tuple[Section, ...]
+    stored: bool = False
 
     def one(self, kind: SectionKind) -> bytes | None:
         """The bytes of a section that occurs at most once."""
         return next((s.data for s in self.sections if s.kind == kind), None)
 
-    @property
-    def tiles(self) -> list[bytes]:
-        return [s.data for s in self.sections if s.kind == SectionKind.TILE]
+    def all(self, kind: SectionKind) -> list[bytes]:
+        """The bytes of every section of a kind, in order."""
+        return [s.data for s in self.sections if s.kind == kind]
 
     def pack(self) -> bytes:
         """The file's bytes."""
@@ -107,7 +132,7 @@ class Container:
             MAGIC,
             VERSION,
             self.depth,
-            GREY if self.grey else 0,
+            GREY * self.grey | STORED * self.stored,
             self.level,
             self.width,
             self.height,
@@ -116,8 +141,10 @@ class Container:
             len(self.model_id),
         )
         header += self.model_id.encode("ascii") + COUNT.pack(len(self.sections))
-        for section in self.sections:
-            header += ENTRY.pack(section.kind, len(section.data), zlib.crc32(section.data))
+        header += b"".join(
+            ENTRY.pack(section.kind, len(section.data), zlib.crc32(section.data))
+            for section in self.sections
+        )
         header += CRC.pack(zlib.crc32(header))
         return header + b"".join(section.data for section in self.sections)
 
@@ -142,7 +169,7 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
 
     Raises:
         NotAVaeFileError: no magic.
-        VersionError: another version, or a section kind that version 1 does not have.
+        VersionError: another version, or a section kind that version 2 does not have.
         ChecksumError: cut short, or the header's CRC-32 does not fit.
         HeaderLimitError: a field is out of its range, or fields contradict each other.
     """
@@ -165,8 +192,9 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         raise ChecksumError("the header is damaged")
     table = data[count_at + COUNT.size : end]
     model_id = data[FIXED.size : count_at].decode("ascii", "replace")
+    grey, stored = bool(flags & GREY), bool(flags & STORED)
     empty = Container(
-        width, height, depth, bool(flags & GREY), level, tile, stream_id.hex(), model_id, ()
+        width, height, depth, grey, level, tile, stream_id.hex(), model_id, (), stored
     )
     _check_fields(empty, flags, max_pixels)
     _check_sections(empty, table[:: ENTRY.size])
@@ -175,25 +203,32 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
     return Header(empty, entries, end + CRC.size)
 
 
-def unpack(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Container:
+def unpack(data: bytes, *, max_pixels: int = MAX_PIXELS, preview: bool = False) -> Container:
     """Read a whole file and check every byte of it.
+
+    Args:
+        preview: the end of the file may be missing, and the sections there, as long as all that a
+            preview needs has come.
 
     Raises:
         as `read_header`, and `ChecksumError` for damaged, missing or additional bytes.
     """
     header = read_header(data, max_pixels=max_pixels)
     expected = header.size + sum(length for _, length, _ in header.entries)
-    if len(data) != expected:
+    if len(data) > expected or (len(data) < expected and not preview):
         raise ChecksumError(f"has {len(data)} bytes where {expected} were written")
     sections, at = [], header.size
     for kind, length, crc in header.entries:
         part = data[at : at + length]
-        if zlib.crc32(part) != crc:
-            raise ChecksumError(f"the section {kind.name.lower()} at byte {at} is damaged")
-        sections.append(Section(kind, part))
         at += length
-    fields = {**vars(header.empty), "sections": tuple(sections)}
-    return Container(**fields)
+        if at > len(data):
+            if kind in PREVIEW or header.empty.stored:
+                raise ChecksumError("is cut short before a preview was complete")
+            continue
+        if zlib.crc32(part) != crc:
+            raise ChecksumError(f"the section {kind.name.lower()} at byte {at - length} is damaged")
+        sections.append(Section(kind, part))
+    return dataclasses.replace(header.empty, sections=tuple(sections))
 
 
 def tile_grid(width: int, height: int, tile: int) -> tuple[int, int]:
@@ -223,17 +258,17 @@ def deflate(data: bytes) -> bytes:
     return zlib.compress(data, 9)
 
 
-def inflate(data: bytes) -> bytes:
-    """The reverse of `deflate`, never more than `MAX_METADATA` bytes. Raises `BitstreamError`s."""
+def inflate(data: bytes, most: int = MAX_METADATA) -> bytes:
+    """The reverse of `deflate`, never more than `most` bytes. Raises `BitstreamError`s."""
     unpacker = zlib.decompressobj()
     try:
-        result = unpacker.decompress(data, MAX_METADATA + 1)
+        result = unpacker.decompress(data, most + 1)
     except zlib.error:
-        raise ChecksumError("the metadata is not zlib data") from None
-    if len(result) > MAX_METADATA:
-        raise HeaderLimitError(f"the metadata unpacks to more than {MAX_METADATA} bytes")
+        raise ChecksumError("a section is not zlib data") from None
+    if len(result) > most:
+        raise HeaderLimitError(f"a section unpacks to more than {most} bytes")
     if not unpacker.eof or unpacker.unused_data:
-        raise ChecksumError("the metadata is not exactly one zlib stream")
+        raise ChecksumError("a section is not exactly one zlib stream")
     return result
 
 
@@ -252,10 +287,10 @@ def _check_fields(head: Container, flags: int, max_pixels: int) -> None:
         )
     if head.depth not in (8, 16, 32):
         raise HeaderLimitError(f"depth {head.depth} is not 8, 16 or 32")
-    if flags & ~GREY:
-        raise HeaderLimitError(f"flags {flags:#04x} has bits that version 1 does not have")
-    if head.tile < 4 or head.tile % 4:
-        raise HeaderLimitError(f"tile {head.tile} is not a multiple of 4")
+    if flags & ~(GREY | STORED):
+        raise HeaderLimitError(f"flags {flags:#04x} has bits that version 2 does not have")
+    if not 4 <= head.tile <= MAX_TILE or head.tile % 4:
+        raise HeaderLimitError(f"tile {head.tile} is not a multiple of 4 up to {MAX_TILE}")
     if not MODEL_ID.fullmatch(head.model_id):
         raise HeaderLimitError(f"model id {head.model_id!r} is not a model's name")
 
@@ -265,13 +300,18 @@ def _check_sections(head: Container, kinds: bytes) -> None:
     unknown = set(kinds) - set(SectionKind)
     if unknown:
         raise VersionError(f"section kind {min(unknown)} is unknown", remedy="update vaetools")
+    for kind, (fewest, most) in _counts(head).items():
+        count = kinds.count(kind)
+        if not fewest <= count <= most:
+            wanted = str(most) if fewest == most else f"{fewest} to {most}"
+            raise HeaderLimitError(f"{count} sections {kind.name.lower()} where {wanted} belong")
+
+
+def _counts(head: Container) -> dict[SectionKind, tuple[int, int]]:
+    """The fewest and most sections of every kind."""
+    if head.stored:
+        return dict.fromkeys(SectionKind, (0, 0)) | {SectionKind.SOURCE: (1, 1)}
     rows, columns = tile_grid(head.width, head.height, head.tile)
-    if kinds.count(SectionKind.TILE) != rows * columns:
-        raise HeaderLimitError(
-            f"{kinds.count(SectionKind.TILE)} tiles where the size asks for {rows * columns}"
-        )
-    if kinds.count(SectionKind.HYPER) != 1:
-        raise HeaderLimitError("not exactly one section of hyper-latents")
-    for kind in (SectionKind.ALPHA, SectionKind.ICC, SectionKind.EXIF):
-        if kinds.count(kind) > 1:
-            raise HeaderLimitError(f"more than one section {kind.name.lower()}")
+    tiles = (rows * columns, rows * columns)
+    once = {SectionKind.HYPER: (1, 1), SectionKind.COARSE: tiles, SectionKind.FINE: tiles}
+    return dict.fromkeys(SectionKind, (0, 1)) | once | {SectionKind.SOURCE: (0, 0)}

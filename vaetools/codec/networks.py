@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from vaetools.codec.container import CELL, DOWNSCALE
+from vaetools.codec.tables import LATENTS
 from vaetools.tiling import grown, map_tiles, scaled, within
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from vaetools.vae import Model
 
 
-LATENTS = CELL // DOWNSCALE
-"""Latents per cell, in each direction."""
+PHASES = 4
+"""Steps in which the means of the latents become known."""
 
 
 class Residuals(Protocol):
@@ -33,28 +33,33 @@ class Residuals(Protocol):
 
 
 class SmallNetworks:
-    """Everything between y and r. Boxes are in cells of 64 pixels.
+    """Everything between y and r, for a picture at given rates. Boxes are in cells of 64 pixels.
 
     Args:
         model: gives the graphs.
         spec: its `[codec]`.
         tables: its tables.
+        levels: (rows, columns) uint8, the level of every cell.
     """
 
-    def __init__(self, model: Model, spec: CodecSpec, tables: CodecTables) -> None:
+    def __init__(
+        self, model: Model, spec: CodecSpec, tables: CodecTables, levels: np.ndarray
+    ) -> None:
         self.model = model
+        self.levels = levels
         self.reach = spec.reach
         self.tables = tables
         self.size = spec.tile // LATENTS
 
-    def hyper(self, y: np.ndarray, level: int) -> np.ndarray:
+    def hyper(self, y: np.ndarray) -> np.ndarray:
         """z of a whole picture: (1, M, h, w) -> (1, N, h/4, w/4), integers as float32."""
-        gain = self.tables.gain[level][:, None, None]
         graph = self.model.graph("hyper_analysis")
         z = map_tiles(
-            lambda part: graph(part * gain),
-            [y],
-            scale_in=[LATENTS],
+            lambda part, levels: graph(
+                part * self.tables.per_latent(self.tables.gain, levels[0, 0])
+            ),
+            [y, self.levels[None, None]],
+            scale_in=[LATENTS, 1],
             scale_out=1,
             size=self.size,
             halo=self.reach.hyper_analysis,
@@ -63,40 +68,51 @@ class SmallNetworks:
         clipped: np.ndarray = np.clip(np.rint(z), -limit, limit)
         return clipped
 
-    def index(self, z: np.ndarray, level: int, box: Box) -> np.ndarray:
+    def index(self, z: np.ndarray, box: Box) -> np.ndarray:
         """Table of every latent of a part: (M, h, w) uint8."""
         base = self._part("hyper_scale_index", z, box, self.reach.hyper_scale_index)
-        return self.tables.indexes(base, level)
+        return self.tables.indexes(base, self.levels[box])
 
-    def mean(self, z: np.ndarray, level: int, box: Box, residuals: Residuals) -> np.ndarray:
-        """Mean of the latents of a part, (1, M, h, w): that of the hyper-latents, improved in the
-        second half of the checkerboard by what the first half holds.
+    def mean(self, z: np.ndarray, box: Box, residuals: Residuals) -> np.ndarray:
+        """Mean of the latents of a part, (1, M, h, w): that of the hyper-latents, improved phase by
+        phase by what the phases before hold.
 
-        Only the symbols of the first half matter: encoder and decoder, which have the others at
-        different times, take this same step.
+        Only the symbols of those phases matter: encoder and decoder, which have the others at
+        different times, take these same steps.
         """
-        outer = grown(box, self.reach.context_mean, *z.shape[2:])
-        mean = self.hyper_mean(z, outer)
-        first = checkerboard(*mean.shape[1:])  # cells begin at even latents: the same in each part
-        known = np.where(first, self.restored(mean, residuals(mean, outer), level), 0)
-        better = self.model.graph("context_mean")(known.astype(np.float32), mean)
+        outer = grown(box, self.seen, *z.shape[2:])
+        context = self.model.graph("context_mean")
+        first = mean = self.hyper_mean(z, outer)
+        phase = phases(*mean.shape[1:])  # cells begin at even latents: the same in each part
+        known = np.zeros_like(mean)
+        for number in range(PHASES):
+            now = phase == number
+            if number > 0:
+                mean = np.where(now, context(known, first), mean)
+            if number < PHASES - 1:
+                known = np.where(now, self.restored(mean, residuals(mean, outer), outer), known)
         inner = scaled(within(box, outer), LATENTS)
-        improved: np.ndarray = np.where(first, mean, better)[(..., *inner)]
-        return improved
+        part: np.ndarray = mean[(..., *inner)]
+        return part
+
+    @property
+    def seen(self) -> int:
+        """How far the mean of a part sees, in cells: a step for every phase but the first."""
+        return (PHASES - 1) * self.reach.context_mean
 
     def hyper_mean(self, z: np.ndarray, box: Box) -> np.ndarray:
         """What the hyper-latents alone say of the mean, (1, M, h, w)."""
         return self._part("hyper_mean", z, box, self.reach.hyper_mean)
 
-    def restored(self, mean: np.ndarray, symbols: np.ndarray, level: int) -> np.ndarray:
+    def restored(self, mean: np.ndarray, symbols: np.ndarray, box: Box) -> np.ndarray:
         """ŷ = mean + r · step, (1, M, h, w) float32."""
-        step = self.tables.inverse_gain[level][:, None, None]
+        step = self.tables.per_latent(self.tables.inverse_gain, self.levels[box])
         latents: np.ndarray = mean + symbols.astype(np.float32) * step
         return latents
 
-    def quantised(self, y: np.ndarray, mean: np.ndarray, level: int) -> np.ndarray:
+    def quantised(self, y: np.ndarray, mean: np.ndarray, box: Box) -> np.ndarray:
         """r = round((y − mean) · gain), (M, h, w) int32."""
-        gain = self.tables.gain[level][:, None, None]
+        gain = self.tables.per_latent(self.tables.gain, self.levels[box])
         symbols: np.ndarray = np.rint((y[0] - mean[0]) * gain).astype(np.int32)
         return symbols
 
@@ -107,10 +123,14 @@ class SmallNetworks:
         return out[(..., *scaled(within(box, outer), LATENTS))]
 
 
-def checkerboard(latents: int, height: int, width: int) -> np.ndarray:
-    """(M, h, w) bool: the first half; the upper half of the channels takes the other squares."""
+def phases(latents: int, height: int, width: int) -> np.ndarray:
+    """In which phase each latent's mean becomes known, (M, h, w) in 0 … 3.
+
+    Two halves of a checkerboard, and each of them row by row; the upper half of the channels takes the
+    other squares first, every other quarter the other rows.
+    """
     rows, columns = np.ogrid[:height, :width]
-    even = (rows + columns) % 2 == 0
-    upper = np.arange(latents)[:, None, None] >= latents // 2
-    result: np.ndarray = even ^ upper
-    return result
+    quarter = np.arange(latents)[:, None, None] * PHASES // latents
+    upper, other = quarter // 2, quarter % 2
+    phase: np.ndarray = 2 * ((rows + columns + upper) % 2) + (rows + other) % 2
+    return phase

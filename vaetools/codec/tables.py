@@ -6,13 +6,27 @@ decoder must not depend on how a machine rounds `exp` or `erf`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaetools.codec.container import CELL, DOWNSCALE
 from vaetools.codec.entropy import Decoder, Encoder, Table
 from vaetools.errors import ModelBrokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LATENTS = CELL // DOWNSCALE
+"""Latents per cell, in each direction."""
+
+MOST_TABLES = 256
+"""Latent tables that a model may have: an index is a byte."""
+
+RATE_PIXELS = 8
+"""Pixels per rate, in each direction, where the synthesis takes a map of them."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class CodecTables:
         gain, inverse_gain: (L, M) float32; r = round((y − mean) · gain), ŷ = mean + r · inverse_gain.
         index_offset: (L, M) int16, added to the index that the network gives.
         rate: (L,) float32, the level as the synthesis network wants it.
+        coarse: (M,) bool, the channels that a preview is decoded from.
         hyper_group: (L,) uint8, which set of hyper-latent tables a level uses.
         hyper_frequencies: (G, N, 2 limit + 1) uint32.
         latent_reach: (T,) uint16, of every latent table.
@@ -33,19 +48,33 @@ class CodecTables:
     inverse_gain: np.ndarray
     index_offset: np.ndarray
     rate: np.ndarray
+    coarse: np.ndarray
     hyper_group: np.ndarray
     hyper_frequencies: np.ndarray
     latent_reach: np.ndarray
     latent_frequencies: np.ndarray
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> CodecTables:
+        """The arrays of a file. Raises `ModelBrokenError` if they are not those above."""
+        names = {field.name for field in fields(cls)}
+        if arrays.keys() != names:
+            wrong = ", ".join(sorted(names ^ arrays.keys()))
+            raise ModelBrokenError(f"tables.npz lacks arrays, or has too many: {wrong}")
+        return cls(**arrays)
+
     def __post_init__(self) -> None:
         """Raises `ModelBrokenError` if the arrays do not fit each other."""
-        levels, latents = self.gain.shape
         sizes = 2 * self.latent_reach.astype(np.int64) + 2
         fits = (
-            self.inverse_gain.shape == self.index_offset.shape == (levels, latents)
-            and self.rate.shape == self.hyper_group.shape == (levels,)
+            self.gain.ndim == 2
+            and self.gain.shape == self.inverse_gain.shape == self.index_offset.shape
+            and self.gain.shape[:1] == self.rate.shape == self.hyper_group.shape
+            and self.gain.shape[1:] == self.coarse.shape
+            and self.coarse.dtype == bool
+            and self.hyper_frequencies.ndim == 3
             and self.hyper_group.max() < len(self.hyper_frequencies)
+            and len(self.latent_reach) <= MOST_TABLES
             and self.latent_frequencies.shape == (sizes.sum(),)
         )
         if not fits:
@@ -72,30 +101,61 @@ class CodecTables:
         limit = self.hyper_limit
         return [[Table(f.astype(np.int64), limit) for f in g] for g in self.hyper_frequencies]
 
-    def hyper(self, level: int) -> list[Table]:
-        """One table for every hyper-latent channel."""
-        return self._hyper[self.hyper_group[level]]
+    def hyper(self, levels: np.ndarray) -> Iterator[tuple[np.ndarray, list[Table]]]:
+        """The cells whose hyper-latents share tables, (rows, columns) bool, and the table of every
+        channel; `levels` (rows, columns)."""
+        groups = self.hyper_group[levels]
+        for group in np.unique(groups):
+            yield groups == group, self._hyper[group]
 
-    def indexes(self, base: np.ndarray, level: int) -> np.ndarray:
+    def per_latent(self, ladder: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """A ladder (L, M) at the level of every latent; `levels` (rows, columns) are those of the cells.
+
+        (M, 4 rows, 4 columns), or (M, 1, 1) where all levels are the same.
+        """
+        if (levels == levels.flat[0]).all():
+            same: np.ndarray = ladder[levels.flat[0]][:, None, None]
+            return same
+        return spread(ladder[levels].transpose(2, 0, 1), LATENTS)
+
+    def rates(self, levels: np.ndarray) -> np.ndarray:
+        """Rates as the synthesis takes them: (1, 1, 1, 1), or (1, 1, 8 rows, 8 columns)."""
+        if (levels == levels.flat[0]).all():
+            same: np.ndarray = self.rate[levels.flat[0]].reshape(1, 1, 1, 1)
+            return same
+        return spread(self.rate[levels], CELL // RATE_PIXELS)[None, None]
+
+    def indexes(self, base: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Table of every latent: (1, M, h, w) from the network -> (M, h, w) uint8."""
-        index = base[0].astype(np.int32) + self.index_offset[level][:, None, None]
+        index = base[0].astype(np.int32) + self.per_latent(self.index_offset, levels)
         clipped: np.ndarray = np.clip(index, 0, len(self.latent_reach) - 1).astype(np.uint8)
         return clipped
 
 
-def encode_hyper(z: np.ndarray, tables: list[Table]) -> Encoder:
-    """Hyper-latents (N, h, w), integers within the limit, channel by channel."""
+def spread(cells: np.ndarray, factor: int) -> np.ndarray:
+    """Repeat every value of (…, rows, columns) `factor` × `factor` times."""
+    repeated: np.ndarray = cells.repeat(factor, axis=-2).repeat(factor, axis=-1)
+    return repeated
+
+
+def encode_hyper(z: np.ndarray, levels: np.ndarray, tables: CodecTables) -> Encoder:
+    """Hyper-latents (N, rows, columns), integers within the limit: group by group of the tables, channel
+    by channel."""
     encoder = Encoder()
-    for channel, table in zip(z, tables, strict=True):
-        encoder.put(channel.ravel().astype(np.int32), table)
+    for cells, group in tables.hyper(levels):
+        for channel, table in zip(z, group, strict=True):
+            encoder.put(channel[cells].astype(np.int32), table)
     return encoder
 
 
-def decode_hyper(payload: bytes, shape: tuple[int, int], tables: list[Table]) -> np.ndarray:
-    """(N, h, w) int32. Raises `ChecksumError`."""
+def decode_hyper(payload: bytes, levels: np.ndarray, tables: CodecTables) -> np.ndarray:
+    """(N, rows, columns) int32; `levels` (rows, columns). Raises `ChecksumError`."""
     decoder = Decoder(payload)
-    count = shape[0] * shape[1]
-    z = np.stack([decoder.get(count, table).reshape(shape) for table in tables])
+    z = np.empty((tables.hyper_frequencies.shape[1], *levels.shape), np.int32)
+    for cells, group in tables.hyper(levels):
+        count = int(cells.sum())
+        for channel, table in zip(z, group, strict=True):
+            channel[cells] = decoder.get(count, table)
     decoder.finish()
     return z
 

@@ -28,6 +28,7 @@ class Image:
         exif: the EXIF block, a TIFF structure that starts with `II*` or `MM`, without the prefix
             `Exif` that JPEG files put before it. Its orientation is 1: it has been applied.
         format: what the source file was: `jpeg`, `png`, `webp`, `tiff`, `bmp`, `gif` or `ppm`.
+        encoded: the source file itself, where the reader was asked to keep it.
     """
 
     pixels: NDArray[Any]
@@ -35,6 +36,7 @@ class Image:
     icc: bytes | None = None
     exif: bytes | None = None
     format: str | None = None
+    encoded: bytes | None = None
 
     @property
     def height(self) -> int:
@@ -55,8 +57,9 @@ class Image:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of pixels and alpha in memory."""
-        return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
+        """Bytes of pixels, alpha and the source file in memory."""
+        alpha = 0 if self.alpha is None else self.alpha.nbytes
+        return self.pixels.nbytes + alpha + len(self.encoded or b"")
 
     @classmethod
     def from_array(cls, array: NDArray[Any], *, channel_order: ChannelOrder = "bgr") -> Image:
@@ -116,7 +119,13 @@ class Image:
             )
         clipped = np.clip(rgb, 0.0, 1.0, dtype=np.float32)
         values = _luma(clipped) if self.grey else _ordered(clipped, "rgb")
-        return replace(self, pixels=quantise(values, self.depth))
+        return replace(self, pixels=quantise(values, self.depth), encoded=None)
+
+    def cropped(self, rows: slice, columns: slice) -> Image:
+        """A part of this image; ICC and EXIF stay."""
+        alpha = None if self.alpha is None else np.ascontiguousarray(self.alpha[rows, columns])
+        pixels = np.ascontiguousarray(self.pixels[rows, columns])
+        return replace(self, pixels=pixels, alpha=alpha, encoded=None)
 
 
 def quantise(values: NDArray[np.float32], depth: int) -> NDArray[Any]:

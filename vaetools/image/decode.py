@@ -8,7 +8,7 @@ LOAD_TRUNCATED_IMAGES, nor the filters of warnings.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vaetools.errors import (
@@ -46,6 +46,7 @@ def read_image(
     max_pixels: int = MAX_PIXELS,
     first_frame: bool = False,
     strict: bool = True,
+    keep_encoded: bool = False,
 ) -> Image:
     """Read a picture file; what it is goes by its content, not by its suffix.
 
@@ -54,6 +55,7 @@ def read_image(
         max_pixels: refuse pictures with more, before memory is taken for them.
         first_frame: read the first frame or page of a file with several, instead of refusing it.
         strict: refuse truncated and corrupt files; without it, what can be decoded is accepted.
+        keep_encoded: keep the file's bytes in `Image.encoded`.
 
     Raises:
         UnreadableError: not there, not permitted, a directory, a pipe.
@@ -61,9 +63,10 @@ def read_image(
             see `decode_image`.
     """
     data = read_file(path, check_head=_sniff_if_any, most=most_bytes(max_pixels))
-    return decode_image(
+    image = decode_image(
         data, file=path, max_pixels=max_pixels, first_frame=first_frame, strict=strict
     )
+    return replace(image, encoded=data) if keep_encoded else image
 
 
 def decode_image(

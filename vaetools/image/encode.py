@@ -106,9 +106,11 @@ def _check_fits(image: Image, format_name: str) -> None:
 
 
 def strip_metadata(image: Image, strip: Strip) -> Image:
-    """`image` without the metadata that `strip` names; see `encode_image`."""
+    """`image` without the metadata that `strip` names, and without its source file; see
+    `encode_image`."""
     icc, exif = _metadata(image, strip)
-    return replace(image, icc=icc, exif=exif)
+    encoded = image.encoded if strip == "none" else None
+    return replace(image, icc=icc, exif=exif, encoded=encoded)
 
 
 def _metadata(image: Image, strip: Strip) -> tuple[bytes | None, bytes | None]:

@@ -1,0 +1,120 @@
+"""Masks beside pictures: found by name, read as grey, and refused in one line when they do not fit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vaetools
+from vaetools.errors import InputError, OptionError, TooLargeError
+from vaetools.image import SUFFIXES, Image, encode_image
+
+PICTURE = Image(np.zeros((5, 7, 3), np.uint8))
+
+
+def write(path, pixels, alpha=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_image(Image(pixels, alpha), "png"))
+
+
+def grey(value, dtype=np.uint8):
+    return np.full((5, 7), value, dtype)
+
+
+def test_one_file_is_the_mask_of_every_picture(tmp_path):
+    write(tmp_path / "mask.png", grey(255))
+    masks = vaetools.Masks(tmp_path / "mask.png")
+    for key in ("a.jpg", "deep/b.png", ""):
+        assert masks.find(key) == tmp_path / "mask.png"
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_a_folder_has_masks_by_the_names_of_the_pictures(tmp_path, suffix):
+    (tmp_path / "deep").mkdir()
+    for place in ("a", "deep/a"):
+        (tmp_path / f"{place}{suffix}").write_bytes(b"")
+    (tmp_path / "a.txt").write_bytes(b"")
+    masks = vaetools.Masks(tmp_path)
+    assert masks.find("a.jpg") == tmp_path / f"a{suffix}"
+    assert masks.find("deep/a.png") == tmp_path / f"deep/a{suffix}"
+    with pytest.raises(InputError, match="no mask called b"):
+        masks.find("b.png")
+    with pytest.raises(InputError, match=r"no mask called a in .*elsewhere"):
+        masks.find("elsewhere/a.png")
+
+
+def test_two_masks_for_one_picture_are_refused(tmp_path):
+    for name in ("a.png", "a.tif"):
+        write(tmp_path / name, grey(0))
+    with pytest.raises(InputError, match="several masks called a in"):
+        vaetools.Masks(tmp_path).find("a.jpg")
+
+
+def test_a_place_that_is_not_there_is_refused_at_once(tmp_path):
+    with pytest.raises(OptionError, match="there is no mask"):
+        vaetools.Masks(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "alpha", "expected"),
+    [
+        (grey(0), None, 0),
+        (grey(255), None, 1),
+        (grey(51), None, 0.2),
+        (grey(13107, np.uint16), None, 0.2),
+        (grey(255), grey(0), 1),  # alpha says nothing
+        (np.dstack([grey(0), grey(0), grey(255)]), None, 0.299),  # red
+        (np.dstack([grey(255)] * 3), None, 1),
+    ],
+)
+def test_black_is_0_and_white_is_1(tmp_path, pixels, alpha, expected):
+    write(tmp_path / "mask.png", pixels, alpha)
+    found = vaetools.Masks(tmp_path / "mask.png").read("a.jpg", PICTURE)
+    assert (found.shape, found.dtype) == ((5, 7), np.float32)
+    assert found.max() <= 1
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_mask_has_the_size_of_its_picture(tmp_path):
+    write(tmp_path / "mask.png", np.zeros((7, 5), np.uint8))
+    with pytest.raises(InputError, match=r"mask\.png has 5 x 7 pixels, the picture 7 x 5"):
+        vaetools.Masks(tmp_path / "mask.png").read("a.jpg", PICTURE)
+
+
+def test_a_mask_has_the_limit_of_pictures(tmp_path):
+    write(tmp_path / "mask.png", grey(0))
+    with pytest.raises(TooLargeError):
+        vaetools.Masks(tmp_path / "mask.png").read("a.jpg", PICTURE, max_pixels=34)
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path):
+    write(tmp_path / "one.png", grey(0))
+    write(tmp_path / "other.png", grey(0))
+    one, other = (vaetools.Masks(tmp_path / f"{name}.png") for name in ("one", "other"))
+    assert one.fingerprint == other.fingerprint
+    write(tmp_path / "other.png", grey(255))
+    assert one.fingerprint != other.fingerprint
+
+
+def test_endless_files_are_no_masks():
+    masks = vaetools.Masks(Path("/dev/zero"))
+    with pytest.raises(InputError, match="not a regular file"):
+        _ = masks.fingerprint
+    with pytest.raises(InputError, match="not a regular file"):
+        masks.read("a.jpg", PICTURE)
+
+
+def test_the_fingerprint_of_a_folder_follows_its_files(tmp_path):
+    write(tmp_path / "deep" / "a.png", grey(0))
+    masks = vaetools.Masks(tmp_path)
+    seen = [masks.fingerprint, masks.fingerprint]
+    os.utime(tmp_path / "deep" / "a.png", (1, 1))
+    seen.append(masks.fingerprint)
+    write(tmp_path / "b.png", grey(0))
+    seen.append(masks.fingerprint)
+    (tmp_path / "b.png").rename(tmp_path / "c.png")
+    seen.append(masks.fingerprint)
+    assert len(set(seen)) == 4
