@@ -31,6 +31,7 @@ from vaetools import metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+from codec_published import plot_published, published_table, read_published
 from codec_report import Curve, Point, bd_table, circumstances, plot, report
 from codecs_compared import ANCHORS, Codec, Rgb, anchors, ours, version_of
 
@@ -179,6 +180,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="what to compare with; the first is the base",
     )
     parser.add_argument("--anchor-levels", type=int, nargs="+", metavar="Q", help="their qualities")
+    parser.add_argument(
+        "--published",
+        type=Path,
+        metavar="JSON",
+        help="a second chart, with curves of others: {name: [{bpp, psnr}, …]}, on the same pictures",
+    )
     parser.add_argument("--fresh", action="store_true", help="measure the anchors anew")
     return parser.parse_args(argv)
 
@@ -219,6 +226,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     _write(args.out / "codec.json", json.dumps(everything, indent=1))
     plot(curves, title, args.out / "codec.png")
+    if args.published:
+        others = read_published(args.published)
+        _write(args.out / "published.md", published_table(curves[-1], others))
+        plot_published(curves[-1], others, title, args.out / "published.png")
     print("\n".join(bd_table(curves)))
     print(f"written: {args.out}/codec.md, codec.json, codec.png")
     return 0

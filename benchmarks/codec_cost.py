@@ -1,0 +1,133 @@
+"""What coding a picture costs: multiplications per pixel, and which stage takes the time.
+
+    python benchmarks/codec_cost.py PICTURE [--model ID] [--quality Q] [--threads N] [--repeat N]
+
+Multiplications are counted in the ONNX graphs (convolutions; everything else is small), for the
+picture's padded size. Times are minima over the repetitions, one stage after the other, in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+import vaetools
+from vaetools.codec.container import SectionKind
+from vaetools.codec.rate import level_of
+from vaetools.codec.tables import decode_hyper
+from vaetools.image import read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GRID = {"analysis": 1, "synthesis": 16, "hyper_analysis": 16, "context_mean": 16}
+"""Pixels per element of a graph's inputs, in each direction; 64 where nothing is said."""
+
+
+def multiplications(graph: onnx.ModelProto, pixels: int, height: int, width: int) -> float:
+    """Per pixel of a picture of `height` x `width`; one element of the graph's inputs stands for
+    `pixels` x `pixels`."""
+    for value in graph.graph.input:
+        shape = value.type.tensor_type.shape.dim
+        if value.name == "rate":
+            shape[2].dim_value, shape[3].dim_value = 1, 1
+        else:
+            shape[2].dim_value, shape[3].dim_value = height // pixels, width // pixels
+    del graph.graph.value_info[:]
+    inferred = onnx.shape_inference.infer_shapes(graph, data_prop=True).graph
+    sizes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*inferred.value_info, *inferred.output)
+    }
+    weights = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.graph.initializer}
+    total = 0
+    for node in graph.graph.node:
+        if node.op_type == "Conv":
+            rows, columns = sizes[node.output[0]][2:]
+            total += weights[node.input[1]] * rows * columns
+    return total / (height * width)
+
+
+def costs(model: Any, height: int, width: int) -> dict[str, float]:
+    """kMAC per pixel of every graph."""
+    return {
+        role: multiplications(
+            onnx.load(model.folder / spec.file), GRID.get(role, 64), height, width
+        )
+        / 1000
+        for role, spec in model.manifest.graphs.items()
+    }
+
+
+def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]]:
+    """The stages of coding and decoding, each as a function of nothing."""
+    analysed = codec.analyse(image)
+    container = codec.code(analysed, level).container
+    data = container.pack()
+    levels = codec.levels_of(container)
+    networks = codec.networks(levels)
+    z = codec.hyper(container, levels)
+    everything = slice(0, levels.shape[0]), slice(0, levels.shape[1])
+    symbols = codec.symbols(container, networks, z)
+
+    def known(*_: object) -> np.ndarray:
+        return symbols
+
+    return {
+        "encode: analysis network": lambda: codec.analyse(image),
+        "encode: the rest (small networks, entropy coder)": lambda: codec.code(analysed, level),
+        "small: hyper_analysis": lambda: networks.hyper(analysed.latents),
+        "small: hyper_scale_index": lambda: networks.index(z, everything),
+        "small: hyper_mean, context_mean": lambda: networks.mean(z, everything, known),
+        "decode: hyper-latents": lambda: decode_hyper(
+            container.one(SectionKind.HYPER), levels, codec.tables
+        ),
+        "decode: all but the synthesis": lambda: codec.symbols(container, networks, z),
+        "encode: all": lambda: codec.encode(image, level),
+        "decode: all": lambda: codec.decode(data),
+    }
+
+
+def fastest(function: Callable[[], object], repeat: int) -> float:
+    """Milliseconds."""
+    function()
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--model", metavar="ID")
+    parser.add_argument("--quality", type=float, default=50)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--repeat", type=int, default=7)
+    args = parser.parse_args()
+    image = read_image(args.picture)
+    hub = vaetools.open("cpu", threads=args.threads)
+    codec = vaetools.Codec(hub.registry.for_task("compress", args.model))
+    height, width = (-(-side // 64) * 64 for side in (image.height, image.width))
+    print(f"{codec.model.id}, {image.width} x {image.height}, quality {args.quality:g}\n")
+    print("| graph | kMAC per pixel |\n|---|---:|")
+    per_graph = costs(codec.model, height, width)
+    for role, cost in per_graph.items():
+        print(f"| {role} | {cost:.2f} |")
+    print(f"| together | {sum(per_graph.values()):.2f} |\n")
+    print("| stage | ms |\n|---|---:|")
+    for name, function in stages(codec, image, level_of(args.quality, codec.levels)).items():
+        print(f"| {name} | {fastest(function, args.repeat):.1f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
