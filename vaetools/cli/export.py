@@ -41,7 +41,7 @@ SOURCES = (
     click.option(
         "--data",
         type=click.Path(path_type=Path),
-        help="The training pictures, for a run of the codec.",
+        help="The training pictures, for a run of the codec or a denoiser.",
     ),
 )
 

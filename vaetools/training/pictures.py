@@ -28,7 +28,8 @@ class PicturePack:
 
     Attributes:
         pixels: (total, 3) uint8, all pictures one after the other, row by row, RGB.
-        start, height, width: (n,) int64, where picture i begins and its size.
+        start, height, width: (n,) int64, where picture i begins and its size; always on the CPU, where
+            crops are chosen.
     """
 
     pixels: Tensor
@@ -74,7 +75,7 @@ class PicturePack:
         return int(torch.minimum(self.height, self.width).max())
 
     def to(self, device: torch.device) -> PicturePack:
-        return PicturePack(*(t.to(device) for t in vars(self).values()))
+        return PicturePack(self.pixels.to(device), self.start, self.height, self.width)
 
     def split(self, every: int) -> tuple[PicturePack, PicturePack]:
         """(training, validation): each `every`-th picture, and at least one, is for validation.
@@ -115,16 +116,16 @@ class PicturePack:
                 remedy="use larger pictures or a smaller crop",
             )
         area = (self.height * self.width * fits).double()
-        chosen = torch.multinomial(area.cpu(), count, replacement=True, generator=generator)
-        chosen = chosen.to(self.start.device)
-        random = torch.rand(2, count, generator=generator).to(self.start.device)
+        chosen = torch.multinomial(area, count, replacement=True, generator=generator)
+        random = torch.rand(2, count, generator=generator)
         top = (random[0] * (self.height[chosen] - side + 1)).long()
         left = (random[1] * (self.width[chosen] - side + 1)).long()
-        steps = torch.arange(side, device=self.start.device)
-        rows = (top[:, None] + steps) * self.width[chosen][:, None]  # (count, side)
-        columns = left[:, None] + steps
-        index = self.start[chosen][:, None, None] + rows[:, :, None] + columns[:, None, :]
-        return self.pixels[index]  # (count, side, side, 3)
+        first = self.start[chosen] + top * self.width[chosen] + left
+        # One small transfer, and nothing comes back: the device need not be waited for.
+        first, width = torch.stack([first, self.width[chosen]]).to(self.pixels.device)
+        steps = torch.arange(side, device=self.pixels.device)
+        rows = first[:, None] + steps * width[:, None]  # (count, side)
+        return self.pixels[rows[:, :, None] + steps]  # (count, side, side, 3)
 
 
 def _turn(batch: Tensor, generator: torch.Generator) -> Tensor:

@@ -6,6 +6,7 @@ that is needed to go on, and the averaged weights, which are what is exported.
 
 from __future__ import annotations
 
+import bisect
 import copy
 import csv
 import logging
@@ -19,10 +20,12 @@ from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.training.curves import LOG, draw_curves, forget_after
+from vaetools.training.growth import grow
+from vaetools.training.soap import Soap
 from vaetools.training.tasks import Data, Task, open_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from vaetools.training.recipe import Recipe, TrainSettings
@@ -49,15 +52,25 @@ class Average:
 
     Early on the decay is shorter, so that the average does not remember the random start. With a
     decay of 0 it is the network itself.
+
+    Attributes:
+        since: the step at which it began.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
+        self.since = 0
+
+    def restart(self, network: nn.Module, step: int) -> None:
+        """Forget everything before `step`: what learns from now on begins at random again."""
+        self.network.load_state_dict(network.state_dict())
+        self.since = step
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
+        count = step - self.since
+        decay = min(self.decay, (1 + count) / (10 + count))
         ours = list(self.network.parameters())
         torch._foreach_lerp_(ours, list(network.parameters()), 1 - decay)
 
@@ -103,13 +116,15 @@ def make_optimizer(
     """Raises `UsageError` for an unknown name."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.99))
+        return torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.99), fused=True)
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=decay)
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+    if settings.optimizer == "soap":
+        return Soap(groups, lr=rate, every=settings.basis_every)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay)
     raise UsageError(
-        f"recipe: optimizer = {settings.optimizer!r}", remedy="known: adam, adamw, sgd"
+        f"recipe: optimizer = {settings.optimizer!r}", remedy="known: adam, adamw, sgd, soap"
     )
 
 
@@ -132,6 +147,7 @@ class Trainer:
         device: torch device.
         minutes: train for this long instead of `recipe.train.steps` steps. The schedule follows
             the time spent, that before an interruption included.
+        weights: those of another run, to start a new one from; see `vaetools.training.growth`.
     """
 
     def __init__(
@@ -142,6 +158,7 @@ class Trainer:
         *,
         device: torch.device,
         minutes: float | None = None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.recipe, self.run, self.device, self.minutes = recipe, run, device, minutes
         self.generator = torch.Generator().manual_seed(recipe.train.seed)
@@ -151,6 +168,7 @@ class Trainer:
         self.best = Best(recipe.train.patience)
         self.step, self.seconds = 0, 0.0
         self.left_out = 0
+        self.phase = 0
         run.mkdir(parents=True, exist_ok=True)
         resumed = (run / CHECKPOINT).exists()
         if resumed and (run / "recipe.toml").read_text() != recipe.text:
@@ -159,7 +177,14 @@ class Trainer:
             )
         if not resumed:
             self.task.start(self.data, self.generator)
+            if weights is not None:
+                grow(self.task.network, weights)
+        self.bf16 = recipe.train.bf16 and device.type == "cuda"
         self.network = self.task.network.to(device)
+        self.layout = torch.contiguous_format
+        if self.bf16 or recipe.train.channels_last:
+            self.layout = torch.channels_last
+        self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.average = Average(self.network, recipe.train.average)
         self.optimizer = make_optimizer(self._groups(), recipe.train)
         if resumed:
@@ -167,6 +192,7 @@ class Trainer:
         else:
             (run / "recipe.toml").write_text(recipe.text)
             (run / LOG).unlink(missing_ok=True)  # of a run that ended before its first checkpoint
+        self.task.enter(self.phase)
 
     def _groups(self) -> list[dict[str, object]]:
         named = list(self.network.named_parameters())
@@ -183,6 +209,17 @@ class Trainer:
         if self.minutes is not None:
             return min(1.0, self.seconds / (60 * self.minutes))
         return min(1.0, self.step / self.recipe.train.steps)
+
+    def _enter_phase(self) -> float:
+        """See to it that the task's phase is the present one; the share of it that is done."""
+        ends = self.task.phases
+        number = bisect.bisect_right(ends[:-1], self.progress)
+        if number != self.phase:
+            self.phase = number
+            self.average.restart(self.network, self.step)
+            self.task.enter(number)
+        begun = ends[number - 1] if number else 0.0
+        return (self.progress - begun) / (ends[number] - begun)
 
     def fit(self, *, until: float = 1.0) -> Iterator[dict[str, float]]:
         """Train until `progress` reaches `until`; yields one row of figures per log interval.
@@ -213,15 +250,13 @@ class Trainer:
     def _one_step(self, forward: object) -> dict[str, Tensor]:
         settings = self.recipe.train
         factor = settings.learning_rate * learning_rate(
-            self.progress, warmup=settings.warmup, flat=settings.flat
+            self._enter_phase(), warmup=settings.warmup, flat=settings.flat
         )
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["factor"]
         images = self.task.batch(self.data, self.generator, self.progress)
-        bf16 = settings.bf16 and self.device.type == "cuda"
-        if bf16:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+        images = images.contiguous(memory_format=self.layout)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             loss, figures = forward(images, self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -277,6 +312,7 @@ class Trainer:
             "data": self.described,
             "step": self.step,
             "seconds": self.seconds,
+            "phase": (self.phase, self.average.since),
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
             "best": self.best.state(),
@@ -299,6 +335,7 @@ class Trainer:
             )
         self.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["average"])
+        self.phase, self.average.since = state.get("phase", (0, 0))  # older runs had only one
         self.optimizer.load_state_dict(state["optimizer"])
         self.best.load(state["best"])
         self.generator.set_state(state["generator"].cpu())

@@ -38,11 +38,16 @@ class Task(ABC):
         network: what is trained.
         slow: prefixes of the parameters that learn at a tenth of the rate.
         hold_out: each so many-th image is for validation.
+        phases: ends of its phases, as shares of the training. With each, the learning rate's
+            schedule and the moving average of the weights begin anew.
+        exports_with_data: whether `export` needs the training data.
     """
 
     network: nn.Module
     slow: tuple[str, ...] = ()
     hold_out: int = 24
+    phases: tuple[float, ...] = (1.0,)
+    exports_with_data: bool = False
 
     @abstractmethod
     def __init__(self, recipe: Recipe) -> None:
@@ -54,6 +59,9 @@ class Task(ABC):
 
     def start(self, data: Any, generator: torch.Generator) -> None:  # noqa: B027 - most begin at random
         """Initialise the network from the data, once, before the first step."""
+
+    def enter(self, phase: int) -> None:  # noqa: B027 - most have one phase
+        """The phase of this number begins, or goes on after an interruption."""
 
     @abstractmethod
     def batch(self, data: Any, generator: torch.Generator, progress: float) -> Tensor:

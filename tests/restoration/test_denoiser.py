@@ -1,0 +1,241 @@
+"""Pictures of any size and kind, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vaetools
+from tests.restoration.models import BLUR, INTERVAL, LEVELS, SPREAD, write_denoiser
+from vaetools import Denoiser, Image
+from vaetools.errors import ImageValueError, ManifestError, ModelBrokenError, OptionError
+from vaetools.manifest import read_manifest
+from vaetools.restoration import parts
+from vaetools.runtime import Runtime
+from vaetools.testing import gradient
+from vaetools.vae import Model
+
+
+def opened(folder: Path) -> Model:
+    return Model(read_manifest(folder), folder, Runtime("cpu", threads=1))
+
+
+@pytest.fixture(scope="module")
+def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Denoiser:
+    return Denoiser(opened(write_denoiser(tmp_path_factory.mktemp("models") / BLUR)))
+
+
+def noisy(sigma: float, height: int = 160, width: int = 200, base: float = 128) -> Image:
+    """A grey level with noise, 8 bit."""
+    drawn = np.random.default_rng(0).normal(base, sigma, (height, width, 3))
+    return Image(np.clip(np.rint(drawn), 0, 255).astype(np.uint8))
+
+
+def test_the_shipped_graphs_are_sound(denoiser: Denoiser) -> None:
+    for role in denoiser.model.manifest.graphs:
+        denoiser.model.graph(role)
+
+
+def test_tiles_give_what_the_whole_gives(
+    denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = noisy(20, 203, 149)
+    sigma = np.linspace(0, 50, image.pixels[..., 0].size, dtype=np.float32).reshape(203, 149)
+    whole = denoiser.denoise(image, sigma, seeds=[3], uncertainty=True)
+    level, places = denoiser.noise_level(image), denoiser.noise_map(image)
+    monkeypatch.setattr(parts, "TILE", 64)
+    tiled = denoiser.denoise(image, sigma, seeds=[3], uncertainty=True)
+    assert np.array_equal(tiled.image.pixels, whole.image.pixels)
+    assert np.array_equal(tiled.samples[0].pixels, whole.samples[0].pixels)
+    assert np.allclose(tiled.uncertainty, whole.uncertainty)
+    assert denoiser.noise_level(image) == pytest.approx(level)
+    assert np.allclose(denoiser.noise_map(image), places, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 9), (33, 50), (33, 50, 3), (8, 130, 4)])
+def test_dtype_shape_and_alpha_survive(
+    denoiser: Denoiser, dtype: type, shape: tuple[int, ...]
+) -> None:
+    top = {np.uint8: 255, np.uint16: 65535, np.float32: 1.0}[dtype]
+    array = (np.random.default_rng(0).random(shape) * top).astype(dtype)
+    image = replace(Image.from_array(array), icc=b"profile", exif=b"II*\0")
+    found = denoiser.denoise(image, 25.0, seeds=[0, 1], uncertainty=True)
+    assert found.uncertainty is not None and found.uncertainty.shape == shape[:2]
+    for result in (found.image, *found.samples):
+        back = result.to_array()
+        assert back.dtype == dtype and back.shape == shape
+        assert (result.icc, result.exif) == (b"profile", b"II*\0")
+        if shape[-1] == 4:
+            assert np.array_equal(back[..., 3], array[..., 3])
+    assert np.array_equal(Image.from_array(array).pixels, image.pixels)
+
+
+def test_noise_goes_and_colour_stays(denoiser: Denoiser) -> None:
+    image = noisy(20)
+    out = denoiser.denoise(image, 20.0).image.pixels.astype(float)
+    assert out[2:-2, 2:-2].std() < 5 < image.pixels.std()
+    assert abs(out[8:-8, 8:-8].mean() - image.pixels[8:-8, 8:-8].mean()) < 0.5
+
+
+def test_nothing_changes_where_there_is_no_noise(denoiser: Denoiser) -> None:
+    image = Image(gradient(64, 80))
+    found = denoiser.denoise(image, 0.0, seeds=[1], uncertainty=True)
+    assert np.array_equal(found.image.pixels, image.pixels)
+    assert np.array_equal(found.samples[0].pixels, image.pixels)
+    assert not found.uncertainty.any()
+    half = np.zeros((64, 80), np.float32)
+    half[:, 40:] = 25
+    found = denoiser.denoise(image, half, seeds=[1], uncertainty=True)
+    for result in (found.image, found.samples[0]):
+        assert np.array_equal(result.pixels[:, :40], image.pixels[:, :40])
+        assert not np.array_equal(result.pixels[:, 40:], image.pixels[:, 40:])
+    assert not found.uncertainty[:, :40].any() and found.uncertainty[:, 40:].all()
+
+
+def test_strength_goes_from_nothing_to_all(denoiser: Denoiser) -> None:
+    image = replace(noisy(20), pixels=noisy(20).pixels.astype(np.float32) / 255)
+
+    def pixels(strength: float) -> np.ndarray:
+        return denoiser.denoise(image, 20.0, strength=strength).image.pixels
+
+    assert np.array_equal(pixels(0.0), image.pixels)
+    assert np.allclose(pixels(0.25), 0.75 * image.pixels + 0.25 * pixels(1.0), atol=1e-6)
+
+
+def test_the_level_is_found(denoiser: Denoiser) -> None:
+    for sigma in (5, 15, 40):
+        assert denoiser.noise_level(noisy(sigma)) == pytest.approx(sigma, rel=0.1)
+    assert denoiser.noise_level(noisy(0)) == 0
+    assert denoiser.noise_level(noisy(0.6)) == 0  # about a grey level: that of a clean file
+    assert denoiser.noise_level(noisy(90)) == denoiser.strongest
+
+
+def test_white_paper_does_not_hide_the_noise(denoiser: Denoiser) -> None:
+    pixels = noisy(20).pixels
+    pixels[:, :140] = 255
+    assert denoiser.noise_level(Image(pixels)) == pytest.approx(20, rel=0.2)
+    assert denoiser.noise_level(Image(np.full((64, 64, 3), 255, np.uint8))) == 0
+
+
+def test_a_map_follows_the_noise(denoiser: Denoiser) -> None:
+    pixels = np.concatenate([noisy(5).pixels, noisy(30).pixels], axis=1)
+    places = denoiser.noise_map(Image(pixels))
+    assert places.shape == pixels.shape[:2] and places.dtype == np.float32
+    inner = places[40:-40]  # the blur of this model darkens the borders
+    assert inner[:, 40:150].mean() == pytest.approx(5, rel=0.2)
+    assert inner[:, 250:-40].mean() == pytest.approx(30, rel=0.2)
+    assert not denoiser.noise_map(noisy(0)).any()
+
+
+def test_samples_spread_as_the_deviation_says(denoiser: Denoiser) -> None:
+    image = noisy(0, 512, 512)
+    found = denoiser.denoise(image, 20.0, seeds=[5])
+    moved = found.samples[0].pixels.astype(float) - found.image.pixels
+    assert moved[8:-8, 8:-8].std() == pytest.approx(SPREAD * 20, rel=0.1)
+
+
+def test_samples_belong_to_their_seeds(denoiser: Denoiser) -> None:
+    image = noisy(10)
+    both = denoiser.denoise(image, 20.0, seeds=[5, 6]).samples
+    alone = denoiser.denoise(image, 20.0, seeds=[6]).samples
+    assert np.array_equal(both[1].pixels, alone[0].pixels)
+    assert not np.array_equal(both[0].pixels, both[1].pixels)
+
+
+def test_the_mean_is_the_same_beside_samples(denoiser: Denoiser) -> None:
+    image = noisy(10)
+    plain = denoiser.denoise(image, 20.0).image.pixels
+    assert np.array_equal(denoiser.denoise(image, 20.0, seeds=[1]).image.pixels, plain)
+    assert np.array_equal(denoiser.denoise(image, 20.0, uncertainty=True).image.pixels, plain)
+
+
+def test_uncertainty_is_in_grey_levels(denoiser: Denoiser) -> None:
+    for sigma, factor in ((5.0, INTERVAL[0]), (15.0, sum(INTERVAL) / 2), (50.0, INTERVAL[1])):
+        assert LEVELS == (5.0, 25.0)  # between them the factor is interpolated
+        found = denoiser.denoise(noisy(10, 20, 30), sigma, uncertainty=True).uncertainty
+        assert np.allclose(found, factor * SPREAD * sigma, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [-1.0, 55.1, float("nan"), float("inf")])
+def test_levels_that_the_model_does_not_know(denoiser: Denoiser, sigma: float) -> None:
+    image = noisy(10, 16, 16)
+    with pytest.raises(OptionError, match=r"not 0 … 55") as caught:
+        denoiser.denoise(image, sigma)
+    assert caught.value.code == "E004"
+    one = np.zeros((16, 16), np.float32)
+    one[3, 4] = sigma
+    with pytest.raises(OptionError, match=r"not 0 … 55"):
+        denoiser.denoise(image, one)
+
+
+def test_a_map_of_another_size(denoiser: Denoiser) -> None:
+    with pytest.raises(ImageValueError, match="does not fit 16 x 24"):
+        denoiser.denoise(noisy(1, 16, 24), np.zeros((24, 16), np.float32))
+
+
+def test_models_that_cannot(tmp_path: Path) -> None:
+    plain = Denoiser(opened(write_denoiser(tmp_path / "plain", samples=False)))
+    image = noisy(10, 16, 16)
+    assert plain.denoise(image, 20.0).image.pixels.shape == image.pixels.shape
+    for options in ({"seeds": [1]}, {"uncertainty": True}):
+        with pytest.raises(ModelBrokenError, match="denoise_sample"):
+            plain.denoise(image, 20.0, **options)
+    model = opened(write_denoiser(tmp_path / "other"))
+    model.manifest = replace(model.manifest, denoise=None)
+    with pytest.raises(ModelBrokenError, match=r"\[denoise\]"):
+        Denoiser(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("strongest = 55.0", "strongest = 0.0"), "strongest = 0.0 is not"),
+        (("strongest = 55.0", "strongest = nan"), "strongest = nan is not"),
+        (("strongest = 55.0\n", ""), "denoise.strongest is missing"),
+        (("    5.0,\n", "    25.0,\n"), "must rise"),
+        (("    1.5,\n", ""), "an interval for each"),
+        (("    1.5,\n", "    -1.5,\n"), "must be positive"),
+    ],
+)
+def test_manifests_that_make_no_sense(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    path = write_denoiser(tmp_path / "model") / "model.toml"
+    assert change[0] in path.read_text()
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(ManifestError, match=said):
+        read_manifest(path.parent)
+
+
+class Fake:
+    """A model whose graphs are functions."""
+
+    def __init__(self, model: Model, **graphs: object) -> None:
+        self.manifest, self.folder, self.id = model.manifest, model.folder, model.id
+        self.graph = graphs.__getitem__
+
+
+@pytest.mark.parametrize(
+    ("denoise", "said"),
+    [
+        (lambda image, sigma: image[:, :, ::2], "became"),
+        (lambda image, sigma: image * np.float32("nan"), "not finite"),
+    ],
+)
+def test_graphs_that_give_nonsense(denoiser: Denoiser, denoise, said: str) -> None:
+    fake = Denoiser(Fake(denoiser.model, denoise=denoise))
+    with pytest.raises(ModelBrokenError, match=said):
+        fake.denoise(noisy(10, 16, 16), 20.0)
+
+
+def test_an_estimate_of_another_size(denoiser: Denoiser) -> None:
+    fake = Denoiser(Fake(denoiser.model, noise_level=lambda image: image[:, :1]))
+    with pytest.raises(ModelBrokenError, match="noise_level made shape"):
+        fake.noise_level(noisy(10, 16, 16))
+
+
+def test_names_are_public() -> None:
+    assert vaetools.Denoiser is Denoiser
+    assert vaetools.Denoised is not None

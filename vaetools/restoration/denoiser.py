@@ -1,0 +1,213 @@
+"""Denoising: a model of the task `denoise` at work on pictures of any size.
+
+Graphs, all for sides that are multiples of a cell of 8 pixels, float32:
+
+    denoise         image (1, 3, H, W), sigma (1, 1, H, W) -> mean (1, 3, H, W)
+    noise_level     image -> level (1, 1, H/8, W/8)
+    denoise_sample  image, sigma, noise (1, N, H/8, W/8), temperature (1, 1, 1, 1)
+                    -> sample (1, 3, H, W), deviation (1, 1, H, W)
+
+Images are RGB; sigma, level and deviation are standard deviations on the same scale, where white is
+1. The noise is standard normal; temperature 0 makes the sample the mean. Outside the graphs noise
+levels are in grey levels of 255, as in the literature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
+from vaetools.restoration.field import NoiseField
+from vaetools.restoration.parts import Canvas, parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vaetools.image import Image
+    from vaetools.restoration.parts import Part
+    from vaetools.vae import Model
+
+CLEAN = 1.0
+"""Grey levels of noise below which a picture counts as clean."""
+
+EXPOSED = (0.03, 0.97)
+"""Mean brightness of a cell whose noise is not cut off at black or white."""
+
+Sigma: TypeAlias = float | np.ndarray
+"""A noise level in grey levels of 255: one for all, or a map (H, W)."""
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """What became of a picture.
+
+    Attributes:
+        image: the best answer.
+        samples: possible answers, one for each seed.
+        uncertainty: (H, W) float32 grey levels of 255, or None if it was not asked for. In 90 of 100
+            places the true value is no further from that of `image`, in each channel.
+    """
+
+    image: Image
+    samples: tuple[Image, ...]
+    uncertainty: np.ndarray | None
+
+
+class Denoiser:
+    """Takes the noise off pictures.
+
+    Args:
+        model: of the task `denoise`.
+
+    Raises:
+        ModelBrokenError: its manifest has no `[denoise]`.
+    """
+
+    def __init__(self, model: Model) -> None:
+        spec = model.manifest.denoise
+        if spec is None:
+            raise ModelBrokenError(f"model {model.id} has no [denoise]", file=model.folder)
+        self.model = model
+        self.spec = spec
+
+    @property
+    def strongest(self) -> float:
+        """The largest noise level that the model knows."""
+        return self.spec.strongest
+
+    def noise_level(self, image: Image) -> float:
+        """The noise of a picture as one number: the median over its cells; 0 where it is clean.
+
+        Cells that are nearly black or white say little, for their noise is cut off; they count only
+        where there are no others.
+        """
+        return self._level(*self._cells(image))
+
+    def noise_map(self, image: Image) -> np.ndarray:
+        """The noise of a picture as a smooth map, (H, W) float32; 0 everywhere where it is clean.
+
+        For noise that differs from place to place, as that of cameras. Where it does not, one number
+        is better: a map also holds the errors of the estimate.
+        """
+        import cv2
+
+        levels, bright = self._cells(image)
+        if not self._level(levels, bright):
+            return np.zeros((image.height, image.width), np.float32)
+        steady = cv2.GaussianBlur(cv2.medianBlur(levels, 5), (0, 0), 2.0)
+        cell = self.model.manifest.size.multiple_of
+        height, width = (side * cell for side in levels.shape)
+        smooth = cv2.resize(steady, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.clip(smooth[: image.height, : image.width], 0, self.strongest)
+
+    def denoise(
+        self,
+        image: Image,
+        sigma: Sigma,
+        *,
+        strength: float = 1.0,
+        seeds: Sequence[int] = (),
+        uncertainty: bool = False,
+    ) -> Denoised:
+        """The picture without noise. Depth, grey, alpha, ICC and EXIF stay.
+
+        Args:
+            image: any size.
+            sigma: its noise level; where it is 0, nothing changes.
+            strength: 1 for all that the model would do, 0 for nothing.
+            seeds: one sample is drawn for each.
+            uncertainty: also say how sure the answer is, at strength 1.
+
+        Raises:
+            OptionError: a noise level that the model does not know, or NaN.
+            ImageValueError: a map of another size than the picture.
+            ModelBrokenError: the model has no samples, or gives values that are not finite.
+        """
+        self._check(sigma, image)
+        mean, *samples = canvases = [Canvas(image) for _ in range(1 + len(seeds))]
+        fields = [NoiseField(seed, self.model.manifest.latent.channels) for seed in seeds]
+        widths = np.zeros((image.height, image.width), np.float32) if uncertainty else None
+        for part in parts(image, self.model.manifest):
+            local = self._sigma(sigma, part)
+            before = part.inside(part.tensor)
+            answers = [part.tensor] * len(canvases)
+            if local.any():
+                answers[0] = self._mean(part, local, widths)
+                answers[1:] = [self._sample(part, local, field)[0] for field in fields]
+            for canvas, answer in zip(canvases, answers, strict=True):
+                after = part.inside(answer)
+                canvas.put(part.core, (1 - strength) * before + strength * after)
+        return Denoised(mean.image(), tuple(sample.image() for sample in samples), widths)
+
+    def _mean(self, part: Part, sigma: np.ndarray, widths: np.ndarray | None) -> np.ndarray:
+        """The mean of a part; `widths`, if wanted, are filled in for it."""
+        if widths is None:
+            mean: np.ndarray = self.model.graph("denoise")(part.tensor, sigma)
+            return mean
+        mean, deviation = self._sample(part, sigma, None)
+        widths[part.core] = self._width(part, sigma, deviation)
+        return mean
+
+    def _sample(self, part: Part, sigma: np.ndarray, field: NoiseField | None) -> list[np.ndarray]:
+        """[sample, deviation]; without a field of noise the sample is the mean."""
+        rows, columns = (span.stop - span.start for span in part.tile.outer)
+        noise = np.zeros((1, self.model.manifest.latent.channels, rows, columns), np.float32)
+        if field is not None:
+            noise = field.part(part.tile.outer)
+        temperature = np.full((1, 1, 1, 1), field is not None, np.float32)
+        found: list[np.ndarray] = self.model.graph("denoise_sample")(
+            part.tensor, sigma, noise, temperature
+        )
+        return found
+
+    def _width(self, part: Part, sigma: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+        """Half of the 90 % interval in grey levels, (rows, columns) of the part's core."""
+        factor = np.interp(255 * sigma, self.spec.levels, self.spec.interval)
+        width: np.ndarray = part.inside(255 * factor * deviation)[..., 0]
+        return width
+
+    def _cells(self, image: Image) -> tuple[np.ndarray, np.ndarray]:
+        """(noise level in grey levels, mean brightness in [0, 1]) of all cells, (rows, columns) each."""
+        cell = self.model.manifest.size.multiple_of
+        shape = tuple(-(-side // cell) for side in (image.height, image.width))
+        levels, bright = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        for part in parts(image, self.model.manifest):
+            inner, outer = part.tile.inner, part.tensor.shape[2:]
+            found = self.model.graph("noise_level")(part.tensor)
+            cells = part.tensor.reshape(3, outer[0] // cell, cell, outer[1] // cell, cell)
+            if found.shape[2:] != cells.shape[1::2]:
+                raise ModelBrokenError(
+                    f"noise_level made shape {found.shape} of {part.tensor.shape}"
+                )
+            levels[part.tile.core] = 255 * found[(0, 0, *inner)]
+            bright[part.tile.core] = cells.mean(axis=(0, 2, 4))[inner]
+        return levels, bright
+
+    def _level(self, levels: np.ndarray, bright: np.ndarray) -> float:
+        """One number of what `_cells` tells, as the model is told it."""
+        low, high = EXPOSED
+        exposed = levels[(bright > low) & (bright < high)]
+        level = float(np.median(exposed if exposed.size else levels))
+        return 0.0 if level < CLEAN else min(level, self.strongest)
+
+    def _sigma(self, sigma: Sigma, part: Part) -> np.ndarray:
+        """What the graphs are told of a part: (1, 1, h, w), where white is 1."""
+        if isinstance(sigma, np.ndarray):
+            return part.of(sigma) / np.float32(255)
+        return np.full((1, 1, *part.tensor.shape[2:]), sigma / 255, np.float32)
+
+    def _check(self, sigma: Sigma, image: Image) -> None:
+        if isinstance(sigma, np.ndarray) and sigma.shape != (image.height, image.width):
+            raise ImageValueError(
+                f"a noise map of shape {sigma.shape} does not fit {image.height} x {image.width} pixels"
+            )
+        low, high = float(np.min(sigma)), float(np.max(sigma))
+        if not (low >= 0 and high <= self.strongest):  # true for NaN as well
+            wrong = high if low >= 0 else low
+            raise OptionError(
+                f"noise level {wrong:g} is not 0 … {self.strongest:g}",
+                remedy="it is the deviation of the noise in grey levels of 255",
+            )
