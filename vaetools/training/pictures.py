@@ -62,6 +62,22 @@ class PicturePack:
         pixels = torch.from_numpy(np.concatenate([p.reshape(-1, 3) for p in pictures]))
         return cls(pixels, torch.cumsum(sizes, 0) - sizes, heights, widths)
 
+    @classmethod
+    def for_crops(cls, folder: Path, *sides: int) -> PicturePack:
+        """The pictures below `folder` that square crops of the smallest of these sides fit into.
+
+        Raises:
+            InputError: as `from_folder`, or there is none for the largest.
+        """
+        pack = cls.from_folder(folder, smallest=min(sides))
+        if pack.largest < max(sides):
+            raise InputError(
+                f"no picture has {max(sides)} x {max(sides)} pixels",
+                file=folder,
+                remedy="use larger pictures or a smaller crop",
+            )
+        return pack
+
     def __len__(self) -> int:
         return len(self.start)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vaetools.errors import InputError, UsageError
+from vaetools.errors import UsageError
 from vaetools.training.codec import CodecConfig, PhotoCodec
 from vaetools.training.codec.photo_codec import CELL
 from vaetools.training.pictures import PicturePack
@@ -56,15 +56,7 @@ class CodecTask(Task):
         self.network: PhotoCodec = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
 
     def load(self, path: Path) -> PicturePack:
-        sizes = self.data.crop, self.data.late_crop
-        pack = PicturePack.from_folder(path, smallest=min(sizes))
-        if pack.largest < max(sizes):
-            raise InputError(
-                f"no picture has {max(sizes)} x {max(sizes)} pixels",
-                file=path,
-                remedy="use larger pictures or a smaller crop",
-            )
-        return pack
+        return PicturePack.for_crops(path, self.data.crop, self.data.late_crop)
 
     def start(self, data: PicturePack, generator: torch.Generator) -> None:
         patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]

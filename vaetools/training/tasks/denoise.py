@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vaetools.errors import InputError, UsageError
+from vaetools.errors import UsageError
 from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import at_least, settings
 from vaetools.training.restoration.denoiser import Denoiser, log_level_of
@@ -89,15 +89,7 @@ class DenoiseTask(Task):
         self.nothing = torch.tensor(math.nan)  # a figure of the other phase
 
     def load(self, path: Path) -> PicturePack:
-        sizes = self.data.crop, self.data.late_crop
-        pack = PicturePack.from_folder(path, smallest=min(sizes))
-        if pack.largest < max(sizes):
-            raise InputError(
-                f"no picture has {max(sizes)} x {max(sizes)} pixels",
-                file=path,
-                remedy="use larger pictures or a smaller crop",
-            )
-        return pack
+        return PicturePack.for_crops(path, self.data.crop, self.data.late_crop)
 
     def enter(self, phase: int) -> None:
         self.second = phase == 1
