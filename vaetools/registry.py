@@ -121,27 +121,34 @@ class ModelRegistry:
             self._opened[model_id] = kind(manifest, folder, self._runtime())
         return self._opened[model_id]
 
-    def all_for_task(self, task: str, model_id: str | None = None) -> list[Model]:
+    def all_for_task(self, task: str | tuple[str, ...], model_id: str | None = None) -> list[Model]:
         """All models for a task, or the named one alone. Raises as `for_task` does."""
-        ids = self.ids(task)
+        ids = self.ids(self._first(task))
         if model_id is not None or not ids:
             return [self.for_task(task, model_id)]
         return [self.open(i) for i in ids]
 
-    def for_task(self, task: str, model_id: str | None = None) -> Model:
+    def for_task(self, task: str | tuple[str, ...], model_id: str | None = None) -> Model:
         """The model for a task: the named one, or the only one that fits.
+
+        Args:
+            task: or several: a named model is for one of them; without a name it is the first one
+                that there are models for.
 
         Raises:
             ModelNotFoundError: none fits, several fit and none is named, or the named one does not.
         """
-        fitting = self.ids(task)
         if model_id is not None:
-            if task not in self.manifest(model_id).tasks:
+            tasks = _several(task)
+            if not {*tasks} & {*self.manifest(model_id).tasks}:
+                fitting = [i for wanted in tasks for i in self.ids(wanted)]
                 raise ModelNotFoundError(
-                    f"model {model_id!r} is not for {task!r}",
+                    f"model {model_id!r} is not for {' or '.join(map(repr, tasks))}",
                     remedy=f"models for it: {', '.join(fitting) or 'none'}",
                 )
             return self.open(model_id)
+        task = self._first(task)
+        fitting = self.ids(task)
         if len(fitting) == 1:
             return self.open(fitting[0])
         found = f"{len(fitting)} models fit" if fitting else "there is no model"
@@ -151,6 +158,15 @@ class ModelRegistry:
             if fitting
             else "add one with --models-dir",
         )
+
+    def _first(self, task: str | tuple[str, ...]) -> str:
+        """The first task that there are models for, or the first one."""
+        tasks = _several(task)
+        return next((wanted for wanted in tasks if self.ids(wanted)), tasks[0])
+
+
+def _several(task: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (task,) if isinstance(task, str) else task
 
 
 def _model_folders(folders: Sequence[Path]) -> list[Path]:

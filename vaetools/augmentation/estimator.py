@@ -1,0 +1,142 @@
+"""Jitter as a transformer of scikit-learn, which is not imported."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from vaetools.augmentation.latent import LatentJitter, Levels, copy_generator
+from vaetools.errors import ImageValueError, OptionError
+from vaetools.image import Image
+from vaetools.manifest import FILE_NAME, read_manifest
+from vaetools.registry import ModelRegistry, default_folders
+from vaetools.runtime import Runtime
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(model: str, device: str) -> Any:
+    """A model by its id or folder. Raises `ModelError`."""
+    place = Path(model)
+    is_folder = (place / FILE_NAME).is_file()
+    folders = [place] if is_folder else default_folders()
+    registry = ModelRegistry(folders, lambda: Runtime(device, threads=1))
+    return registry.open(read_manifest(place).id if is_folder else model)
+
+
+class JitterTransformer:
+    """One jittered copy of every sample. Follows the protocol of scikit-learn: can be cloned, set,
+    pickled, and put into a pipeline.
+
+    It keeps the number of samples, as transformers do; to enlarge a set, put the copies beside it:
+    `np.concatenate([X, JitterTransformer(random_state=1).fit_transform(X)])`. In a pipeline it also acts
+    when predicting. The copy of a sample depends on its values and the parameters alone.
+
+    Args:
+        model: id of a model, or its folder.
+        strength, levels: see `LatentJitter`.
+        shape: of a picture, (height, width) or (height, width, 3) RGB, where X is a table with a
+            picture in every row; None where X is (n, height, width) or (n, height, width, 3).
+        white: the value of white; values are 0 … white.
+        random_state: another one, other copies.
+        device: `cpu`, `cuda` or `auto`.
+    """
+
+    def __init__(
+        self,
+        model: str = "mnist-conv",
+        *,
+        strength: float = 0.5,
+        levels: Levels = "fine",
+        shape: tuple[int, ...] | None = None,
+        white: float = 1.0,
+        random_state: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.model = model
+        self.strength = strength
+        self.levels = levels
+        self.shape = shape
+        self.white = white
+        self.random_state = random_state
+        self.device = device
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - the protocol's
+        """The constructor's arguments by name."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change arguments. Raises `OptionError` (a `ValueError`) for an unknown one."""
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise OptionError(
+                    f"there is no parameter {name!r}", remedy=f"parameters: {', '.join(known)}"
+                )
+            setattr(self, name, value)
+        return self
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: ARG002, N803 - the protocol's names
+        """Check the parameters and the shape of X; nothing is learned. Raises as `transform`."""
+        self._jitter()
+        samples = np.asarray(X)
+        self._pictures(samples)
+        self.n_features_in_ = int(np.prod(samples.shape[1:]))
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """A copy of every sample, with the shape and dtype of X.
+
+        Raises:
+            ImageValueError: X has another shape, or values outside 0 … white.
+            OptionError, ModelError: parameters that do not fit.
+        """
+        samples, jitter = np.asarray(X), self._jitter()
+        copies = [self._copy(picture, jitter) for picture in self._pictures(samples)]
+        return np.array(copies).astype(samples.dtype).reshape(samples.shape)
+
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
+        """`fit`, then `transform`."""
+        return self.fit(X, y).transform(X)
+
+    def _jitter(self) -> LatentJitter:
+        if not 0 < self.white < np.inf:
+            raise OptionError(f"white={self.white!r} is not a positive number")
+        return LatentJitter(_opened(self.model, self.device), self.strength, self.levels)
+
+    def _pictures(self, samples: np.ndarray) -> np.ndarray:
+        """(n, H, W) or (n, H, W, 3). Raises `ImageValueError`."""
+        shape = samples.shape[1:] if self.shape is None else tuple(self.shape)
+        colours = shape[2:] in ((), (3,))
+        if len(shape) < 2 or not colours or np.prod(samples.shape[1:]) != np.prod(shape):
+            raise ImageValueError(
+                f"samples of shape {samples.shape[1:]} are not pictures of shape {shape}",
+                remedy="shape=(height, width) tells what is in a row",
+            )
+        return samples.reshape(-1, *shape)
+
+    def _copy(self, picture: np.ndarray, jitter: LatentJitter) -> np.ndarray:
+        """The copy of one picture, on its own scale."""
+        scaled = np.ascontiguousarray(picture / self.white, dtype=np.float32)
+        image = Image.from_array(scaled, channel_order="rgb")
+        rng = copy_generator(self.random_state, scaled.tobytes().hex(), 1)
+        moved = image.with_rgb(jitter(image.to_rgb(), rng)).to_array(channel_order="rgb")
+        # As a difference, so that what does not change keeps its last bit.
+        change = self.white * (moved.astype(np.float64) - scaled)
+        values = np.clip(picture + change, 0, self.white)
+        return np.rint(values) if np.issubdtype(picture.dtype, np.integer) else values
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn wants to know of an estimator; only scikit-learn asks."""
+        utils = importlib.import_module("sklearn.utils")
+        return utils.Tags(
+            estimator_type=None,
+            target_tags=utils.TargetTags(required=False),
+            transformer_tags=utils.TransformerTags(),
+            requires_fit=False,
+        )
