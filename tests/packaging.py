@@ -15,6 +15,7 @@ WANTED = (
     "vaetools/kit/template/module.py.txt",
     "vaetools/training/recipes/photo-codec.toml",
     "vaetools_plugins/compress.py",
+    "vaetools_plugins/inpaint.py",
     "vaetools_plugins/py.typed",
     "vaetools_models/photo-codec/model.toml",
     "vaetools_models/photo-codec/synthesis.onnx",

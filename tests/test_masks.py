@@ -118,3 +118,34 @@ def test_the_fingerprint_of_a_folder_follows_its_files(tmp_path):
     (tmp_path / "b.png").rename(tmp_path / "c.png")
     seen.append(masks.fingerprint)
     assert len(set(seen)) == 4
+
+
+def test_a_pattern_is_counted_from_the_picture(tmp_path):
+    write(tmp_path / "deep" / "a_mask.png", grey(255))
+    masks = vaetools.Masks(Path("{stem}_mask.png"))
+    source = tmp_path / "deep" / "a.jpg"
+    assert masks.find("a.jpg", source) == tmp_path / "deep" / "a_mask.png"
+    assert masks.read("a.jpg", PICTURE, source=source).all()
+    with pytest.raises(InputError, match=r"there is no mask .*b_mask\.png"):
+        masks.find("b.jpg", tmp_path / "deep" / "b.jpg")
+    with pytest.raises(OptionError, match="counted from a picture's file"):
+        masks.find("a.jpg")
+    write(tmp_path / "deep" / "a" / "mask.png", grey(255))
+    inside = vaetools.Masks(Path("{stem}/mask.png"))
+    assert inside.find("a.jpg", source) == tmp_path / "deep" / "a" / "mask.png"
+    up = vaetools.Masks(Path("../deep/{stem}_mask.png"))
+    assert up.find("a.jpg", tmp_path / "deep" / "a.jpg").samefile(tmp_path / "deep" / "a_mask.png")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "glob"),
+    [
+        ("{stem}_mask.png", "*_mask.png"),
+        ("masks/{stem}.png", "*masks/*.png"),
+        ("../masks/{stem}.png", ""),
+        ("/masks/{stem}.png", ""),
+    ],
+)
+def test_masks_of_a_pattern_can_be_told_from_pictures(pattern, glob):
+    assert vaetools.Masks(Path(pattern)).glob == glob
+    assert vaetools.Masks(Path(pattern)).fingerprint == pattern

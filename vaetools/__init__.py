@@ -15,6 +15,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vaetools.augmentation import (
+        CodecSpace,
+        CopyRecord,
+        DictTransform,
+        JitterTransformer,
+        LatentJitter,
+        LatentMix,
+        LatentSpace,
+        LatentStyle,
+        TensorTransform,
+        copy_file,
+        copy_generator,
+        latent_space,
+        read_records,
+    )
     from vaetools.codec import Codec, Region, lower_outside
     from vaetools.errors import (
         BitstreamError,
@@ -33,7 +48,7 @@ if TYPE_CHECKING:
     from vaetools.masks import Masks
     from vaetools.operation import ImageOperation, Operation, option
     from vaetools.registry import ModelRegistry
-    from vaetools.restoration import Denoised, Denoiser
+    from vaetools.restoration import Denoised, Denoiser, Inpainted, Inpainter
     from vaetools.vae import Latent, Model, Posterior, Vae
 
 __version__ = "0.1.0"
@@ -41,14 +56,24 @@ __version__ = "0.1.0"
 _HOME = {
     "BitstreamError": "errors",
     "Codec": "codec",
+    "CodecSpace": "augmentation",
+    "CopyRecord": "augmentation",
     "Denoised": "restoration",
     "Denoiser": "restoration",
     "DeviceError": "errors",
+    "DictTransform": "augmentation",
     "Hub": "hub",
     "Image": "image",
     "ImageOperation": "operation",
+    "Inpainted": "restoration",
+    "Inpainter": "restoration",
     "InputError": "errors",
+    "JitterTransformer": "augmentation",
     "Latent": "vae",
+    "LatentJitter": "augmentation",
+    "LatentMix": "augmentation",
+    "LatentSpace": "augmentation",
+    "LatentStyle": "augmentation",
     "Masks": "masks",
     "Model": "vae",
     "ModelError": "errors",
@@ -59,27 +84,42 @@ _HOME = {
     "PluginError": "errors",
     "Posterior": "vae",
     "Region": "codec",
+    "TensorTransform": "augmentation",
     "UsageError": "errors",
     "Vae": "vae",
     "VaetoolsError": "errors",
+    "copy_file": "augmentation",
+    "copy_generator": "augmentation",
     "hookimpl": "hookspecs",
+    "latent_space": "augmentation",
     "lower_outside": "codec",
     "open": "hub",
     "option": "operation",
+    "read_records": "augmentation",
 }
 
 __all__ = [
     "PLUGIN_API",
     "BitstreamError",
     "Codec",
+    "CodecSpace",
+    "CopyRecord",
     "Denoised",
     "Denoiser",
     "DeviceError",
+    "DictTransform",
     "Hub",
     "Image",
     "ImageOperation",
+    "Inpainted",
+    "Inpainter",
     "InputError",
+    "JitterTransformer",
     "Latent",
+    "LatentJitter",
+    "LatentMix",
+    "LatentSpace",
+    "LatentStyle",
     "Masks",
     "Model",
     "ModelError",
@@ -89,14 +129,19 @@ __all__ = [
     "PluginError",
     "Posterior",
     "Region",
+    "TensorTransform",
     "UsageError",
     "Vae",
     "VaetoolsError",
     "__version__",
+    "copy_file",
+    "copy_generator",
     "hookimpl",
+    "latent_space",
     "lower_outside",
     "open",
     "option",
+    "read_records",
 ]
 
 

@@ -152,6 +152,10 @@ class Chain(Operation):
     def check_head(self, head: bytes) -> None:
         self.steps[0].check_head(head)
 
+    @property
+    def never(self) -> Sequence[str]:
+        return [glob for step in self.steps for glob in step.never]
+
     def items(self) -> Sequence[PurePath]:
         """Those of the first step. Raises as it does, and `UsageError` as the class."""
         items = self.steps[0].items()
@@ -172,9 +176,23 @@ class Chain(Operation):
     def process(self, item: Any) -> Item | Sequence[Item]:
         given = [(self._key, item)]
         for step in self.steps:
-            given = [made for key, part in given for made in _apply(step, key, part)]
+            given = [made for key, part in given for made in self._apply(step, key, part)]
         results = [part for _, part in given]
         return results[0] if len(results) == 1 else results
+
+    def _apply(self, step: Operation, key: str, item: Any) -> list[tuple[str, Item]]:
+        """(name, result) of each result of a step."""
+        if step.takes in _TAKEN and not isinstance(item, _TAKEN[step.takes][0]):
+            raise PluginError(
+                f"{step.name} takes {_TAKEN[step.takes][1]}, not {type(item).__name__}"
+            )
+        bound = step.on(key, self.source)
+        # Arrays have no names, so that each result of one goes on without.
+        names = [str(name) for name in bound.outputs(PurePosixPath(key))] if key else None
+        results = results_of(bound, bound.process(item), None if names is None else len(names))
+        for text in bound.notes:
+            self.note(text)
+        return list(zip(names or [""] * len(results), map(_made, results), strict=True))
 
 
 def _check_follows(before: Operation, step: Operation, name: PurePath) -> None:
@@ -190,17 +208,6 @@ def _check_follows(before: Operation, step: Operation, name: PurePath) -> None:
             f"{step.name} cannot follow {before.name}, which gives {gives}: "
             f"it takes {_TAKEN[step.takes][1]}{kinds}"
         )
-
-
-def _apply(step: Operation, key: str, item: Any) -> list[tuple[str, Item]]:
-    """(name, result) of each result of a step."""
-    if step.takes in _TAKEN and not isinstance(item, _TAKEN[step.takes][0]):
-        raise PluginError(f"{step.name} takes {_TAKEN[step.takes][1]}, not {type(item).__name__}")
-    bound = step.on(key)
-    # Arrays have no names, so that each result of one goes on without.
-    names = [str(name) for name in bound.outputs(PurePosixPath(key))] if key else None
-    results = results_of(bound, bound.process(item), None if names is None else len(names))
-    return list(zip(names or [""] * len(results), map(_made, results), strict=True))
 
 
 def _made(result: Item) -> Item:

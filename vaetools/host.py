@@ -37,9 +37,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 BUILTIN = (
+    "vaetools_plugins.augment",
     "vaetools_plugins.compress",
     "vaetools_plugins.denoise",
     "vaetools_plugins.generate",
+    "vaetools_plugins.inpaint",
+    "vaetools_plugins.masks",
     "vaetools_plugins.reconstruct",
 )
 BUILT_IN = "built-in"

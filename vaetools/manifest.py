@@ -155,6 +155,17 @@ class DenoiseSpec:
 
 
 @dataclass(frozen=True)
+class InpaintSpec:
+    """`[inpaint]`: the model fills holes up to `deepest` pixels away from what is known. At each of
+    `depths`, distances to the nearest known pixel, 90 % of true values lie within `interval` times the
+    predicted deviation of the mean; both are empty for a model that predicts none."""
+
+    deepest: float
+    depths: tuple[float, ...] = ()
+    interval: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class SelfTest:
     """`[selftest]`: mean absolute outputs of each graph for seeded inputs, and their tolerance."""
 
@@ -186,6 +197,7 @@ class Manifest:
     files: dict[str, FileSpec] = field(default_factory=dict)
     codec: CodecSpec | None = None
     denoise: DenoiseSpec | None = None
+    inpaint: InpaintSpec | None = None
     selftest: SelfTest = SelfTest()
 
     @property
@@ -262,6 +274,8 @@ def _check(manifest: Manifest, path: Path) -> None:
         _check_codec(manifest.codec, path)
     if manifest.denoise is not None:
         _check_denoise(manifest.denoise, path)
+    if manifest.inpaint is not None:
+        _check_inpaint(manifest.inpaint, path)
 
 
 def _check_words(manifest: Manifest, path: Path) -> None:
@@ -319,13 +333,24 @@ def _check_codec(codec: CodecSpec, path: Path) -> None:
 
 
 def _check_denoise(denoise: DenoiseSpec, path: Path) -> None:
-    levels, interval = denoise.levels, denoise.interval
     if not 0 < denoise.strongest <= 255:
         raise ManifestError(f"denoise.strongest = {denoise.strongest} is not 0 … 255", file=path)
-    if len(levels) != len(interval) or any(not a < b for a, b in pairwise(levels)):
-        raise ManifestError("denoise.levels must rise, with an interval for each", file=path)
-    if not all(0 < value < math.inf for value in (*levels, *interval)):
-        raise ManifestError("denoise.levels and interval must be positive", file=path)
+    _check_intervals("denoise.levels", denoise.levels, denoise.interval, path)
+
+
+def _check_inpaint(inpaint: InpaintSpec, path: Path) -> None:
+    if not 1 <= inpaint.deepest < math.inf:
+        raise ManifestError(f"inpaint.deepest = {inpaint.deepest} is not at least 1", file=path)
+    _check_intervals("inpaint.depths", inpaint.depths, inpaint.interval, path)
+
+
+def _check_intervals(
+    key: str, at: tuple[float, ...], interval: tuple[float, ...], path: Path
+) -> None:
+    if len(at) != len(interval) or any(not a < b for a, b in pairwise(at)):
+        raise ManifestError(f"{key} must rise, with an interval for each", file=path)
+    if not all(0 < value < math.inf for value in (*at, *interval)):
+        raise ManifestError(f"{key} and interval must be positive", file=path)
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

@@ -278,7 +278,8 @@ class Operation(ABC):
     Class attributes (a chain has a name, `takes` and `suffixes` of its own in each object):
         name: the command's name, lower case with dashes.
         summary: one line for lists and help; the class docstring's first line if not given.
-        task: the model task that it needs, or None if it works without a model.
+        task: the model task that it needs, or None if it works without a model. Several: the first one
+            that there are models for.
         many_models: choose among all models of the task for each input: they are `self.models`,
             and `self.model` is None.
         takes: `image` (the runner decodes the file), `file` (it hands over the bytes), or `nothing`:
@@ -291,7 +292,7 @@ class Operation(ABC):
 
     name: str
     summary: ClassVar[str] = ""
-    task: ClassVar[str | None] = None
+    task: ClassVar[str | tuple[str, ...] | None] = None
     takes: Literal["image", "file", "nothing"] = "image"
     many_models: ClassVar[bool] = False
     suffixes: tuple[str, ...] = ()
@@ -309,6 +310,8 @@ class Operation(ABC):
         self.models: Sequence[Any] = ()
         self.options = options
         self._key = ""
+        self._file: Path | None = None
+        self._notes: list[str] = []
 
     @property
     def opened(self) -> Sequence[Any]:
@@ -363,10 +366,10 @@ class Operation(ABC):
         """The work: an `Image`, the bytes of a file, or the name of an item to make; as many results
         out as `outputs` names."""
 
-    def on(self, key: str) -> Self:
-        """This operation for the input called `key`, which seeds `rng`."""
+    def on(self, key: str, source: Path | None = None) -> Self:
+        """This operation for the input called `key`, which seeds `rng`; `source` is its file."""
         bound = copy.copy(self)
-        bound.__dict__["_key"] = key
+        bound.__dict__.update(_key=key, _file=source, _notes=[])
         bound.__dict__.pop("_rng", None)
         return bound
 
@@ -374,6 +377,25 @@ class Operation(ABC):
     def key(self) -> str:
         """What the input is called: its path in the run, or what a caller said; empty if nothing."""
         return self._key
+
+    @property
+    def source(self) -> Path | None:
+        """The file that the input comes from, for what lies beside it; None for arrays."""
+        return self._file
+
+    def note(self, text: str) -> None:
+        """Say something about this input that is no error: its record will tell."""
+        self._notes.append(text)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was said about this input."""
+        return tuple(self._notes)
+
+    @property
+    def never(self) -> Sequence[str]:
+        """Globs of files in a folder that are never its inputs, though their suffix fits."""
+        return ()
 
     @property
     def rng(self) -> np.random.Generator:

@@ -214,12 +214,15 @@ def _small_sizes(manifest: Manifest) -> dict[str, int]:
 
 
 def _seeded(value: Any, rng: np.random.Generator, sizes: dict[str, int]) -> np.ndarray:
-    """Input for a self-test: images and noise levels are uniform, everything else integers."""
+    """Input for a self-test: images and noise levels are uniform, masks hide a quarter, everything else
+    is integers."""
     shape = [d.dim_value or sizes.get(d.dim_param, 1) for d in value.type.tensor_type.shape.dim]
     if min(shape, default=1) < 1 or math.prod(shape) > SELF_TEST:
         raise ModelBrokenError(f"self-test: {value.name!r} would have the shape {tuple(shape)}")
     if value.name in {"image", "sigma"}:
         return rng.random(shape, dtype=np.float32)
+    if value.name == "mask":
+        return (rng.random(shape) < 0.25).astype(np.float32)
     return rng.integers(-3, 4, shape).astype(np.float32)
 
 

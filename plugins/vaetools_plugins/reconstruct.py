@@ -39,9 +39,7 @@ class Reconstruct(vaetools.Operation):
         sample: bool = option(False, help="draw from the posterior instead of taking its mode")
         temperature: float = option(1.0, min=0, max=2, help="posterior deviations, with --sample")
         seed: int = option(0, help="another seed, other samples")
-        towards: Path | None = option(
-            None, help="go to this picture", metavar="FILE"
-        )
+        towards: Path | None = option(None, help="go to this picture", metavar="FILE")
         steps: int = option(8, min=2, max=1000, help="pictures on the way, with --towards")
 
     def __init__(self, model: Any, options: Any) -> None:

@@ -1,4 +1,5 @@
-"""A denoiser that needs no training: it blurs, and its samples are flat in every cell."""
+"""Models that need no training: a denoiser that blurs, an inpainter that takes the mean of what is near;
+their samples are flat in every cell."""
 
 from __future__ import annotations
 
@@ -8,7 +9,14 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from vaetools.manifest import DenoiseSpec, LatentSpec, Manifest, SizeSpec, TilingSpec
+from vaetools.manifest import (
+    DenoiseSpec,
+    InpaintSpec,
+    LatentSpec,
+    Manifest,
+    SizeSpec,
+    TilingSpec,
+)
 from vaetools.testing import _write_graphs, _write_manifest
 
 BLUR = "tiny-denoiser"
@@ -104,5 +112,74 @@ def write_denoiser(folder: Path, *, samples: bool = True, task: str = "denoise")
         tiling=TilingSpec("halo", 8),
         latent=LatentSpec("spatial", NOISE, 8),
         denoise=spec,
+    )
+    return _write_manifest(folder, manifest)
+
+
+MEAN = "tiny-inpainter"
+DEEPEST = 6.0
+HALO = 8
+DEPTHS = (1.0, 4.0)
+HOLE_INTERVAL = (1.0, 2.0)
+HOLE_SPREAD = 0.02
+"""Deviation of its fills, where white is 1."""
+
+
+def hole_graphs() -> list[Any]:
+    """`inpaint`: the hole is the mean of the known pixels among 15 x 15; grey where there are none."""
+    latent = ("latent_height", "latent_width")
+    mask = value("mask", 1, "height", "width")
+    filled = [
+        helper.make_node("Sub", ["one", "mask"], ["free"]),
+        helper.make_node("Mul", ["image", "free"], ["known"]),
+        helper.make_node("Conv", ["known", "box"], ["total"], pads=[7] * 4, group=3),
+        helper.make_node("Conv", ["free", "square"], ["count"], pads=[7] * 4),
+        helper.make_node("Add", ["total", "faint"], ["more"]),
+        helper.make_node("Add", ["count", "faint"], ["counted"]),
+        helper.make_node("Add", ["counted", "faint"], ["weight"]),
+        helper.make_node("Div", ["more", "weight"], ["near"]),
+        helper.make_node("Mul", ["near", "mask"], ["put"]),
+        helper.make_node("Add", ["known", "put"], ["filled"]),
+    ]
+    sample = [
+        *filled,
+        helper.make_node("Mul", ["mask", "spread"], ["deviation"]),
+        helper.make_node("ConvTranspose", ["noise", "up"], ["grain"], strides=[8, 8]),
+        helper.make_node("Mul", ["grain", "deviation"], ["moved"]),
+        helper.make_node("Mul", ["moved", "temperature"], ["warm"]),
+        helper.make_node("Add", ["filled", "warm"], ["sample"]),
+    ]
+    shared = {"one": 1, "faint": 1e-4}
+    boxes = {"box": np.ones((3, 1, 15, 15)), "square": np.ones((1, 1, 15, 15))}
+    inputs = [IMAGE, mask, value("noise", NOISE, *latent), value("temperature", 1, 1, 1)]
+    outputs = [value("sample", 3, "height", "width"), value("deviation", 1, "height", "width")]
+    up = np.full((NOISE, 1, 8, 8), NOISE**-0.5)
+    return [
+        helper.make_graph(
+            filled, "inpaint", [IMAGE, mask], [value("filled", 3, "height", "width")],
+            constants(**shared, **boxes),
+        ),
+        helper.make_graph(
+            sample, "inpaint_sample", inputs, outputs,
+            constants(**shared, **boxes, spread=HOLE_SPREAD, up=up),
+        ),
+    ]  # fmt: skip
+
+
+def write_inpainter(folder: Path, *, samples: bool = True) -> Path:
+    """A model folder; without `samples` it has only a mean."""
+    made = hole_graphs() if samples else hole_graphs()[:1]
+    spec = InpaintSpec(DEEPEST, DEPTHS, HOLE_INTERVAL) if samples else InpaintSpec(DEEPEST)
+    manifest = Manifest(
+        format=1,
+        id=folder.name,
+        version="1",
+        license="Apache-2.0",
+        tasks=("inpaint",),
+        graphs=_write_graphs(folder, *made),
+        size=SizeSpec(multiple_of=8, minimum=8),
+        tiling=TilingSpec("halo", HALO),
+        latent=LatentSpec("spatial", NOISE, 8),
+        inpaint=spec,
     )
     return _write_manifest(folder, manifest)

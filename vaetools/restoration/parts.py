@@ -65,17 +65,23 @@ class Part:
 
 def parts(image: Image, manifest: Manifest) -> Iterator[Part]:
     """The parts of a picture for a model, row by row."""
-    cell, height, width = manifest.size.multiple_of, image.height, image.width
+    cell = manifest.size.multiple_of
     size, halo = max(1, TILE // cell), math.ceil(manifest.tiling.halo / cell)
-    for tile in tiles(math.ceil(height / cell), math.ceil(width / cell), size=size, halo=halo):
-        rows, columns = scaled(tile.core, cell)
-        core = (
-            slice(rows.start, min(rows.stop, height)),
-            slice(columns.start, min(columns.stop, width)),
-        )
-        rgb, _ = pad_to_multiple(cropped(image, scaled(tile.outer, cell)).to_rgb(), cell)
-        tensor = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
-        yield Part(tile, cell, core, tensor)
+    height, width = math.ceil(image.height / cell), math.ceil(image.width / cell)
+    for tile in tiles(height, width, size=size, halo=halo):
+        yield part_of(image, tile, cell)
+
+
+def part_of(image: Image, tile: Tile, cell: int) -> Part:
+    """One part of a picture; the tile is in cells of so many pixels."""
+    rows, columns = scaled(tile.core, cell)
+    core = (
+        slice(rows.start, min(rows.stop, image.height)),
+        slice(columns.start, min(columns.stop, image.width)),
+    )
+    rgb, _ = pad_to_multiple(cropped(image, scaled(tile.outer, cell)).to_rgb(), cell)
+    tensor = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
+    return Part(tile, cell, core, tensor)
 
 
 def cropped(image: Image, box: Box) -> Image:

@@ -60,6 +60,7 @@ class _Job:
     width: int | None = None
     height: int | None = None
     device: str | None = None
+    notes: str = ""
     seconds: float = 0.0
 
     def measure(self, item: Item) -> None:
@@ -209,8 +210,10 @@ class Pipeline:
 
     def _work(self, job: _Job) -> None:
         item, job.item = job.item, None
-        bound = self._operation.on(str(job.step.source.relative))
+        source = job.step.source
+        bound = self._operation.on(str(source.relative), source.path if source.real else None)
         job.results = results_of(bound, bound.process(item), len(job.step.outputs))
+        job.notes = "; ".join(bound.notes)
         if job.width is None:
             job.measure(job.results[0])
         device = getattr(next(iter(self._operation.opened), None), "device", None)
@@ -246,6 +249,7 @@ class Pipeline:
             tuple(str(path) for path in job.step.outputs),
             self._operation.name,
             "done",
+            message=printable(f"{source.path}: {job.notes}") if job.notes else "",
             bytes_in=source.size,
             bytes_out=job.bytes_out,
             width=job.width,

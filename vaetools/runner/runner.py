@@ -128,7 +128,8 @@ def _find(
 ) -> Found:
     suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
     made = journal.made_by(operation.name)
-    choice = Choice(suffixes, settings.include, settings.exclude, Path(settings.out), made)
+    exclude = (*settings.exclude, *operation.never)
+    choice = Choice(suffixes, settings.include, exclude, Path(settings.out), made)
     if operation.takes != "nothing":
         found = discover(inputs, choice)
     elif inputs:

@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vaetools.errors import UsageError
 from vaetools.training.recipe import at_least
-from vaetools.training.restoration.network import CELL, LEVELS
+from vaetools.training.restoration.network import CELL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +108,7 @@ def spread_loss(
     noise = standard_noise(network, len(clean), clean)
     explained, kls = network.explain(features, unit, noise)
     answer = weighted(0.5 * ((unit - explained) / wanted.grain) ** 2, weight)
-    rate = sum(_rate(kl, wanted.free_bits, level) for level, kl in enumerate(kls))
+    rate = sum(_rate(kl, wanted.free_bits, weight) for kl in kls)
 
     first, second = _two_samples(network, features, clean)
     centre = weighted(first * second, weight)
@@ -129,10 +130,14 @@ def standard_noise(
     return torch.randn(shape, generator=generator, device=like.device)
 
 
-def _rate(kl: Tensor, free: float, level: int) -> Tensor:
-    """Nats per sample of a pixel that a level (B, latents, h, w) costs, above those that are free."""
-    per_channel = kl.mean(dim=(0, 2, 3)).clamp(min=free)
-    return per_channel.sum() * (2.0 ** (level - LEVELS)) ** 2 / 3
+def _rate(kl: Tensor, free: float, weight: Tensor) -> Tensor:
+    """Nats per sample of a pixel that a level (B, latents, h, w) costs, above those that are free.
+
+    Both are counted where the gate (B, 1, H, W) is open: latents elsewhere have nothing to tell.
+    """
+    used = F.max_pool2d(weight, weight.shape[2] // kl.shape[2])
+    per_channel = ((kl * used).sum(dim=(0, 2, 3)) / used.sum().clamp(min=1e-6)).clamp(min=free)
+    return per_channel.sum() * used.sum() / (3 * weight.sum()).clamp(min=1e-6)
 
 
 def _two_samples(

@@ -9,15 +9,30 @@ import torch
 from vaetools.errors import UsageError
 from vaetools.training.tasks.codec import CodecTask
 from vaetools.training.tasks.denoise import DenoiseTask
+from vaetools.training.tasks.inpaint import InpaintTask
 from vaetools.training.tasks.task import Data, Task
 from vaetools.training.tasks.vae import VaeTask
 
 if TYPE_CHECKING:
     from vaetools.training.recipe import Recipe
 
-__all__ = ["TASKS", "CodecTask", "Data", "DenoiseTask", "Task", "VaeTask", "open_task"]
+__all__ = [
+    "TASKS",
+    "CodecTask",
+    "Data",
+    "DenoiseTask",
+    "InpaintTask",
+    "Task",
+    "VaeTask",
+    "open_task",
+]
 
-TASKS: dict[str, type[Task]] = {"codec": CodecTask, "denoise": DenoiseTask, "vae": VaeTask}
+TASKS: dict[str, type[Task]] = {
+    "codec": CodecTask,
+    "denoise": DenoiseTask,
+    "inpaint": InpaintTask,
+    "vae": VaeTask,
+}
 
 
 def open_task(recipe: Recipe) -> Task:

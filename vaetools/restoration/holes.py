@@ -1,0 +1,82 @@
+"""Where a picture has holes, and which tiles it takes to see them all."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from vaetools.restoration import parts
+from vaetools.tiling import Tile, grown, tiles, within
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vaetools.manifest import Manifest
+    from vaetools.tiling import Box
+
+
+def hole_tiles(hole: np.ndarray, manifest: Manifest) -> Iterator[Tile]:
+    """Tiles, in cells, that see every pixel of a hole (H, W) bool, and as little else as may be.
+
+    Parts of the hole whose surroundings touch share a box. Large boxes are cut into tiles, and tiles
+    without a hole are left out; so no part of a hole costs a forward pass of its own where they are
+    many, and no surface costs one where there are none.
+    """
+    cell = manifest.size.multiple_of
+    halo = math.ceil(manifest.tiling.halo / cell)
+    cells = _cells(hole, cell)
+    for box in _boxes(cells, halo):
+        rows, columns = box
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        for tile in tiles(height, width, size=max(1, parts.TILE // cell), halo=0):
+            core = _moved(tile.core, rows.start, columns.start)
+            if cells[core].any():
+                core = _bounds(cells, core)
+                outer = grown(core, halo, *cells.shape)
+                yield Tile(core, outer, within(core, outer))
+
+
+def depth_of(hole: np.ndarray) -> np.ndarray:
+    """Distance of each pixel of a hole (H, W) to the nearest known one, in pixels; 0 outside."""
+    return np.asarray(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5))
+
+
+def _cells(hole: np.ndarray, cell: int) -> np.ndarray:
+    """Which cells hold a pixel of the hole."""
+    rows, columns = (np.arange(0, side, cell) for side in hole.shape)
+    found: np.ndarray = np.logical_or.reduceat(np.logical_or.reduceat(hole, rows), columns, axis=1)
+    return found
+
+
+def _boxes(cells: np.ndarray, halo: int) -> list[Box]:
+    """Boxes round the holes, so far apart that none lies within the halo of another's."""
+    side = 2 * halo + 1
+    covered = cv2.dilate(cells.astype(np.uint8), np.ones((side, side), np.uint8))
+    before = 0
+    while True:
+        count, _, stats, _ = cv2.connectedComponentsWithStats(covered, connectivity=8)
+        found = [
+            (slice(int(y), int(y + h)), slice(int(x), int(x + w))) for x, y, w, h, _ in stats[1:]
+        ]
+        if count == before:
+            return [_bounds(cells, box) for box in found]
+        before = count
+        for box in found:  # boxes may overlap where what they hold does not: look again
+            covered[box] = 1
+
+
+def _bounds(cells: np.ndarray, box: Box) -> Box:
+    """The smallest box round the holes within a box."""
+    x, y, width, height = cv2.boundingRect(cells[box].astype(np.uint8))
+    return _moved((slice(y, y + height), slice(x, x + width)), box[0].start, box[1].start)
+
+
+def _moved(box: Box, down: int, right: int) -> Box:
+    rows, columns = box
+    return (
+        slice(rows.start + down, rows.stop + down),
+        slice(columns.start + right, columns.stop + right),
+    )
