@@ -60,7 +60,7 @@ def test_wrong_calls_are_one_clear_error(codec_hub: Hub, crop: np.ndarray) -> No
         codec_hub.op("compress", quality=101)
     with pytest.raises(OptionError, match="exclude each other"):
         codec_hub.op("compress", bpp=1, psnr=30)
-    with pytest.raises(UsageError, match="known: .*compress, decompress"):
+    with pytest.raises(UsageError, match=r"known: .*compress, decompress"):
         codec_hub.op("compres")
     with pytest.raises(UsageError, match="numpy array"):
         codec_hub.compress("photo.png")
