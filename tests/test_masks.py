@@ -46,6 +46,14 @@ def test_a_folder_has_masks_by_the_names_of_the_pictures(tmp_path, suffix):
         masks.find("elsewhere/a.png")
 
 
+def test_suffixes_of_masks_may_be_in_capitals(tmp_path):
+    write(tmp_path / "a.PNG", grey(255))
+    assert vaetools.Masks(tmp_path).find("a.jpg").samefile(tmp_path / "a.PNG")
+    write(tmp_path / "a.tif", grey(0))
+    with pytest.raises(InputError, match="several masks"):
+        vaetools.Masks(tmp_path).find("a.jpg")
+
+
 def test_two_masks_for_one_picture_are_refused(tmp_path):
     for name in ("a.png", "a.tif"):
         write(tmp_path / name, grey(0))

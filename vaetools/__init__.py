@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         copy_file,
         copy_generator,
         latent_space,
+        move_settings,
+        open_move,
         read_records,
     )
     from vaetools.codec import Codec, Region, lower_outside
@@ -93,7 +95,9 @@ _HOME = {
     "hookimpl": "hookspecs",
     "latent_space": "augmentation",
     "lower_outside": "codec",
+    "move_settings": "augmentation",
     "open": "hub",
+    "open_move": "augmentation",
     "option": "operation",
     "read_records": "augmentation",
 }
@@ -139,7 +143,9 @@ __all__ = [
     "hookimpl",
     "latent_space",
     "lower_outside",
+    "move_settings",
     "open",
+    "open_move",
     "option",
     "read_records",
 ]

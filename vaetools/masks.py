@@ -60,8 +60,12 @@ class Masks:
             return [self.place]
         name = PurePosixPath(key)
         folder = self.place / name.parent
-        found = [folder / f"{name.stem}{suffix}" for suffix in sorted(SUFFIXES)]
-        return [path for path in found if path.is_file()]
+        found: list[Path] = []
+        for suffix in sorted(SUFFIXES):
+            for path in (folder / f"{name.stem}{form}" for form in (suffix, suffix.upper())):
+                if path.is_file() and not any(path.samefile(other) for other in found):
+                    found.append(path)  # some file systems do not tell .png from .PNG
+        return found
 
     def _beside(self, source: Path | None) -> Path:
         """What a pattern names for a picture's file."""

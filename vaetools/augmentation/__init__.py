@@ -10,6 +10,7 @@ from vaetools.augmentation.latent import (
     copy_generator,
 )
 from vaetools.augmentation.provenance import CopyRecord, copy_file, read_records
+from vaetools.augmentation.settings import move_settings, open_move
 from vaetools.augmentation.space import Code, CodecSpace, LatentSpace, VaeSpace, latent_space
 
 __all__ = [
@@ -28,5 +29,7 @@ __all__ = [
     "copy_file",
     "copy_generator",
     "latent_space",
+    "move_settings",
+    "open_move",
     "read_records",
 ]
