@@ -9,14 +9,10 @@ one machine. See README.md beside this file.
 
 from __future__ import annotations
 
-import argparse
-import json
-import shlex
-import statistics
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,16 +20,13 @@ import vaetools
 from vaetools import metrics
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 from codec import read_pictures
-from codec_report import circumstances
 from denoise_report import report, sheet
 from denoisers_compared import ANCHORS, Method, Rgb, anchors, as_image, as_rgb, ours
-
-Row = dict[str, Any]
-Pictures = dict[str, np.ndarray]
-"""8-bit RGB by name."""
+from restoration import Pictures, Row, arguments, mean, some, write
 
 SAMPLES = 32
 
@@ -56,17 +49,6 @@ def to_8_bit(rgb: Rgb) -> np.ndarray:
 
 def quality(rgb: Rgb, clean: np.ndarray) -> float:
     return metrics.psnr(to_8_bit(rgb), clean)
-
-
-def mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values)
-
-
-def some(pictures: Pictures, count: int) -> Pictures:
-    """So many of the pictures, evenly spread."""
-    names = list(pictures)
-    step = max(1, len(names) // max(1, count))
-    return {name: pictures[name] for name in names[::step][:count]}
 
 
 def compare(
@@ -208,20 +190,9 @@ def real(denoiser: vaetools.Denoiser, folder: Path) -> Row:
     return {"pairs": len(levels), **found, "levels": [min(levels), max(levels)]}
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "folder", type=Path, help="pictures without noise, never compressed with loss"
-    )
-    parser.add_argument("--out", type=Path, default=Path("bench-denoise"), help="where results go")
-    parser.add_argument("--quick", type=int, metavar="N", help="only N pictures, evenly spread")
-    parser.add_argument(
-        "--few", type=int, default=8, metavar="N", help="pictures for samples and CBM3D"
-    )
-    parser.add_argument("--model", metavar="ID", help="our model, if not the only one")
-    parser.add_argument("--models-dir", action="append", default=[], type=Path, metavar="DIR")
-    parser.add_argument("--device", default="cpu", help="where our model runs (cpu)")
-    parser.add_argument("--threads", type=int, help="of our model")
+def options(argv: Sequence[str] | None) -> argparse.Namespace:
+    folder = "pictures without noise, never compressed with loss"
+    parser = arguments(__doc__, folder, "bench-denoise", few="pictures for samples and CBM3D")
     parser.add_argument("--levels", type=float, nargs="+", default=[15, 25, 50], metavar="SIGMA")
     parser.add_argument("--anchors", nargs="*", default=list(ANCHORS), choices=list(ANCHORS))
     parser.add_argument("--real", type=Path, metavar="DIR", help="pairs NAME_real, NAME_mean")
@@ -229,16 +200,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = arguments(argv)
+    args = options(argv)
     pictures, _ = read_pictures(args.folder, args.quick)
     hub = vaetools.open(args.device, models_dirs=args.models_dir, threads=args.threads)
     denoiser = vaetools.Denoiser(hub.registry.for_task("denoise", args.model))
     methods = [*anchors(args.anchors), ours(denoiser)]
     few = some(pictures, args.few)
     top = [level for level in (5, 10, 15, 25, 35, 50) if level <= denoiser.strongest]
-    command = shlex.join(
-        ["python", "benchmarks/denoise.py", *(sys.argv[1:] if argv is None else argv)]
-    )
     found: Row = {
         "title": f"Denoising of {len(pictures)} pictures ({args.folder.resolve().name})",
         "ours": methods[-1].name,
@@ -251,13 +219,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if denoiser.spec.levels:  # a model may have only a mean
         found["sure"] = sure(denoiser, pictures, top)
         found["samples"] = samples(denoiser, few, args.levels)
-    found["run"] = circumstances(command)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "denoise.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    (args.out / "denoise.md").write_text(report(found), encoding="utf-8")
     sheet(denoiser, methods, some(pictures, 3), 25.0, args.out / "denoise.png")
-    print(report(found))
-    print(f"written: {args.out}/denoise.md, denoise.json, denoise.png")
+    write(found, "denoise", argv, args.out, report)
     return 0
 
 

@@ -9,14 +9,9 @@ measured in one run on one machine. See README.md beside this file.
 
 from __future__ import annotations
 
-import argparse
-import json
-import shlex
-import statistics
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,17 +19,14 @@ import numpy as np
 import vaetools
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 from codec import read_pictures
-from codec_report import circumstances
 from inpaint_masks import KINDS, WIDTHS, mask_of
 from inpaint_report import report, sheet
 from inpainters_compared import ANCHORS, Method, anchors, as_image, as_rgb, ours
-
-Row = dict[str, Any]
-Pictures = dict[str, np.ndarray]
-"""8-bit RGB by name."""
+from restoration import Pictures, Row, arguments, mean, some, write
 
 SAMPLES = 8
 
@@ -73,10 +65,6 @@ def seam_error(rgb: np.ndarray, clean: np.ndarray, hole: np.ndarray) -> float:
         steps = [np.diff(picture.astype(np.float32), axis=axis)[rim] for picture in (rgb, clean)]
         errors.append(np.abs(steps[0] - steps[1]).ravel())
     return float(np.concatenate(errors).mean())
-
-
-def mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values)
 
 
 def compare(methods: Sequence[Method], pictures: Pictures, kinds: Sequence[str]) -> Row:
@@ -166,23 +154,9 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def some(pictures: Pictures, count: int) -> Pictures:
-    """So many of the pictures, evenly spread."""
-    names = list(pictures)
-    step = max(1, len(names) // max(1, count))
-    return {name: pictures[name] for name in names[::step][:count]}
-
-
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="undamaged pictures, never compressed with loss")
-    parser.add_argument("--out", type=Path, default=Path("bench-inpaint"), help="where results go")
-    parser.add_argument("--quick", type=int, metavar="N", help="only N pictures, evenly spread")
-    parser.add_argument("--few", type=int, default=8, metavar="N", help="pictures for samples")
-    parser.add_argument("--model", metavar="ID", help="our model, if not the only one")
-    parser.add_argument("--models-dir", action="append", default=[], type=Path, metavar="DIR")
-    parser.add_argument("--device", default="cpu", help="where our model runs (cpu)")
-    parser.add_argument("--threads", type=int, help="of our model")
+def options(argv: Sequence[str] | None) -> argparse.Namespace:
+    folder = "undamaged pictures, never compressed with loss"
+    parser = arguments(__doc__, folder, "bench-inpaint", few="pictures for samples")
     parser.add_argument(
         "--widths", type=int, nargs="*", default=list(WIDTHS), help="of the strokes", metavar="PX"
     )
@@ -191,15 +165,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = arguments(argv)
+    args = options(argv)
     pictures, _ = read_pictures(args.folder, args.quick)
     hub = vaetools.open(args.device, models_dirs=args.models_dir, threads=args.threads)
     inpainter = vaetools.Inpainter(hub.registry.for_task("inpaint", args.model))
     methods = [*anchors(args.anchors), ours(inpainter)]
     few = some(pictures, args.few)
-    command = shlex.join(
-        ["python", "benchmarks/inpaint.py", *(sys.argv[1:] if argv is None else argv)]
-    )
     name = methods[-1].name
     measured = compare(methods, pictures, KINDS)
     by_width = compare(methods, pictures, [str(width) for width in args.widths])
@@ -214,13 +185,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     if inpainter.spec.depths:  # a model may have only a mean
         found["samples"] = samples(inpainter, few)
-    found["run"] = circumstances(command)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "inpaint.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    (args.out / "inpaint.md").write_text(report(found), encoding="utf-8")
     sheet(inpainter, methods, some(pictures, len(KINDS)), args.out / "inpaint.png")
-    print(report(found))
-    print(f"written: {args.out}/inpaint.md, inpaint.json, inpaint.png")
+    write(found, "inpaint", argv, args.out, report)
     return 0
 
 

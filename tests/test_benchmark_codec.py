@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import vaetools
-
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "codec.py"
+from tests.scripts import benchmark_script
 
 pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    sys.path.insert(0, str(SCRIPT.parent))  # as `python benchmarks/codec.py` does
-    spec = importlib.util.spec_from_file_location("benchmark_codec", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path.remove(str(SCRIPT.parent))
+    with benchmark_script("codec") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

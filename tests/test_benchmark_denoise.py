@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,22 +10,15 @@ from PIL import Image
 from skimage import data
 
 from tests.restoration.models import BLUR, SPREAD, write_denoiser
-
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "denoise.py"
+from tests.scripts import benchmark_script
 
 pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    sys.path.insert(0, str(SCRIPT.parent))  # as `python benchmarks/denoise.py` does
-    spec = importlib.util.spec_from_file_location("denoise", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path.remove(str(SCRIPT.parent))
+    with benchmark_script("denoise") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,22 +11,15 @@ from PIL import Image
 from skimage import data
 
 from tests.restoration.models import MEAN, write_inpainter
-
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "inpaint.py"
+from tests.scripts import benchmark_script
 
 pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    sys.path.insert(0, str(SCRIPT.parent))  # as `python benchmarks/inpaint.py` does
-    spec = importlib.util.spec_from_file_location("inpaint", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path.remove(str(SCRIPT.parent))
+    with benchmark_script("inpaint") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

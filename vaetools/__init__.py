@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from vaetools.masks import Masks
     from vaetools.operation import ImageOperation, Operation, option
     from vaetools.registry import ModelRegistry
-    from vaetools.restoration import Denoised, Denoiser, Inpainted, Inpainter
+    from vaetools.restoration import Denoiser, Inpainter, Restored
     from vaetools.vae import Latent, Model, Posterior, Vae
 
 __version__ = "0.1.0"
@@ -60,14 +60,12 @@ _HOME = {
     "Codec": "codec",
     "CodecSpace": "augmentation",
     "CopyRecord": "augmentation",
-    "Denoised": "restoration",
     "Denoiser": "restoration",
     "DeviceError": "errors",
     "DictTransform": "augmentation",
     "Hub": "hub",
     "Image": "image",
     "ImageOperation": "operation",
-    "Inpainted": "restoration",
     "Inpainter": "restoration",
     "InputError": "errors",
     "JitterTransformer": "augmentation",
@@ -86,6 +84,7 @@ _HOME = {
     "PluginError": "errors",
     "Posterior": "vae",
     "Region": "codec",
+    "Restored": "restoration",
     "TensorTransform": "augmentation",
     "UsageError": "errors",
     "Vae": "vae",
@@ -108,14 +107,12 @@ __all__ = [
     "Codec",
     "CodecSpace",
     "CopyRecord",
-    "Denoised",
     "Denoiser",
     "DeviceError",
     "DictTransform",
     "Hub",
     "Image",
     "ImageOperation",
-    "Inpainted",
     "Inpainter",
     "InputError",
     "JitterTransformer",
@@ -133,6 +130,7 @@ __all__ = [
     "PluginError",
     "Posterior",
     "Region",
+    "Restored",
     "TensorTransform",
     "UsageError",
     "Vae",

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import vaetools
 from vaetools import hookimpl, option
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import PurePath
-
-STEPS = 256
-"""Values of an uncertainty map per grey level of 255: 16 bits hold up to all of them."""
+from vaetools_plugins.restoring import Restoring
 
 
-class Denoise(vaetools.Operation):
+class Denoise(Restoring):
     """Take the noise off pictures.
 
     The answer is the mean of what the picture could have been. Samples are such pictures, each with the
@@ -46,8 +40,6 @@ class Denoise(vaetools.Operation):
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         self.denoiser = vaetools.Denoiser(model)
-        if options.seed != self.Options.seed and not options.samples:
-            raise vaetools.OptionError("seed does nothing without samples")
         self.level = self._level(options.sigma)
         self.maps = None
         if self.level is None and options.sigma not in ("auto", "local"):
@@ -61,27 +53,16 @@ class Denoise(vaetools.Operation):
             facts["sigma"] = self.maps.fingerprint
         return facts
 
-    def outputs(self, source: PurePath) -> Sequence[PurePath]:
-        """The input's own name; `a.jpg` also gives `a_sample1.jpg` … and `a_uncertainty.png`."""
-        numbers = range(1, self.options.samples + 1)
-        names = [source, *(source.with_stem(f"{source.stem}_sample{n}") for n in numbers)]
-        if self.options.uncertainty:
-            names.append(source.with_name(f"{source.stem}_uncertainty.png"))
-        return names
-
     def process(self, item: vaetools.Image) -> vaetools.Image | list[vaetools.Image]:
         options = self.options
         found = self.denoiser.denoise(
             item,
             self._sigma(item),
             strength=options.strength,
-            seeds=[int(seed) for seed in self.rng.integers(0, 2**63, options.samples)],
+            seeds=self.seeds(),
             uncertainty=options.uncertainty,
         )
-        results = [found.image, *found.samples]
-        if found.uncertainty is not None:
-            steps = np.clip(np.rint(STEPS * found.uncertainty), 0, 65535)
-            results.append(vaetools.Image(steps.astype(np.uint16)))
+        results = found.pictures
         return results if len(results) > 1 else found.image
 
     def _level(self, text: str) -> float | None:

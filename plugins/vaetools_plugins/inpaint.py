@@ -10,18 +10,15 @@ import numpy as np
 
 import vaetools
 from vaetools import hookimpl, option
+from vaetools_plugins.restoring import Restoring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import PurePath
-
-STEPS = 256
-"""Values of an uncertainty map per grey level of 255: 16 bits hold up to all of them."""
 
 ALPHA = "alpha"
 
 
-class Inpaint(vaetools.Operation):
+class Inpaint(Restoring):
     """Fill holes of pictures: scratches, text, dust and other small damage.
 
     The answer is the mean of what the hole could have shown. Samples are such fills, each with the
@@ -62,8 +59,6 @@ class Inpaint(vaetools.Operation):
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         self.inpainter = vaetools.Inpainter(model)
-        if options.seed != self.Options.seed and not options.samples:
-            raise vaetools.OptionError("seed does nothing without samples")
         if not options.mask:
             raise vaetools.OptionError(
                 "mask is not given", remedy="name a mask, a folder of them, a pattern, or alpha"
@@ -83,14 +78,6 @@ class Inpaint(vaetools.Operation):
         """Masks beside the pictures are no pictures."""
         return [] if self.masks is None or not self.masks.glob else [self.masks.glob]
 
-    def outputs(self, source: PurePath) -> Sequence[PurePath]:
-        """The input's own name; `a.jpg` also gives `a_sample1.jpg` … and `a_uncertainty.png`."""
-        numbers = range(1, self.options.samples + 1)
-        names = [source, *(source.with_stem(f"{source.stem}_sample{n}") for n in numbers)]
-        if self.options.uncertainty:
-            names.append(source.with_name(f"{source.stem}_uncertainty.png"))
-        return names
-
     def process(self, item: vaetools.Image) -> vaetools.Image | list[vaetools.Image]:
         options = self.options
         hole = self._hole(item)
@@ -100,13 +87,12 @@ class Inpaint(vaetools.Operation):
             item,
             hole,
             feather=options.feather,
-            seeds=[int(seed) for seed in self.rng.integers(0, 2**63, options.samples)],
+            seeds=self.seeds(),
             uncertainty=options.uncertainty,
         )
-        results = [self._shown(image, hole) for image in (found.image, *found.samples)]
-        if found.uncertainty is not None:
-            steps = np.clip(np.rint(STEPS * found.uncertainty), 0, 65535)
-            results.append(vaetools.Image(steps.astype(np.uint16)))
+        samples = tuple(self._shown(sample, hole) for sample in found.samples)
+        found = replace(found, image=self._shown(found.image, hole), samples=samples)
+        results = found.pictures
         return results if len(results) > 1 else results[0]
 
     def _hole(self, image: vaetools.Image) -> np.ndarray:

@@ -238,4 +238,4 @@ def test_an_estimate_of_another_size(denoiser: Denoiser) -> None:
 
 def test_names_are_public() -> None:
     assert vaetools.Denoiser is Denoiser
-    assert vaetools.Denoised is not None
+    assert vaetools.Restored is not None

@@ -275,4 +275,4 @@ def test_manifests_that_make_no_sense(tmp_path: Path, change: tuple[str, str], s
 
 def test_names_are_public() -> None:
     assert vaetools.Inpainter is Inpainter
-    assert vaetools.Inpainted is not None
+    assert vaetools.Restored is not None

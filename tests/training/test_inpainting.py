@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,14 +11,15 @@ import pytest
 import torch
 from skimage import data
 
+from tests.training.tiny import read, trainer, write_photos
 from vaetools import Inpainter as Runtime_
 from vaetools.errors import UsageError
-from vaetools.image import Image, encode_image
+from vaetools.image import Image
 from vaetools.restoration import parts
 from vaetools.runtime import Runtime
 from vaetools.training.export_inpaint import halo
 from vaetools.training.pictures import PicturePack
-from vaetools.training.recipe import Recipe, read_recipe
+from vaetools.training.recipe import read_recipe
 from vaetools.training.restoration.holes import KINDS, Holes, HoleSettings
 from vaetools.training.restoration.inpainter import DEEPEST, Inpainter, fill
 from vaetools.training.restoration.network import RestoreConfig
@@ -27,7 +27,6 @@ from vaetools.training.restoration.objective import RestoreObjective, spread_los
 from vaetools.training.runs import export_run
 from vaetools.training.tasks import open_task
 from vaetools.training.tasks.inpaint import hole_loss, hole_psnr
-from vaetools.training.trainer import Trainer
 from vaetools.vae import Model
 
 RECIPE = """
@@ -55,24 +54,15 @@ average = 0.95
 log_seconds = 1000.0
 """
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 SMALL = RestoreConfig(widths=[8, 12, 16], latents=4, ladder=12)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_curves() -> Iterator[None]:
-    """Drawing takes longer than most of these trainings; other tests draw."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vaetools.training.trainer.draw_curves", lambda run: None)
-        yield
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for name in ("astronaut", "coffee", "chelsea", "rocket"):
-        bgr = np.ascontiguousarray(getattr(data, name)()[:192, :256, ::-1])
-        (folder / f"{name}.png").write_bytes(encode_image(Image(bgr), "png"))
-    return folder
+    names = "astronaut", "coffee", "chelsea", "rocket"
+    return write_photos(tmp_path_factory.mktemp("photos"), names, 192, 256)
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +77,6 @@ def network() -> Inpainter:
     made = Inpainter(SMALL).eval()
     torch.nn.init.normal_(made.trunk.head[0].weight, std=0.05)  # as if it had learnt something
     return made
-
-
-def read(text: str, folder: Path) -> Recipe:
-    path = folder / "recipe.toml"
-    path.write_text(text)
-    return read_recipe(path)
 
 
 def holes(seed: int = 0, **settings: float) -> Holes:
@@ -256,9 +240,7 @@ def trained(
     """A tiny inpainter after some seconds of training: its log and its model."""
     folder = tmp_path_factory.mktemp("trained")
     recipe = read(RECIPE, folder)
-    torch.set_num_threads(1)
-    pack = open_task(recipe).load(photos)
-    run = Trainer(recipe, pack, folder / "run", device=torch.device("cpu"))
+    run = trainer(recipe, photos, folder / "run")
     rows = [*run.fit(until=0.6), *run.fit()]
     model, differences = export_run(folder / "run", photos, folder / "models" / "tiny-inpaint")
     assert max(differences.values()) < 1e-5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +14,23 @@ from PIL import Image as Pillow
 from skimage import data
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.training.tiny import read, trainer, write_photos
 from vaetools import Denoiser
 from vaetools.errors import InputError, UsageError
-from vaetools.image import Image, encode_image
+from vaetools.image import Image
 from vaetools.metrics import psnr
 from vaetools.restoration import parts
 from vaetools.runtime import Runtime
 from vaetools.training.export_denoise import halo, plans
 from vaetools.training.pictures import PicturePack
-from vaetools.training.recipe import Recipe, read_recipe
+from vaetools.training.recipe import read_recipe
 from vaetools.training.restoration import denoiser as networks
 from vaetools.training.restoration.jpeg import jpeg
 from vaetools.training.restoration.network import RestoreConfig, relative_kl
 from vaetools.training.restoration.noise import Damage, NoiseSettings, rounded_to_8_bit
 from vaetools.training.restoration.objective import (
     RestoreObjective,
-    mean_loss,
+    charbonnier,
     spread_loss,
     standard_noise,
 )
@@ -63,6 +63,8 @@ average = 0.95
 log_seconds = 1000.0
 """
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 SMALL = RestoreConfig(widths=[8, 12, 16], latents=4, ladder=12)
 
 NONE = NoiseSettings(
@@ -77,21 +79,10 @@ def damaged(
     return Damage(settings, torch.Generator().manual_seed(0))(images)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_curves() -> Iterator[None]:
-    """Drawing takes longer than most of these trainings; other tests draw."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vaetools.training.trainer.draw_curves", lambda run: None)
-        yield
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for name in ("astronaut", "coffee", "chelsea", "rocket"):
-        bgr = np.ascontiguousarray(getattr(data, name)()[:256, :320, ::-1])
-        (folder / f"{name}.png").write_bytes(encode_image(Image(bgr), "png"))
-    return folder
+    names = "astronaut", "coffee", "chelsea", "rocket"
+    return write_photos(tmp_path_factory.mktemp("photos"), names, 256, 320)
 
 
 @pytest.fixture(scope="module")
@@ -105,18 +96,6 @@ def crops(photos: Path) -> torch.Tensor:
 def network() -> networks.Denoiser:
     torch.manual_seed(0)
     return networks.Denoiser(SMALL).eval()
-
-
-def read(text: str, folder: Path) -> Recipe:
-    path = folder / "recipe.toml"
-    path.write_text(text)
-    return read_recipe(path)
-
-
-def trainer(recipe: Recipe, photos: Path, run: Path) -> Trainer:
-    torch.set_num_threads(1)
-    pack = open_task(recipe).load(photos)
-    return Trainer(recipe, pack, run, device=torch.device("cpu"))
 
 
 # --- damage
@@ -303,7 +282,7 @@ def test_the_mean_learns_nothing_from_the_ladder(network: networks.Denoiser) -> 
         assert all(p.grad is not None and p.grad.any() for p in part.parameters())
     assert all(torch.isfinite(value) for value in figures.values())
     mean, _ = network.mean(given)
-    mean_loss(images - mean).backward()
+    charbonnier(images - mean).mean().backward()
     assert all(p.grad is not None for p in network.trunk.parameters())
 
 

@@ -13,6 +13,7 @@ import torch
 from skimage import data
 
 import vaetools
+from tests.training.tiny import read, trainer, write_photos
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image, encode_image
 from vaetools.metrics import psnr
@@ -53,10 +54,8 @@ log_seconds = 0.0
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for name in ("astronaut", "coffee", "chelsea"):
-        bgr = np.ascontiguousarray(getattr(data, name)()[:, :, ::-1])
-        (folder / f"{name}.png").write_bytes(encode_image(Image(bgr), "png"))
+    names = "astronaut", "coffee", "chelsea"
+    folder = write_photos(tmp_path_factory.mktemp("photos"), names)
     grey = encode_image(Image(data.camera()), "png")
     (folder / "camera.png").write_bytes(grey)
     return folder
@@ -69,14 +68,7 @@ def pack(photos: Path) -> PicturePack:
 
 @pytest.fixture
 def recipe(tmp_path: Path):
-    path = tmp_path / "tiny.toml"
-    path.write_text(RECIPE)
-    return read_recipe(path)
-
-
-def trainer(recipe, pack: PicturePack, run: Path) -> Trainer:
-    torch.set_num_threads(1)
-    return Trainer(recipe, pack, run, device=torch.device("cpu"))
+    return read(RECIPE, tmp_path)
 
 
 def weights(of: Trainer) -> torch.Tensor:

@@ -8,7 +8,7 @@ of a float elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -130,7 +130,12 @@ def phases(latents: int, height: int, width: int) -> np.ndarray:
     other squares first, every other quarter the other rows.
     """
     rows, columns = np.ogrid[:height, :width]
-    quarter = np.arange(latents)[:, None, None] * PHASES // latents
+    found: np.ndarray = phase_at(np.arange(latents)[:, None, None], rows, columns, latents)
+    return found
+
+
+def phase_at(channel: Any, row: Any, column: Any, latents: int) -> Any:
+    """The phase of one latent, or of arrays or tensors of them that broadcast."""
+    quarter = channel * PHASES // latents
     upper, other = quarter // 2, quarter % 2
-    phase: np.ndarray = 2 * ((rows + columns + upper) % 2) + (rows + other) % 2
-    return phase
+    return 2 * ((row + column + upper) % 2) + (row + other) % 2

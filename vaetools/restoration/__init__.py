@@ -1,6 +1,7 @@
 """Pictures restored by conditional VAEs: the best answer, other possible ones, and how sure it is."""
 
-from vaetools.restoration.denoiser import Denoised, Denoiser
-from vaetools.restoration.inpainter import Inpainted, Inpainter
+from vaetools.restoration.denoiser import Denoiser
+from vaetools.restoration.inpainter import Inpainter
+from vaetools.restoration.restored import Restored
 
-__all__ = ["Denoised", "Denoiser", "Inpainted", "Inpainter"]
+__all__ = ["Denoiser", "Inpainter", "Restored"]

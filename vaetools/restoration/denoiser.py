@@ -14,7 +14,6 @@ levels are in grey levels of 255, as in the literature.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 from vaetools.restoration.field import NoiseField
 from vaetools.restoration.parts import Canvas, parts
+from vaetools.restoration.restored import Restored, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vaetools.image import Image
     from vaetools.restoration.parts import Part
     from vaetools.vae import Model
+
+SAMPLE = "denoise_sample"
 
 CLEAN = 1.0
 """Grey levels of noise below which a picture counts as clean."""
@@ -38,22 +40,6 @@ EXPOSED = (0.03, 0.97)
 
 Sigma: TypeAlias = float | np.ndarray
 """A noise level in grey levels of 255: one for all, or a map (H, W)."""
-
-
-@dataclass(frozen=True)
-class Denoised:
-    """What became of a picture.
-
-    Attributes:
-        image: the best answer.
-        samples: possible answers, one for each seed.
-        uncertainty: (H, W) float32 grey levels of 255, or None if it was not asked for. In 90 of 100
-            places the true value is no further from that of `image`, in each channel.
-    """
-
-    image: Image
-    samples: tuple[Image, ...]
-    uncertainty: np.ndarray | None
 
 
 class Denoiser:
@@ -111,7 +97,7 @@ class Denoiser:
         strength: float = 1.0,
         seeds: Sequence[int] = (),
         uncertainty: bool = False,
-    ) -> Denoised:
+    ) -> Restored:
         """The picture without noise. Depth, grey, alpha, ICC and EXIF stay.
 
         Args:
@@ -136,32 +122,22 @@ class Denoiser:
             answers = [part.tensor] * len(canvases)
             if local.any():
                 answers[0] = self._mean(part, local, widths)
-                answers[1:] = [self._sample(part, local, field)[0] for field in fields]
+                answers[1:] = [
+                    sampled(self.model, SAMPLE, part, local, field)[0] for field in fields
+                ]
             for canvas, answer in zip(canvases, answers, strict=True):
                 after = part.inside(answer)
                 canvas.put(part.core, (1 - strength) * before + strength * after)
-        return Denoised(mean.image(), tuple(sample.image() for sample in samples), widths)
+        return Restored(mean.image(), tuple(sample.image() for sample in samples), widths)
 
     def _mean(self, part: Part, sigma: np.ndarray, widths: np.ndarray | None) -> np.ndarray:
         """The mean of a part; `widths`, if wanted, are filled in for it."""
         if widths is None:
             mean: np.ndarray = self.model.graph("denoise")(part.tensor, sigma)
             return mean
-        mean, deviation = self._sample(part, sigma, None)
+        mean, deviation = sampled(self.model, SAMPLE, part, sigma, None)
         widths[part.core] = self._width(part, sigma, deviation)
         return mean
-
-    def _sample(self, part: Part, sigma: np.ndarray, field: NoiseField | None) -> list[np.ndarray]:
-        """[sample, deviation]; without a field of noise the sample is the mean."""
-        rows, columns = (span.stop - span.start for span in part.tile.outer)
-        noise = np.zeros((1, self.model.manifest.latent.channels, rows, columns), np.float32)
-        if field is not None:
-            noise = field.part(part.tile.outer)
-        temperature = np.full((1, 1, 1, 1), field is not None, np.float32)
-        found: list[np.ndarray] = self.model.graph("denoise_sample")(
-            part.tensor, sigma, noise, temperature
-        )
-        return found
 
     def _width(self, part: Part, sigma: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         """Half of the 90 % interval in grey levels, (rows, columns) of the part's core."""

@@ -14,7 +14,7 @@ that from one of half its size, until it is small enough.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,7 @@ from vaetools.errors import ImageValueError, InputError, ModelBrokenError
 from vaetools.restoration.field import NoiseField
 from vaetools.restoration.holes import depth_of, hole_tiles
 from vaetools.restoration.parts import cropped, part_of
+from vaetools.restoration.restored import Restored, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,24 +33,10 @@ if TYPE_CHECKING:
     from vaetools.tiling import Box
     from vaetools.vae import Model
 
+SAMPLE = "inpaint_sample"
+
 MIDDLE = 0.75
 """Share of the model's reach beyond which a hole's middle is taken from the smaller picture."""
-
-
-@dataclass(frozen=True)
-class Inpainted:
-    """What became of a picture.
-
-    Attributes:
-        image: the best answer; outside of the hole it is the picture, byte by byte.
-        samples: possible answers, one for each seed.
-        uncertainty: (H, W) float32 grey levels of 255, 0 outside of the hole, or None if nobody asked
-            for. In 90 of 100 places the true value is no further from that of `image`, in each channel.
-    """
-
-    image: Image
-    samples: tuple[Image, ...]
-    uncertainty: np.ndarray | None
 
 
 class Inpainter:
@@ -77,7 +64,7 @@ class Inpainter:
         feather: float = 0.0,
         seeds: Sequence[int] = (),
         uncertainty: bool = False,
-    ) -> Inpainted:
+    ) -> Restored:
         """The picture with the hole filled. Depth, grey, alpha, ICC and EXIF stay.
 
         Args:
@@ -98,7 +85,7 @@ class Inpainter:
         if feather:
             share = np.minimum(depth / np.float32(feather + 1), 1.0)
             pictures = [_faded(image, picture, share) for picture in pictures]
-        return Inpainted(pictures[0], tuple(pictures[1:]), widths)
+        return Restored(pictures[0], tuple(pictures[1:]), widths)
 
     def _filled(
         self, image: Image, depth: np.ndarray, seeds: Sequence[int], *, uncertainty: bool
@@ -134,7 +121,7 @@ class Inpainter:
             mask = part.of(hole)
             np.multiply(part.tensor, 1 - mask, out=part.tensor)
             answers = [self._mean(part, mask, depth, widths)]
-            answers += [self._sample(part, mask, field)[0] for field in fields]
+            answers += [sampled(self.model, SAMPLE, part, mask, field)[0] for field in fields]
             for canvas, answer in zip(pixels, answers, strict=True):
                 new = cropped(seen, part.core).with_rgb(part.inside(answer)).pixels
                 there = hole[part.core]
@@ -151,23 +138,11 @@ class Inpainter:
         if widths is None:
             mean: np.ndarray = self.model.graph("inpaint")(part.tensor, mask)
             return mean
-        mean, deviation = self._sample(part, mask, None)
+        mean, deviation = sampled(self.model, SAMPLE, part, mask, None)
         there = part.inside(mask)[..., 0] > 0
         width = self._width(part.core, depth, part.inside(deviation)[..., 0])
         widths[part.core][there] = width[there]
         return mean
-
-    def _sample(self, part: Part, mask: np.ndarray, field: NoiseField | None) -> list[np.ndarray]:
-        """[sample, deviation]; without a field of noise the sample is the mean."""
-        rows, columns = (span.stop - span.start for span in part.tile.outer)
-        noise = np.zeros((1, self.model.manifest.latent.channels, rows, columns), np.float32)
-        if field is not None:
-            noise = field.part(part.tile.outer)
-        temperature = np.full((1, 1, 1, 1), field is not None, np.float32)
-        found: list[np.ndarray] = self.model.graph("inpaint_sample")(
-            part.tensor, mask, noise, temperature
-        )
-        return found
 
     def _width(self, core: Box, depth: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         """Half of the 90 % interval in grey levels, (rows, columns) of a part's core."""

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vaetools.errors import ModelBrokenError
-from vaetools.manifest import (
-    ImageSpec,
-    InpaintSpec,
-    LatentSpec,
-    Manifest,
-    SelfTest,
-    SizeSpec,
-    TilingSpec,
-)
-from vaetools.training.export import GraphPlan, reach, write_model
+from vaetools.manifest import InpaintSpec
+from vaetools.training.export import write_model
+from vaetools.training.export_restore import SHARE, Graphs
 from vaetools.training.restoration.holes import KINDS, Holes
 from vaetools.training.restoration.inpainter import DEEPEST
-from vaetools.training.restoration.network import CELL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,89 +29,20 @@ if TYPE_CHECKING:
 DEPTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Distances to the nearest known pixel at which intervals are measured."""
 
-SHARE = 0.9
-"""Of true values that intervals are to hold."""
-
 CROPS = 32
 """Held-out crops that are looked at for each kind of hole."""
 
 FEWEST = 100
 """Pixels of a depth without which nothing is said of it."""
 
-SEEN = 63
-"""Cells per side of the picture on which it is measured how far the network sees."""
 
-
-class Inpaint(nn.Module):
-    """image, mask -> the picture with the hole filled by the mean."""
-
-    def __init__(self, network: Inpainter) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        return self.network.mean(self.network.given(image, mask))[0]
-
-
-class InpaintSample(nn.Module):
-    """image, mask, noise, temperature -> a sample, and the deviation around the mean."""
-
-    def __init__(self, network: Inpainter) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, image: Tensor, mask: Tensor, noise: Tensor, temperature: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return self.network.sample(self.network.given(image, mask), noise, temperature)
-
-
-def example(network: Inpainter, rows: int, columns: int) -> dict[str, Tensor]:
-    """Inputs of `InpaintSample` for a picture of so many cells."""
-    generator = torch.Generator().manual_seed(0)
-    size = rows * CELL, columns * CELL
-    return {
-        "image": torch.rand(1, 3, *size, generator=generator),
-        "mask": (torch.rand(1, 1, *size, generator=generator) < 0.3).float(),
-        "noise": torch.randn(1, network.config.noise, rows, columns, generator=generator),
-        "temperature": torch.full((1, 1, 1, 1), 0.7),
-    }
-
-
-def plans(network: Inpainter, *, samples: bool) -> dict[str, GraphPlan]:
-    """The graphs by their roles; with `samples` that of the ladder as well."""
-    inputs, unseen = example(network, 8, 6), example(network, 5, 9)
-    pixels = {2: "height", 3: "width"}
-    dims = {"image": pixels, "mask": pixels, "noise": {2: "latent_height", 3: "latent_width"}}
-
-    def plan(module: nn.Module, names: tuple[str, ...], outputs: list[str]) -> GraphPlan:
-        return GraphPlan(
-            module,
-            {name: inputs[name] for name in names},
-            outputs,
-            {name: dims[name] for name in names if name in dims},
-            unseen=[{name: unseen[name] for name in names}],
-        )
-
-    found = {"inpaint": plan(Inpaint(network), ("image", "mask"), ["filled"])}
-    if samples:
-        outputs = ["sample", "deviation"]
-        found["inpaint_sample"] = plan(InpaintSample(network), tuple(inputs), outputs)
-    return found
+def graphs(network: Inpainter) -> Graphs:
+    return Graphs(network, "inpaint", "filled", damage=lambda drawn: (drawn < 0.3).float(), seen=63)
 
 
 def halo(network: Inpainter) -> int:
     """Pixels that a tile must see beyond its edge, in whole cells."""
-    image, mask, noise, temperature = example(network, SEEN, SEEN).values()
-    sample = InpaintSample(network)
-    cells = max(
-        reach(lambda x: sample(x, mask, noise, temperature)[0], [image], CELL, CELL),
-        reach(lambda x: sample(image, x, noise, temperature)[0], [mask], CELL, CELL),
-        reach(lambda x: sample(image, mask, x, temperature)[0], [noise], 1, CELL),
-    )
-    if cells >= SEEN // 2:
-        raise ModelBrokenError(f"the network sees further than {cells} cells of {CELL} pixels")
-    return cells * CELL
+    return graphs(network).halo()
 
 
 @torch.no_grad()
@@ -173,24 +96,9 @@ def export_inpainter(
     """
     network.eval()
     spec = InpaintSpec(DEEPEST)
-    latent = LatentSpec("spatial", 0, CELL, "point", prior="none")
     if held is not None:
         found = intervals(network, wanted, held)
         spec = InpaintSpec(DEEPEST, tuple(found), tuple(found.values()))
-        latent = LatentSpec("spatial", network.config.noise, CELL, "gaussian", prior="normal")
-    manifest = Manifest(
-        format=1,
-        id=recipe.id,
-        version=recipe.version,
-        license="Apache-2.0",
-        summary=recipe.summary or "Photographs without holes",
-        tasks=("inpaint",),
-        graphs={},
-        image=ImageSpec(),
-        size=SizeSpec(multiple_of=CELL, minimum=CELL),
-        tiling=TilingSpec("halo", halo(network)),
-        latent=latent,
-        inpaint=spec,
-        selftest=SelfTest(height=64, width=48),
-    )
-    return write_model(folder, manifest, plans(network, samples=held is not None))
+    samples, made = held is not None, graphs(network)
+    manifest = made.manifest(recipe, "Photographs without holes", halo=made.halo(), samples=samples)
+    return write_model(folder, replace(manifest, inpaint=spec), made.plans(samples=samples))

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vaetools.codec.networks import phase_at
 from vaetools.training.codec.blocks import Block, Upsample, blocks
 
 if TYPE_CHECKING:
     from vaetools.training.codec.config import CodecConfig
-
-
-PHASES = 4
-"""Steps in which the means of the latents become known."""
 
 
 class HyperAnalysis(nn.Module):
@@ -73,13 +70,13 @@ class ContextMean(nn.Module):
 
 
 def phases(latents: int, height: int, width: int, device: torch.device) -> Tensor:
-    """In which of the four phases a latent is decoded, (M, h, w) int64 in 0 … 3.
+    """In which of the phases a latent is decoded, (M, h, w) int64 in 0 … 3.
 
-    Two halves of a checkerboard, and each of them row by row; the upper half of the channels takes
-    the other squares first, every other quarter the other rows, so that every phase finds something
-    known at every place.
+    The upper half of the channels takes the other squares of the checkerboard first, every other
+    quarter the other rows, so that every phase finds something known at every place.
     """
-    rows = torch.arange(height, device=device)[:, None] % 2
-    columns = torch.arange(width, device=device)[None, :] % 2
-    quarter = torch.arange(latents, device=device)[:, None, None] * PHASES // latents
-    return 2 * (rows ^ columns ^ (quarter // 2)) + (rows ^ (quarter % 2))
+    rows = torch.arange(height, device=device)[:, None]
+    columns = torch.arange(width, device=device)[None, :]
+    channels = torch.arange(latents, device=device)[:, None, None]
+    found: Tensor = phase_at(channels, rows, columns, latents)
+    return found

@@ -38,19 +38,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaetools.training.codec.hyper import PHASES, ContextMean, HyperAnalysis, HyperMean, phases
+from vaetools.codec.container import CELL
+from vaetools.codec.networks import PHASES
+from vaetools.codec.tables import LATENTS
+from vaetools.training.codec.hyper import ContextMean, HyperAnalysis, HyperMean, phases
 from vaetools.training.codec.likelihood import HyperPrior, gaussian_bits, interpolate
 from vaetools.training.codec.transforms import PIXEL_SCALE, Analysis, Synthesis
 from vaetools.training.integer import INDEX_UNITS, IntegerScaleNetwork, round_through
 
 if TYPE_CHECKING:
     from vaetools.training.codec.config import CodecConfig
-
-CELL = 64
-"""Pixels per hyper-latent, in each direction."""
-
-LATENTS = 4
-"""Latents per hyper-latent, in each direction."""
 
 
 class Coded(NamedTuple):

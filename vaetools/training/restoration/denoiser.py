@@ -60,11 +60,14 @@ def log_level_of(sigma: Tensor) -> Tensor:
 class Denoiser(Restorer):
     """A `Restorer` of pictures with noise, and the network that finds the level."""
 
+    planes = 4
+    damage = "sigma"
+
     def __init__(self, config: RestoreConfig) -> None:
-        super().__init__(4, config)
+        super().__init__(config)
         self.level = NoiseLevel()
 
-    def given(self, image: Tensor, sigma: Tensor) -> Given:
+    def given(self, image: Tensor, damage: Tensor) -> Given:
         """Noisy picture (B, 3, H, W), about [0, 1], and its noise level (B, 1, H, W), a deviation."""
-        gate = (sigma / FULL_GATE).clamp(0.0, 1.0)
-        return Given(torch.cat([image, LEVEL_SCALE * sigma], dim=1), image, gate)
+        gate = (damage / FULL_GATE).clamp(0.0, 1.0)
+        return Given(torch.cat([image, LEVEL_SCALE * damage], dim=1), image, gate)

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaetools.errors import UsageError
+from vaetools.training.restoration.draws import Draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ class HoleSettings:
         return [getattr(self, name) for name in KINDS]
 
 
-class Holes:
+class Holes(Draws):
     """Draws masks.
 
     Args:
@@ -77,8 +78,8 @@ class Holes:
     """
 
     def __init__(self, settings: HoleSettings, generator: torch.Generator | None = None) -> None:
+        super().__init__(generator)
         self.settings = settings
-        self.generator = generator
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -209,12 +210,6 @@ class Holes:
             for side in images.shape[2:]
         )
         return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)[None]
-
-    def _uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return torch.rand(shape, generator=self.generator, device=like.device)
-
-    def _normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return torch.randn(shape, generator=self.generator, device=like.device)
 
 
 def _distance(places: Tensor, a: Tensor, b: Tensor) -> Tensor:

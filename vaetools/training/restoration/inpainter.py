@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaetools.training.restoration.network import CELL, Given, RestoreConfig, Restorer
+from vaetools.training.restoration.network import CELL, Given, Restorer
 
 HALVINGS = int(math.log2(CELL))
 
@@ -49,17 +49,17 @@ FAINT = 1e-4
 class Inpainter(Restorer):
     """A `Restorer` of pictures with holes."""
 
-    def __init__(self, config: RestoreConfig) -> None:
-        super().__init__(7, config)
+    planes = 7
+    damage = "mask"
 
-    def given(self, image: Tensor, mask: Tensor) -> Given:
+    def given(self, image: Tensor, damage: Tensor) -> Given:
         """Picture (B, 3, H, W), about [0, 1], and mask (B, 1, H, W): 1 in the hole, else 0.
 
         The planes are the known pixels, the mask, and the picture with the hole filled.
         """
-        known = image * (1.0 - mask)
-        base = known + mask * fill(image, mask)
-        return Given(torch.cat([known, mask, base], dim=1), base, mask)
+        known = image * (1.0 - damage)
+        base = known + damage * fill(image, damage)
+        return Given(torch.cat([known, damage, base], dim=1), base, damage)
 
 
 def fill(image: Tensor, mask: Tensor) -> Tensor:

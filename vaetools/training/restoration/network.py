@@ -12,7 +12,8 @@ damaged picture y through the U-Net's features. They look without changing it: n
 ladder reaches the U-Net, so that the mean is that of regression, and temperature t = 0 gives it to
 the last bit. Noise enters as a tensor: one cell of 8 x 8 pixels has numbers for all three levels.
 
-What damages a picture is a matter of the planes: `denoiser.py` gives the picture and its noise level.
+What damages a picture is a matter of the planes: `denoiser.py` gives the picture and its noise level,
+`inpainter.py` what is known, the mask and a first fill.
 The gate, in [0, 1], says where the picture may change at all.
 
 Plain convolutions, neither normalisation nor pooling over the picture: that is fast in ONNX Runtime,
@@ -28,9 +29,10 @@ References:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -275,13 +277,21 @@ def relative_kl(shift: Tensor, log_ratio: Tensor) -> Tensor:
     return 0.5 * (shift**2 + torch.exp(2 * log_ratio) - 1) - log_ratio
 
 
-class Restorer(nn.Module):
-    """All parts. What is shown to the U-Net, in `planes` planes, is a subclass's business."""
+class Restorer(nn.Module, ABC):
+    """All parts. What is shown to the U-Net is a subclass's business.
 
-    def __init__(self, planes: int, config: RestoreConfig) -> None:
+    Attributes:
+        planes: how many planes the U-Net is shown.
+        damage: name of what a picture is given with: what is known of its damage.
+    """
+
+    planes: ClassVar[int]
+    damage: ClassVar[str]
+
+    def __init__(self, config: RestoreConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = UNet(planes, config)
+        self.trunk = UNet(self.planes, config)
         self.scale = nn.Sequential(
             nn.Conv2d(config.widths[0], config.ladder, 3, padding=1),
             leak(),
@@ -291,6 +301,10 @@ class Restorer(nn.Module):
         nn.init.constant_(self.scale[2].bias, START_DEVIATION)
         self.ladder = Ladder(config)
         self.posterior = Posterior(config)
+
+    @abstractmethod
+    def given(self, image: Tensor, damage: Tensor) -> Given:
+        """Picture (B, 3, H, W), about [0, 1], and what is known of its damage (B, 1, H, W)."""
 
     def mean(self, given: Given) -> tuple[Tensor, list[Tensor]]:
         """(μ (B, 3, H, W), not clipped; features, coarse to fine)."""

@@ -18,17 +18,14 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vaetools.errors import UsageError
+from vaetools.training.restoration.draws import Draws
 from vaetools.training.restoration.jpeg import jpeg
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 JPEG_QUALITY = (70.0, 95.0)
 
@@ -64,7 +61,7 @@ class NoiseSettings:
                 raise UsageError(f"recipe: [data]: {name} = {getattr(self, name)} is not 0 … 1")
 
 
-class Damage:
+class Damage(Draws):
     """Draws noise for pictures.
 
     Args:
@@ -73,8 +70,8 @@ class Damage:
     """
 
     def __init__(self, settings: NoiseSettings, generator: torch.Generator | None = None) -> None:
+        super().__init__(generator)
         self.settings = settings
-        self.generator = generator
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,15 +158,6 @@ class Damage:
     def _chosen(self, share: float, like: Tensor) -> Tensor:
         """(B, 1, 1, 1) bool: true for about this share of the pictures."""
         return self._uniform((len(like), 1, 1, 1), like) < share
-
-    def _uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return self._draw(torch.rand, shape, like)
-
-    def _normal(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return self._draw(torch.randn, shape, like)
-
-    def _draw(self, draw: Callable[..., Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return draw(shape, generator=self.generator, device=like.device)
 
 
 def rounded_to_8_bit(images: Tensor) -> Tensor:

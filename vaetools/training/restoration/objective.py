@@ -80,9 +80,9 @@ class RestoreObjective:
         return min(1.0, done / self.ramp) if self.ramp else 1.0
 
 
-def mean_loss(error: Tensor) -> Tensor:
-    """Charbonnier's: about the mean absolute error."""
-    return torch.sqrt(error**2 + CHARBONNIER**2).mean()
+def charbonnier(error: Tensor) -> Tensor:
+    """About the absolute error, but smooth at 0."""
+    return torch.sqrt(error**2 + CHARBONNIER**2)
 
 
 def spread_loss(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vaetools.codec.container import CELL
 from vaetools.errors import UsageError
 from vaetools.training.codec import CodecConfig, PhotoCodec
-from vaetools.training.codec.photo_codec import CELL
-from vaetools.training.pictures import PicturePack
+from vaetools.training.crops import CropSettings
 from vaetools.training.recipe import at_least, settings
 from vaetools.training.tasks.task import Task
 
@@ -19,26 +19,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from vaetools.training.pictures import PicturePack
     from vaetools.training.recipe import Recipe
     from vaetools.vae import Model
 
 
 @dataclass(frozen=True)
-class CodecData:
-    """`[data]`: `batch` crops of `crop` pixels; from the share `late` of the training on, fewer crops
-    of `late_crop`. Crops are taken up to `shrink` times larger and reduced. A share `mixed` of the
-    batches has two rates in every crop, as pictures with a region of interest have."""
+class CodecData(CropSettings):
+    """`[data]`: which crops. A share `mixed` of the batches has two rates in every crop, as pictures
+    with a region of interest have."""
 
+    cell = CELL
     crop: int = 192
     late_crop: int = 256
     late: float = 0.85
     batch: int = 8
-    shrink: float = 2.0
     mixed: float = 0.0
-    hold_out: int = 24
 
     def __post_init__(self) -> None:
-        at_least("data", self, crop=64, late_crop=64, late=0, batch=1, shrink=1, hold_out=2)
+        super().__post_init__()
         at_least("data", self, mixed=0)
 
 
@@ -51,22 +50,17 @@ class CodecTask(Task):
     def __init__(self, recipe: Recipe) -> None:
         self.data = settings(CodecData, recipe.data, "data")
         self.hold_out = self.data.hold_out
-        if self.data.crop % CELL or self.data.late_crop % CELL:
-            raise UsageError(f"crop and late_crop of a codec's recipe must be multiples of {CELL}")
         self.network: PhotoCodec = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
 
     def load(self, path: Path) -> PicturePack:
-        return PicturePack.for_crops(path, self.data.crop, self.data.late_crop)
+        return self.data.load(path)
 
     def start(self, data: PicturePack, generator: torch.Generator) -> None:
         patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]
         self.network.start_from_patches(torch.cat(patches).flatten(1).cpu())
 
     def batch(self, data: PicturePack, generator: torch.Generator, progress: float) -> Tensor:
-        wanted = self.data
-        size = wanted.late_crop if progress >= wanted.late else wanted.crop
-        count = max(1, wanted.batch * wanted.crop**2 // size**2)
-        return data.crops(count, size, generator, shrink=wanted.shrink)
+        return self.data.draw(data, generator, progress)
 
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         position = self.positions(len(images), images.shape[2] // CELL, generator)
@@ -83,8 +77,7 @@ class CodecTask(Task):
         return torch.where(torch.arange(cells) < cut, one, other).expand(count, cells, cells)
 
     def validate(self, network: nn.Module, data: PicturePack) -> dict[str, float]:
-        size = min(self.data.late_crop, data.largest // CELL * CELL)  # of those that are held out
-        images = data.crops(8, size, torch.Generator().manual_seed(1))
+        images = data.crops(8, self.data.held_size(data), torch.Generator().manual_seed(1))
         figures, losses = {}, []
         for rate in range(network.config.rates):
             position = torch.full((len(images), 1, 1), float(rate), device=images.device)

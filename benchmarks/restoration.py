@@ -1,0 +1,60 @@
+"""What the benchmarks of restoration have in common."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+
+from codec_report import circumstances
+
+Row = dict[str, Any]
+Pictures = dict[str, "np.ndarray"]
+"""8-bit RGB by name."""
+
+
+def mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values)
+
+
+def some(pictures: Pictures, count: int) -> Pictures:
+    """So many of the pictures, evenly spread."""
+    names = list(pictures)
+    step = max(1, len(names) // max(1, count))
+    return {name: pictures[name] for name in names[::step][:count]}
+
+
+def arguments(doc: str | None, folder: str, out: str, few: str) -> argparse.ArgumentParser:
+    """The options of all; `folder`, `few`: their help, `out`: a default."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help=folder)
+    parser.add_argument("--out", type=Path, default=Path(out), help="where results go")
+    parser.add_argument("--quick", type=int, metavar="N", help="only N pictures, evenly spread")
+    parser.add_argument("--few", type=int, default=8, metavar="N", help=few)
+    parser.add_argument("--model", metavar="ID", help="our model, if not the only one")
+    parser.add_argument("--models-dir", action="append", default=[], type=Path, metavar="DIR")
+    parser.add_argument("--device", default="cpu", help="where our model runs (cpu)")
+    parser.add_argument("--threads", type=int, help="of our model")
+    return parser
+
+
+def write(
+    found: Row, name: str, argv: Sequence[str] | None, out: Path, report: Callable[[Row], str]
+) -> None:
+    """Write and show the results of benchmarks/NAME.py, with the command that made them."""
+    words = sys.argv[1:] if argv is None else argv
+    found["run"] = circumstances(shlex.join(["python", f"benchmarks/{name}.py", *words]))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    (out / f"{name}.md").write_text(report(found), encoding="utf-8")
+    print(report(found))
+    print(f"written: {out}/{name}.md, {name}.json, {name}.png")

@@ -1,0 +1,32 @@
+"""What operations that restore pictures have in common: samples, uncertainty, and their files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import vaetools
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import PurePath
+
+
+class Restoring(vaetools.Operation):
+    """An operation with the options `samples`, `uncertainty` and `seed`."""
+
+    def __init__(self, model: Any, options: Any) -> None:
+        super().__init__(model, options)
+        if options.seed and not options.samples:
+            raise vaetools.OptionError("seed does nothing without samples")
+
+    def outputs(self, source: PurePath) -> Sequence[PurePath]:
+        """The input's own name; `a.jpg` also gives `a_sample1.jpg` … and `a_uncertainty.png`."""
+        numbers = range(1, self.options.samples + 1)
+        names = [source, *(source.with_stem(f"{source.stem}_sample{n}") for n in numbers)]
+        if self.options.uncertainty:
+            names.append(source.with_name(f"{source.stem}_uncertainty.png"))
+        return names
+
+    def seeds(self) -> list[int]:
+        """One for each sample, drawn from the picture's own random numbers."""
+        return [int(seed) for seed in self.rng.integers(0, 2**63, self.options.samples)]

@@ -1,0 +1,40 @@
+"""Small trainings: pictures, recipes, trainers."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from skimage import data
+
+from vaetools.image import Image, encode_image
+from vaetools.training.pictures import PicturePack
+from vaetools.training.recipe import Recipe, read_recipe
+from vaetools.training.tasks import open_task
+from vaetools.training.trainer import Trainer
+
+
+def write_photos(
+    folder: Path,
+    names: Iterable[str],
+    height: int | None = None,
+    width: int | None = None,
+) -> Path:
+    """Photographs of scikit-image, or their upper left corners, as PNG files."""
+    for name in names:
+        bgr = np.ascontiguousarray(getattr(data, name)()[:height, :width, ::-1])
+        (folder / f"{name}.png").write_bytes(encode_image(Image(bgr), "png"))
+    return folder
+
+
+def read(text: str, folder: Path) -> Recipe:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return read_recipe(path)
+
+
+def trainer(recipe: Recipe, photos: Path | PicturePack, run: Path) -> Trainer:
+    """On one core, so that results are the same everywhere."""
+    torch.set_num_threads(1)
+    pack = open_task(recipe).load(photos) if isinstance(photos, Path) else photos
+    return Trainer(recipe, pack, run, device=torch.device("cpu"))

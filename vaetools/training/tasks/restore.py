@@ -1,0 +1,144 @@
+"""Training a restorer, whatever damages the pictures: first the mean, then the ladder around it."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vaetools.errors import UsageError
+from vaetools.training.recipe import settings
+from vaetools.training.restoration.network import RestoreConfig
+from vaetools.training.restoration.objective import (
+    SPREAD_FIGURES,
+    RestoreObjective,
+    spread_loss,
+    standard_noise,
+)
+from vaetools.training.tasks.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from vaetools.training.crops import CropSettings
+    from vaetools.training.pictures import PicturePack
+    from vaetools.training.recipe import Recipe
+    from vaetools.training.restoration.network import Given, Restorer
+    from vaetools.vae import Model
+
+VALIDATED = 12
+"""Held-out crops that are looked at for each row of the log, with damage of each kind."""
+
+
+class RestoreTask(Task):
+    """What tasks of restoration share. A subclass says what is damaged, and how errors are measured.
+
+    Attributes:
+        noun: what is trained, for messages.
+        settings: type of `[data]`.
+        restorer: type of the network, made from `[network]`.
+        second: whether the ladder learns; before that the mean does.
+    """
+
+    exports_with_data = True
+    noun: ClassVar[str]
+    settings: ClassVar[type[CropSettings]]
+    restorer: ClassVar[type[Restorer]]
+    network: Restorer
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.data = settings(self.settings, recipe.data, "data")
+        self.objective = settings(RestoreObjective, recipe.objective, "objective")
+        self.hold_out = self.data.hold_out
+        self.phases = self.objective.phases
+        if recipe.train.patience and len(self.phases) > 1:
+            raise UsageError(
+                "recipe: patience would stop before the ladder learns",
+                remedy="leave it out, or set ladder_from = 1 in [objective]",
+            )
+        self.network = self.restorer(settings(RestoreConfig, recipe.network, "network"))
+        self.second = False
+        self.beta = torch.ones(())
+        self.nothing = torch.tensor(math.nan)  # a figure of the other phase
+
+    def load(self, path: Path) -> PicturePack:
+        return self.data.load(path)
+
+    def enter(self, phase: int) -> None:
+        self.second = phase == 1
+
+    def batch(self, data: PicturePack, generator: torch.Generator, progress: float) -> Tensor:
+        images = self.data.draw(data, generator, progress)
+        if self.second:
+            begun = self.objective.ladder_from
+            beta = self.objective.beta((progress - begun) / (1 - begun))
+            self.beta = torch.full((), beta, device=images.device)
+        return images
+
+    def learned(self, given: Given, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """(loss of what learns in this phase, its figures) for answers (B, 3, H, W)."""
+        if self.second:
+            return spread_loss(self.network, given, images, self.objective, self.beta)
+        mean, _ = self.network.mean(given)
+        return self.mean_loss(images - mean, given), dict.fromkeys(SPREAD_FIGURES, self.nothing)
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module, data: PicturePack) -> dict[str, float]:
+        assert isinstance(network, self.restorer)
+        size = self.data.held_size(data)
+        images = data.crops(VALIDATED, size, torch.Generator().manual_seed(1))
+        drawn = torch.Generator(images.device).manual_seed(2)
+        found, losses = {}, []
+        for given, error, figures in self.held_cases(network, images, drawn):
+            losses.append(self.mean_loss(error, given))
+            found.update(figures)
+        found["held_gap"] = self.nothing
+        if self.second:
+            noise = standard_noise(network, len(images), images, drawn)
+            found["held_gap"] = self.gap(network, given, images, noise)
+        loss = float(torch.stack(losses).mean())
+        return {"held_loss": loss, **{name: float(value) for name, value in found.items()}}
+
+    def gap(self, network: Restorer, given: Given, images: Tensor, noise: Tensor) -> Tensor:
+        """How many dB one sample is below the mean: 3 where samples are all that could be, 0 where
+        the latents carry nothing."""
+        mean, _ = network.mean(given)
+        sample, _ = network.sample(given, noise, torch.ones((), device=images.device))
+        return self.psnr(images - mean, given) - self.psnr(images - sample, given)
+
+    def export(
+        self, data: PicturePack | None, folder: Path, recipe: Recipe
+    ) -> tuple[Model, Mapping[str, float]]:
+        held = None
+        if len(self.phases) > 1:
+            if data is None:
+                raise UsageError(
+                    f"{self.noun}'s intervals are measured on pictures that it was not trained on",
+                    remedy="name the training pictures with --data: those held out are used",
+                )
+            held = data.split(self.hold_out)[1]
+        return self.write(held, folder, recipe)
+
+    @abstractmethod
+    def mean_loss(self, error: Tensor, given: Given) -> Tensor:
+        """Loss of the mean, a scalar, from its errors (B, 3, H, W)."""
+
+    @abstractmethod
+    def psnr(self, error: Tensor, given: Given) -> Tensor:
+        """Mean of the pictures' PSNR in dB, a scalar, from errors (B, 3, H, W)."""
+
+    @abstractmethod
+    def held_cases(
+        self, network: Restorer, images: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Given, Tensor, dict[str, Tensor]]]:
+        """Held-out pictures with damage of each kind: (what is given, error of the mean, figures)."""
+
+    @abstractmethod
+    def write(
+        self, held: PicturePack | None, folder: Path, recipe: Recipe
+    ) -> tuple[Model, Mapping[str, float]]:
+        """Export; `held` are pictures for the intervals, None for a model without samples."""
