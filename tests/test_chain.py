@@ -161,10 +161,17 @@ def test_a_chain_may_begin_with_nothing(hub: Hub, tmp_path: Path) -> None:
     assert not (tmp_path / "wrong").exists()
 
 
+def test_a_list_is_a_chain_everywhere(hub: Hub) -> None:
+    step = hub.op(["dust", "pack"])
+    assert [part.name for part in step.operation.steps] == ["dust", "pack"]
+    with pytest.raises(UsageError, match="options belong to one of the steps"):
+        hub.op(["dust", "pack"], amount=1)
+
+
 def test_options_belong_to_one_step(hub: Hub) -> None:
     with pytest.raises(UsageError, match="options and models belong to one of them"):
         hub.op("dust,pack", amount=1)
-    with pytest.raises(UsageError, match="options belong to a name"):
+    with pytest.raises(UsageError, match="options belong to one of the steps"):
         hub.map(hub.op("dust"), (), out="out", amount=1)
     with pytest.raises(UsageError, match="at least one operation"):
         hub.chain()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,13 @@ def test_a_bounded_number_is_within_its_bounds_or_an_error(value: float) -> None
         assert not 0 <= value <= 2
     else:
         assert made.amount == value
+
+
+def test_a_value_of_a_wrong_type_is_refused_in_one_line() -> None:
+    for value, shown in ((np.zeros((99, 99)), "amount=ndarray is not"), ([1, 2], "amount=list is")):
+        with pytest.raises(OptionError, match=shown) as error:
+            make_options(Options, {"amount": value})
+        assert "\n" not in str(error.value)
 
 
 def test_options_need_defaults_and_known_types() -> None:

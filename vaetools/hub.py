@@ -147,15 +147,22 @@ class Hub:
 
     def op(
         self,
-        name: str | Path,
+        op: Op,
         /,
         *,
-        model: str | None = None,
         channel_order: ChannelOrder = "bgr",
         **options: Any,
     ) -> Step:
-        """A callable that applies an operation to arrays; see `Step`. Raises as `make` does."""
-        return Step(self.make(name, model=model, **options), channel_order)
+        """A callable that applies an operation to arrays; see `Step`.
+
+        Args:
+            op: an operation, or a chain of them as `map` takes it.
+            options: `model` and those of the operation.
+
+        Raises:
+            as `make` and `chain`.
+        """
+        return Step(self._operation_of(op, options), channel_order)
 
     def chain(self, *steps: str | Path | Step, channel_order: ChannelOrder = "bgr") -> Step:
         """Operations one after the other as one step; images stay in memory between them.
@@ -202,7 +209,10 @@ class Hub:
         if isinstance(op, str | Path):
             return self.make(op, **options)
         if options:
-            raise UsageError("options belong to a name", remedy="give them to hub.op(…)")
+            raise UsageError(
+                f"{', '.join(sorted(options))}: options belong to one of the steps",
+                remedy="use hub.chain(hub.op(…), hub.op(…)), or a pipeline file",
+            )
         return self.chain(*([op] if isinstance(op, Step) else op)).operation
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

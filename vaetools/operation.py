@@ -212,7 +212,9 @@ class OptionSpec:
         return converted
 
     def _error(self, value: Any, wanted: str) -> OptionError:
-        return OptionError(f"{self.name}={value!r} is not {wanted}", remedy=self.help or None)
+        plain = value is None or isinstance(value, str | Path | int | float)
+        shown = repr(value) if plain else type(value).__name__  # an array would take many lines
+        return OptionError(f"{self.name}={shown} is not {wanted}", remedy=self.help or None)
 
 
 def option_specs(options: type) -> list[OptionSpec]:
