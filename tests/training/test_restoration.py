@@ -171,14 +171,19 @@ def test_jpeg_is_that_of_libjpeg() -> None:
         assert abs(psnr(photo, back) - psnr(photo, expected)) < 0.4
 
 
-def test_jpeg_comes_after_noise_only(crops: torch.Tensor) -> None:
+def test_jpeg_comes_last(crops: torch.Tensor) -> None:
     clean, plain, sigma = damaged(crops, clean=0.5, clipped=1.0)
     again, coded, same = damaged(crops, clean=0.5, clipped=1.0, jpeg=1.0)
-    without = (sigma == 0).flatten(1).all(dim=1)
     assert torch.equal(sigma, same) and torch.equal(clean, again)
-    assert torch.equal(coded[without], plain[without])
-    changed = (coded != plain).flatten(1).any(dim=1)
-    assert torch.equal(changed, ~without)
+    assert (coded != plain).flatten(1).any(dim=1).all()
+
+
+def test_cameras_write_jpeg(crops: torch.Tensor) -> None:
+    _, plain, sigma = damaged(crops, camera=0.5)
+    _, coded, same = damaged(crops, camera=0.5, camera_jpeg=1.0)
+    camera = (plain * 255 - (plain * 255).round()).abs().flatten(1).amax(dim=1) < 1e-3
+    assert torch.equal(sigma, same) and 0 < int(camera.sum()) < len(crops)
+    assert torch.equal((coded != plain).flatten(1).any(dim=1), camera)
 
 
 # --- network
@@ -428,6 +433,28 @@ def test_an_interrupted_run_goes_on_in_its_phase(photos: Path, tmp_path: Path) -
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_a_ladder_learns_around_a_mean_of_another_run(
+    trained, photos: Path, tmp_path: Path
+) -> None:
+    run, _, _ = trained
+    learned = run.average.network.state_dict()
+    text = RECIPE.replace("ladder_from = 0.6", "ladder_from = 0.0").replace("= 200", "= 5")
+    recipe = read(text, tmp_path)
+    pack = open_task(recipe).load(photos)
+    cpu = torch.device("cpu")
+    more = Trainer(recipe, pack, tmp_path / "more", device=cpu, weights=learned)
+    assert more.task.phases == (1.0,) and more.task.second
+    list(more.fit())
+    for name, value in more.network.state_dict().items():
+        if name.startswith("trunk"):
+            assert torch.equal(value, learned[name])
+    assert any(
+        not torch.equal(value, learned[name])
+        for name, value in more.network.state_dict().items()
+        if name.startswith("ladder")
+    )
+
+
 def test_a_finished_run_that_gets_more_time_learns_its_mean_again(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -460,7 +487,7 @@ def test_how_far_the_network_sees(network: networks.Denoiser) -> None:
         (("hold_out = 3", "hold_out = 3\nstrongest = 1"), "strongest"),
         (("hold_out = 3", "hold_out = 3\nsigma = 1"), "'sigma'"),
         (("ladder_from = 0.6", "ladder_from = 1.2"), "at most 1"),
-        (("ladder_from = 0.6", "ladder_from = 0"), "ladder_from"),
+        (("ladder_from = 0.6", "ladder_from = -0.1"), "ladder_from"),
         (("ladder_from = 0.6", "grain = 0"), "grain"),
         (("steps = 200", "steps = 200\npatience = 3"), "patience"),
     ],

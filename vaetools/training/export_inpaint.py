@@ -49,6 +49,8 @@ def halo(network: Inpainter) -> int:
 def intervals(network: Inpainter, wanted: InpaintData, held: PicturePack) -> dict[float, float]:
     """For each depth: the half-width, in predicted deviations, that holds `SHARE` of the values.
 
+    Pictures are not reduced: reduced ones are sharper, and those that people have are not.
+
     Args:
         held: pictures that were not trained on.
     """
@@ -56,7 +58,7 @@ def intervals(network: Inpainter, wanted: InpaintData, held: PicturePack) -> dic
     holes = Holes(wanted, generator)
     ratios: dict[float, list[Tensor]] = {depth: [] for depth in DEPTHS}
     for kind in KINDS:
-        images = held.crops(CROPS, wanted.held_size(held), generator, shrink=wanted.shrink)
+        images = held.crops(CROPS, wanted.held_size(held), generator, shrink=1.0)
         mask = holes.of_kind(kind, images)
         given = network.given(images, mask)
         mean, features = network.mean(given)

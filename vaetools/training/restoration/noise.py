@@ -27,7 +27,7 @@ from vaetools.errors import UsageError
 from vaetools.training.restoration.draws import Draws
 from vaetools.training.restoration.jpeg import jpeg
 
-JPEG_QUALITY = (70.0, 95.0)
+JPEG_QUALITY = (70.0, 98.0)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class NoiseSettings:
         camera: share with the noise of cameras.
         grey: share that is made grey.
         clipped: share of the others that is clipped and rounded to 8 bit; that of cameras always is.
-        jpeg: share that passes through JPEG afterwards.
+        jpeg: share that passes through JPEG afterwards, those without noise among them: what JPEG does
+            is not noise.
+        camera_jpeg: share of those of cameras that does so as well, as cameras write files.
     """
 
     strongest: float = 55.0
@@ -51,12 +53,13 @@ class NoiseSettings:
     grey: float = 0.06
     clipped: float = 0.5
     jpeg: float = 0.1
+    camera_jpeg: float = 0.0
 
     def check(self) -> None:
         """Raises `UsageError` for a value out of range."""
         if not 5 <= self.strongest <= 255:
             raise UsageError(f"recipe: [data]: strongest = {self.strongest} is not 5 … 255")
-        for name in ("clean", "varying", "camera", "grey", "clipped", "jpeg"):
+        for name in ("clean", "varying", "camera", "grey", "clipped", "jpeg", "camera_jpeg"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"recipe: [data]: {name} = {getattr(self, name)} is not 0 … 1")
 
@@ -101,14 +104,17 @@ class Damage(Draws):
         if wanted.camera:
             camera = self._chosen(wanted.camera, images)
             shape = self._camera_shape(images)
-            local = sigma.mean(dim=(2, 3), keepdim=True) * shape
+            level = sigma.mean(dim=(2, 3), keepdim=True)
+            local = level**2 / (wanted.strongest / 255.0) * shape  # weak noise is the usual one
             noisy = torch.where(camera, images + local * self._correlated(noise), noisy)
             told = torch.where(camera, self._told(local), told)
             rounded = rounded | camera
         noisy = torch.where(rounded, rounded_to_8_bit(noisy), noisy)
         if wanted.jpeg:
-            coded = jpeg(rounded_to_8_bit(noisy), self._quality(images))
-            noisy = torch.where(self._chosen(wanted.jpeg, images) & (sigma > 0), coded, noisy)
+            noisy = torch.where(self._chosen(wanted.jpeg, images), self._coded(noisy), noisy)
+        if wanted.camera and wanted.camera_jpeg:
+            coded = camera & self._chosen(wanted.camera_jpeg, images)
+            noisy = torch.where(coded, self._coded(noisy), noisy)
         return images, noisy, told
 
     def _levels(self, images: Tensor) -> Tensor:
@@ -151,9 +157,11 @@ class Damage(Draws):
         single = square.mean(dim=(2, 3), keepdim=True).sqrt()
         return torch.where(self._chosen(0.5, local), smooth, single)
 
-    def _quality(self, images: Tensor) -> Tensor:
+    def _coded(self, images: Tensor) -> Tensor:
+        """What JPEG makes of them, each at a quality of its own."""
         low, high = JPEG_QUALITY
-        return low + (high - low) * self._uniform((len(images),), images)
+        quality = low + (high - low) * self._uniform((len(images),), images)
+        return jpeg(rounded_to_8_bit(images), quality)
 
     def _chosen(self, share: float, like: Tensor) -> Tensor:
         """(B, 1, 1, 1) bool: true for about this share of the pictures."""

@@ -52,7 +52,7 @@ class RestoreObjective:
 
     Attributes:
         ladder_from: share of the training after which the mean is frozen and the deviation and the
-            ladder learn; 1 for a model without samples.
+            ladder learn; 1 for a model without samples, 0 for a mean that has learned before.
         grain: ρ, what samples leave to chance in every pixel, in deviations.
         free_bits: nats per latent that cost nothing.
         ramp: share of the second phase over which the weight of the KL rises to 1.
@@ -66,14 +66,19 @@ class RestoreObjective:
     centre: float = 2.0
 
     def __post_init__(self) -> None:
-        at_least("objective", self, ladder_from=0.01, free_bits=0, ramp=0, centre=0, grain=0.01)
+        at_least("objective", self, ladder_from=0, free_bits=0, ramp=0, centre=0, grain=0.01)
         if self.ladder_from > 1 or self.ramp > 1:
             raise UsageError("recipe: [objective]: ladder_from and ramp are shares, at most 1")
 
     @property
     def phases(self) -> tuple[float, ...]:
         """Ends of the phases, as shares of the training."""
-        return (1.0,) if self.ladder_from == 1 else (self.ladder_from, 1.0)
+        return (self.ladder_from, 1.0) if 0 < self.ladder_from < 1 else (1.0,)
+
+    @property
+    def samples(self) -> bool:
+        """Whether the ladder learns at all."""
+        return self.ladder_from < 1
 
     def beta(self, done: float) -> float:
         """Weight of the KL when this share of the second phase is done."""

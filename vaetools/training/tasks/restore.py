@@ -55,7 +55,7 @@ class RestoreTask(Task):
         self.objective = settings(RestoreObjective, recipe.objective, "objective")
         self.hold_out = self.data.hold_out
         self.phases = self.objective.phases
-        if recipe.train.patience and len(self.phases) > 1:
+        if recipe.train.patience and self.objective.samples:
             raise UsageError(
                 "recipe: patience would stop before the ladder learns",
                 remedy="leave it out, or set ladder_from = 1 in [objective]",
@@ -69,7 +69,7 @@ class RestoreTask(Task):
         return self.data.load(path)
 
     def enter(self, phase: int) -> None:
-        self.second = phase == 1
+        self.second = self.objective.samples and phase == len(self.phases) - 1
 
     def batch(self, data: PicturePack, generator: torch.Generator, progress: float) -> Tensor:
         images = self.data.draw(data, generator, progress)
@@ -114,7 +114,7 @@ class RestoreTask(Task):
         self, data: PicturePack | None, folder: Path, recipe: Recipe
     ) -> tuple[Model, Mapping[str, float]]:
         held = None
-        if len(self.phases) > 1:
+        if self.objective.samples:
             if data is None:
                 raise UsageError(
                     f"{self.noun}'s intervals are measured on pictures that it was not trained on",
