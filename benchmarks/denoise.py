@@ -171,7 +171,7 @@ def real(denoiser: vaetools.Denoiser, folder: Path) -> Row:
     """Noise of cameras: pairs of pictures, told apart by the ends of their names."""
     pictures, _ = read_pictures(folder, None)
     noisy_end, clean_end = REAL
-    scores: dict[str, list[float]] = {"input": [], "auto": [], "local": []}
+    scores: dict[str, list[float]] = {"input": [], "auto": [], "local": [], "photo": []}
     levels = []
     for name, noisy in pictures.items():
         stem, suffix = Path(name).stem, Path(name).suffix
@@ -179,11 +179,15 @@ def real(denoiser: vaetools.Denoiser, folder: Path) -> Row:
         if clean is None or not stem.endswith(noisy_end):
             continue
         image = as_image(np.asarray(noisy / 255, np.float32))
-        levels.append(denoiser.noise_level(image))
-        auto, local = denoiser.noise_level(image), denoiser.noise_map(image)
+        told = {
+            "auto": denoiser.noise_level(image),
+            "local": denoiser.noise_map(image),
+            "photo": denoiser.photo_level(image),
+        }
+        levels.append(told["auto"])
         scores["input"].append(metrics.psnr(noisy, clean))
-        scores["auto"].append(quality(as_rgb(denoiser.denoise(image, auto).image), clean))
-        scores["local"].append(quality(as_rgb(denoiser.denoise(image, local).image), clean))
+        for way, level in told.items():
+            scores[way].append(quality(as_rgb(denoiser.denoise(image, level).image), clean))
     if not levels:
         raise SystemExit(f"{folder}: no pairs of names that end in {noisy_end} and {clean_end}")
     found = {name: mean(values) for name, values in scores.items()}

@@ -146,8 +146,8 @@ def _drift(rows: list[dict[str, Any]], count: int) -> list[str]:
 
 
 def _real(row: dict[str, Any]) -> list[str]:
-    head = [f"{row['pairs']} pairs", "input", "auto", "local"]
-    cells = [["PSNR, dB", *(f"{row[name]:.2f}" for name in ("input", "auto", "local"))]]
+    head = [f"{row['pairs']} pairs", "input", "auto", "local", "photo"]
+    cells = [["PSNR, dB", *(f"{row[name]:.2f}" for name in ("input", "auto", "local", "photo"))]]
     low, high = row["levels"]
     told = f"Estimated levels from {low:.1f} to {high:.1f}."
     return ["## Noise of cameras", "", *table(head, cells), "", told]

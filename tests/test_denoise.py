@@ -50,6 +50,12 @@ def test_a_clean_picture_is_left_alone(hub: Hub) -> None:
         assert np.array_equal(hub.denoise(flat, sigma=sigma), flat)
 
 
+def test_the_noise_of_cameras(hub: Hub) -> None:
+    picture = noisy(6)
+    level = hub.make("denoise").denoiser.photo_level(Image(picture))
+    assert np.array_equal(hub.denoise(picture, sigma="photo"), hub.denoise(picture, sigma=level))
+
+
 def test_a_level_is_a_number_or_text(hub: Hub) -> None:
     picture = noisy()
     expected = hub.denoise(picture, sigma="20")
@@ -170,7 +176,7 @@ def test_a_map_that_is_too_strong_costs_its_picture(hub: Hub, tmp_path: Path) ->
         ({"sigma": "nan"}, "not 0 … 55"),
         ({"sigma": "inf"}, "not 0 … 55"),
         ({"sigma": "nowhere.png"}, "'nowhere.png' is neither"),
-        ({"sigma": "Auto"}, "'Auto' is neither auto, local, a number nor a picture"),
+        ({"sigma": "Auto"}, "'Auto' is neither auto, photo, local, a number nor a picture"),
         ({"sigma": True}, "text"),
         ({"strength": 1.5}, "0 … 1"),
         ({"strength": float("nan")}, "number"),

@@ -13,6 +13,9 @@ from vaetools import hookimpl, option
 from vaetools_plugins.restoring import Restoring
 
 
+ESTIMATED = ("auto", "photo", "local")
+
+
 class Denoise(Restoring):
     """Take the noise off pictures.
 
@@ -28,9 +31,10 @@ class Denoise(Restoring):
     class Options:
         sigma: str = option(
             "auto",
-            help="noise level, a deviation in grey levels of 255; auto: estimated; local: estimated "
-            "from place to place; or a grey picture, or a folder of them, as a map",
-            metavar="N|auto|local|MAP",
+            help="noise level, a deviation in grey levels of 255; auto: estimated; photo: for the noise "
+            "of cameras; local: estimated from place to place; or a grey picture, or a folder of them, "
+            "as a map",
+            metavar="N|auto|photo|local|MAP",
         )
         strength: float = option(1.0, min=0, max=1, help="0 leaves the picture as it is")
         samples: int = option(0, min=0, max=64, help="so many other possible pictures", metavar="K")
@@ -42,7 +46,7 @@ class Denoise(Restoring):
         self.denoiser = vaetools.Denoiser(model)
         self.level = self._level(options.sigma)
         self.maps = None
-        if self.level is None and options.sigma not in ("auto", "local"):
+        if self.level is None and options.sigma not in ESTIMATED:
             self.maps = self._maps(Path(options.sigma))
 
     def facts(self) -> dict[str, Any]:
@@ -82,7 +86,7 @@ class Denoise(Restoring):
         """A picture with noise levels, or a folder of them. Raises `OptionError`."""
         if not place.exists():
             raise vaetools.OptionError(
-                f"sigma={str(place)!r} is neither auto, local, a number nor a picture"
+                f"sigma={str(place)!r} is neither auto, photo, local, a number nor a picture"
             )
         return vaetools.Masks(place)
 
@@ -93,6 +97,8 @@ class Denoise(Restoring):
         if self.maps is not None:
             grey: np.ndarray = self.maps.read(self.key, image, max_pixels=self.max_pixels)
             return np.float32(255) * grey
+        if self.options.sigma == "photo":
+            return self.denoiser.photo_level(image)
         if self.options.sigma == "local":
             return self.denoiser.noise_map(image)
         return self.denoiser.noise_level(image)

@@ -114,6 +114,12 @@ def test_the_level_is_found(denoiser: Denoiser) -> None:
     assert denoiser.noise_level(noisy(90)) == denoiser.strongest
 
 
+def test_the_noise_of_a_camera_is_told_stronger_than_it_is_found(denoiser: Denoiser) -> None:
+    assert denoiser.photo_level(noisy(8)) == pytest.approx(2.5 * 8, rel=0.1)
+    assert denoiser.photo_level(noisy(0)) == 4  # never nothing: who asks has seen noise
+    assert denoiser.photo_level(noisy(40)) == denoiser.strongest
+
+
 def test_white_paper_does_not_hide_the_noise(denoiser: Denoiser) -> None:
     pixels = noisy(20).pixels
     pixels[:, :140] = 255

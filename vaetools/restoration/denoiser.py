@@ -35,6 +35,11 @@ SAMPLE = "denoise_sample"
 CLEAN = 1.0
 """Grey levels of noise below which a picture counts as clean."""
 
+PHOTO_FACTOR, PHOTO_LEAST = 2.5, 4.0
+"""How much stronger the noise of a camera's picture is taken to be than it is found, and the least that
+it is taken for. Found with pictures of a camera on a tripod (Nam et al., CVPR 2016); see
+`benchmarks/denoise.py`."""
+
 EXPOSED = (0.03, 0.97)
 """Mean brightness of a cell whose noise is not cut off at black or white."""
 
@@ -71,6 +76,15 @@ class Denoiser:
         where there are no others.
         """
         return self._level(*self._cells(image))
+
+    def photo_level(self, image: Image) -> float:
+        """The level that takes the noise of a camera off a picture: more than `noise_level` finds.
+
+        A camera smooths noise, and JPEG does. What is left is alike in neighbouring pixels, looks like
+        less than it is, and gives way only if more is told. Never 0: who asks has seen noise.
+        """
+        cells = float(np.median(self._cells(image)[0]))
+        return min(max(PHOTO_FACTOR * cells, PHOTO_LEAST), self.strongest)
 
     def noise_map(self, image: Image) -> np.ndarray:
         """The noise of a picture as a smooth map, (H, W) float32; 0 everywhere where it is clean.
