@@ -12,7 +12,6 @@ import vaetools
 from vaetools import hookimpl, option
 from vaetools_plugins.restoring import Restoring
 
-
 ESTIMATED = ("auto", "photo", "local")
 
 
