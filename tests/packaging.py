@@ -20,6 +20,7 @@ WANTED = (
     "vaetools_models/photo-codec/model.toml",
     "vaetools_models/photo-codec/synthesis.onnx",
     "vaetools_models/photo-codec/tables.npz",
+    "vaetools_models/photo-denoise/denoise_sample.onnx",
 )
 
 

@@ -32,8 +32,14 @@ if TYPE_CHECKING:
 
 SAMPLE = "denoise_sample"
 
-CLEAN = 1.0
-"""Grey levels of noise below which a picture counts as clean."""
+CLEAN = 2.0
+"""A picture whose smoothest cells show fewer grey levels of noise counts as clean."""
+
+SMOOTHEST, SMOOTH = 10, 25
+"""Percentiles of the cells' levels: noise is everywhere, texture is not."""
+
+WEAK, STRONG = 10.0, 20.0
+"""Below the one, texture may pass for noise, and smooth cells are asked; above the other it cannot."""
 
 PHOTO_FACTOR, PHOTO_LEAST = 2.5, 4.0
 """How much stronger the noise of a camera's picture is taken to be than it is found, and the least that
@@ -70,7 +76,10 @@ class Denoiser:
         return self.spec.strongest
 
     def noise_level(self, image: Image) -> float:
-        """The noise of a picture as one number: the median over its cells; 0 where it is clean.
+        """The noise of a picture as one number; 0 where it is clean.
+
+        Strong noise is the median over the cells. Weak noise is what smooth cells show, for texture may
+        look like it.
 
         Cells that are nearly black or white say little, for their noise is cut off; they count only
         where there are no others.
@@ -180,8 +189,12 @@ class Denoiser:
         """One number of what `_cells` tells, as the model is told it."""
         low, high = EXPOSED
         exposed = levels[(bright > low) & (bright < high)]
-        level = float(np.median(exposed if exposed.size else levels))
-        return 0.0 if level < CLEAN else min(level, self.strongest)
+        seen = exposed if exposed.size else levels
+        smoothest, smooth, middle = np.percentile(seen, (SMOOTHEST, SMOOTH, 50))
+        if smoothest < CLEAN:
+            return 0.0
+        level = np.interp(middle, (WEAK, STRONG), (smooth, middle))
+        return min(float(level), self.strongest)
 
     def _sigma(self, sigma: Sigma, part: Part) -> np.ndarray:
         """What the graphs are told of a part: (1, 1, h, w), where white is 1."""
