@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from restoration import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -161,12 +162,8 @@ def sheet(
     file: Path,
 ) -> None:
     """Cut-outs: clean, noisy, each quick method, one sample, the uncertainty."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     from denoise import noisy_of
     from denoisers_compared import as_image, as_rgb
-    from matplotlib import pyplot as plt
 
     with_samples = bool(denoiser.spec.levels)
     rows = []
@@ -179,22 +176,11 @@ def sheet(
             assert found.uncertainty is not None  # asked for
             row |= {"one sample": as_rgb(found.samples[0]), "uncertainty": found.uncertainty}
         rows.append({name: _cut(picture) for name, picture in row.items()})
-    columns = list(rows[0])
-    size = (2.2 * len(columns), 2.4 * len(rows))
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False)
-    figure.set_layout_engine("constrained")
-    for line, row in zip(axes, rows, strict=True):
-        for axis, name in zip(line, columns, strict=True):
-            plane = row[name].ndim == 2
-            shown = row[name] if plane else np.clip(row[name], 0, 1)
-            axis.imshow(shown, cmap="magma" if plane else None, interpolation="nearest")
-            axis.set_title(name, fontsize=9)
-            axis.axis("off")
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    draw(rows, file)
 
 
 def _cut(picture: np.ndarray) -> np.ndarray:
-    """The middle of a picture."""
+    """The middle of a picture; colours within [0, 1]."""
     top, left = (max(0, (side - CROP) // 2) for side in picture.shape[:2])
-    return picture[top : top + CROP, left : left + CROP]
+    cut = picture[top : top + CROP, left : left + CROP]
+    return cut if cut.ndim == 2 else np.clip(cut, 0, 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from denoise_report import table
 from inpaint_masks import KINDS, mask_of
+from restoration import draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,11 +106,7 @@ def sheet(
     file: Path,
 ) -> None:
     """Cut-outs, one kind a row: damaged, true, each method, one sample, the uncertainty."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     from inpainters_compared import as_image, as_rgb
-    from matplotlib import pyplot as plt
 
     rows = []
     shown = list(pictures.values())
@@ -125,18 +122,7 @@ def sheet(
             row |= {"one sample": as_rgb(found.samples[0]), "uncertainty": found.uncertainty}
         top, left = _fullest(hole)
         rows.append({n: p[top : top + CROP, left : left + CROP] for n, p in row.items()})
-    size = (2.2 * len(rows[0]), 2.4 * len(rows))
-    figure, axes = plt.subplots(len(rows), len(rows[0]), figsize=size, squeeze=False)
-    figure.set_layout_engine("constrained")
-    for line, row in zip(axes, rows, strict=True):
-        for axis, (name, picture) in zip(line, row.items(), strict=True):
-            axis.imshow(
-                picture, cmap="magma" if picture.ndim == 2 else None, interpolation="nearest"
-            )
-            axis.set_title(name, fontsize=9)
-            axis.axis("off")
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    draw(rows, file)
 
 
 def _fullest(hole: np.ndarray) -> tuple[int, int]:

@@ -47,6 +47,26 @@ def arguments(doc: str | None, folder: str, out: str, few: str) -> argparse.Argu
     return parser
 
 
+def draw(rows: Sequence[dict[str, np.ndarray]], file: Path) -> None:
+    """A sheet of pictures with their names above, a row of them in a line; planes in false colours."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    size = (2.2 * len(rows[0]), 2.4 * len(rows))
+    figure, axes = plt.subplots(len(rows), len(rows[0]), figsize=size, squeeze=False)
+    figure.set_layout_engine("constrained")
+    for line, row in zip(axes, rows, strict=True):
+        for axis, (name, picture) in zip(line, row.items(), strict=True):
+            colours = "magma" if picture.ndim == 2 else None
+            axis.imshow(picture, cmap=colours, interpolation="nearest")
+            axis.set_title(name, fontsize=9)
+            axis.axis("off")
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
 def write(
     found: Row, name: str, argv: Sequence[str] | None, out: Path, report: Callable[[Row], str]
 ) -> None:

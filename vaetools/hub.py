@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 Op: TypeAlias = "str | Path | Step | Sequence[str | Path | Step]"
 """An operation or a chain by name, a pipeline file, a step, or a list of such."""
 
+EACH_ITS_OWN = "use hub.chain(hub.op(…), hub.op(…)), or a pipeline file"
+"""What to do with options where there are several steps."""
+
 REMEMBERED = 32
 """Steps that a hub keeps for calls such as `hub.compress(frame, quality=75)`."""
 
@@ -128,7 +131,7 @@ class Hub:
             if model is not None or options:
                 raise UsageError(
                     f"{name} has several steps: options and models belong to one of them",
-                    remedy="use hub.chain(hub.op(…), hub.op(…)), or a pipeline file",
+                    remedy=EACH_ITS_OWN,
                 )
             return chained([self._make(s.op, s.model, s.options) for s in read_chain(name)])
         return self._make(str(name), model, options)
@@ -211,7 +214,7 @@ class Hub:
         if options:
             raise UsageError(
                 f"{', '.join(sorted(options))}: options belong to one of the steps",
-                remedy="use hub.chain(hub.op(…), hub.op(…)), or a pipeline file",
+                remedy=EACH_ITS_OWN,
             )
         return self.chain(*([op] if isinstance(op, Step) else op)).operation
 

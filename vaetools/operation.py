@@ -349,13 +349,16 @@ class Operation(ABC):
             "model": None if self.model is None else self.model.manifest.fingerprint,
         }
 
-    def read_image(self, path: str | Path) -> Image:
+    def read_image(self, path: str | Path, *, keep_encoded: bool = False) -> Image:
         """A further picture, that an option names; limits are those of the run.
+
+        Args:
+            keep_encoded: keep the file's bytes in `Image.encoded`.
 
         Raises:
             InputError: it cannot be read, or is no picture that we take.
         """
-        return read_image(path, max_pixels=self.max_pixels)
+        return read_image(path, max_pixels=self.max_pixels, keep_encoded=keep_encoded)
 
     def check_head(self, head: bytes) -> None:  # noqa: B027 - most operations take any file
         """With `takes = "file"`: raise if a file that begins like this is none of ours.

@@ -68,6 +68,16 @@ class Model:
         """The device that its graphs run on."""
         return self._runtime.device
 
+    def required(self, table: str, spec: T | None) -> T:
+        """A table of the manifest that a task cannot do without, such as `manifest.codec`.
+
+        Raises:
+            ModelBrokenError: it is not there.
+        """
+        if spec is None:
+            raise ModelBrokenError(f"model {self.id} has no [{table}]", file=self.folder)
+        return spec
+
     def graph(self, role: str, *, pixels: tuple[str, ...] = ()) -> Session:
         """The session of a role.
 

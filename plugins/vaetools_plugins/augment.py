@@ -160,8 +160,9 @@ class Replay(vaetools.Operation):
     def _source(self, record: vaetools.CopyRecord) -> vaetools.Image:
         """The picture of a record. Raises `InputError` if it is another one, or cannot be read."""
         path = self.options.source / record.source
-        image = self.read_image(path)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != record.source_sha256:
+        image = self.read_image(path, keep_encoded=True)
+        assert image.encoded is not None  # asked for
+        if hashlib.sha256(image.encoded).hexdigest() != record.source_sha256:
             raise vaetools.InputError("is not the picture that the copies were made of", file=path)
         return image
 

@@ -56,17 +56,15 @@ class Denoise(Restoring):
             facts["sigma"] = self.maps.fingerprint
         return facts
 
-    def process(self, item: vaetools.Image) -> vaetools.Image | list[vaetools.Image]:
+    def restored(self, image: vaetools.Image) -> vaetools.Restored:
         options = self.options
-        found = self.denoiser.denoise(
-            item,
-            self._sigma(item),
+        return self.denoiser.denoise(
+            image,
+            self._sigma(image),
             strength=options.strength,
             seeds=self.seeds(),
             uncertainty=options.uncertainty,
         )
-        results = found.pictures
-        return results if len(results) > 1 else found.image
 
     def _level(self, text: str) -> float | None:
         """A noise level that was given as a number. Raises `OptionError`."""

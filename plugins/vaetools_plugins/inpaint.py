@@ -78,22 +78,20 @@ class Inpaint(Restoring):
         """Masks beside the pictures are no pictures."""
         return [] if self.masks is None or not self.masks.glob else [self.masks.glob]
 
-    def process(self, item: vaetools.Image) -> vaetools.Image | list[vaetools.Image]:
+    def restored(self, image: vaetools.Image) -> vaetools.Restored:
         options = self.options
-        hole = self._hole(item)
+        hole = self._hole(image)
         if not hole.any():
             self.note("there is no hole: the picture stays as it is")
         found = self.inpainter.inpaint(
-            item,
+            image,
             hole,
             feather=options.feather,
             seeds=self.seeds(),
             uncertainty=options.uncertainty,
         )
         samples = tuple(self._shown(sample, hole) for sample in found.samples)
-        found = replace(found, image=self._shown(found.image, hole), samples=samples)
-        results = found.pictures
-        return results if len(results) > 1 else results[0]
+        return replace(found, image=self._shown(found.image, hole), samples=samples)
 
     def _hole(self, image: vaetools.Image) -> np.ndarray:
         """Where the picture has a hole, (H, W) bool. Raises `InputError`."""

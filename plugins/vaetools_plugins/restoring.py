@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import vaetools
@@ -26,6 +27,15 @@ class Restoring(vaetools.Operation):
         if self.options.uncertainty:
             names.append(source.with_name(f"{source.stem}_uncertainty.png"))
         return names
+
+    def process(self, item: vaetools.Image) -> vaetools.Image | list[vaetools.Image]:
+        """The best answer, the samples, and the uncertainty: what was asked for."""
+        pictures = self.restored(item).pictures
+        return pictures if len(pictures) > 1 else pictures[0]
+
+    @abstractmethod
+    def restored(self, image: vaetools.Image) -> vaetools.Restored:
+        """What becomes of a picture."""
 
     def seeds(self) -> list[int]:
         """One for each sample, drawn from the picture's own random numbers."""

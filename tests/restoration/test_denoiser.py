@@ -220,7 +220,7 @@ class Fake:
 
     def __init__(self, model: Model, **graphs: object) -> None:
         self.manifest, self.folder, self.id = model.manifest, model.folder, model.id
-        self.graph = graphs.__getitem__
+        self.required, self.graph = model.required, graphs.__getitem__
 
 
 @pytest.mark.parametrize(

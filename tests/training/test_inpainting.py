@@ -11,7 +11,7 @@ import pytest
 import torch
 from skimage import data
 
-from tests.training.tiny import read, trainer, write_photos
+from tests.training.tiny import SMALL, read, restore_recipe, trainer, write_photos
 from vaetools import Inpainter as Runtime_
 from vaetools.errors import UsageError
 from vaetools.image import Image
@@ -22,41 +22,15 @@ from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import read_recipe
 from vaetools.training.restoration.holes import KINDS, Holes, HoleSettings
 from vaetools.training.restoration.inpainter import DEEPEST, Inpainter, fill
-from vaetools.training.restoration.network import RestoreConfig
 from vaetools.training.restoration.objective import RestoreObjective, spread_loss, standard_noise
 from vaetools.training.runs import export_run
 from vaetools.training.tasks import open_task
 from vaetools.training.tasks.inpaint import hole_loss, hole_psnr
 from vaetools.vae import Model
 
-RECIPE = """
-id = "tiny-inpaint"
-version = "1"
-task = "inpaint"
-[network]
-widths = [8, 12, 16]
-latents = 4
-ladder = 12
-[data]
-crop = 48
-late_crop = 64
-batch = 8
-hold_out = 3
-block = 0
-[objective]
-ladder_from = 0.6
-[train]
-steps = 150
-learning_rate = 5e-3
-warmup = 0.05
-flat = 0.3
-average = 0.95
-log_seconds = 1000.0
-"""
+RECIPE = restore_recipe("inpaint", steps=150, data="block = 0")
 
 pytestmark = pytest.mark.usefixtures("no_curves")
-
-SMALL = RestoreConfig(widths=[8, 12, 16], latents=4, ladder=12)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from skimage import data
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.training.tiny import read, trainer, write_photos
+from tests.training.tiny import SMALL, read, restore_recipe, trainer, write_photos
 from vaetools import Denoiser
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image
@@ -26,7 +26,7 @@ from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import read_recipe
 from vaetools.training.restoration import denoiser as networks
 from vaetools.training.restoration.jpeg import jpeg
-from vaetools.training.restoration.network import RestoreConfig, relative_kl
+from vaetools.training.restoration.network import relative_kl
 from vaetools.training.restoration.noise import Damage, NoiseSettings, rounded_to_8_bit
 from vaetools.training.restoration.objective import (
     RestoreObjective,
@@ -39,33 +39,9 @@ from vaetools.training.tasks import open_task
 from vaetools.training.trainer import Trainer
 from vaetools.vae import Model
 
-RECIPE = """
-id = "tiny-denoise"
-version = "1"
-task = "denoise"
-[network]
-widths = [8, 12, 16]
-latents = 4
-ladder = 12
-[data]
-crop = 48
-late_crop = 64
-batch = 8
-hold_out = 3
-[objective]
-ladder_from = 0.6
-[train]
-steps = 200
-learning_rate = 5e-3
-warmup = 0.05
-flat = 0.3
-average = 0.95
-log_seconds = 1000.0
-"""
+RECIPE = restore_recipe("denoise", steps=200)
 
 pytestmark = pytest.mark.usefixtures("no_curves")
-
-SMALL = RestoreConfig(widths=[8, 12, 16], latents=4, ladder=12)
 
 NONE = NoiseSettings(
     strongest=50.0, clean=0.0, varying=0.0, camera=0.0, grey=0.0, clipped=0.0, jpeg=0.0

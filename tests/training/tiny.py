@@ -10,8 +10,40 @@ from skimage import data
 from vaetools.image import Image, encode_image
 from vaetools.training.pictures import PicturePack
 from vaetools.training.recipe import Recipe, read_recipe
+from vaetools.training.restoration.network import RestoreConfig
 from vaetools.training.tasks import open_task
 from vaetools.training.trainer import Trainer
+
+SMALL = RestoreConfig(widths=[8, 12, 16], latents=4, ladder=12)
+"""The network of `restore_recipe`."""
+
+
+def restore_recipe(task: str, *, steps: int, data: str = "") -> str:
+    """A recipe of a restorer that learns in seconds; `data`: further lines of `[data]`."""
+    return f"""
+id = "tiny-{task}"
+version = "1"
+task = "{task}"
+[network]
+widths = [8, 12, 16]
+latents = 4
+ladder = 12
+[data]
+crop = 48
+late_crop = 64
+batch = 8
+hold_out = 3
+{data}
+[objective]
+ladder_from = 0.6
+[train]
+steps = {steps}
+learning_rate = 5e-3
+warmup = 0.05
+flat = 0.3
+average = 0.95
+log_seconds = 1000.0
+"""
 
 
 def write_photos(

@@ -132,11 +132,8 @@ class Codec:
     """
 
     def __init__(self, model: Model) -> None:
-        spec = model.manifest.codec
-        if spec is None:
-            raise ModelBrokenError(f"model {model.id} has no [codec]", file=model.folder)
         self.model = model
-        self.spec = spec
+        self.spec = model.required("codec", model.manifest.codec)
         self.halo = -(-model.manifest.tiling.halo // CELL)
 
     @staticmethod

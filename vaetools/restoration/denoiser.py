@@ -64,11 +64,8 @@ class Denoiser:
     """
 
     def __init__(self, model: Model) -> None:
-        spec = model.manifest.denoise
-        if spec is None:
-            raise ModelBrokenError(f"model {model.id} has no [denoise]", file=model.folder)
         self.model = model
-        self.spec = spec
+        self.spec = model.required("denoise", model.manifest.denoise)
 
     @property
     def strongest(self) -> float:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.errors import ImageValueError, InputError, ModelBrokenError
+from vaetools.errors import ImageValueError, InputError
 from vaetools.restoration.field import NoiseField
 from vaetools.restoration.holes import depth_of, hole_tiles
 from vaetools.restoration.parts import cropped, part_of
@@ -50,11 +50,8 @@ class Inpainter:
     """
 
     def __init__(self, model: Model) -> None:
-        spec = model.manifest.inpaint
-        if spec is None:
-            raise ModelBrokenError(f"model {model.id} has no [inpaint]", file=model.folder)
         self.model = model
-        self.spec = spec
+        self.spec = model.required("inpaint", model.manifest.inpaint)
 
     def inpaint(
         self,

@@ -54,9 +54,10 @@ def sampled(
         role: of the graph.
         damage: its second input, (1, 1, h, w).
     """
-    rows, columns = (span.stop - span.start for span in part.tile.outer)
-    noise = np.zeros((1, model.manifest.latent.channels, rows, columns), np.float32)
-    if field is not None:
+    if field is None:
+        rows, columns = (span.stop - span.start for span in part.tile.outer)
+        noise = np.zeros((1, model.manifest.latent.channels, rows, columns), np.float32)
+    else:
         noise = field.part(part.tile.outer)
     temperature = np.full((1, 1, 1, 1), field is not None, np.float32)
     found: list[np.ndarray] = model.graph(role)(part.tensor, damage, noise, temperature)

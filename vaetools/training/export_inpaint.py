@@ -102,5 +102,7 @@ def export_inpainter(
         found = intervals(network, wanted, held)
         spec = InpaintSpec(DEEPEST, tuple(found), tuple(found.values()))
     samples, made = held is not None, graphs(network)
-    manifest = made.manifest(recipe, "Photographs without holes", halo=made.halo(), samples=samples)
+    manifest = made.manifest(
+        recipe, "Photographs without holes", halo=halo(network), samples=samples
+    )
     return write_model(folder, replace(manifest, inpaint=spec), made.plans(samples=samples))

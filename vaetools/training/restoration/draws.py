@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 import torch
 from torch import Tensor
 
+Settings = TypeVar("Settings")
 
-class Draws:
-    """Where a kind of damage takes its random numbers from.
+
+class Draws(Generic[Settings]):
+    """A kind of damage that is drawn at random.
 
     Args:
+        settings: what to draw.
         generator: of the pictures' device; None for torch's own, which a run saves.
     """
 
-    def __init__(self, generator: torch.Generator | None = None) -> None:
+    def __init__(self, settings: Settings, generator: torch.Generator | None = None) -> None:
+        self.settings = settings
         self.generator = generator
 
     def _uniform(self, shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -69,17 +69,8 @@ class HoleSettings:
         return [getattr(self, name) for name in KINDS]
 
 
-class Holes(Draws):
-    """Draws masks.
-
-    Args:
-        settings: what to draw.
-        generator: of the pictures' device; None for torch's own, which a run saves.
-    """
-
-    def __init__(self, settings: HoleSettings, generator: torch.Generator | None = None) -> None:
-        super().__init__(generator)
-        self.settings = settings
+class Holes(Draws[HoleSettings]):
+    """Draws masks."""
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

@@ -64,17 +64,8 @@ class NoiseSettings:
                 raise UsageError(f"recipe: [data]: {name} = {getattr(self, name)} is not 0 … 1")
 
 
-class Damage(Draws):
-    """Draws noise for pictures.
-
-    Args:
-        settings: what to draw.
-        generator: of the pictures' device; None for torch's own, which a run saves.
-    """
-
-    def __init__(self, settings: NoiseSettings, generator: torch.Generator | None = None) -> None:
-        super().__init__(generator)
-        self.settings = settings
+class Damage(Draws[NoiseSettings]):
+    """Draws noise for pictures."""
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
