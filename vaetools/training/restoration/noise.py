@@ -92,6 +92,7 @@ class Damage(Draws[NoiseSettings]):
         noise = torch.where(grey, noise[:, :1], noise)
         noisy, told = images + sigma * noise, sigma
         rounded = self._chosen(wanted.clipped, images)
+        coded = self._chosen(wanted.jpeg, images)
         if wanted.camera:
             camera = self._chosen(wanted.camera, images)
             shape = self._camera_shape(images)
@@ -100,11 +101,9 @@ class Damage(Draws[NoiseSettings]):
             noisy = torch.where(camera, images + local * self._correlated(noise), noisy)
             told = torch.where(camera, self._told(local), told)
             rounded = rounded | camera
+            coded = coded | (camera & self._chosen(wanted.camera_jpeg, images))
         noisy = torch.where(rounded, rounded_to_8_bit(noisy), noisy)
-        if wanted.jpeg:
-            noisy = torch.where(self._chosen(wanted.jpeg, images), self._coded(noisy), noisy)
-        if wanted.camera and wanted.camera_jpeg:
-            coded = camera & self._chosen(wanted.camera_jpeg, images)
+        if wanted.jpeg or wanted.camera_jpeg:
             noisy = torch.where(coded, self._coded(noisy), noisy)
         return images, noisy, told
 
