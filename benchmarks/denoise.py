@@ -21,12 +21,12 @@ from vaetools import metrics
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 from codec import read_pictures
 from denoise_report import report, sheet
 from denoisers_compared import ANCHORS, Method, Rgb, anchors, as_image, as_rgb, ours
-from restoration import Pictures, Row, arguments, mean, some, write
+from restoration import Pictures, Row, arguments, drift, mean, some, write
 
 SAMPLES = 32
 
@@ -146,25 +146,19 @@ def samples(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[fl
     return rows
 
 
-def drift(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[float]) -> list[Row]:
-    """How far mean colours move, in grey levels, in pictures and in even fields: mean and worst."""
-    fields = {str(g): np.full((128, 128, 3), g, np.uint8) for g in (16, 64, 128, 192, 240)}
-    fields["dark blue"] = np.tile(np.array([33, 25, 70], np.uint8), (128, 128, 1))
-    rows = []
-    for level in levels:
-        row: Row = {"level": level}
-        for what, group in (("pictures", pictures), ("fields", fields)):
-            moved = []
-            for number, clean in enumerate(group.values()):
-                noisy = noisy_of(clean, level, number, clipped=False)
-                out = as_rgb(denoiser.denoise(as_image(noisy), level).image)
-                away = (255 * out - clean).mean(axis=(0, 1)) - (255 * noisy - clean).mean(
-                    axis=(0, 1)
-                )
-                moved.append(float(np.abs(away).max()))
-            row |= {what: mean(moved), f"worst_{what}": max(moved)}
-        rows.append(row)
-    return rows
+def drifts(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[float]) -> list[Row]:
+    """See `drift`, for every level."""
+
+    def moved_at(level: float) -> Callable[[np.ndarray, int], np.ndarray]:
+        def moved(clean: np.ndarray, number: int) -> np.ndarray:
+            noisy = noisy_of(clean, level, number, clipped=False)
+            out = as_rgb(denoiser.denoise(as_image(noisy), level).image)
+            away: np.ndarray = 255 * (out.mean(axis=(0, 1)) - noisy.mean(axis=(0, 1)))
+            return away
+
+        return moved
+
+    return [{"level": level, **drift(moved_at(level), pictures)} for level in levels]
 
 
 def real(denoiser: vaetools.Denoiser, folder: Path) -> Row:
@@ -216,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "ours": methods[-1].name,
         "methods": compare(methods, pictures, args.levels, args.few),
         "blind": blind(denoiser, pictures, [0, *top]),
-        "drift": drift(denoiser, few, args.levels),
+        "drift": drifts(denoiser, few, args.levels),
         "samples_of": len(few),
         "real": None if args.real is None else real(denoiser, args.real),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from restoration import draw
+from restoration import draw, drift_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -140,8 +140,7 @@ def _samples(rows: list[dict[str, Any]], count: int) -> list[str]:
 
 def _drift(rows: list[dict[str, Any]], count: int) -> list[str]:
     head = ["σ", "pictures", "worst", "even fields", "worst"]
-    keys = ("pictures", "worst_pictures", "fields", "worst_fields")
-    cells = [[f"{row['level']:g}", *(f"{row[key]:.3f}" for key in keys)] for row in rows]
+    cells = [[f"{row['level']:g}", *drift_cells(row)] for row in rows]
     told = f"Grey levels of 255 that the mean of a channel moves; {count} pictures, 6 fields."
     return ["## Colour drift", "", *table(head, cells), "", told]
 

@@ -20,13 +20,13 @@ import vaetools
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 from codec import read_pictures
 from inpaint_masks import KINDS, WIDTHS, mask_of
 from inpaint_report import report, sheet
 from inpainters_compared import ANCHORS, Method, anchors, as_image, as_rgb, ours
-from restoration import Pictures, Row, arguments, mean, some, write
+from restoration import Pictures, Row, arguments, drift, mean, some, write
 
 SAMPLES = 8
 
@@ -146,6 +146,21 @@ def samples(inpainter: vaetools.Inpainter, pictures: Pictures) -> Row:
     return rows
 
 
+def drifts(method: Method, pictures: Pictures) -> dict[str, Row]:
+    """See `drift`, for every kind of hole: between mean colours of the fill and of what was there."""
+
+    def moved_in(kind: str) -> Callable[[np.ndarray, int], np.ndarray]:
+        def moved(clean: np.ndarray, number: int) -> np.ndarray:
+            hole = mask_of(kind, *clean.shape[:2], number)
+            out = method.run(covered(clean, hole), hole)
+            away: np.ndarray = out[hole].mean(axis=0) - clean[hole].mean(axis=0)
+            return away
+
+        return moved
+
+    return {kind: drift(moved_in(kind), pictures) for kind in KINDS}
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's ρ; ties count in their order. 0 where one of them is constant."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
@@ -173,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     few = some(pictures, args.few)
     name = methods[-1].name
     measured = compare(methods, pictures, KINDS)
-    by_width = compare(methods, pictures, [str(width) for width in args.widths])
+    by_width = compare(methods, pictures, [str(w) for w in args.widths]) if args.widths else {}
     found: Row = {
         "title": f"Inpainting of {len(pictures)} pictures ({args.folder.resolve().name})",
         "ours": name,
@@ -181,6 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "methods": measured,
         "wins": wins(measured, name),
         "widths": {method: row["psnr"] for method, row in by_width.items()},
+        "drift": drifts(methods[-1], few),
         "samples_of": len(few),
     }
     if inpainter.spec.depths:  # a model may have only a mean

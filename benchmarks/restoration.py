@@ -13,17 +13,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
-
+import numpy as np
 from codec_report import circumstances
 
 Row = dict[str, Any]
-Pictures = dict[str, "np.ndarray"]
+Pictures = dict[str, np.ndarray]
 """8-bit RGB by name."""
 
 
 def mean(values: Sequence[float]) -> float:
     return statistics.fmean(values)
+
+
+def even_fields(side: int = 128) -> Pictures:
+    """Pictures of one colour: greys from dark to light, and a dark blue."""
+    colours = [(g, g, g) for g in (16, 64, 128, 192, 240)] + [(33, 25, 70)]
+    return {str(c): np.tile(np.array(c, np.uint8), (side, side, 1)) for c in colours}
+
+
+DRIFTS = ("pictures", "worst_pictures", "fields", "worst_fields")
+"""Figures of `drift`."""
+
+
+def drift(moved: Callable[[np.ndarray, int], np.ndarray], pictures: Pictures) -> Row:
+    """How far mean colours move, in grey levels, in pictures and in even fields: mean and worst.
+
+    Args:
+        moved: from a picture and its number, how far the mean of each channel moves, (3,).
+    """
+    row: Row = {}
+    for what, group in (("pictures", pictures), ("fields", even_fields())):
+        most = [float(np.abs(moved(p, n)).max()) for n, p in enumerate(group.values())]
+        row |= {what: mean(most), f"worst_{what}": max(most)}
+    return row
+
+
+def drift_cells(row: Row) -> list[str]:
+    return [f"{row[name]:.2f}" for name in DRIFTS]
 
 
 def some(pictures: Pictures, count: int) -> Pictures:

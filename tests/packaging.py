@@ -21,6 +21,7 @@ WANTED = (
     "vaetools_models/photo-codec/synthesis.onnx",
     "vaetools_models/photo-codec/tables.npz",
     "vaetools_models/photo-denoise/denoise_sample.onnx",
+    "vaetools_models/photo-inpaint/inpaint_sample.onnx",
 )
 
 

@@ -58,7 +58,9 @@ def test_samples_and_calibration(found):
         assert row["one"] <= row["best"] and row["one"] < row["mean"] + 0.5
         assert 0 < row["held"] <= 100 and row["width"] > 0 and -1 <= row["rank"] <= 1
     page = (out / "inpaint.md").read_text(encoding="utf-8")
-    for title in ("PSNR in the hole", "By the width", "Grain and seams", "how sure it is"):
+    assert all(row["worst_fields"] < 2 for row in written["drift"].values())
+    titles = ("PSNR in the hole", "By the width", "Grain and seams", "Colour drift", "how sure")
+    for title in titles:
         assert title in page
     assert "ours against the best other" in page
 
