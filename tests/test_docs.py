@@ -1,4 +1,4 @@
-"""The code in docs/plugins.md and docs/embed.md runs.
+"""The code in docs/plugins.md, docs/embed.md and docs/config.md runs.
 
 Small stand-ins have the names of the operations that the pages use: what is tested here are the pages
 and not the models.
@@ -22,6 +22,7 @@ from vaetools_plugins.compress import Compress
 from vaetools_plugins.denoise import Denoise
 
 from vaetools.cli import main
+from vaetools.cli.flags import common_flags
 from vaetools.host import PluginHost
 from vaetools.kit import check_plugin
 from vaetools.operation import option_specs
@@ -115,6 +116,25 @@ def test_the_commands_of_embed(capsys: pytest.CaptureFixture[str]) -> None:
         assert not caught.value.code, (words, capsys.readouterr().err)
     assert Path("packed-b/a.png.vae").read_bytes() == Path("packed-a/a.png.vae").read_bytes()
     assert cv2.VideoCapture("clean.mp4").get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+@pytest.mark.usefixtures("_embedded")
+def test_the_commands_of_config(capsys: pytest.CaptureFixture[str]) -> None:
+    (config,) = blocks("config.md", "toml")
+    Path("my.toml").write_text(config)
+    (code,) = blocks("config.md", "sh")
+    for line in code.splitlines():
+        with pytest.raises(SystemExit) as caught:
+            main(shlex.split(line)[1:])
+        assert not caught.value.code, (line, capsys.readouterr().err)
+    assert Path("both/a.png.vae").read_bytes() != Path("packed/a.png.vae").read_bytes()
+    assert "both/a.png.vae" in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_the_keys_of_config_are_those_that_there_are() -> None:
+    text = (DOCS / "config.md").read_text().split("or underscores: ")[1].split(". Flags")[0]
+    named = [name.replace("-", "_") for name in re.findall(r"`([\w-]+)`", text)]
+    assert named == list(common_flags())
 
 
 @pytest.mark.usefixtures("_embedded")

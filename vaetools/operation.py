@@ -36,7 +36,7 @@ from vaetools.errors import OptionError, PluginError
 from vaetools.image import MAX_PIXELS, Image, read_image
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 RESERVED_OPTIONS = frozenset(
     {
@@ -70,6 +70,8 @@ RESERVED_OPTIONS = frozenset(
         "memory",
         "fingerprint",
         "shard",
+        "report",
+        "config",
         "fourcc",
         "raw",
         "depth",
@@ -120,6 +122,7 @@ def option(
     help: str = "",  # noqa: A002
     short: str | None = None,
     metavar: str | None = None,
+    group: str | None = None,
 ) -> Any:
     """A field of an `Options` class, with its bounds and its line of help.
 
@@ -130,6 +133,7 @@ def option(
         help: one line, shown by `--help`.
         short: a short flag such as `-q`.
         metavar: the value's name in the help.
+        group: options of one group exclude each other; one that is typed puts aside those of a file.
     """
     metadata = {
         "min": min,
@@ -138,6 +142,7 @@ def option(
         "help": help,
         "short": short,
         "metavar": metavar,
+        "group": group,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -162,6 +167,7 @@ class OptionSpec:
     help: str = ""
     short: str | None = None
     metavar: str | None = None
+    group: str | None = None
 
     def check(self, value: Any) -> Any:
         """`value` converted to the option's type. Raises `OptionError` if it does not fit."""
@@ -259,14 +265,26 @@ def make_options(options: type, values: Mapping[str, Any]) -> Any:
     """An instance of `options` from checked values.
 
     Raises:
-        OptionError: an unknown name, a wrong type or a value out of bounds.
+        OptionError: an unknown name, a wrong type, a value out of bounds, two options of a group.
     """
     specs = {spec.name: spec for spec in option_specs(options)}
     for name in values:
         if name not in specs:
             known = ", ".join(specs) or "none"
             raise OptionError(f"there is no option {name!r}", remedy=f"options: {known}")
-    return options(**{name: specs[name].check(value) for name, value in values.items()})
+    checked = {name: specs[name].check(value) for name, value in values.items()}
+    _refuse_rivals(specs.values(), checked)
+    return options(**checked)
+
+
+def _refuse_rivals(specs: Iterable[OptionSpec], values: Mapping[str, Any]) -> None:
+    """Only one option of a group may differ from its default. Raises `OptionError`."""
+    first: dict[str, str] = {}
+    for spec in specs:
+        if spec.group is not None and values.get(spec.name, spec.default) != spec.default:
+            rival = first.setdefault(spec.group, spec.name)
+            if rival != spec.name:
+                raise OptionError(f"{rival} and {spec.name} exclude each other")
 
 
 @dataclass(frozen=True)

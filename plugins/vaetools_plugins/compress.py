@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".vae"
 USUAL_QUALITY = 75.0
-AIMS = ("quality", "bpp", "psnr", "target_size")
+AIM = "aim"
+"""Group of the options that say how large a file is to be."""
 
 
 def parse_region(text: str) -> vaetools.Region:
@@ -49,12 +50,19 @@ class Compress(vaetools.Operation):
     @dataclass(frozen=True)
     class Options:
         quality: float | None = option(
-            None, min=0, max=100, short="-q", help="0 smallest … 100 best; 75 if nothing is said"
+            None,
+            min=0,
+            max=100,
+            short="-q",
+            help="0 smallest … 100 best; 75 if nothing is said",
+            group=AIM,
         )
-        bpp: float | None = option(None, min=0.001, max=64, help="aim at bits per pixel")
-        psnr: float | None = option(None, min=1, max=60, help="aim at decibels", metavar="DB")
+        bpp: float | None = option(None, min=0.001, max=64, help="aim at bits per pixel", group=AIM)
+        psnr: float | None = option(
+            None, min=1, max=60, help="aim at decibels", metavar="DB", group=AIM
+        )
         target_size: str | None = option(
-            None, help="stay below a file size, such as 40k", metavar="SIZE"
+            None, help="stay below a file size, such as 40k", metavar="SIZE", group=AIM
         )
         roi: Path | None = option(
             None, help="region of interest: a mask, or a folder of masks; white keeps its quality"
@@ -71,9 +79,6 @@ class Compress(vaetools.Operation):
         self.wants_encoded = True  # to compare sizes
         self.codec = vaetools.Codec(model)
         self.masks = None if options.roi is None else vaetools.Masks(options.roi)
-        aims = [name for name in AIMS if getattr(options, name) is not None]
-        if len(aims) > 1:
-            raise vaetools.OptionError(f"{aims[0]} and {aims[1]} exclude each other")
         self.size = None if options.target_size is None else parse_bytes(options.target_size)
 
     @property

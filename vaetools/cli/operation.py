@@ -10,71 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from vaetools.chain import StepSpec
 from vaetools.cli.app import hub_of
+from vaetools.cli.config import config_option
+from vaetools.cli.flags import INPUTS, OUT, PLACES, SETTINGS, TELLING, decorated
 from vaetools.errors import EXIT_DONE, printable
-from vaetools.image import MAX_PIXELS
 from vaetools.operation import Operation, OptionSpec, make_options, option_specs, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
+    from vaetools.cli.config import Config
     from vaetools.hub import Hub
     from vaetools.runner import Record, RunResult
     from vaetools.step import Step
-
-SETTINGS = (
-    click.option("--jobs", type=click.IntRange(min=1), help="Pictures at once [one per core]."),
-    click.option("--resume/--no-resume", default=True, help="Skip what is proved done [resume]."),
-    click.option("--force", is_flag=True, help="Do everything again, replace outputs."),
-    click.option(
-        "--on-exists",
-        type=click.Choice(["error", "skip", "replace"]),
-        default="error",
-        help="Outputs that are there but not from an earlier run [error].",
-    ),
-    click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
-    click.option(
-        "--max-pixels",
-        type=click.IntRange(min=1),
-        default=MAX_PIXELS,
-        help=f"Largest picture [{MAX_PIXELS}].",
-    ),
-    click.option("--shard", metavar="I/N", help="Only part I of N of the inputs."),
-)
-"""Flags of the runner; their names are fields of `RunSettings`."""
-
-INPUTS = (
-    click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
-    click.option("--include", multiple=True, metavar="GLOB", help="Only these files of folders."),
-    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out."),
-    click.option("--strict/--lenient", default=True, help="Refuse damaged pictures [strict]."),
-    click.option(
-        "--frames",
-        type=click.Choice(["error", "first"]),
-        default="error",
-        help="Animated and multi-page files [error].",
-    ),
-    click.option(
-        "--strip",
-        type=click.Choice(["none", "gps", "exif", "all"]),
-        default="none",
-        help="Metadata to leave out [none].",
-    ),
-)
-"""Inputs and how they are read, for operations that take any; names as in `SETTINGS`."""
-
-PLACES = (
-    click.option("--models-dir", multiple=True, metavar="DIR", help="Further folder of models."),
-    click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N [auto]."),
-    click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads per picture [1; all for one picture].",
-    ),
-)
-"""Flags of the hub."""
 
 
 @dataclass(frozen=True)
@@ -119,28 +71,43 @@ def command_of(
         flags += _flags_of(part, number, {n for p in parts if p is not part for n in _names_of(p)})
 
     def call(ctx: click.Context, /, **values: Any) -> None:
-        steps = [_chosen(part, number, values) for number, part in enumerate(parts)]
+        steps = [_chosen(ctx, part, number, values) for number, part in enumerate(parts)]
         (run or run_command)(ctx, steps, **values)
 
-    command: Any = click.pass_context(call)
     decorators = [
-        click.option(
-            "-o", "--out", required=True, metavar="OUT", help="Folder, or file for one input."
-        ),
+        OUT,
         *flags,
         *PLACES,
         *SETTINGS,
         *(() if parts[0].kind.takes == "nothing" else INPUTS),
         *more,
-        click.option(
-            "--json", "as_json", is_flag=True, help="One JSON record per input on stdout."
-        ),
-        click.option("--quiet", is_flag=True, help="Say nothing but errors."),
+        *TELLING,
+        config_option(lambda config: _defaults(config, parts)),
         click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks."),
     ]
-    for decorator in reversed(decorators):
-        command = decorator(command)
-    return click.command(name, help=help_text)(command)
+    return click.command(name, help=help_text)(decorated(click.pass_context(call), decorators))
+
+
+def _defaults(config: Config, parts: Sequence[Part]) -> dict[str, Any]:
+    """What a file says about a command of these steps, by the names of click's parameters.
+
+    What a step was told in a pipeline file stays, as do options that exclude those of the file.
+    """
+    defaults = dict(config.common)
+    for number, part in enumerate(parts):
+        specs = option_specs(part.kind.Options)
+        told = {spec.name for spec in specs if spec.name in part.spec.options}
+        told |= _rivals(specs, told) | ({"model"} if part.spec.model is not None else set())
+        for name, value in config.operations.get(part.spec.op, {}).items():
+            if name not in told:
+                defaults[_parameter(number, name)] = value
+    return defaults
+
+
+def _rivals(specs: Sequence[OptionSpec], chosen: AbstractSet[str]) -> set[str]:
+    """Options that exclude one of those which were chosen."""
+    groups = {spec.group for spec in specs if spec.name in chosen} - {None}
+    return {spec.name for spec in specs if spec.group in groups and spec.name not in chosen}
 
 
 def _names_of(part: Part) -> Iterator[str]:
@@ -157,13 +124,23 @@ def _parameter(number: int, name: str) -> str:
     return f"step{number}_{name}"
 
 
-def _chosen(part: Part, number: int, values: dict[str, Any]) -> StepSpec:
-    """The step with the values of its flags, which are taken out of all values."""
+def _chosen(ctx: click.Context, part: Part, number: int, values: dict[str, Any]) -> StepSpec:
+    """The step with the values of its flags, which are taken out of all values.
+
+    A flag that is typed puts aside what a file says about options that it excludes.
+    """
+    specs = option_specs(part.kind.Options)
+    typed = {spec.name for spec in specs if is_typed(ctx, _parameter(number, spec.name))}
+    rivals = _rivals(specs, typed)
     model = values.pop(_parameter(number, "model"))
-    names = [spec.name for spec in option_specs(part.kind.Options)]
-    return StepSpec(
-        part.spec.op, model, {name: values.pop(_parameter(number, name)) for name in names}
-    )
+    given = {spec.name: values.pop(_parameter(number, spec.name)) for spec in specs}
+    options = {name: value for name, value in given.items() if name not in rivals}
+    return StepSpec(part.spec.op, model, options)
+
+
+def is_typed(ctx: click.Context, parameter: str) -> bool:
+    """Whether a parameter's value comes from the command line, and not from a file or by default."""
+    return ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def _flags_of(part: Part, number: int, shared: set[str]) -> list[Callable[[Any], Any]]:
@@ -238,7 +215,6 @@ def run_command(
     if threads is None:
         # One picture gets all cores; of many, each worker takes one core, which is faster.
         threads = None if len(inputs) == 1 and Path(inputs[0]).is_file() else 1
-    settings["shard"] = _shard(settings["shard"])
     report = Reporter(as_json=as_json, quiet=quiet)
     with (
         redirect_stdout(sys.stderr),  # what a plugin prints must not get between the records
@@ -256,15 +232,6 @@ def run_command(
     report.finish(result)
     if result.exit_code != EXIT_DONE:
         ctx.exit(result.exit_code)
-
-
-def _shard(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    part, _, whole = text.partition("/")
-    if not (part.isdigit() and whole.isdigit() and 1 <= int(part) <= int(whole)):
-        raise click.BadParameter(f"{text!r} is not I/N with 1 ≤ I ≤ N", param_hint="--shard")
-    return int(part), int(whole)
 
 
 class Reporter:

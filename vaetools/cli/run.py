@@ -12,7 +12,7 @@ import click
 
 from vaetools.chain import read_chain
 from vaetools.cli.app import host_of, hub_of
-from vaetools.cli.operation import Part, command_of, run_command, step_of
+from vaetools.cli.operation import Part, command_of, is_typed, run_command, step_of
 from vaetools.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def run(
         raise UsageError(
             "raw frames go from - to -", remedy="vaetools run OP - -o - --raw 1280x720:bgr24"
         )
+    elif is_typed(ctx, "report"):
+        raise UsageError("--report is for files: raw frames have none")
     else:
         _pipe(ctx, steps, raw, **settings)
 

@@ -212,6 +212,23 @@ def refuse_inputs(steps: Sequence[Step]) -> None:
             raise ClashError(problem, remedy=remedy)
 
 
+def refuse_report(steps: Sequence[Step], report: str | Path | None) -> None:
+    """A report may be no input and no output, nor a folder of one. Raises `ClashError`."""
+    if report is None:
+        return
+    page = _folded(os.path.realpath(report))
+    real = functools.cache(os.path.realpath)
+    remedy = "nothing was done; name another file"
+    for step in steps:
+        if step.source.real and _folded(step.source.real) == page:
+            raise ClashError("the report is an input", file=report, remedy=remedy)
+    for _, _, path in _outputs(steps):
+        output = _folded(os.path.join(real(path.parent), path.name))  # noqa: PTH118
+        if output == page or output.startswith(page + os.sep) or page.startswith(output + os.sep):
+            problem = f"the report is in the way of the output {shown(path)}"
+            raise ClashError(problem, file=report, remedy=remedy)
+
+
 def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
 
 from vaetools.errors import (
     EXIT_DONE,
@@ -16,9 +17,6 @@ from vaetools.errors import (
     VaetoolsError,
     printable,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VERSION = 1
 INTERRUPTED = "interrupted"
@@ -96,6 +94,19 @@ class RunResult:
         seen = Counter(record.status for record in self.records)
         statuses: tuple[Status, ...] = ("done", "failed", "skipped", "planned")
         return {status: seen[status] for status in statuses} | {"left alone": self.left_alone}
+
+    def page(self, path: str | Path) -> None:
+        """Write the result as one page of HTML, for people. An earlier page there is replaced.
+
+        `RunSettings.report` does the same at the end of a run, and refuses a bad path before it.
+
+        Raises:
+            UsageError: no name of a page, or a folder. ExistsError: a file that is no such page.
+            OutputError: it cannot be written.
+        """
+        from vaetools.runner.page import write_page
+
+        write_page(self, Path(path))
 
     @property
     def bytes_in(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,8 +16,9 @@ from vaetools.runner.discover import Choice, Found, discover, in_shard, name_ite
 from vaetools.runner.files import is_running, part_stem, sweep
 from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock
+from vaetools.runner.page import reserved
 from vaetools.runner.pipeline import Pipeline, unworked
-from vaetools.runner.plan import Step, plan, settle, target_of
+from vaetools.runner.plan import Step, plan, refuse_report, settle, target_of
 from vaetools.runner.report import INTERRUPTED, Progress, Record, RunResult
 from vaetools.runner.video import run_video
 
@@ -53,7 +55,7 @@ def run(
         UsageError: an input that is not there, a clash, outputs that are there, inputs for an
             operation that takes nothing: nothing was done.
         NothingMatchedError: no input.
-        OutputError: the output folder cannot be written to.
+        OutputError: the output folder cannot be written to, or the report.
     """
     video = video_among(inputs) if operation.takes == "image" else None
     if video is not None:
@@ -65,15 +67,19 @@ def run(
     if target.file is not None:
         journal = Journal(None)  # nothing is left beside a file that the user named
     steps = plan(operation, found.sources, target)
+    refuse_report(steps, settings.report)
     if settings.shard is not None:
         steps = [s for s in steps if in_shard(s.source.relative, settings.shard)]
-    with _Listeners(on_record, progress) as tell:
+    with reserved(settings.report), _Listeners(on_record, progress) as tell:
         stopped = _carry_out(operation, steps, settings, journal, tell)
     if not settings.dry_run and target.file is None:
         _keep_failures(target.folder, tell.records, settings.shard)
     unreached = len(steps) - len(tell.records)
     seconds = time.monotonic() - started
-    return RunResult(tuple(tell.records), found.left_alone, unreached, seconds, stopped)
+    result = RunResult(tuple(tell.records), found.left_alone, unreached, seconds, stopped)
+    if settings.report is not None:
+        result.page(settings.report)
+    return result
 
 
 def _keep_failures(folder: Path, records: Sequence[Record], shard: tuple[int, int] | None) -> None:
@@ -128,6 +134,8 @@ def _find(
 ) -> Found:
     suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
     made = journal.made_by(operation.name)
+    if settings.report is not None:
+        made.add(os.path.realpath(settings.report))
     exclude = (*settings.exclude, *operation.never)
     choice = Choice(suffixes, settings.include, exclude, Path(settings.out), made)
     if operation.takes != "nothing":

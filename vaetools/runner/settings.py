@@ -26,7 +26,7 @@ class RunSettings:
         resume: skip what the journal in `out` proves done.
         force: do everything again and overwrite what is there.
         on_exists: what to do about outputs that are there and that no run made from that input.
-        dry_run: say what would be done; write nothing.
+        dry_run: say what would be done; write nothing but the report.
         max_pixels: the largest picture, pixels.
         strict: refuse damaged pictures instead of decoding what is there.
         first_frame: take the first frame of an animation or of many pages instead of refusing.
@@ -36,6 +36,7 @@ class RunSettings:
         fingerprint: of the operation, its options and its model; another one means other work.
         fourcc: codec of a video file, four letters; None is the usual one of its suffix.
         shard: (i, N), from 1: only the i-th of N parts of the inputs, the same part everywhere.
+        report: an HTML page to write about the run at its end; it replaces only an earlier page.
 
     Raises:
         OptionError: a number out of bounds.
@@ -58,6 +59,7 @@ class RunSettings:
     fingerprint: str = ""
     fourcc: str | None = None
     shard: tuple[int, int] | None = None
+    report: str | Path | None = None
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:

@@ -23,8 +23,9 @@ from vaetools.opencv import DEPTH, VideoFile, fourcc_of, frame_filter, open_capt
 from vaetools.runner.discover import Choice, discover
 from vaetools.runner.files import is_running, part_of, part_stem, publish, sweep
 from vaetools.runner.journal import Journal
+from vaetools.runner.page import reserved
 from vaetools.runner.pipeline import failed, unworked
-from vaetools.runner.plan import Step, refuse_inputs, settle, target_of
+from vaetools.runner.plan import Step, refuse_inputs, refuse_report, settle, target_of
 from vaetools.runner.report import INTERRUPTED, Progress, Record, RunResult
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def run_video(
     records: list[Record] = []
     stopped = ""
     try:
-        records.append(_carry_out(operation, step, settings, progress))
+        with reserved(settings.report):
+            records.append(_carry_out(operation, step, settings, progress))
     except KeyboardInterrupt:
         stopped = INTERRUPTED
     finally:
@@ -71,7 +73,10 @@ def run_video(
         for record in records:
             on_record(record)
     seconds = time.monotonic() - started
-    return RunResult(tuple(records), 0, 1 - len(records), seconds, stopped)
+    result = RunResult(tuple(records), 0, 1 - len(records), seconds, stopped)
+    if settings.report is not None:
+        result.page(settings.report)
+    return result
 
 
 def _plan(operation: Operation, source: Path, settings: RunSettings) -> Step:
@@ -83,6 +88,7 @@ def _plan(operation: Operation, source: Path, settings: RunSettings) -> Step:
     fourcc_of(target.folder / name, settings.fourcc)
     step = Step(found, (name,), (target.folder / name,))
     refuse_inputs([step])
+    refuse_report([step], settings.report)
     (settled,) = settle([step], Journal(None), settings)
     return settled
 

@@ -1,0 +1,152 @@
+"""`--config FILE`: defaults of flags, from TOML; what is typed wins.
+
+    jobs = 4                    # a flag that operations have in common
+    include = ["*.jpg"]
+
+    [compress]                  # an operation, with its options and its model
+    quality = 60
+
+All of the file is checked, whichever operation is run: a misspelt key never passes for a default.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vaetools.cli.app import hub_of
+from vaetools.cli.flags import common_flags
+from vaetools.errors import OptionError, UsageError
+from vaetools.operation import make_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vaetools.hub import Hub
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a file says.
+
+    Attributes:
+        common: flags that operations have in common, by the names that click has for them.
+        operations: for each operation its options, converted, and `model`.
+    """
+
+    common: Mapping[str, Any]
+    operations: Mapping[str, Mapping[str, Any]]
+
+
+def config_option(defaults: Callable[[Config], dict[str, Any]]) -> Callable[[Any], Any]:
+    """The option `--config` of a command.
+
+    Args:
+        defaults: from what a file says, the defaults of the command's parameters.
+    """
+
+    def apply(ctx: click.Context, _: click.Parameter, name: str | None) -> None:
+        if name is not None:
+            ctx.default_map = defaults(read_config(Path(name), hub_of(ctx)))
+
+    return click.option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,  # before all others, as it says what they are if they are not typed
+        expose_value=False,
+        callback=apply,
+        help="TOML file with defaults of flags.",
+    )
+
+
+def read_config(path: Path, hub: Hub) -> Config:
+    """What a file says, checked.
+
+    Raises:
+        UsageError: it cannot be read, or names an operation that there is not.
+        OptionError: a key that there is not, or a value that does not fit.
+    """
+    table = _read(path)
+    operations = {name: value for name, value in table.items() if isinstance(value, dict)}
+    flags = {name: value for name, value in table.items() if name not in operations}
+    return Config(
+        _flags(flags, path),
+        {name: _options(name, options, hub, path) for name, options in operations.items()},
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Raises `UsageError`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
+    except ValueError as error:  # not TOML, or not text
+        raise UsageError(f"is not TOML: {error}", file=path) from None
+
+
+def _flags(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The common flags of a file, by click's names. Raises `OptionError`."""
+    known = common_flags()
+    flags = {}
+    for name, value in _plain(table, path).items():
+        if name not in known:
+            remedy = f"options of an operation go into its table; keys: {', '.join(known)}"
+            raise OptionError(f"there is no key {name!r}", file=path, remedy=remedy)
+        _check(name, known[name], value, path)
+        flags[known[name].name] = value
+    return flags
+
+
+def _options(op: str, table: Mapping[str, Any], hub: Hub, path: Path) -> dict[str, Any]:
+    """The options in an operation's table, converted, and its model. Raises as `read_config`."""
+    values = _plain(table, path)
+    model = values.pop("model", "")
+    try:
+        options = make_options(hub.operation(op).Options, values)
+    except OptionError as error:
+        problem = f"[{op}] {error.problem}"
+        raise OptionError(problem, file=path, remedy=error.remedy) from None
+    except UsageError as error:
+        raise error.about(path) from None
+    if not isinstance(model, str):
+        raise OptionError(f"[{op}] model={model!r} is not text", file=path)
+    chosen = {name: getattr(options, name) for name in values}
+    return chosen | {"model": model} if model else chosen
+
+
+def _plain(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """A table with `_` for `-` in its keys. Raises `OptionError`: one of them is there in both ways."""
+    plain: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name in plain:
+            raise OptionError(f"the key {key!r} is there twice", file=path)
+        plain[name] = value
+    return plain
+
+
+def _check(name: str, flag: click.Option, value: Any, path: Path) -> None:
+    """Raises `OptionError` where a flag does not take that value."""
+    kind, wanted = _kind(flag)
+    values = value if flag.multiple and isinstance(value, list) else [value]
+    if flag.multiple != isinstance(value, list) or not all(type(one) is kind for one in values):
+        raise OptionError(f"{name}={value!r} is not {wanted}", file=path)
+    try:
+        for one in values:
+            flag.type.convert(one, flag, None)
+    except click.BadParameter as error:
+        raise OptionError(f"{name}: {error.message.rstrip('.')}", file=path) from None
+
+
+def _kind(flag: click.Option) -> tuple[type, str]:
+    """(type, in words) of the values of a flag in TOML."""
+    if flag.is_flag:
+        return bool, "true or false"
+    if isinstance(flag.type, click.IntRange):
+        return int, "a whole number"
+    return str, "a list of text" if flag.multiple else "text"
