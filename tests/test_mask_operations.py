@@ -79,6 +79,17 @@ def test_scratches_are_found(hub: Hub, value: int, width: int) -> None:
     assert recall > 0.6 and precision > truth.mean() * 5
 
 
+def test_a_bright_scratch_among_texture_is_found(hub: Hub) -> None:
+    """Detail at the least contrast is everywhere here, in all directions."""
+    picture = np.ascontiguousarray(data.astronaut()[100:400, :400, ::-1])
+    plane = np.zeros(picture.shape[:2], np.uint8)
+    cv2.line(plane, (20, 280), (360, 15), 1, 2)
+    cv2.line(plane, (30, 40), (330, 260), 1, 2)
+    picture[plane > 0] = 255
+    recall, precision = overlap(hub.mask_scratch(picture), plane > 0)
+    assert recall > 0.6 and precision > 0.1
+
+
 def test_lines_that_are_short_wide_or_faint_are_no_scratches(hub: Hub) -> None:
     plane = np.full((120, 120), 90, np.uint8)
     plane[20:22, 10:26] = 255

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vaetools.version import __version__
+
 if TYPE_CHECKING:
     from vaetools.augmentation import (
         CodecSpace,
@@ -52,8 +54,6 @@ if TYPE_CHECKING:
     from vaetools.registry import ModelRegistry
     from vaetools.restoration import Denoiser, Inpainter, Restored
     from vaetools.vae import Latent, Model, Posterior, Vae
-
-__version__ = "0.1.0"
 
 _HOME = {
     "BitstreamError": "errors",

@@ -35,6 +35,9 @@ TEXTURE = 4.0
 AROUND = 41
 """Side of that surrounding, in pixels."""
 
+CONTRASTS = (1.0, 2.0, 4.0)
+"""Of the least one, each tried by itself: among texture that counts in full, a bright line is lost."""
+
 CLIP = 1.5
 """Detail counts up to so many times the contrast: bright specks and short lines are no scratch."""
 
@@ -112,25 +115,14 @@ class MaskScratch(Mask):
         )
 
     def find(self, image: vaetools.Image) -> np.ndarray:
-        import cv2
-
-        grey, contrast = _grey(image), self.options.contrast
+        grey = _grey(image)
         lines = [_line(self.options.length, turn / ANGLES) for turn in range(ANGLES)]
-        found = np.zeros(grey.shape, np.uint8)
+        found = np.zeros(grey.shape, bool)
         for kind in ("bright", "dark"):
-            detail = np.minimum(_detail(grey, self.options.width, kind), CLIP * contrast)
-            wide = cv2.dilate(detail, np.ones((3, 3), np.uint8))  # directions are few
-            along = [
-                cv2.filter2D(wide, -1, line / line.sum(), borderType=cv2.BORDER_CONSTANT)
-                for line in lines
-            ]
-            usual = np.mean(along, axis=0)
-            there = (detail > np.maximum(contrast / 2, usual)).astype(np.uint8)
-            least = np.maximum(SHARE * contrast, ONE_WAY * usual)
-            for mean, line in zip(along, lines, strict=True):
-                seeds = ((mean > least) & (there > 0)).astype(np.uint8)
-                found |= cv2.dilate(seeds, (line > 0).astype(np.uint8)) & there
-        return found > 0
+            detail = _detail(grey, self.options.width, kind)
+            for times in CONTRASTS:
+                found |= _along(detail, lines, times * self.options.contrast)
+        return found
 
 
 class MaskColour(Mask):
@@ -179,6 +171,25 @@ def _detail(grey: np.ndarray, size: int, kind: str) -> np.ndarray:
     wanted = hats.values() if kind == "both" else [hats[kind]]
     detail: np.ndarray = np.max([cv2.morphologyEx(grey, hat, disc) for hat in wanted], axis=0)
     return detail
+
+
+def _along(detail: np.ndarray, lines: Sequence[np.ndarray], contrast: float) -> np.ndarray:
+    """Where detail (H, W) makes up lines of some contrast, (H, W) bool."""
+    import cv2
+
+    detail = np.minimum(detail, CLIP * contrast)
+    wide = cv2.dilate(detail, np.ones((3, 3), np.uint8))  # directions are few
+    along = [
+        cv2.filter2D(wide, -1, line / line.sum(), borderType=cv2.BORDER_CONSTANT) for line in lines
+    ]
+    usual = np.mean(along, axis=0)
+    there = (detail > np.maximum(contrast / 2, usual)).astype(np.uint8)
+    least = np.maximum(SHARE * contrast, ONE_WAY * usual)
+    found = np.zeros(detail.shape, np.uint8)
+    for mean, line in zip(along, lines, strict=True):
+        seeds = ((mean > least) & (there > 0)).astype(np.uint8)
+        found |= cv2.dilate(seeds, (line > 0).astype(np.uint8)) & there
+    return found > 0
 
 
 def _line(length: int, turn: float) -> np.ndarray:

@@ -13,9 +13,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from vaetools import __version__
 from vaetools.errors import printable
 from vaetools.runner.report import in_bytes, in_time
+from vaetools.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
