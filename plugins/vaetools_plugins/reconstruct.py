@@ -36,16 +36,16 @@ class Reconstruct(vaetools.Operation):
 
     @dataclass(frozen=True)
     class Options:
-        sample: bool = option(False, help="draw from the posterior instead of taking its mode")
+        sample: bool = option(
+            False, help="draw from the posterior instead of taking its mode", group="kind"
+        )
         temperature: float = option(1.0, min=0, max=2, help="posterior deviations, with --sample")
         seed: int = option(0, help="another seed, other samples")
-        towards: Path | None = option(None, help="go to this picture", metavar="FILE")
+        towards: Path | None = option(None, help="go to this picture", metavar="FILE", group="kind")
         steps: int = option(8, min=2, max=1000, help="pictures on the way, with --towards")
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
-        if options.sample and options.towards is not None:
-            raise vaetools.OptionError("sample and towards exclude each other")
         if options.temperature != self.Options.temperature and not options.sample:
             raise vaetools.OptionError("temperature does nothing without sample")
         if options.steps != self.Options.steps and options.towards is None:
