@@ -13,6 +13,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+from skimage import data
 
 from vaetools.hub import Hub
 from vaetools.testing import gradient
@@ -75,6 +76,20 @@ def test_masked(run) -> None:
     out = cv2.imread("out.png")
     assert np.array_equal(out[:, 44:], half[:, 44:])
     assert np.array_equal(out[:, :20], 255 - half[:, :20])
+
+
+def test_stamp(run) -> None:
+    """The date of a camera on a photograph: gone, and the photograph nearly as it was."""
+    clean = data.coffee()[200:360, 60:300, ::-1].copy()
+    picture = clean.copy()
+    cv2.putText(picture, "'97 11 23", (60, 130), cv2.FONT_HERSHEY_PLAIN, 1.6, (30, 160, 255), 2)
+    cv2.imwrite("stamped.png", picture)
+    module = run("stamp", "stamped.png", "out.png")
+    out, hole = cv2.imread("out.png"), module.stamped(picture, 2)
+    assert np.array_equal(out[~hole], picture[~hole])
+    changed = (picture != clean).any(axis=2)
+    before, after = (np.abs(a[changed].astype(int) - clean[changed]).mean() for a in (picture, out))
+    assert after < 0.15 * before
 
 
 def test_vae_dataset(
