@@ -10,13 +10,18 @@ import numpy as np
 
 import vaetools
 
-ORANGE = (5, 170, 180), (25, 255, 255)
+ORANGE = (8, 190, 220), (25, 255, 255)
 """From and to: hue in half degrees, saturation and value, as OpenCV has them."""
+
+
+LOWEST = 0.3
+"""Share of the height where cameras put it: what is orange above is left alone."""
 
 
 def stamped(bgr: np.ndarray, grow: int) -> np.ndarray:
     """(H, W) bool: what is bright orange, and `grow` pixels around it, where the colour bleeds."""
     mask = cv2.inRange(cv2.cvtColor(bgr, cv2.COLOR_BGR2HSV), *ORANGE)
+    mask[: round((1 - LOWEST) * len(mask))] = 0
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
     return cv2.dilate(mask, disc) > 0
 
@@ -32,7 +37,7 @@ def main() -> None:
         parser.error(f"{args.picture} is no picture that OpenCV can read")
     hole = stamped(bgr, args.grow)
     if not hole.any():
-        parser.error(f"nothing in {args.picture} is bright orange")
+        parser.error(f"nothing low in {args.picture} is bright orange")
     alpha = np.where(hole, 0, 255).astype(np.uint8)
     with vaetools.open() as hub:
         filled = hub.inpaint(np.dstack([bgr, alpha]), mask="alpha")

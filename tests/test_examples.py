@@ -87,6 +87,7 @@ def test_stamp(run) -> None:
     module = run("stamp", "stamped.png", "out.png")
     out, hole = cv2.imread("out.png"), module.stamped(picture, 2)
     assert np.array_equal(out[~hole], picture[~hole])
+    assert hole.mean() < 0.1  # and none of the light on the saucer
     changed = (picture != clean).any(axis=2)
     before, after = (np.abs(a[changed].astype(int) - clean[changed]).mean() for a in (picture, out))
     assert after < 0.15 * before
