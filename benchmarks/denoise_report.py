@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from restoration import draw, drift_cells
+from restoration import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,9 @@ def report(found: dict[str, Any]) -> str:
             "",
             *_samples(found["samples"], found["samples_of"]),
         ]
-    sections += ["", *_drift(found["drift"], found["samples_of"])]
+    moved = {f"{row['level']:g}": row for row in found["drift"]}
+    what = "that the mean of a channel moves"
+    sections += ["", *drift_section("σ", moved, what, found["samples_of"])]
     if found["real"] is not None:
         sections += ["", *_real(found["real"])]
     run = [f"- {line}" for line in found["run"]]
@@ -138,10 +140,12 @@ def _samples(rows: list[dict[str, Any]], count: int) -> list[str]:
     return ["## Samples", "", *table(head, cells), "", told]
 
 
-def _drift(rows: list[dict[str, Any]], count: int) -> list[str]:
-    head = ["σ", "pictures", "worst", "even fields", "worst"]
-    cells = [[f"{row['level']:g}", *drift_cells(row)] for row in rows]
-    told = f"Grey levels of 255 that the mean of a channel moves; {count} pictures, 6 fields."
+def drift_section(name: str, rows: dict[str, dict[str, float]], what: str, count: int) -> list[str]:
+    """What `restoration.drift` found, a row for each; `name` stands above their names."""
+    head = [name, "pictures", "worst", "even fields", "worst"]
+    figures = ("pictures", "worst_pictures", "fields", "worst_fields")
+    cells = [[title, *(f"{row[figure]:.2f}" for figure in figures)] for title, row in rows.items()]
+    told = f"Grey levels of 255 {what}; {count} pictures, 6 fields."
     return ["## Colour drift", "", *table(head, cells), "", told]
 
 

@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from denoise_report import table
+from denoise_report import drift_section, table
 from inpaint_masks import KINDS, mask_of
-from restoration import draw, drift_cells
+from restoration import draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,9 @@ def report(found: dict[str, Any]) -> str:
     sections = [f"# {found['title']}", "", *_quality(found)]
     if found["widths"]:
         sections += ["", *_widths(found["widths"])]
-    sections += ["", *_looks(found["methods"]), "", *_drift(found["drift"], found["samples_of"])]
+    sections += ["", *_looks(found["methods"]), ""]
+    moved = "between the mean colours of the fill and of what was there"
+    sections += drift_section("", found["drift"], moved, found["samples_of"])
     if "samples" in found:
         sections += ["", *_samples(found["samples"], found["samples_of"])]
     run = [f"- {line}" for line in found["run"]]
@@ -80,13 +82,6 @@ def _looks(methods: dict[str, Any]) -> list[str]:
     told = "Grain: deviation of fine detail in the hole over the true one, ideally 1. "
     told += "Seam: error of the steps across the rim, in grey levels."
     return ["## Grain and seams", "", *table(head, rows), "", told]
-
-
-def _drift(rows: dict[str, dict[str, float]], count: int) -> list[str]:
-    head = ["", "pictures", "worst", "even fields", "worst"]
-    cells = [[kind, *drift_cells(row)] for kind, row in rows.items()]
-    told = "Grey levels between the mean colours of the fill and of what was there; "
-    return ["## Colour drift", "", *table(head, cells), "", f"{told}{count} pictures, 6 fields."]
 
 
 def _samples(rows: dict[str, dict[str, float]], count: int) -> list[str]:

@@ -31,10 +31,6 @@ def even_fields(side: int = 128) -> Pictures:
     return {str(c): np.tile(np.array(c, np.uint8), (side, side, 1)) for c in colours}
 
 
-DRIFTS = ("pictures", "worst_pictures", "fields", "worst_fields")
-"""Figures of `drift`."""
-
-
 def drift(moved: Callable[[np.ndarray, int], np.ndarray], pictures: Pictures) -> Row:
     """How far mean colours move, in grey levels, in pictures and in even fields: mean and worst.
 
@@ -46,10 +42,6 @@ def drift(moved: Callable[[np.ndarray, int], np.ndarray], pictures: Pictures) ->
         most = [float(np.abs(moved(p, n)).max()) for n, p in enumerate(group.values())]
         row |= {what: mean(most), f"worst_{what}": max(most)}
     return row
-
-
-def drift_cells(row: Row) -> list[str]:
-    return [f"{row[name]:.2f}" for name in DRIFTS]
 
 
 def some(pictures: Pictures, count: int) -> Pictures:

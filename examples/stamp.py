@@ -13,7 +13,6 @@ import vaetools
 ORANGE = (8, 190, 220), (25, 255, 255)
 """From and to: hue in half degrees, saturation and value, as OpenCV has them."""
 
-
 LOWEST = 0.3
 """Share of the height where cameras put it: what is orange above is left alone."""
 

@@ -103,7 +103,7 @@ class Damage(Draws[NoiseSettings]):
             rounded = rounded | camera
             coded = coded | (camera & self._chosen(wanted.camera_jpeg, images))
         noisy = torch.where(rounded, rounded_to_8_bit(noisy), noisy)
-        if wanted.jpeg or wanted.camera_jpeg:
+        if wanted.jpeg or (wanted.camera and wanted.camera_jpeg):
             noisy = torch.where(coded, self._coded(noisy), noisy)
         return images, noisy, told
 
