@@ -173,6 +173,14 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="our qualities, 0 to 100",
     )
     parser.add_argument(
+        "--refine",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="PASSES",
+        help="our passes of refinement: a curve for each number",
+    )
+    parser.add_argument(
         "--anchors",
         nargs="*",
         default=["jpeg", "webp", "avif", "jxl"],
@@ -194,15 +202,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     pictures, content = read_pictures(args.folder, args.quick)
-    our_codec = ours(args.model, args.device, args.levels)  # first: a typing error shows at once
+    # First, so that a typing error shows at once.
+    our_codecs = ours(args.model, args.device, args.levels, args.refine)
     curves = []
     for codec in anchors(args.anchors):
         if args.anchor_levels:
             codec.levels = args.anchor_levels
         points, kept = measured_or_kept(codec, pictures, content, args.out, fresh=args.fresh)
         curves.append(Curve(codec, points, kept))
-    if our_codec is not None:
-        curves.append(Curve(our_codec, measure(our_codec, pictures), kept=False))
+    curves += [Curve(codec, measure(codec, pictures), kept=False) for codec in our_codecs]
     if not curves:
         raise SystemExit("nothing to measure")
 

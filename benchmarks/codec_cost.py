@@ -27,21 +27,29 @@ from vaetools.image import read_image
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RUNS = {"hyper_scale_index": (1, 1), "hyper_mean": (1, 1), "context_mean": (PHASES - 1, PHASES - 1)}
-"""How often a graph runs to code a picture and to decode it, where it is not only one of them."""
+RUNS = {
+    "analysis": (1, 0),
+    "hyper_analysis": (1, 0),
+    "hyper_scale_index": (1, 1),
+    "hyper_mean": (1, 1),
+    "context_mean": (PHASES - 1, PHASES - 1),
+    "synthesis": (0, 1),
+    "synthesis_gradient": (0, 0),
+}
+"""How often a graph runs to code a picture and to decode it, without refinement."""
 
-GRID = {"analysis": 1, "synthesis": 16, "hyper_analysis": 16, "context_mean": 16}
-"""Pixels per element of a graph's inputs, in each direction; 64 where nothing is said."""
+GRID = {"image": 1, "weight": 1, "latents": 16, "known": 16, "mean": 16, "hyper": 64}
+"""Pixels per element of an input, in each direction."""
 
 
-def multiplications(graph: onnx.ModelProto, pixels: int, height: int, width: int) -> float:
-    """Per pixel of a picture of `height` x `width`; one element of the graph's inputs stands for
-    `pixels` x `pixels`."""
+def multiplications(graph: onnx.ModelProto, height: int, width: int) -> float:
+    """Per pixel of a picture of `height` x `width`."""
     for value in graph.graph.input:
         shape = value.type.tensor_type.shape.dim
         if value.name == "rate":
             shape[2].dim_value, shape[3].dim_value = 1, 1
         else:
+            pixels = GRID[value.name]
             shape[2].dim_value, shape[3].dim_value = height // pixels, width // pixels
     del graph.graph.value_info[:]
     inferred = onnx.shape_inference.infer_shapes(graph, data_prop=True).graph
@@ -49,24 +57,21 @@ def multiplications(graph: onnx.ModelProto, pixels: int, height: int, width: int
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*inferred.value_info, *inferred.output)
     }
-    weights = {tensor.name: int(np.prod(tensor.dims)) for tensor in graph.graph.initializer}
+    sizes |= {tensor.name: [*tensor.dims] for tensor in graph.graph.initializer}
     total = 0
     for node in graph.graph.node:
         if node.op_type == "Conv":
             rows, columns = sizes[node.output[0]][2:]
-            # What cannot be inferred has the size of the input: copies of its neighbours.
-            rows, columns = rows or height // pixels, columns or width // pixels
-            total += weights[node.input[1]] * rows * columns
+            # What cannot be inferred are copies of a hyper-latent's neighbours.
+            rows, columns = rows or height // GRID["hyper"], columns or width // GRID["hyper"]
+            total += int(np.prod(sizes[node.input[1]])) * rows * columns
     return total / (height * width)
 
 
 def costs(model: Any, height: int, width: int) -> dict[str, float]:
     """kMAC per pixel of every graph."""
     return {
-        role: multiplications(
-            onnx.load(model.folder / spec.file), GRID.get(role, 64), height, width
-        )
-        / 1000
+        role: multiplications(onnx.load(model.folder / spec.file), height, width) / 1000
         for role, spec in model.manifest.graphs.items()
     }
 
@@ -88,6 +93,7 @@ def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]
     return {
         "encode: analysis network": lambda: codec.analyse(image),
         "encode: the rest (small networks, entropy coder)": lambda: codec.code(analysed, level),
+        "the same with one pass of refinement": lambda: codec.code(analysed, level, refine=1),
         "small: hyper_analysis": lambda: networks.hyper(analysed.latents),
         "small: hyper_scale_index": lambda: networks.index(z, everything),
         "small: hyper_mean, context_mean": lambda: networks.mean(z, everything, known),
@@ -127,7 +133,7 @@ def main() -> int:
     print("| graph | kMAC per pixel | runs to code and decode |\n|---|---:|---|")
     total = 0.0
     for role, cost in costs(codec.model, height, width).items():
-        runs = RUNS.get(role, (0, 1) if role == "synthesis" else (1, 0))
+        runs = RUNS[role]
         total += sum(runs) * cost
         print(f"| {role} | {cost:.2f} | {runs[0]} + {runs[1]} |")
     print(f"| together | {total:.2f} | |\n")

@@ -214,6 +214,7 @@ def _draw(axis: Any, curve: Curve, value: Callable[[Point], float]) -> None:
         color=COLOURS.get(curve.codec.name, OUR_COLOUR),
         marker=MARKERS.get(curve.codec.name, "o"),
         linewidth=3 if mine else 1.7,
+        linestyle="--" if getattr(curve.codec, "refine", 0) else "-",
         markersize=7.5 if mine else 5,
         markeredgecolor="white",
         markeredgewidth=0.8,

@@ -54,15 +54,27 @@ class PillowCodec:
 class Vaetools:
     """Ours, through the public face: `vaetools.open()`, BGR in, BGR out."""
 
-    def __init__(self, hub: Any, model: str | None, device: str, levels: Sequence[int]) -> None:
+    def __init__(
+        self,
+        hub: Any,
+        model: str | None,
+        device: str,
+        levels: Sequence[int],
+        refine: int = 0,
+    ) -> None:
         self.hub = hub
-        self.name = f"vaetools {model}" if model else "vaetools"
+        self.name = " ".join(["vaetools", *([model] if model else [])])
         self.settings = f"vaetools {vaetools.__version__}, device {device}"
+        if refine:
+            self.name += f" --refine {refine}"
         self.levels = levels
         self.model = model
+        self.refine = refine
 
     def encode(self, rgb: Rgb, level: int) -> bytes:
-        chosen = {"model": self.model} if self.model else {}
+        chosen: dict[str, Any] = {"model": self.model} if self.model else {}
+        if self.refine:
+            chosen["refine"] = self.refine
         data: bytes = self.hub.compress(_flipped(rgb), quality=level, **chosen)
         return data
 
@@ -75,7 +87,7 @@ class Vaetools:
         Optional: a codec without this method, or a hub without a registry, has no such column.
         """
         registry = getattr(self.hub, "registry", None)
-        if registry is None:
+        if registry is None or self.refine:  # it would have to refine a second time
             return None
         from vaetools.codec.rate import level_of
 
@@ -155,14 +167,19 @@ ANCHORS: dict[str, Callable[[], Codec]] = {
 }
 
 
-def ours(model: str | None, device: str, levels: Sequence[int]) -> Codec | None:
-    """vaetools, or None with a line that says why not; a model that was asked for must be there."""
+def ours(
+    model: str | None, device: str, levels: Sequence[int], refine: Sequence[int] = (0,)
+) -> list[Codec]:
+    """vaetools with each of some numbers of passes of refinement; none of it, with a line that says why,
+    where there is no model. A model that was asked for must be there."""
     try:
-        codec = Vaetools(vaetools.open(device=device), model, device, levels)
-        codec.encode(np.zeros((64, 64, 3), np.uint8), levels[0])  # is there a model at all?
+        hub = vaetools.open(device=device)
+        codecs = [Vaetools(hub, model, device, levels, passes) for passes in refine]
+        for codec in codecs:
+            codec.encode(np.zeros((64, 64, 3), np.uint8), levels[0])  # is there a model at all?
     except (ImportError, VaetoolsError) as error:
         if model is not None:
             raise SystemExit(f"vaetools: {error}") from error
         print(f"vaetools: skipped, {error}")
-        return None
-    return codec
+        return []
+    return [*codecs]

@@ -89,6 +89,14 @@ def test_points_are_sane(run, tmp_path):
     assert "payload over ideal" not in page
 
 
+def test_passes_of_refinement_are_curves_of_their_own(run):
+    curves, page, hub = run("--levels", "20", "90", "--refine", "0", "8")
+    assert list(curves) == ["JPEG", "WebP", "vaetools", "vaetools --refine 8"]
+    assert {"refine": 8} in [call[1] for call in hub.calls]
+    assert {} in [call[1] for call in hub.calls]
+    assert "| vaetools --refine 8 | WebP | " in page
+
+
 def test_anchors_are_kept_for_the_next_run(run, monkeypatch, capsys):
     first, page, _ = run()
     assert "this run" in page

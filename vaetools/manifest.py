@@ -133,14 +133,29 @@ class CodecReach:
 
 
 @dataclass(frozen=True)
+class RefineSpec:
+    """`[codec.refine]`: what refinement must know beside the graph `synthesis_gradient`.
+
+    The model was trained to minimise bits + λ · squared error (a pixel's mean over its channels, in
+    units of 255²), with ln λ linear in the rate from `lambda_min` to `lambda_max`. Moving one latent
+    by one changes the samples of the picture, in [0, 1], by `curvature` as a sum of squares.
+    """
+
+    lambda_min: float
+    lambda_max: float
+    curvature: float
+
+
+@dataclass(frozen=True)
 class CodecSpec:
     """`[codec]`: `stream_id` names what a bitstream needs; models that share it read the same files.
-    `tile` is the side of entropy-coded tiles in latents."""
+    `tile` is the side of entropy-coded tiles in latents. Without `refine` a model cannot refine."""
 
     stream_id: str
     levels: int
     tile: int
     reach: CodecReach
+    refine: RefineSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -330,6 +345,11 @@ def _check_codec(codec: CodecSpec, path: Path) -> None:
         raise ManifestError(
             f"codec.tile = {codec.tile} is not a multiple of 4 up to {MAX_TILE}", file=path
         )
+    refine = codec.refine
+    if refine is not None and not (
+        0 < refine.lambda_min <= refine.lambda_max < math.inf and 0 < refine.curvature < math.inf
+    ):
+        raise ManifestError("[codec.refine] lambdas or curvature are out of range", file=path)
 
 
 def _check_denoise(denoise: DenoiseSpec, path: Path) -> None:

@@ -70,6 +70,13 @@ class Compress(vaetools.Operation):
         roi_drop: float = option(
             40, min=1, max=100, help="quality that black parts of --roi lose", metavar="Q"
         )
+        refine: int = option(
+            0,
+            min=0,
+            max=64,
+            help="passes that look for a smaller file of the same quality; 8 are ten times as slow",
+            metavar="PASSES",
+        )
         keep_smaller: bool = option(
             False, help="store the source itself where the coded picture would be larger"
         )
@@ -78,6 +85,8 @@ class Compress(vaetools.Operation):
         super().__init__(model, options)
         self.wants_encoded = True  # to compare sizes
         self.codec = vaetools.Codec(model)
+        if options.refine:
+            self.codec.refine_spec(options.refine)  # a model that cannot says so before any work
         self.masks = None if options.roi is None else vaetools.Masks(options.roi)
         self.size = None if options.target_size is None else parse_bytes(options.target_size)
 
@@ -105,7 +114,7 @@ class Compress(vaetools.Operation):
         return min(stored, data, key=len)
 
     def _coded(self, image: vaetools.Image) -> bytes:
-        probes = self.codec.probes(image, self._lower(image))
+        probes = self.codec.probes(image, self._lower(image), refine=self.options.refine)
         if self.options.bpp is not None:
             coded = probes.at_bpp(self.options.bpp)
         elif self.options.psnr is not None:

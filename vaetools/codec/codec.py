@@ -38,11 +38,13 @@ from vaetools.codec.networks import SmallNetworks
 from vaetools.codec.picture import (
     DTYPES,
     as_samples,
+    floats_of,
     image_of,
     metadata_sections,
     padded,
 )
 from vaetools.codec.rate import Probes
+from vaetools.codec.refine import MOST_PASSES, Refinement, Symbols
 from vaetools.codec.tables import (
     LATENTS,
     CodecTables,
@@ -66,6 +68,7 @@ from vaetools.tiling import Tile, common, grown, scaled, tiles, within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from vaetools.manifest import RefineSpec
     from vaetools.tiling import Box
     from vaetools.vae import Model
 
@@ -182,13 +185,13 @@ class Codec:
 
     # --- encoding ---------------------------------------------------------------------------------
 
-    def encode(self, image: Image, level: int) -> bytes:
-        """The `.vae` file of `image` at a level in 0 … levels − 1."""
-        return self.code(self.analyse(image), level).container.pack()
+    def encode(self, image: Image, level: int, *, refine: int = 0) -> bytes:
+        """The `.vae` file of `image` at a level in 0 … levels − 1; see `code`."""
+        return self.code(self.analyse(image), level, refine=refine).container.pack()
 
-    def probes(self, image: Image, lower: np.ndarray | None = None) -> Probes:
-        """Several rates of one picture, at the price of one analysis; see `analyse`."""
-        return Probes(self, self.analyse(image, lower))
+    def probes(self, image: Image, lower: np.ndarray | None = None, *, refine: int = 0) -> Probes:
+        """Several rates of one picture, at the price of one analysis; see `analyse` and `code`."""
+        return Probes(self, self.analyse(image, lower), refine)
 
     def analyse(self, image: Image, lower: np.ndarray | None = None) -> Analysed:
         """The work that does not depend on the rate.
@@ -219,30 +222,37 @@ class Codec:
     def _analysed(self, image: Image, cells: Box) -> np.ndarray:
         """y of some cells, (1, M, h, w); pixels beyond the picture repeat its last ones."""
         rows, columns = scaled(cells, CELL)
+        latents: np.ndarray
+        if image.depth != 8:
+            latents = self.model.graph("analysis")(floats_of(image, (rows, columns)))
+            return latents
         pixels = image.pixels[rows, columns]
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        if image.depth == 8:
-            if image.grey:
-                pixels = np.repeat(pixels[..., None], 3, axis=2)
-            graph = self.model.graph("analysis", pixels=("image",))
-            tensor = padded(pixels, height, width)
-        else:
-            graph = self.model.graph("analysis")
-            tensor = padded(Image(pixels).to_rgb(), height, width).transpose(2, 0, 1)[None]
-        latents: np.ndarray = graph(np.ascontiguousarray(tensor))
+        if image.grey:
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
+        whole = padded(pixels, rows.stop - rows.start, columns.stop - columns.start)
+        latents = self.model.graph("analysis", pixels=("image",))(np.ascontiguousarray(whole))
         return latents
 
-    def code(self, analysed: Analysed, level: int) -> Coded:
-        """Quantise and entropy-code at a level: a few per cent of the analysis' work."""
+    def code(self, analysed: Analysed, level: int, *, refine: int = 0) -> Coded:
+        """Quantise and entropy-code at a level.
+
+        Args:
+            refine: passes, up to `MOST_PASSES`, for symbols that cost less and show more; each
+                takes about as long as coding and decoding without. See `vaetools.codec.refine`.
+
+        Raises:
+            ModelBrokenError: the model cannot refine.
+            OptionError: so many passes are not possible.
+        """
         levels = np.maximum(level - analysed.lower, 0).astype(np.uint8)
-        networks, y = self.networks(levels), analysed.latents
-        z = networks.hyper(y)
+        networks = self.networks(levels)
+        z = networks.hyper(analysed.latents)
         hyper = encode_hyper(z[0], levels, self.tables)
         bits = hyper.bits
-
-        def quantised(mean: np.ndarray, box: Box) -> np.ndarray:
-            return networks.quantised(y[(..., *scaled(box, LATENTS))], mean, box)
-
+        quantised = Symbols(analysed.latents, networks)
+        if refine:
+            spec, pieces = self.refine_spec(refine), [*self._tiles(*levels.shape)]
+            Refinement(quantised, spec, analysed.image, z, pieces).run(refine)
         payloads: dict[SectionKind, list[bytes]] = {kind: [] for kind in self._channels}
         for box in self._coded_boxes(levels.shape[0], levels.shape[1], self.spec.tile):
             symbols = quantised(networks.mean(z, box, quantised), box)
@@ -273,6 +283,12 @@ class Codec:
             ),
         )
         return Coded(container, bits)
+
+    def refine_spec(self, passes: int) -> RefineSpec:
+        """What so many passes of refinement need of the model. Raises as `code` does."""
+        if not 0 < passes <= MOST_PASSES:
+            raise OptionError(f"refine={passes} is not 0 … {MOST_PASSES}")
+        return self.model.required("codec.refine", self.spec.refine)
 
     @property
     def _channels(self) -> dict[SectionKind, np.ndarray]:

@@ -25,6 +25,15 @@ def padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
 
 
+def floats_of(image: Image, part: Box) -> np.ndarray:
+    """A part of a picture as float32 RGB, (1, 3, H, W) in [0, 1]; what lies beyond its edges repeats its
+    last pixels."""
+    rows, columns = part
+    pixels = Image(image.pixels[rows, columns]).to_rgb()
+    whole = padded(pixels, rows.stop - rows.start, columns.stop - columns.start)
+    return np.ascontiguousarray(whole.transpose(2, 0, 1)[None])
+
+
 def as_samples(rgb: np.ndarray, like: np.ndarray) -> np.ndarray:
     """Float RGB (H, W, 3) as samples of the shape and type of `like`."""
     return Image(np.empty_like(like, order="C")).with_rgb(rgb).pixels

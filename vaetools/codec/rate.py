@@ -1,13 +1,14 @@
 """Rates: from what a user asks for (quality, bits per pixel, decibels, bytes) to a level.
 
 The analysis network runs once; every probe repeats only the small networks and the entropy coder
-(and, for decibels, the synthesis). Levels are monotone in size, so bisection needs about seven.
+(and, for decibels, the synthesis). Levels are monotone in size, so bisection needs about seven. Where
+symbols are refined, which is slow, it first searches without, and then nearby.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from vaetools.errors import InputError
 from vaetools.metrics import psnr
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from vaetools.codec.codec import Analysed, Codec, Coded
 
+Holds: TypeAlias = "Callable[[Probes, int], bool]"
+"""A condition on a level, for some probes."""
+
 
 def level_of(quality: float, levels: int) -> int:
     """Level of a quality in 0 … 100."""
@@ -24,11 +28,17 @@ def level_of(quality: float, levels: int) -> int:
 
 
 class Probes:
-    """Codings of one picture at the levels that were asked for, each done once."""
+    """Codings of one picture at the levels that were asked for, each done once.
 
-    def __init__(self, codec: Codec, analysed: Analysed) -> None:
+    Args:
+        refine: passes of refinement for each of them.
+    """
+
+    def __init__(self, codec: Codec, analysed: Analysed, refine: int = 0) -> None:
         self.codec = codec
         self.analysed = analysed
+        self.refine = refine
+        self.plain = Probes(codec, analysed) if refine else self
         self._coded: dict[int, Coded] = {}
         self._psnr: dict[int, float] = {}
 
@@ -38,7 +48,7 @@ class Probes:
 
     def coded(self, level: int) -> Coded:
         if level not in self._coded:
-            self._coded[level] = self.codec.code(self.analysed, level)
+            self._coded[level] = self.codec.code(self.analysed, level, refine=self.refine)
         return self._coded[level]
 
     def size(self, level: int) -> int:
@@ -70,7 +80,7 @@ class Probes:
                 f"the {target:g} asked for",
                 remedy="raise --bpp or shrink the picture",
             )
-        above = self._first(lambda level: self.size(level) >= wanted)
+        above = self.first(lambda probes, level: probes.size(level) >= wanted)
         near = [level for level in (above - 1, above) if 0 <= level < self.codec.levels]
         return self.coded(min(near, key=lambda level: abs(self.size(level) - wanted)))
 
@@ -81,7 +91,7 @@ class Probes:
         Raises:
             InputError: even the best has 0.1 dB less.
         """
-        above = self._first(lambda level: self.psnr(level) >= target)
+        above = self.first(lambda probes, level: probes.psnr(level) >= target)
         near = [level for level in (above - 1, above) if 0 <= level < self.codec.levels]
         best = min(near, key=lambda level: abs(self.psnr(level) - target))
         if self.psnr(best) >= target - 0.1:
@@ -99,7 +109,7 @@ class Probes:
         Raises:
             InputError: even the smallest file is larger.
         """
-        level = self._first(lambda level: self.size(level) > limit) - 1
+        level = self.first(lambda probes, level: probes.size(level) > limit) - 1
         if level < 0:
             raise InputError(
                 f"needs {self.size(0)} bytes at quality 0, more than the {limit} asked for",
@@ -107,10 +117,25 @@ class Probes:
             )
         return self.coded(level)
 
-    def _first(self, holds: Callable[[int], bool]) -> int:
+    def first(self, holds: Holds) -> int:
         """Smallest level for which a monotone condition holds; `levels` if there is none."""
         low, high = 0, self.codec.levels
+        if self.refine:
+            low, high = self._around(self.plain.first(holds), holds)
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if holds(middle) else (middle + 1, high)
+            low, high = (low, middle) if holds(self, middle) else (middle + 1, high)
         return low
+
+    def _around(self, guess: int, holds: Holds) -> tuple[int, int]:
+        """Bounds of the first level for which a condition holds, in growing steps from a guess."""
+        low, high, step = 0, self.codec.levels, 1
+        if guess == high or holds(self, guess):
+            high = guess
+            while high > low and holds(self, max(high - step, low)):
+                high, step = max(high - step, low), 2 * step
+            return max(high - step + 1, low), high
+        low = min(guess + 1, high)
+        while low < high and not holds(self, min(low + step, high) - 1):
+            low, step = min(low + step, high), 2 * step
+        return low, min(low + step - 1, high)

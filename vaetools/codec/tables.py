@@ -19,6 +19,9 @@ from vaetools.errors import ModelBrokenError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+ESCAPED = 64.0
+"""More bits than any symbol of a table takes: a bound for those that it does not hold."""
+
 LATENTS = CELL // DOWNSCALE
 """Latents per cell, in each direction."""
 
@@ -124,6 +127,24 @@ class CodecTables:
             same: np.ndarray = self.rate[levels.flat[0]].reshape(1, 1, 1, 1)
             return same
         return spread(self.rate[levels], CELL // RATE_PIXELS)[None, None]
+
+    @cached_property
+    def _bits(self) -> np.ndarray:
+        """(T, 2 R + 1) float32: bits of −R … R by every table, R the farthest reach of all."""
+        most = int(self.latent_reach.max())
+        bits = np.full((len(self.latent), 2 * most + 1), ESCAPED, np.float32)
+        for row, table in zip(bits, self.latent, strict=True):
+            row[most - table.reach : most + table.reach + 1] = table.bits[: 2 * table.reach + 1]
+        return bits
+
+    def bits(self, symbols: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Ideal code length of each symbol by the table of its `index`, in bits.
+
+        Both have one shape; what a table does not hold costs `ESCAPED`.
+        """
+        most = self._bits.shape[1] // 2
+        found: np.ndarray = self._bits[index, np.clip(symbols, -most, most) + most]
+        return found
 
     def indexes(self, base: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Table of every latent: (1, M, h, w) from the network -> (M, h, w) uint8."""

@@ -1,4 +1,4 @@
-"""A trained photo codec -> model folder: six graphs and the tables."""
+"""A trained photo codec -> model folder: seven graphs and the tables."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from vaetools.manifest import (
     ImageSpec,
     LatentSpec,
     Manifest,
+    RefineSpec,
     SelfTest,
     SizeSpec,
     TilingSpec,
 )
+from vaetools.training.codec.gradient import SynthesisGradient, with_pullback
 from vaetools.training.codec.likelihood import interpolate
 from vaetools.training.export import GraphPlan, reach, write_model
 from vaetools.training.integer import IntegerScaleNetwork, neighbourhood
@@ -85,6 +87,7 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
     hyper = torch.randint(-4, 5, (1, c.hyper, 3, 2), generator=generator).float()
     rate = torch.full((1, 1, 1, 1), 0.5)
     rates = torch.rand(1, 1, 24, 16, generator=generator)
+    weight = torch.rand(1, 1, 192, 128, generator=generator)
     pixels = {2: "height", 3: "width"}
     coarse = {2: "latent_height", 3: "latent_width"}
     coarser = {2: "hyper_height", 3: "hyper_width"}
@@ -111,6 +114,14 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
             {"latents": coarse},
             broadcast={"rate": {2: "rate_height", 3: "rate_width"}},
             unseen=[{"latents": latents, "rate": rates}],
+        ),
+        "synthesis_gradient": GraphPlan(
+            SynthesisGradient(codec.synthesis),
+            {"latents": latents, "rate": rate, "image": image, "weight": weight},
+            ["gradient", "errors"],
+            {"latents": coarse, "image": pixels, "weight": pixels},
+            broadcast={"rate": {2: "rate_height", 3: "rate_width"}},
+            unseen=[{"latents": latents, "rate": rates, "image": image, "weight": weight}],
         ),
     }
 
@@ -204,6 +215,27 @@ def _coarse(codec: PhotoCodec, data: PicturePack, crop: int) -> np.ndarray:
     return chosen.numpy()
 
 
+@torch.no_grad()
+def refine_spec(codec: PhotoCodec, data: PicturePack, crop: int) -> RefineSpec:
+    """What refinement must know; the curvature is the mean over latents and rates, on crops.
+
+    The diagonal of JᵀJ by random signs v: the expectation of (Jᵀv)² (Bekas, Kokiopoulou, Saad, "An
+    estimator for the diagonal of a matrix", 2007).
+    """
+    c = codec.config
+    generator = torch.Generator().manual_seed(5)
+    found = []
+    for position in range(c.rates):
+        images = data.crops(4, crop, generator, shrink=2.0)
+        at = torch.full((1, 1, 1), float(position))
+        coded = codec.code(images, at)
+        latents = coded.mean + torch.round(coded.residual) * coded.step
+        _, pullback = with_pullback(codec.synthesis, latents, codec.rate(at))
+        signs = 2.0 * torch.randint(0, 2, images.shape, generator=generator) - 1
+        found.append(pullback(signs).square().mean())
+    return RefineSpec(c.lambda_min, c.lambda_max, float(f"{torch.stack(found).mean():.4g}"))
+
+
 def halo(codec: PhotoCodec) -> int:
     """Pixels that a tile must see beyond its edge, in whole cells of 64."""
     c = codec.config
@@ -267,7 +299,13 @@ def export_codec(
         size=SizeSpec(multiple_of=CELL, minimum=CELL),
         tiling=TilingSpec("halo", halo(codec)),
         latent=LatentSpec("spatial", codec.config.latents, DOWNSCALE, "uniform", prior="hyper"),
-        codec=CodecSpec(stream_id(codec, arrays), LEVELS, TILE, small_reach(codec)),
+        codec=CodecSpec(
+            stream_id(codec, arrays),
+            LEVELS,
+            TILE,
+            small_reach(codec),
+            refine_spec(codec, data, crop),
+        ),
         selftest=SelfTest(height=192, width=128),
     )
     return write_model(
