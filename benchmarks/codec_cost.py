@@ -90,10 +90,13 @@ def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]
     def known(*_: object) -> np.ndarray:
         return symbols
 
+    def refined() -> object:
+        return codec.code(analysed, level, refine=8)
+
     return {
         "encode: analysis network": lambda: codec.analyse(image),
         "encode: the rest (small networks, entropy coder)": lambda: codec.code(analysed, level),
-        "the same with one pass of refinement": lambda: codec.code(analysed, level, refine=1),
+        **({} if codec.spec.refine is None else {"the same, --refine 8": refined}),
         "small: hyper_analysis": lambda: networks.hyper(analysed.latents),
         "small: hyper_scale_index": lambda: networks.index(z, everything),
         "small: hyper_mean, context_mean": lambda: networks.mean(z, everything, known),

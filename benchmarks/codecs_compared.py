@@ -63,7 +63,7 @@ class Vaetools:
         refine: int = 0,
     ) -> None:
         self.hub = hub
-        self.name = " ".join(["vaetools", *([model] if model else [])])
+        self.name = f"vaetools {model}" if model else "vaetools"
         self.settings = f"vaetools {vaetools.__version__}, device {device}"
         if refine:
             self.name += f" --refine {refine}"
@@ -171,14 +171,14 @@ def ours(
     model: str | None, device: str, levels: Sequence[int], refine: Sequence[int] = (0,)
 ) -> list[Codec]:
     """vaetools with each of some numbers of passes of refinement; none of it, with a line that says why,
-    where there is no model. A model that was asked for must be there."""
+    where there is no model. A model that was asked for must be there, and passes must be possible."""
     try:
         hub = vaetools.open(device=device)
         codecs = [Vaetools(hub, model, device, levels, passes) for passes in refine]
         for codec in codecs:
             codec.encode(np.zeros((64, 64, 3), np.uint8), levels[0])  # is there a model at all?
     except (ImportError, VaetoolsError) as error:
-        if model is not None:
+        if model is not None or any(refine):
             raise SystemExit(f"vaetools: {error}") from error
         print(f"vaetools: skipped, {error}")
         return []

@@ -4,12 +4,12 @@
     python benchmarks/decode_matrix.py read STREAMS            # once per ORT version, device, …
     python benchmarks/decode_matrix.py compare STREAMS
 
-`write` makes streams from random crops at random levels (some with a region of interest, grey, 16 bit),
-and keeps for each the hash of z, of the table indexes and of r. `read` decodes all of them with every
-number of threads and every level of optimisation, in this Python and with the ONNX Runtime that it has,
-and counts mismatches; it appends one row per configuration to `STREAMS/matrix.csv`. `compare` prints the
-table. A picture may differ by one step of 255 from that of the first configuration: the synthesis is no
-integer network.
+`write` makes streams from random crops at random levels (some with a region of interest, grey, 16 bit,
+refined), and keeps for each the hash of z, of the table indexes and of r. `read` decodes all of them
+with every number of threads and every level of optimisation, in this Python and with the ONNX Runtime
+that it has, and counts mismatches; it appends one row per configuration to `STREAMS/matrix.csv`.
+`compare` prints the table. A picture may differ by one step of 255 from that of the first
+configuration: the synthesis is no integer network.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from vaetools.image import SUFFIXES, Image, read_image
 
 THREADS = (1, 2, 4)
 OPTIMISATION = ("disable", "basic", "extended", "all")
+REFINED = 0.1
+"""Share of streams that are refined, if the model can."""
 SIDES = (1, 256)
 """Shortest and longest side of a crop."""
 
@@ -68,7 +70,8 @@ def write(folder: Path, pictures: Path, count: int, seed: int) -> None:
         image, lower = crop(loaded[rng.integers(len(loaded))], rng)
         analysed = codec.analyse(image, lower)
         level = int(rng.integers(codec.levels))
-        data = codec.code(analysed, level).container.pack()
+        refine = 2 if codec.spec.refine and rng.random() < REFINED else 0
+        data = codec.code(analysed, level, refine=refine).container.pack()
         (folder / f"{number:05}.vae").write_bytes(data)
         rows.append((f"{number:05}.vae", integers(codec, data)))
         if number % 500 == 499:

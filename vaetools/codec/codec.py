@@ -288,7 +288,9 @@ class Codec:
         """What so many passes of refinement need of the model. Raises as `code` does."""
         if not 0 < passes <= MOST_PASSES:
             raise OptionError(f"refine={passes} is not 0 … {MOST_PASSES}")
-        return self.model.required("codec.refine", self.spec.refine)
+        spec = self.model.required("codec.refine", self.spec.refine)
+        self.model.graph("synthesis_gradient")
+        return spec
 
     @property
     def _channels(self) -> dict[SectionKind, np.ndarray]:

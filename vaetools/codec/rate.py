@@ -38,13 +38,17 @@ class Probes:
         self.codec = codec
         self.analysed = analysed
         self.refine = refine
-        self.plain = Probes(codec, analysed) if refine else self
         self._coded: dict[int, Coded] = {}
         self._psnr: dict[int, float] = {}
 
     @cached_property
     def pixels(self) -> int:
         return self.analysed.image.height * self.analysed.image.width
+
+    @cached_property
+    def plain(self) -> Probes:
+        """The same without refinement."""
+        return Probes(self.codec, self.analysed)
 
     def coded(self, level: int) -> Coded:
         if level not in self._coded:
@@ -74,13 +78,15 @@ class Probes:
             InputError: even the smallest file has 2 % more.
         """
         wanted = target * self.pixels / 8
-        if self.size(0) > 1.02 * wanted:
+        above = self.first(lambda probes, level: probes.size(level) >= wanted)
+        if above == 0 and self.size(0) > 1.02 * wanted:
+            if self.refine:  # it may have spent bits on quality
+                return self.plain.at_bpp(target)
             raise InputError(
                 f"needs {8 * self.size(0) / self.pixels:.3g} bits per pixel at quality 0, more than "
                 f"the {target:g} asked for",
                 remedy="raise --bpp or shrink the picture",
             )
-        above = self.first(lambda probes, level: probes.size(level) >= wanted)
         near = [level for level in (above - 1, above) if 0 <= level < self.codec.levels]
         return self.coded(min(near, key=lambda level: abs(self.size(level) - wanted)))
 
@@ -98,6 +104,8 @@ class Probes:
             return self.coded(best)
         if above < self.codec.levels:  # two neighbours may lie far apart
             return self.coded(above)
+        if self.refine:  # it may have spent quality on bits
+            return self.plain.at_psnr(target)
         raise InputError(
             f"has {self.psnr(best):.2f} dB at quality 100, less than the {target:g} asked for",
             remedy="lower --psnr",
@@ -111,6 +119,8 @@ class Probes:
         """
         level = self.first(lambda probes, level: probes.size(level) > limit) - 1
         if level < 0:
+            if self.refine:
+                return self.plain.at_size(limit)
             raise InputError(
                 f"needs {self.size(0)} bytes at quality 0, more than the {limit} asked for",
                 remedy="raise --target-size or shrink the picture",
@@ -135,7 +145,7 @@ class Probes:
             while high > low and holds(self, max(high - step, low)):
                 high, step = max(high - step, low), 2 * step
             return max(high - step + 1, low), high
-        low = min(guess + 1, high)
+        low = guess + 1
         while low < high and not holds(self, min(low + step, high) - 1):
             low, step = min(low + step, high), 2 * step
         return low, min(low + step - 1, high)

@@ -1,4 +1,4 @@
-"""Refinement: a second look at the latents of one picture, for fewer bits at the same quality.
+"""Refinement: a second look at the latents of one picture, for fewer bits and fewer errors.
 
 The analysis network guesses the latents of every picture in one step; for each picture there are
 better ones (the *amortization gap* of a variational autoencoder). A pass asks for every latent what
@@ -6,11 +6,10 @@ one quantisation step s more or less would change,
 
     Δ = λ · (∂E/∂ŷ · s + curvature · s²) + bits(r ± 1) − bits(r),
 
-with the gradient of the squared error E through the whole synthesis, and moves half of those that
-gain by it, drawn at random: neighbours that could make up for the same error must not all jump.
-How far the sum of what was expected comes true says how cautious the next passes must be, as in
-trust-region methods. Hyper-latents and tables stay as they are. The files are like any others; a
-decoder does not notice.
+with the gradient of the squared error E through the whole synthesis, and moves all that gain by
+it. Neighbours that make up for the same error then do too much together: how much of the sum of
+what they expected comes true says how cautious the next passes must be, as in trust-region methods.
+Hyper-latents and tables stay as they are. The files are like any others; a decoder does not notice.
 
 References: Yang, Bamler, Mandt, "Improving inference for neural image compression", NeurIPS 2020;
 Campos et al., "Content adaptive optimization for neural image compression", CVPR workshops 2019; and
@@ -19,12 +18,13 @@ rate-distortion optimised quantisation, which video encoders have.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.codec.container import CELL
+from vaetools.codec.container import CELL, DOWNSCALE
 from vaetools.codec.picture import floats_of
 from vaetools.codec.tables import LATENTS, spread
 from vaetools.tiling import scaled
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from vaetools.tiling import Box, Tile
 
 MOST_PASSES = 64
-
-SHARE = 0.5
-"""Of the latents that gain by a move, so many make it in one pass."""
 
 LEAST_GAIN = 0.05
 """Bits that a move must save."""
@@ -73,8 +70,9 @@ class Symbols:
 class Caution:
     """Factor of the curvature: moved together, latents do more harm than each of them alone.
 
-    It follows the share of the expected saving that came true: above the aim passes grow bolder,
-    below it more careful. Early passes aim low, to find better ground; the last ones settle.
+    It follows the share of the expected saving that came true: far above the aim passes grow bolder,
+    below it more careful. Early passes aim low, to find better ground; the last ones settle. The numbers
+    were chosen on Kodak pictures at several rates (`docs/experiments.md`).
     """
 
     factor: float = 1.5
@@ -85,22 +83,20 @@ class Caution:
         if share < aim:
             self.factor = min(1.4 * self.factor, 8.0)
         elif share > 1.5 * aim:
-            self.factor = max(0.85 * self.factor, 1.0)
+            self.factor = max(0.75 * self.factor, 1.0)
 
 
-@dataclass(frozen=True)
-class Moves:
-    """What a pass does to a part.
+@dataclass
+class Outlook:
+    """What the symbols of a part, or of all, cost, and what moves are worth.
 
     Attributes:
-        moves: (M, h, w) int8 in −1 … 1.
-        cost: bits of the latents, and of the error, before it.
-        expected: bits that it should save.
+        cost: bits of the latents, and of the error.
+        expected: bits that the moves should save.
     """
 
-    moves: np.ndarray
-    cost: float
-    expected: float
+    cost: float = 0.0
+    expected: float = 0.0
 
 
 class Refinement:
@@ -125,72 +121,90 @@ class Refinement:
         self.symbols = symbols
         self.networks = symbols.networks
         self.tables = symbols.networks.tables
-        self.spec = spec
+        self.curvature = spec.curvature
         self.image = image
         self.z = z
         self.tiles = tiles
+        low, high = np.log([spec.lambda_min, spec.lambda_max])
+        # Bits that a squared error of 1 is worth at every level.
+        self.worth = (SQUARES * np.exp(low + (high - low) * self.tables.rate)).astype(np.float32)
 
     def run(self, passes: int) -> None:
-        """All latents are moved by what they were before a pass, wherever tiles begin and end."""
-        caution = Caution()
-        self.symbols.moves = np.zeros(self.symbols.y.shape[1:], np.int8)
-        cost, expected = 0.0, 0.0
-        for number in range(passes):
-            after = self.symbols.moves.copy()
-            cost_before, expected_before, cost, expected = cost, expected, 0.0, 0.0
-            for tile in self.tiles:
-                found = self._moves(tile, number, caution.factor)
-                after[(..., *scaled(tile.core, LATENTS))] += found.moves
-                cost += found.cost
-                expected += found.expected
-            self.symbols.moves = after
+        """So many passes. Each sees the symbols as the one before left them, so that tiles do not
+        show; the last look is there to judge the last pass."""
+        caution, before = Caution(), Outlook()
+        moves = np.zeros(self.symbols.y.shape[1:], np.int8)
+        best, least = b"", np.inf
+        for number in range(passes + 1):
+            self.symbols.moves = moves
+            now, moves = self._pass(caution.factor)
+            if now.cost < least:  # kept packed: nearly all of them are 0
+                best, least = zlib.compress(self.symbols.moves.data, 1), now.cost
             if number:
-                caution.learn(cost_before - cost, expected_before, number / passes)
+                caution.learn(before.cost - now.cost, before.expected, number / passes)
+            before = now
+        kept = np.frombuffer(zlib.decompress(best), np.int8)
+        self.symbols.moves = kept.reshape(moves.shape)
 
-    def _moves(self, tile: Tile, number: int, caution: float) -> Moves:
-        """Moves of a tile's core."""
+    def _pass(self, caution: float) -> tuple[Outlook, np.ndarray]:
+        """What the symbols cost as they are, and where they go from there."""
+        assert self.symbols.moves is not None
+        whole, after = Outlook(), self.symbols.moves.copy()
+        for tile in self.tiles:
+            part, moves = self._moves(tile, caution)
+            after[(..., *scaled(tile.core, LATENTS))] += moves
+            whole.cost += part.cost
+            whole.expected += part.expected
+        return whole, after
+
+    def _moves(self, tile: Tile, caution: float) -> tuple[Outlook, np.ndarray]:
+        """The same for a tile's core: its moves (M, h, w) int8 in −1 … 1."""
         mean = self.networks.mean(self.z, tile.outer, self.symbols)
         r = self.symbols(mean, tile.outer)
-        slope, errors = self._slope(self.networks.restored(mean, r, tile.outer), tile.outer)
-        inner = scaled(tile.inner, LATENTS)
-        slope, r = slope[(..., *inner)], r[(..., *inner)]
-        levels = self.networks.levels[tile.core]
-        step = self.tables.per_latent(self.tables.inverse_gain, levels)
-        weights = spread(self._weights(tile.core), LATENTS)
-        bend = caution * self.spec.curvature * weights * step
+        weights = self._weights(tile.outer)
+        slope, errors = self._slope(
+            self.networks.restored(mean, r, tile.outer), weights, tile.outer
+        )
+        inner, pixels = scaled(tile.inner, LATENTS), scaled(tile.inner, CELL)
+        r, slope = r[(..., *inner)], slope[(..., *inner)]
+        bend = caution * self.curvature * _means(weights[pixels], DOWNSCALE)
         index = self.networks.index(self.z, tile.core)
+        step = self.tables.per_latent(self.tables.inverse_gain, self.networks.levels[tile.core])
         bits = self.tables.bits(r, index)
         up, down = (
-            (sign * slope + bend) * step + self.tables.bits(r + sign, index) - bits
+            (sign * slope + bend * step) * step + self.tables.bits(r + sign, index) - bits
             for sign in (1, -1)
         )
         change = np.minimum(up, down)
-        rng = np.random.default_rng((number, tile.core[0].start, tile.core[1].start))
-        chosen = (change < -LEAST_GAIN) & (rng.random(r.shape, np.float32) < SHARE)
-        return Moves(
-            np.where(chosen, np.where(up < down, 1, -1), 0).astype(np.int8),
-            cost=_sum(bits) + _sum(errors[scaled(tile.inner, CELL)]),
-            expected=-_sum(change[chosen]),
-        )
+        chosen = change < -LEAST_GAIN
+        moves = np.where(chosen, np.where(up < down, 1, -1), 0).astype(np.int8)
+        return Outlook(_sum(bits) + _sum(errors[pixels]), -_sum(change[chosen])), moves
 
-    def _slope(self, latents: np.ndarray, cells: Box) -> tuple[np.ndarray, np.ndarray]:
+    def _slope(
+        self, latents: np.ndarray, weights: np.ndarray, cells: Box
+    ) -> tuple[np.ndarray, np.ndarray]:
         """λ · ∂E/∂ŷ, (M, h, w), and λ · the error of every pixel, (H, W); both in bits."""
         graph = self.networks.model.graph("synthesis_gradient")
         rates = self.tables.rates(self.networks.levels[cells])
-        weight = spread(self._weights(cells), CELL)
-        part = scaled(cells, CELL)
-        weight[max(self.image.height - part[0].start, 0) :] = 0  # what nobody will see
-        weight[:, max(self.image.width - part[1].start, 0) :] = 0
-        image = floats_of(self.image, part)
-        slope, errors = graph(np.ascontiguousarray(latents), rates, image, weight[None, None])
+        image = floats_of(self.image, scaled(cells, CELL))
+        slope, errors = graph(np.ascontiguousarray(latents), rates, image, weights[None, None])
         return slope[0], errors[0, 0]
 
     def _weights(self, cells: Box) -> np.ndarray:
-        """Bits that a squared error of 1 is worth in each cell, (rows, columns) float32."""
-        low, high = np.log([self.spec.lambda_min, self.spec.lambda_max])
-        rates = self.tables.rate[self.networks.levels[cells]]
-        weights: np.ndarray = (SQUARES * np.exp(low + (high - low) * rates)).astype(np.float32)
+        """λ at every pixel, (H, W) float32, and 0 beyond the picture, which nobody will see."""
+        weights = spread(self.worth[self.networks.levels[cells]], CELL)
+        rows, columns = scaled(cells, CELL)
+        weights[self.image.height - rows.start :] = 0
+        weights[:, self.image.width - columns.start :] = 0
         return weights
+
+
+def _means(values: np.ndarray, side: int) -> np.ndarray:
+    """Means over squares of `side` × `side`."""
+    height, width = values.shape
+    blocks = values.reshape(height // side, side, width // side, side)
+    means: np.ndarray = blocks.mean(axis=(1, 3))
+    return means
 
 
 def _sum(values: np.ndarray) -> float:

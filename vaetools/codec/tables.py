@@ -19,8 +19,8 @@ from vaetools.errors import ModelBrokenError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-ESCAPED = 64.0
-"""More bits than any symbol of a table takes: a bound for those that it does not hold."""
+ESCAPED_BITS = 8
+"""Of the shortest number beside the escape."""
 
 LATENTS = CELL // DOWNSCALE
 """Latents per cell, in each direction."""
@@ -130,17 +130,18 @@ class CodecTables:
 
     @cached_property
     def _bits(self) -> np.ndarray:
-        """(T, 2 R + 1) float32: bits of −R … R by every table, R the farthest reach of all."""
-        most = int(self.latent_reach.max())
-        bits = np.full((len(self.latent), 2 * most + 1), ESCAPED, np.float32)
+        """(T, 2 R + 1) float32: bits of −R … R by every table, R just beyond the farthest reach."""
+        most = int(self.latent_reach.max()) + 1
+        bits = np.empty((len(self.latent), 2 * most + 1), np.float32)
         for row, table in zip(bits, self.latent, strict=True):
+            row[:] = table.bits[-1] + ESCAPED_BITS
             row[most - table.reach : most + table.reach + 1] = table.bits[: 2 * table.reach + 1]
         return bits
 
     def bits(self, symbols: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Ideal code length of each symbol by the table of its `index`, in bits.
 
-        Both have one shape; what a table does not hold costs `ESCAPED`.
+        Both have one shape. An escaped value is taken for one byte, though a large one has more.
         """
         most = self._bits.shape[1] // 2
         found: np.ndarray = self._bits[index, np.clip(symbols, -most, most) + most]
