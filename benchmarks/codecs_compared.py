@@ -174,7 +174,7 @@ def ours(
     where there is no model. A model that was asked for must be there, and passes must be possible."""
     try:
         hub = vaetools.open(device=device)
-        codecs = [Vaetools(hub, model, device, levels, passes) for passes in refine]
+        codecs: list[Codec] = [Vaetools(hub, model, device, levels, passes) for passes in refine]
         for codec in codecs:
             codec.encode(np.zeros((64, 64, 3), np.uint8), levels[0])  # is there a model at all?
     except (ImportError, VaetoolsError) as error:
@@ -182,4 +182,4 @@ def ours(
             raise SystemExit(f"vaetools: {error}") from error
         print(f"vaetools: skipped, {error}")
         return []
-    return [*codecs]
+    return codecs

@@ -251,7 +251,8 @@ class Codec:
         bits = hyper.bits
         quantised = Symbols(analysed.latents, networks)
         if refine:
-            spec, pieces = self.refine_spec(refine), [*self._tiles(*levels.shape)]
+            spec = self.refine_spec(refine)
+            pieces = [*self._tiles(*levels.shape)]
             Refinement(quantised, spec, analysed.image, z, pieces).run(refine)
         payloads: dict[SectionKind, list[bytes]] = {kind: [] for kind in self._channels}
         for box in self._coded_boxes(levels.shape[0], levels.shape[1], self.spec.tile):

@@ -9,6 +9,7 @@ one quantisation step s more or less would change,
 with the gradient of the squared error E through the whole synthesis, and moves all that gain by
 it. Neighbours that make up for the same error then do too much together: how much of the sum of
 what they expected comes true says how cautious the next passes must be, as in trust-region methods.
+A pass may lose, and later ones make up for it: what is kept in the end is the best that was seen.
 Hyper-latents and tables stay as they are. The files are like any others; a decoder does not notice.
 
 References: Yang, Bamler, Mandt, "Improving inference for neural image compression", NeurIPS 2020;

@@ -28,8 +28,9 @@ class SynthesisGradient(nn.Module):
     """ŷ (1, M, h, w), rate, image (1, 3, H, W), weight (1, 1, H, W) -> ∂E/∂ŷ (1, M, h, w), errors
     (1, 1, H, W).
 
-    An error is weight · |x̂ − image|², summed over the channels; E is the sum of all of them. Where x̂
-    leaves [0, 1], it is that of the clipped value, which is what a decoder gives.
+    An error is weight · |x̂ − image|², summed over the channels, of x̂ clipped to [0, 1], as a decoder
+    gives it; E is the sum of all of them. Clipping counts in the error and not in the gradient, which
+    would be 0 beyond the range and could never pull x̂ back.
     """
 
     def __init__(self, synthesis: Synthesis) -> None:
