@@ -22,7 +22,7 @@ from vaetools.errors import DeviceError, UsageError
     "--from",
     "start_from",
     type=click.Path(path_type=Path),
-    help="Start a new run from the weights of this one, of the same or a smaller network.",
+    help="Start from the weights of this run, of the same or a smaller network, or of this model.",
 )
 @click.option("--minutes", type=click.FloatRange(min=0.01), help="Train this long, not by steps.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
@@ -46,8 +46,9 @@ def command(
     except ImportError:
         raise UsageError("training needs torch", remedy="pip install 'vaetools[train]'") from None
     from vaetools.training.recipe import read_recipe
+    from vaetools.training.recover import starting_weights
     from vaetools.training.tasks import open_task
-    from vaetools.training.trainer import Trainer, read_checkpoint
+    from vaetools.training.trainer import Trainer
 
     if threads:
         torch.set_num_threads(threads)
@@ -58,11 +59,12 @@ def command(
         raise UsageError(f"--device {device} is not one of auto, cpu, cuda, cuda:N")
     elif device != "cpu" and not torch.cuda.is_available():
         raise DeviceError(f"{device}: torch finds no GPU", remedy="use --device cpu or auto")
-    images = open_task(chosen).load(data)
+    task = open_task(chosen)
+    images = task.load(data)
     click.echo(f"{chosen.id}: {images.summary}, {device}")
     folder = run or Path("runs") / chosen.id
     place = torch.device(device)
-    weights = read_checkpoint(start_from, place)["average"] if start_from else None
+    weights = starting_weights(start_from, task.network, place) if start_from else None
     trainer = Trainer(chosen, images, folder, device=place, minutes=minutes, weights=weights)
     for row in trainer.fit():
         left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]

@@ -29,7 +29,7 @@ class TrainSettings:
         average: decay of the moving average of the weights, which is what is exported; 0 for none.
         patience: stop early after so many logged rows without a better validation score, and take
             the weights that had the best one; 0 for never.
-        bf16: compute in bfloat16 where the device is a GPU.
+        bf16: compute in bfloat16 where the device is a GPU, or a CPU that multiplies matrices of it.
         channels_last: keep pictures and weights in that order, which suits convolutions of 1x1.
         compile: with torch.compile.
     """

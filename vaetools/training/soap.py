@@ -6,8 +6,8 @@ takes Adam's step there, and turns it back. The basis follows slowly: one step o
 so many steps.
 
     Q_L, Q_R   eigenvectors of L ← E[G Gᵀ] and R ← E[Gᵀ G]
-    v          ← E[(Q_Lᵀ G Q_R)²], m ← E[G]
-    W          ← W − rate · Q_L (Q_Lᵀ m Q_R / √v) Q_Rᵀ
+    m, v       ← E[Q_Lᵀ G Q_R], E[(Q_Lᵀ G Q_R)²]
+    W          ← W − rate · Q_L (m / √v) Q_Rᵀ
 
 Convolutions are matrices of outputs x (inputs · taps). Vectors, depthwise convolutions and thin
 matrices get plain Adam; a side that is too long keeps its own basis. Weights of one shape are handled
@@ -70,10 +70,10 @@ class Soap(torch.optim.Optimizer):
             self._begin(state, gradient, turned=_is_matrix(bunch[0]))
         step = state["step"] = state["step"] + 1
         first, second = group["betas"]
-        state["m"].lerp_(gradient, 1 - first)
         turned = _turn(gradient, state)
+        state["m"].lerp_(turned, 1 - first)
         state["v"].lerp_(turned * turned, 1 - second)
-        mean = _turn(state["m"], state) / (1 - first**step)
+        mean = state["m"] / (1 - first**step)
         deviation = (state["v"] / (1 - second**step)).sqrt_().add_(group["eps"])
         change = _turn_back(mean / deviation, state)
         for parameter, delta in zip(bunch, change, strict=True):
@@ -103,7 +103,8 @@ class Soap(torch.optim.Optimizer):
 
     @staticmethod
     def _turn_bases(state: dict[str, Any]) -> None:
-        """One power iteration; `v` follows the order of the eigenvalues."""
+        """One power iteration; `m` turns along, `v` follows the order of the eigenvalues."""
+        mean = _turn_back(state["m"], state)
         for side in _sides(state):
             moment, basis = state[side], state[f"{side} basis"]
             image = moment @ basis
@@ -113,6 +114,7 @@ class Soap(torch.optim.Optimizer):
             state["v"] = state["v"].take_along_dim(index, dim=axis)
             image = (image + _ridge(moment) * basis).take_along_dim(order[:, None, :], dim=2)
             state[f"{side} basis"] = torch.linalg.qr(image)[0]
+        state["m"] = _turn(mean, state)
 
 
 def _bunches(parameters: list[Tensor]) -> Iterator[list[Tensor]]:

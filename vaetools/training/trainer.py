@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vaetools.errors import UsageError
 from vaetools.training.curves import LOG, draw_curves, forget_after
 from vaetools.training.growth import grow
+from vaetools.training.precision import is_native
 from vaetools.training.soap import Soap
 from vaetools.training.tasks import Data, Task, open_task
 
@@ -179,7 +180,7 @@ class Trainer:
             self.task.start(self.data, self.generator)
             if weights is not None:
                 grow(self.task.network, weights)
-        self.bf16 = recipe.train.bf16 and device.type == "cuda"
+        self.bf16 = recipe.train.bf16 and is_native(device)
         self.network = self.task.network.to(device)
         self.layout = torch.contiguous_format
         if self.bf16 or recipe.train.channels_last:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaetools.codec.networks import phase_at
 from vaetools.training.codec.blocks import Block, Upsample, blocks
+from vaetools.training.precision import in_float32
 
 if TYPE_CHECKING:
     from vaetools.training.codec.config import CodecConfig
@@ -28,7 +29,7 @@ class HyperAnalysis(nn.Module):
         )
 
     def forward(self, y: Tensor) -> Tensor:
-        return self.net(torch.asinh(y))
+        return in_float32(self.net[-1], self.net[:-1](torch.asinh(y)))
 
 
 class HyperMean(nn.Module):
@@ -47,7 +48,7 @@ class HyperMean(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.net(z)
+        return in_float32(self.net[-1], self.net[:-1](z))
 
 
 class ContextMean(nn.Module):
@@ -66,7 +67,7 @@ class ContextMean(nn.Module):
 
     def forward(self, known: Tensor, mean: Tensor) -> Tensor:
         h = torch.relu(self.known(known) + self.mean(mean))
-        return mean + self.exit(self.blocks(h))
+        return mean + in_float32(self.exit, self.blocks(h))
 
 
 def phases(latents: int, height: int, width: int, device: torch.device) -> Tensor:

@@ -45,6 +45,7 @@ from vaetools.training.codec.hyper import ContextMean, HyperAnalysis, HyperMean,
 from vaetools.training.codec.likelihood import HyperPrior, gaussian_bits, interpolate
 from vaetools.training.codec.transforms import PIXEL_SCALE, Analysis, Synthesis
 from vaetools.training.integer import INDEX_UNITS, IntegerScaleNetwork, round_through
+from vaetools.training.precision import in_float32
 
 if TYPE_CHECKING:
     from vaetools.training.codec.config import CodecConfig
@@ -128,7 +129,7 @@ class PhotoCodec(nn.Module):
 
     def scale_index(self, z: Tensor, position: Tensor) -> Tensor:
         offset = self.at_latents(self.index_offset, position) / self.config.log_step
-        index = self.hyper_scale_index(z) + round_through(offset)
+        index = in_float32(self.hyper_scale_index, z) + round_through(offset)
         return torch.clamp(index, 0, self.config.tables - 1)
 
     def scale(self, index: Tensor) -> Tensor:

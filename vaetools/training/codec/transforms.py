@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.training.codec.blocks import Block, Upsample, blocks
+from vaetools.training.precision import in_float32
 
 if TYPE_CHECKING:
     from vaetools.training.codec.config import CodecConfig
@@ -32,7 +33,7 @@ class Analysis(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = (x - 0.5) * PIXEL_SCALE
         h = self.middle(self.down(self.blocks(self.entry(x))))
-        return self.linear(x) + self.exit(h)
+        return in_float32(self.linear, x) + in_float32(self.exit, h)
 
 
 class RateGate(nn.Module):
@@ -74,4 +75,4 @@ class Synthesis(nn.Module):
         h = self.up(self.middle(self.entry(y)))
         for gate, block in zip(self.gates, self.blocks, strict=True):
             h = block(h * gate(rate))
-        return (self.linear(y) + self.exit(h)) / PIXEL_SCALE + 0.5
+        return (in_float32(self.linear, y) + in_float32(self.exit, h)) / PIXEL_SCALE + 0.5

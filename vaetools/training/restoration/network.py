@@ -38,6 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
+from vaetools.training.precision import in_float32
 from vaetools.training.recipe import at_least
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.head[0].weight)  # before the first step the mean is the base
 
     def forward(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
-        entered = self.entry(planes)
+        entered = in_float32(self.entry, planes)
         x, skips = entered, []
         for refine, shrink in zip(self.before, self.down, strict=True):
             skips.append(refine(x))
@@ -159,7 +160,7 @@ class UNet(nn.Module):
             x = refine(skip + grow(x))
             features.append(x)
         features[-1] = features[-1] + entered
-        return features, self.head(features[-1])
+        return features, in_float32(self.head, features[-1])
 
 
 class Level(nn.Module):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from vaetools.training.crops import CropSettings
-from vaetools.training.restoration.denoiser import Denoiser, log_level_of
+from vaetools.training.precision import in_float32
+from vaetools.training.restoration.denoiser import LEVEL_SCALE, Denoiser, log_level_of
 from vaetools.training.restoration.jpeg import SIDE
 from vaetools.training.restoration.noise import Damage, NoiseSettings, rounded_to_8_bit
 from vaetools.training.restoration.objective import charbonnier
@@ -29,16 +30,28 @@ LEVEL_WEIGHT = 0.1
 
 VALIDATED_LEVELS = (15, 25, 50)
 
+MIDDLING = 25.0 / 255
+"""A noise level at which errors count as they are, whatever the balance."""
+
+LEVEL_FLOOR = 5.0 / 255
+"""Is added to noise levels, so that the weakest do not count for everything."""
+
 
 @dataclass(frozen=True)
 class DenoiseData(NoiseSettings, CropSettings):
-    """`[data]`: which crops, and how they are damaged."""
+    """`[data]`: which crops, and how they are damaged.
+
+    Attributes:
+        balance: errors grow with the noise; they count divided by the noise level to this power, so that
+            with some 0.7 all levels matter alike.
+    """
 
     cell = SIDE
     crop: int = 80
     late_crop: int = 128
     late: float = 0.65
     batch: int = 16
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,13 +74,15 @@ class DenoiseTask(RestoreTask):
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         del generator  # noise is drawn where the images are, with torch's own
         images, noisy, sigma = self.damage(images)
-        level = (self.network.level.log_level(noisy) - log_level_of(sigma)).abs().mean()
+        found = in_float32(self.network.level.log_level, noisy)
+        level = (found - log_level_of(sigma)).abs().mean()
         loss, figures = self.learned(self.network.given(noisy, sigma), images)
         return loss + LEVEL_WEIGHT * level, {**figures, "level": level}
 
     def mean_loss(self, error: Tensor, given: Given) -> Tensor:
-        del given
-        return charbonnier(error).mean()
+        level = given.planes[:, 3:].mean(dim=(1, 2, 3), keepdim=True) / LEVEL_SCALE
+        usual = ((level + LEVEL_FLOOR) / (MIDDLING + LEVEL_FLOOR)) ** self.data.balance
+        return (charbonnier(error) / usual).mean()
 
     def psnr(self, error: Tensor, given: Given) -> Tensor:
         del given

@@ -1,0 +1,142 @@
+"""Training goes on from a model folder: what comes back is what was exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import vaetools_models
+
+from tests.training.tiny import read, restore_recipe, trainer, write_photos
+from vaetools.cli import main
+from vaetools.errors import UsageError
+from vaetools.manifest import read_manifest
+from vaetools.training import export_codec, export_denoise, export_inpaint
+from vaetools.training.recipe import read_recipe
+from vaetools.training.recover import model_weights, starting_weights
+from vaetools.training.runs import export_run
+from vaetools.training.tasks import open_task
+from vaetools.training.trainer import Trainer
+
+SHIPPED = Path(vaetools_models.__file__).parent
+
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+
+def recovered(name: str) -> torch.nn.Module:
+    network = open_task(read_recipe(name)).network.eval()
+    network.load_state_dict(model_weights(SHIPPED / name, network))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("name", "plans"),
+    [
+        ("photo-codec", export_codec.plans),
+        ("photo-denoise", lambda network: export_denoise.plans(network, samples=True)),
+        ("photo-inpaint", lambda network: export_inpaint.graphs(network).plans(samples=True)),
+    ],
+)
+def test_networks_compute_what_the_shipped_graphs_compute(name, plans) -> None:
+    folder = SHIPPED / name
+    graphs = read_manifest(folder).graphs
+    for role, plan in plans(recovered(name)).items():
+        session = onnxruntime.InferenceSession(str(folder / graphs[role].file))
+        for case in plan.cases():
+            found = session.run(None, dict(zip(plan.inputs, case, strict=True)))
+            for ours, theirs in zip(plan.expected(case), found, strict=True):
+                tolerance = 0 if plan.exact else 1e-4 * max(1.0, np.abs(theirs).max())
+                np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance, err_msg=role)
+
+
+def test_the_ladders_of_the_codec_give_its_tables_back() -> None:
+    codec = recovered("photo-codec")
+    position = torch.linspace(0, codec.config.rates - 1, export_codec.LEVELS)[:, None, None]
+    with np.load(SHIPPED / "photo-codec" / "tables.npz") as tables, torch.no_grad():
+        for name, log in (("gain", codec.log_gain), ("inverse_gain", codec.log_inverse_gain)):
+            levels = codec.at_latents(log, position).exp()[:, :, 0, 0]
+            np.testing.assert_allclose(levels, tables[name], rtol=1e-4)
+        offset = codec.at_latents(codec.index_offset, position)[:, :, 0, 0] / codec.config.log_step
+        assert np.abs(offset.numpy() - tables["index_offset"]).max() < 1
+
+
+def test_the_prior_of_hyper_latents_costs_what_the_counts_say() -> None:
+    codec = recovered("photo-codec")
+    with np.load(SHIPPED / "photo-codec" / "tables.npz") as tables:
+        share = tables["hyper_frequencies"] / tables["hyper_frequencies"].sum(2, keepdims=True)
+    entropy = -(share * np.log2(np.maximum(share, 1e-12))).sum(2).mean(1)
+    limit = codec.config.hyper_limit
+    values = torch.arange(-limit, limit + 1).float()[None, None, :, None]
+    for rate in range(codec.config.rates):
+        with torch.no_grad():
+            bits = codec.hyper_prior.bits(
+                values.expand(1, codec.config.hyper, -1, 1), torch.full((1, 1, 1), float(rate))
+            )
+        crossed = (share[rate] * bits[0, :, :, 0].numpy()).sum(1).mean()
+        assert entropy[rate] <= crossed < 1.25 * entropy[rate] + 0.1
+
+
+def test_a_run_starts_from_a_model_where_the_run_behind_it_ended(tmp_path) -> None:
+    photos = write_photos(tmp_path, ("astronaut", "coffee", "chelsea", "rocket"), 96, 96)
+    recipe = read(restore_recipe("denoise", steps=20), tmp_path)
+    first = trainer(recipe, photos, tmp_path / "first")
+    list(first.fit())
+    export_run(tmp_path / "first", photos, tmp_path / "model")
+    task = open_task(recipe)
+    fresh = {name: value.clone() for name, value in task.network.state_dict().items()}
+    weights = starting_weights(tmp_path / "model", task.network, torch.device("cpu"))
+    for name, value in first.average.network.state_dict().items():
+        expected = fresh[name] if name.startswith("posterior.") else value
+        torch.testing.assert_close(weights[name], expected, rtol=0, atol=0)
+
+
+@pytest.fixture
+def command(tmp_path, capsys):
+    """Calls `train` with a recipe for the network of `photo-denoise`; (exit code, what it printed)."""
+    photos = write_photos(tmp_path, ("astronaut", "coffee", "chelsea", "rocket"), 96, 96)
+    network = {
+        "widths = [8, 12, 16]": "",
+        "latents = 4": "",
+        "ladder = 12": "",
+    }  # as large as usual
+    text = restore_recipe("denoise", steps=2)
+    for line, instead in network.items():
+        text = text.replace(line, instead)
+    read(text, tmp_path)
+
+    def call(start: Path) -> tuple[int, str]:
+        words = ["train", tmp_path / "recipe.toml", "--data", photos, "--run", tmp_path / "run"]
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, words), "--from", str(start), "--device", "cpu", "--threads", "1"])
+        printed = capsys.readouterr()
+        return end.value.code, printed.out + printed.err
+
+    return call
+
+
+def test_the_command_goes_on_from_a_model(command) -> None:
+    code, printed = command(SHIPPED / "photo-denoise")
+    assert code == 0, printed
+
+
+def test_the_command_refuses_what_it_cannot_go_on_from(command, tmp_path) -> None:
+    code, printed = command(SHIPPED / "mnist-mlp")
+    assert code == 2
+    assert "training cannot go on from a model for generate" in printed
+    code, printed = command(tmp_path)
+    assert code == 2
+    assert "neither a run nor a model" in printed
+
+
+def test_a_model_of_another_size_is_refused(tmp_path) -> None:
+    photos = write_photos(tmp_path, ("astronaut", "coffee"), 96, 96)
+    recipe = read(restore_recipe("denoise", steps=2), tmp_path)
+    task = open_task(recipe)
+    weights = starting_weights(SHIPPED / "photo-denoise", task.network, torch.device("cpu"))
+    with pytest.raises(UsageError, match="cannot start from these weights"):
+        Trainer(
+            recipe, task.load(photos), tmp_path / "run", device=torch.device("cpu"), weights=weights
+        )

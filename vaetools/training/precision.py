@@ -1,0 +1,33 @@
+"""bfloat16 where it pays, and float32 where bfloat16 would be noise.
+
+Under autocast, layers compute in bfloat16: eight bits, as many as a pixel has. Inside a deep network
+that does no harm. It does where pixels and latents enter and leave, and where integers must stay
+integers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+def is_native(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of bfloat16 itself: GPUs, and CPUs with AMX."""
+    if device.type == "cpu":
+        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return device.type == "cuda"
+
+
+def in_float32(layer: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """`layer(*inputs)` in float32, also under autocast."""
+    kind = inputs[0].device.type
+    if not torch.is_autocast_enabled(kind):  # so that exported graphs hold no trace of this
+        return layer(*inputs)
+    with torch.autocast(kind, enabled=False):
+        return layer(*(tensor.float() for tensor in inputs))
