@@ -5,13 +5,16 @@ The networks here work on integers, so "equal" means equal: a seam of any size f
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
-from vaetools.tiling import map_tiles, pad_to_multiple, tiles
+from vaetools.tiling import ahead, map_tiles, pad_to_multiple, tiles
 
 sides = st.integers(1, 13)
 sizes = st.integers(1, 9)
@@ -219,3 +222,49 @@ def test_an_image_that_fits_is_not_copied():
 def test_nothing_cannot_be_padded():
     with pytest.raises(ImageValueError, match="0×4"):
         pad_to_multiple(np.zeros((4, 0)), 8)
+
+
+# --- several pieces at a time ---------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))
+@settings(deadline=None, max_examples=40)
+def test_results_come_in_order_however_long_they_take(pieces, threads):
+    def work(piece):
+        time.sleep(piece / 2000)
+        return 10 * piece
+
+    assert list(ahead(work, pieces, threads)) == [10 * piece for piece in pieces]
+
+
+def test_pieces_are_worked_on_at_the_same_time():
+    together = threading.Barrier(3, timeout=20)  # passes only if three are there at once
+    assert list(ahead(lambda piece: together.wait() >= 0 and piece, range(6), 3)) == [*range(6)]
+
+
+@pytest.mark.parametrize(("threads", "most"), [(1, 1), (2, 3), (4, 5)])
+def test_no_more_is_done_than_there_is_room_for(threads, most):
+    begun = []
+    results = ahead(begun.append, range(20), threads)
+    for taken in range(1, 6):
+        next(results)
+        assert len(begun) <= taken - 1 + most
+    results.close()
+    assert len(begun) <= 4 + most
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_exception_comes_in_its_turn_and_ends_it(threads):
+    done = []
+
+    def work(piece):
+        if piece == 2:
+            raise ValueError("two")
+        done.append(piece)
+        return piece
+
+    results = ahead(work, range(50), threads)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="two"):
+        next(results)
+    assert len(done) <= 2 + threads

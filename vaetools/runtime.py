@@ -105,7 +105,7 @@ class Runtime:
         check_packages()
         wanted = parse_device(device)
         self.device = _automatic_device() if wanted is None else _proven_device(wanted)
-        self.threads = threads
+        self.threads = threads or usable_cores()
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
 
@@ -176,7 +176,7 @@ def providers(device: Device) -> list[Any]:
     return [(CUDA, cuda), "CPUExecutionProvider"]
 
 
-def session_options(threads: int | None) -> Any:
+def session_options(threads: int) -> Any:
     """Session options: all optimisations, sequential, no spinning (it burns the other workers' time)."""
     import onnxruntime as ort
 
@@ -191,7 +191,7 @@ def session_options(threads: int | None) -> Any:
         raise OptionError(f"{OPTIMIZATION}={level!r} is not one of {', '.join(levels)}")
     options = ort.SessionOptions()
     options.graph_optimization_level = levels[level]
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # What was checked as ONNX is opened as ONNX, and never as ONNX Runtime's own format.
@@ -208,9 +208,7 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def _create(
-    graph: bytes, device: Device, threads: int | None, name: str
-) -> onnxruntime.InferenceSession:
+def _create(graph: bytes, device: Device, threads: int, name: str) -> onnxruntime.InferenceSession:
     import onnxruntime as ort
 
     try:

@@ -16,8 +16,10 @@ padding acts there as it does on the whole picture.
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,9 @@ from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Array: TypeAlias = npt.NDArray[Any]
 Box: TypeAlias = tuple[slice, slice]
@@ -90,6 +95,32 @@ def tiles(height: int, width: int, *, size: int, halo: int) -> Iterator[Tile]:
             core = slice(top, min(top + size, height)), slice(left, min(left + size, width))
             outer = grown(core, halo, height, width)
             yield Tile(core, outer, within(core, outer))
+
+
+def ahead(work: Callable[[T], R], pieces: Sequence[T], threads: int) -> Iterator[R]:
+    """`work(piece)` for every piece, in their order, while threads are at work on the next ones.
+
+    What is not yet asked for fills the memory with no more than one result for each thread, and one.
+    An exception comes up in its turn; what was not begun by then never is.
+
+    Args:
+        threads: with 1, nothing is done before it is asked for.
+    """
+    if threads < 2 or len(pieces) < 2:
+        yield from map(work, pieces)
+        return
+    with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
+        begun: deque[Future[R]] = deque()
+        try:
+            for piece in pieces:
+                begun.append(pool.submit(work, piece))
+                if len(begun) > threads:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
 
 
 def map_tiles(

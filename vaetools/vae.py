@@ -68,6 +68,11 @@ class Model:
         """The device that its graphs run on."""
         return self._runtime.device
 
+    @property
+    def threads(self) -> int:
+        """Threads that one call may keep busy."""
+        return self._runtime.threads
+
     def required(self, table: str, spec: T | None) -> T:
         """A table of the manifest that a task cannot do without, such as `manifest.codec`.
 

@@ -217,6 +217,32 @@ def test_tiles_of_any_size_do_not_show(mini, wide, cells, mixed):
     assert_tiles_do_not_show(tiles_of(mini, cells), tiles_of(mini, 8), Image(wide), lower)
 
 
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_threads_do_not_show(mini, wide, depth):
+    """One, or several parts at a time: the very same file, and the very same picture."""
+    one, three = (tiles_of(mini, 1) for _ in range(2))
+    assert one.threads == 1
+    three.threads = 3
+    image = Image(as_type(wide, depth))
+    written = one.encode(image, LEVEL)
+    assert three.encode(image, LEVEL) == written
+    np.testing.assert_array_equal(three.decode(written).pixels, one.decode(written).pixels)
+    region = Region(70, 3, 200, 130)
+    expected = one.decode(written, region=region).pixels
+    np.testing.assert_array_equal(three.decode(written, region=region).pixels, expected)
+
+
+def test_a_damaged_part_is_found_whatever_the_threads(mini, wide):
+    codec = tiles_of(mini, 1)
+    codec.threads = 3
+    container = unpack(codec.encode(Image(wide), LEVEL))
+    fine = [s for s in container.sections if s.kind is SectionKind.FINE]
+    cut = dataclasses.replace(fine[7], data=fine[7].data[:-4])
+    sections = tuple(cut if s is fine[7] else s for s in container.sections)
+    with pytest.raises(ChecksumError):
+        codec.decode(dataclasses.replace(container, sections=sections).pack())
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_the_decoder_has_the_means_of_the_encoder(mini, crop, mixed):
     lower = np.array([[0, 9, 60], [3, 0, 75], [0, 0, 1]]) if mixed else None

@@ -97,6 +97,13 @@ def test_a_region_of_interest_is_refined_by_its_levels(codec, crop):
     assert costs[1] < 0.985 * costs[0]
 
 
+def test_threads_do_not_show(tiled, crop):
+    image = Image(crop)
+    written = tiled.encode(image, 80, refine=3)
+    tiled.threads = 3
+    assert tiled.encode(image, 80, refine=3) == written
+
+
 @pytest.mark.parametrize("grey", [False, True])
 def test_types_are_refined_alike(codec, crop, grey):
     """The same picture in 8 bit, 16 bit and float."""

@@ -12,7 +12,8 @@ Decoding takes the same steps from z on. Only `index` decides which table codes 
 comes from integers alone; the means are floats, and a different last bit of a mean moves a pixel
 by nothing that one could see.
 
-All of it is done part by part, so that the memory holds a picture, its y or r, and little more.
+All of it is done part by part, several parts at a time, so that the memory holds a picture, its y or
+r, and little more. Files and pictures do not depend on how many threads there are.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ from vaetools.errors import (
     UnsupportedImageError,
 )
 from vaetools.image import MAX_PIXELS, Image, decode_image
-from vaetools.tiling import Tile, common, grown, scaled, tiles, within
+from vaetools.tiling import Tile, ahead, common, grown, scaled, tiles, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,6 +72,10 @@ if TYPE_CHECKING:
     from vaetools.manifest import RefineSpec
     from vaetools.tiling import Box
     from vaetools.vae import Model
+
+
+MOST_THREADS = 4
+"""Parts of a picture that are worked on at a time: each takes some 60 MB."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ class Codec:
         self.model = model
         self.spec = model.required("codec", model.manifest.codec)
         self.halo = -(-model.manifest.tiling.halo // CELL)
+        self.threads = min(model.threads, MOST_THREADS)
 
     @staticmethod
     def check_head(head: bytes) -> None:
@@ -209,8 +215,12 @@ class Codec:
             )
         rows, columns = _grid(image)
         latents: np.ndarray | None = None
-        for tile in self._tiles(rows, columns):
-            part = self._analysed(image, tile.outer)[(..., *scaled(tile.inner, LATENTS))]
+        pieces = [*self._tiles(rows, columns)]
+
+        def part_of(tile: Tile) -> np.ndarray:
+            return self._analysed(image, tile.outer)[(..., *scaled(tile.inner, LATENTS))]
+
+        for tile, part in zip(pieces, ahead(part_of, pieces, self.threads), strict=True):
             if latents is None:
                 shape = (1, part.shape[1], rows * LATENTS, columns * LATENTS)
                 latents = np.empty(shape, np.float32)
@@ -253,16 +263,24 @@ class Codec:
         if refine:
             spec = self.refine_spec(refine)
             pieces = [*self._tiles(*levels.shape)]
-            Refinement(quantised, spec, analysed.image, z, pieces).run(refine)
+            Refinement(quantised, spec, analysed.image, z, pieces, self.threads).run(refine)
         payloads: dict[SectionKind, list[bytes]] = {kind: [] for kind in self._channels}
-        for box in self._coded_boxes(levels.shape[0], levels.shape[1], self.spec.tile):
+
+        def coded(box: Box) -> list[tuple[bytes, float]]:
             symbols = quantised(networks.mean(z, box, quantised), box)
             index = networks.index(z, box)
-            for kind, chosen in self._channels.items():
-                coder = encode_latents(symbols[chosen], index[chosen], self.tables.latent)
-                payloads[kind].append(coder.finish())
-                bits += coder.bits
-        coarse, fine = ([Section(k, data) for data in parts] for k, parts in payloads.items())
+            coders = [
+                encode_latents(symbols[chosen], index[chosen], self.tables.latent)
+                for chosen in self._channels.values()
+            ]
+            return [(coder.finish(), coder.bits) for coder in coders]
+
+        boxes = [*self._coded_boxes(levels.shape[0], levels.shape[1], self.spec.tile)]
+        for parts in ahead(coded, boxes, self.threads):
+            for kind, (data, ideal) in zip(self._channels, parts, strict=True):
+                payloads[kind].append(data)
+                bits += ideal
+        coarse, fine = ([Section(k, data) for data in part] for k, part in payloads.items())
         map_of_levels = [Section(SectionKind.LEVELS, deflate(levels.tobytes()))]
         image = analysed.image
         container = Container(
@@ -383,19 +401,27 @@ class Codec:
         """
         rows, columns = z.shape[2:]
         symbols = np.zeros((len(self.tables.coarse), rows * LATENTS, columns * LATENTS), np.int16)
-        boxes = [*self._coded_boxes(rows, columns, container.tile)]
         kinds = [SectionKind.COARSE] if preview else [*self._channels]
         payloads = {kind: container.all(kind) for kind in kinds}
-        for number, box in enumerate(boxes):
-            if wanted is not None and common(box, wanted) is None:
-                continue
+        boxes = [
+            (number, box)
+            for number, box in enumerate(self._coded_boxes(rows, columns, container.tile))
+            if wanted is None or common(box, wanted) is not None
+        ]
+
+        def parts_of(numbered: tuple[int, Box]) -> list[np.ndarray]:
+            number, box = numbered
             index = networks.index(z, box)
-            for kind in kinds:
-                chosen = self._channels[kind]
-                part = decode_latents(payloads[kind][number], index[chosen], self.tables.latent)
+            return [
+                decode_latents(payloads[k][number], index[self._channels[k]], self.tables.latent)
+                for k in kinds
+            ]
+
+        for (_, box), parts in zip(boxes, ahead(parts_of, boxes, self.threads), strict=True):
+            for kind, part in zip(kinds, parts, strict=True):
                 if symbols.dtype == np.int16 and _is_large(part):
                     symbols = symbols.astype(np.int32)
-                symbols[(..., *scaled(box, LATENTS))][chosen] = part
+                symbols[(..., *scaled(box, LATENTS))][self._channels[kind]] = part
         return symbols
 
     def reconstruct(
@@ -428,24 +454,29 @@ class Codec:
         chosen: Box,
     ) -> np.ndarray:
         """The pixels `chosen` as the picture stores them: (H, W, 3) BGR, or (H, W) if it is grey."""
-        shape = [side.stop - side.start for side in chosen]
-        out = np.empty(shape if container.grey else [*shape, 3], DTYPES[container.depth])
+        sides = [side.stop - side.start for side in chosen]
+        out = np.empty(sides if container.grey else [*sides, 3], DTYPES[container.depth])
         eight_bit = container.depth == 8 and not container.grey
         graph = self.model.graph("synthesis", pixels=("image",) if eight_bit else ())
-        rows, columns = levels.shape
-        for tile in self._tiles(rows, columns):
-            core = common(tile.core, _cells_of(chosen))
-            if core is None:
-                continue
-            outer = grown(core, self.halo, rows, columns)
-            rates = self.tables.rates(levels[outer])
-            pixels = graph(np.ascontiguousarray(latents(outer)), rates)
+        shape = levels.shape
+        cores = [common(tile.core, _cells_of(chosen)) for tile in self._tiles(*shape)]
+
+        def pixels_of(core: Box) -> np.ndarray:
+            outer = grown(core, self.halo, *shape)
+            pixels = graph(np.ascontiguousarray(latents(outer)), self.tables.rates(levels[outer]))
             if not eight_bit:
                 pixels = pixels[0].transpose(1, 2, 0)
+            part: np.ndarray = pixels[within(shared_by(core), scaled(outer, CELL))]
+            return part
+
+        def shared_by(core: Box) -> Box:
             shared = common(scaled(core, CELL), chosen)
             assert shared is not None  # its cells were chosen for their pixels
-            pixels = pixels[within(shared, scaled(outer, CELL))]
-            place = out[within(shared, chosen)]
+            return shared
+
+        parts = [core for core in cores if core is not None]
+        for core, pixels in zip(parts, ahead(pixels_of, parts, self.threads), strict=True):
+            place = out[within(shared_by(core), chosen)]
             place[...] = pixels if eight_bit else as_samples(pixels, place)
         return out
 

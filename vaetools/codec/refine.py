@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ import numpy as np
 from vaetools.codec.container import CELL, DOWNSCALE
 from vaetools.codec.picture import floats_of
 from vaetools.codec.tables import LATENTS, spread
-from vaetools.tiling import scaled
+from vaetools.tiling import ahead, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,7 @@ class Refinement:
         image: the picture.
         z: its hyper-latents, (1, N, rows, columns).
         tiles: pieces in which the networks take it.
+        threads: pieces that are looked at at a time.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Refinement:
         image: Image,
         z: np.ndarray,
         tiles: Sequence[Tile],
+        threads: int = 1,
     ) -> None:
         self.symbols = symbols
         self.networks = symbols.networks
@@ -125,7 +128,7 @@ class Refinement:
         self.curvature = spec.curvature
         self.image = image
         self.z = z
-        self.tiles = tiles
+        self.tiles, self.threads = tiles, threads
         low, high = np.log([spec.lambda_min, spec.lambda_max])
         # Bits that a squared error of 1 is worth at every level.
         self.worth = (SQUARES * np.exp(low + (high - low) * self.tables.rate)).astype(np.float32)
@@ -151,8 +154,8 @@ class Refinement:
         """What the symbols cost as they are, and where they go from there."""
         assert self.symbols.moves is not None
         whole, after = Outlook(), self.symbols.moves.copy()
-        for tile in self.tiles:
-            part, moves = self._moves(tile, caution)
+        looks = ahead(partial(self._moves, caution=caution), self.tiles, self.threads)
+        for tile, (part, moves) in zip(self.tiles, looks, strict=True):
             after[(..., *scaled(tile.core, LATENTS))] += moves
             whole.cost += part.cost
             whole.expected += part.expected

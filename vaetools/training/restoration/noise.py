@@ -29,6 +29,9 @@ from vaetools.training.restoration.jpeg import jpeg
 
 JPEG_QUALITY = (70.0, 98.0)
 
+SHARES = "clean", "varying", "camera", "grey", "even", "clipped", "jpeg", "camera_jpeg"
+"""Those of `NoiseSettings`."""
+
 
 @dataclass(frozen=True)
 class NoiseSettings:
@@ -40,6 +43,7 @@ class NoiseSettings:
         varying: share with a smooth map of levels.
         camera: share with the noise of cameras.
         grey: share that is made grey.
+        even: share that is one colour all over: means must not move, whatever noise and clipping do.
         clipped: share of the others that is clipped and rounded to 8 bit; that of cameras always is.
         jpeg: share that passes through JPEG afterwards, those without noise among them: what JPEG does
             is not noise.
@@ -51,6 +55,7 @@ class NoiseSettings:
     varying: float = 0.3
     camera: float = 0.2
     grey: float = 0.06
+    even: float = 0.0
     clipped: float = 0.5
     jpeg: float = 0.1
     camera_jpeg: float = 0.0
@@ -59,7 +64,7 @@ class NoiseSettings:
         """Raises `UsageError` for a value out of range."""
         if not 5 <= self.strongest <= 255:
             raise UsageError(f"recipe: [data]: strongest = {self.strongest} is not 5 … 255")
-        for name in ("clean", "varying", "camera", "grey", "clipped", "jpeg", "camera_jpeg"):
+        for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"recipe: [data]: {name} = {getattr(self, name)} is not 0 … 1")
 
@@ -85,6 +90,9 @@ class Damage(Draws[NoiseSettings]):
 
     def _damaged(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         wanted = self.settings
+        if wanted.even:
+            even = self._chosen(wanted.even, images)
+            images = torch.where(even, self._uniform((len(images), 3, 1, 1), images), images)
         sigma = self._levels(images)
         noise = self._normal(images.shape, images)
         grey = self._chosen(wanted.grey, images)
