@@ -40,6 +40,26 @@ def test_manifest_round_trip(tiny_models: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ('license = "Apache-2.0"', 'license = "MIT"', True),
+        ('version = "1"', 'version = "1"\nsource = "here"', True),
+        ('version = "1"', 'version = "2"', False),
+        ("multiple_of = 4", "multiple_of = 8", False),
+        ("sha256 = ", 'sha256 = "' + 64 * "0" + '" # ', False),
+    ],
+)
+def test_the_fingerprint_is_of_what_computes(
+    tiny_models: Path, old: str, new: str, same: bool
+) -> None:
+    path = tiny_models / TINY / FILE_NAME
+    text, before = path.read_text(), read_manifest(tiny_models / TINY).fingerprint
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert (read_manifest(tiny_models / TINY).fingerprint == before) is same
+
+
+@pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("format = 1", "format = 2", "format 2 is not 1"),

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 import re
 import tomllib
@@ -222,9 +223,13 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over every file of the model: results can only change when it does."""
-        parts = [f"{r}={s.sha256}" for r, s in sorted(self.parts.items())]
-        return hashlib.sha256("\n".join([self.id, self.version, *parts]).encode()).hexdigest()
+        """sha256 over all that computes, the files' own among it: results can only change when it does.
+
+        What is only told, such as the summary and the licence, does not count.
+        """
+        told = dataclasses.replace(self, license="", summary="", source="", selftest=SelfTest())
+        table = json.dumps(manifest_table(told), sort_keys=True)
+        return hashlib.sha256(table.encode()).hexdigest()
 
     @property
     def bytes(self) -> int:
