@@ -10,6 +10,7 @@ from tests.training.tiny import SMALL
 from vaetools.training.codec import CodecConfig, PhotoCodec
 from vaetools.training.precision import in_float32
 from vaetools.training.restoration.denoiser import Denoiser
+from vaetools.training.restoration.objective import RestoreObjective, spread_loss
 
 
 @pytest.fixture
@@ -69,6 +70,24 @@ def test_a_denoiser_sees_pixels_as_they_are() -> None:
     _, exact = trunk(planes)
     with half():
         assert torch.equal(trunk(planes)[1], exact)
+
+
+def test_likelihoods_of_a_ladder_are_not_coarse() -> None:
+    """The same draws: with a mean of bfloat16 the terms differ a little, and none is rounded."""
+    torch.manual_seed(0)
+    network = Denoiser(SMALL).eval()
+    clean, sigma = torch.rand(2, 3, 32, 32), torch.full((2, 1, 32, 32), 0.1)
+    given = network.given(clean + sigma * torch.randn_like(clean), sigma)
+
+    def found(*, coarse: bool) -> dict[str, float]:
+        torch.manual_seed(1)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=coarse):
+            loss, figures = spread_loss(network, given, clean, RestoreObjective(), torch.ones(()))
+        assert loss.dtype is torch.float32
+        return {name: float(value.detach()) for name, value in figures.items()}
+
+    exact, coarse = found(coarse=False), found(coarse=True)
+    assert coarse == pytest.approx(exact, rel=0.01, abs=1e-4)
 
 
 def test_full_precision_is_left_alone_outside_of_autocast() -> None:

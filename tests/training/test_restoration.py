@@ -127,6 +127,33 @@ def test_the_told_level_of_a_camera_is_coarse() -> None:
     assert float((sigma[..., 1:] / sigma[..., :-1] - 1).abs().max()) < 0.05
 
 
+def test_even_pictures_are_one_colour_with_noise(crops: torch.Tensor) -> None:
+    clean, noisy, sigma = damaged(crops, even=0.5)
+    even = (clean == clean[:, :, :1, :1]).flatten(1).all(dim=1)
+    assert 8 <= int(even.sum()) <= 24
+    assert len(clean[even][:, :, 0, 0].unique(dim=0)) == int(even.sum())  # each has its own
+    measured = (noisy - clean)[even].std(dim=(1, 2, 3))
+    assert torch.allclose(measured, sigma[even][:, 0, 0, 0], rtol=0.05)
+    assert torch.equal(clean[~even], crops[~even])
+
+
+def test_a_balance_makes_weak_noise_matter_as_much(tmp_path: Path) -> None:
+    error = torch.full((2, 3, 32, 32), 0.02)
+    sigma = torch.tensor([5.0, 50.0]).view(2, 1, 1, 1).expand(-1, 1, 32, 32) / 255
+
+    def losses(lines: str) -> list[float]:
+        task = open_task(read(restore_recipe("denoise", steps=1, data=lines), tmp_path))
+        return [
+            float(task.mean_loss(e[None], task.network.given(e[None], s[None])))
+            for e, s in zip(error, sigma, strict=True)
+        ]
+
+    weak, strong = losses("")
+    assert weak == strong
+    weak, strong = losses("balance = 0.7")
+    assert weak / strong == pytest.approx((55 / 10) ** 0.7)
+
+
 def test_grey_pictures_have_one_noise(crops: torch.Tensor) -> None:
     clean, noisy, _ = damaged(crops, grey=1.0, camera=0.5)
     for images in (clean, noisy):

@@ -105,17 +105,33 @@ def spread_loss(
     """
     with torch.no_grad():
         mean, features = network.mean(given)
-    error, weight = clean - mean, given.gate
+    with torch.autocast(
+        clean.device.type, enabled=False
+    ):  # likelihoods in bfloat16 would be coarse
+        features = [feature.float() for feature in features]
+        return _spread_terms(network, given, clean - mean, features, wanted, beta)
+
+
+def _spread_terms(
+    network: Restorer,
+    given: Given,
+    error: Tensor,
+    features: Sequence[Tensor],
+    wanted: RestoreObjective,
+    beta: Tensor,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same, given the errors of the mean (B, 3, H, W) and the features of the U-Net."""
+    weight = given.gate
     deviation = network.deviation(given, features).clamp(min=LEAST_DEVIATION)
     fit = weighted(0.5 * (error / deviation) ** 2 + deviation.log(), weight)
 
     unit = (error / deviation.detach()).clamp(-OUTLIER, OUTLIER)
-    noise = standard_noise(network, len(clean), clean)
+    noise = standard_noise(network, len(error), error)
     explained, kls = network.explain(features, unit, noise)
     answer = weighted(0.5 * ((unit - explained) / wanted.grain) ** 2, weight)
     rate = sum(_rate(kl, wanted.free_bits, weight) for kl in kls)
 
-    first, second = _two_samples(network, features, clean)
+    first, second = _two_samples(network, features, error)
     centre = weighted(first * second, weight)
     ladder = answer + beta * rate + wanted.centre * centre
     told = fit, answer, *(kl.mean() for kl in kls), weighted(first**2, weight) - centre
