@@ -268,3 +268,15 @@ def test_an_exception_comes_in_its_turn_and_ends_it(threads):
     with pytest.raises(ValueError, match="two"):
         next(results)
     assert len(done) <= 2 + threads
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_nothing_goes_on_behind_a_consumer_that_fails(threads):
+    done = []
+    results = ahead(lambda piece: done.append(piece) or piece, range(50), threads)
+    next(results)
+    results.close()  # as when what was done with a result has failed
+    count = len(done)
+    assert count <= 2 + threads
+    time.sleep(0.05)
+    assert len(done) == count

@@ -227,8 +227,11 @@ class Manifest:
 
         What is only told, such as the summary and the licence, does not count.
         """
-        told = dataclasses.replace(self, license="", summary="", source="", selftest=SelfTest())
-        table = json.dumps(manifest_table(told), sort_keys=True)
+        tiling = dataclasses.replace(self.tiling, reason="")
+        computing = dataclasses.replace(
+            self, license="", summary="", source="", tiling=tiling, selftest=SelfTest()
+        )
+        table = json.dumps(_unlike_defaults(computing), sort_keys=True)
         return hashlib.sha256(table.encode()).hexdigest()
 
     @property
@@ -266,6 +269,14 @@ def read_manifest(folder: Path) -> Manifest:
 def manifest_table(manifest: Manifest) -> dict[str, Any]:
     """The manifest as plain tables, ready for a TOML writer; None and empty values are left out."""
     return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(manifest)))
+
+
+def _unlike_defaults(value: Any) -> Any:
+    """As plain tables, without what is as usual: keys that later versions add change nothing."""
+    if dataclasses.is_dataclass(value):
+        given = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {f.name: _unlike_defaults(v) for f, v in given if v not in (f.default, {}, ())}
+    return {k: _unlike_defaults(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _plain(value: Any) -> Any:

@@ -70,7 +70,7 @@ class Model:
 
     @property
     def threads(self) -> int:
-        """Threads that one call may keep busy."""
+        """Threads of ONNX Runtime within one call of a graph."""
         return self._runtime.threads
 
     def required(self, table: str, spec: T | None) -> T:

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.training.tiny import SMALL
 from vaetools.training.codec import CodecConfig, PhotoCodec
-from vaetools.training.precision import in_float32
+from vaetools.training.precision import in_float32, is_native
 from vaetools.training.restoration.denoiser import Denoiser
 from vaetools.training.restoration.objective import RestoreObjective, spread_loss
 
@@ -94,3 +94,13 @@ def test_full_precision_is_left_alone_outside_of_autocast() -> None:
     seen = []
     in_float32(lambda x: seen.append(x) or x, given := torch.ones(1, dtype=torch.float64))
     assert seen[0] is given
+
+
+def test_bfloat16_is_native_where_matrices_of_it_are_multiplied(monkeypatch) -> None:
+    cpu = torch.device("cpu")
+    for capabilities, native in (({"amx_bf16": True}, True), ({"avx512_bf16": True}, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=capabilities: known)
+        assert is_native(cpu) is native
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert is_native(cpu) is False
+    assert is_native(torch.device("cuda")) is True

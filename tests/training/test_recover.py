@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+import tomli_w
 import torch
 import vaetools_models
 
 from tests.training.tiny import read, restore_recipe, trainer, write_photos
 from vaetools.cli import main
-from vaetools.errors import UsageError
-from vaetools.manifest import read_manifest
+from vaetools.errors import ModelAlteredError, UsageError
+from vaetools.manifest import GraphSpec, Manifest, manifest_table, read_manifest
 from vaetools.training import export_codec, export_denoise, export_inpaint
+from vaetools.training.codec import CodecConfig, PhotoCodec
+from vaetools.training.growth import grow
 from vaetools.training.recipe import read_recipe
-from vaetools.training.recover import model_weights, starting_weights
+from vaetools.training.recover import _Source, model_weights, starting_weights
+from vaetools.training.restoration.denoiser import Denoiser
+from vaetools.training.restoration.network import RestoreConfig
 from vaetools.training.runs import export_run
 from vaetools.training.tasks import open_task
 from vaetools.training.trainer import Trainer
@@ -123,12 +131,82 @@ def test_the_command_goes_on_from_a_model(command) -> None:
 
 
 def test_the_command_refuses_what_it_cannot_go_on_from(command, tmp_path) -> None:
-    code, printed = command(SHIPPED / "mnist-mlp")
+    code, printed = command(SHIPPED / "photo-inpaint")
     assert code == 2
-    assert "training cannot go on from a model for generate" in printed
+    assert "is a model for inpaint, not for denoise" in printed
     code, printed = command(tmp_path)
     assert code == 2
     assert "neither a run nor a model" in printed
+
+
+@pytest.mark.parametrize(
+    "recipe", ["photo-codec", "photo-denoise", "photo-inpaint", "small-photos"]
+)
+@pytest.mark.parametrize("model", ["photo-codec", "photo-denoise", "photo-inpaint", "mnist-mlp"])
+def test_every_other_kind_of_model_is_refused(recipe, model) -> None:
+    network = open_task(read_recipe(recipe)).network
+    if recipe == model:
+        return
+    with pytest.raises(UsageError, match=r"is a model for|cannot be started from a model"):
+        model_weights(SHIPPED / model, network)
+
+
+@pytest.fixture
+def copied(tmp_path) -> Path:
+    return Path(shutil.copytree(SHIPPED / "photo-denoise", tmp_path / "model"))
+
+
+def test_altered_models_are_refused(copied) -> None:
+    graph = copied / "denoise.onnx"
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(data)
+    network = open_task(read_recipe("photo-denoise")).network
+    with pytest.raises(ModelAlteredError):
+        model_weights(copied, network)
+
+
+def test_a_model_that_lacks_a_graph_is_refused(copied) -> None:
+    manifest = read_manifest(copied)
+    graphs = {role: spec for role, spec in manifest.graphs.items() if role != "noise_level"}
+    values = {role: v for role, v in manifest.selftest.values.items() if role in graphs}
+    less = replace(manifest, graphs=graphs, selftest=replace(manifest.selftest, values=values))
+    (copied / "model.toml").write_text(tomli_w.dumps(manifest_table(less)))
+    with pytest.raises(UsageError, match="this model has no noise_level"):
+        model_weights(copied, open_task(read_recipe("photo-denoise")).network)
+
+
+def test_a_deeper_restorer_begins_with_what_the_model_knew() -> None:
+    torch.manual_seed(0)
+    large = Denoiser(RestoreConfig(blocks=2)).eval()
+    grow(large, model_weights(SHIPPED / "photo-denoise", large))
+    image, sigma = torch.rand(1, 3, 48, 40), torch.full((1, 1, 48, 40), 0.1)
+    small = recovered("photo-denoise")
+    with torch.no_grad():
+        ours, theirs = (n.mean(n.given(image, sigma))[0] for n in (large, small))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_codec_comes_back_from_an_export_of_today(tmp_path) -> None:
+    """The shipped model may be older than the exporter."""
+    torch.manual_seed(0)
+    config = CodecConfig(channels=16, middle=16, latents=24, rates=3)
+    codec = PhotoCodec(config).eval()
+    for weight in codec.parameters():  # the exporter writes equal ones only once
+        torch.nn.init.normal_(weight, std=0.01)
+    files = {}
+    for role, plan in export_codec.plans(codec).items():
+        data = plan.graph("")
+        (tmp_path / f"{role}.onnx").write_bytes(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        files[role] = GraphSpec(f"{role}.onnx", sha256, len(data), plan.inputs, tuple(plan.outputs))
+    manifest = Manifest(1, "tiny", "1", "MIT", ("compress",), files)
+    source = _Source(tmp_path, manifest)
+    for role in ("analysis", "hyper_analysis", "hyper_mean", "context_mean", "synthesis"):
+        part = getattr(codec, role).state_dict()
+        found = source.layers(role)
+        assert found.keys() == part.keys()
+        assert all(torch.equal(found[name], value) for name, value in part.items())
 
 
 def test_a_model_of_another_size_is_refused(tmp_path) -> None:

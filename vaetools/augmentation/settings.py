@@ -29,7 +29,7 @@ def move_settings(move: Move) -> dict[str, Any]:
     """What a move is, as words and numbers. `open_move` makes the same one again.
 
     Returns:
-        `kind`, `model` (its id), `model_sha256` (over its files), the arguments of the kind, and
+        `kind`, `model` (its id), `model_sha256` (its fingerprint), the arguments of the kind, and
         `level`, the rate at which a codec decodes.
     """
     kind = type(move).__name__

@@ -60,11 +60,11 @@ def command(
     elif device != "cpu" and not torch.cuda.is_available():
         raise DeviceError(f"{device}: torch finds no GPU", remedy="use --device cpu or auto")
     task = open_task(chosen)
-    images = task.load(data)
-    click.echo(f"{chosen.id}: {images.summary}, {device}")
     folder = run or Path("runs") / chosen.id
     place = torch.device(device)
     weights = starting_weights(start_from, task.network, place) if start_from else None
+    images = task.load(data)
+    click.echo(f"{chosen.id}: {images.summary}, {device}")
     trainer = Trainer(chosen, images, folder, device=place, minutes=minutes, weights=weights)
     for row in trainer.fit():
         left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]

@@ -19,7 +19,8 @@ r, and little more. Files and pictures do not depend on how many threads there a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -74,8 +75,11 @@ if TYPE_CHECKING:
     from vaetools.vae import Model
 
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 MOST_THREADS = 4
-"""Parts of a picture that are worked on at a time: each takes some 60 MB."""
+"""Parts of a picture that are worked on at a time: each takes memory."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,10 @@ class Codec:
 
     Args:
         model: a model of the task `compress`.
+
+    Attributes:
+        threads: parts of a picture that are worked on at a time, and also of all pictures together
+            that are coded with this model just now, if it is more than one.
 
     Raises:
         ModelBrokenError: the model has no `[codec]`, or tables that do not fit.
@@ -220,7 +228,7 @@ class Codec:
         def part_of(tile: Tile) -> np.ndarray:
             return self._analysed(image, tile.outer)[(..., *scaled(tile.inner, LATENTS))]
 
-        for tile, part in zip(pieces, ahead(part_of, pieces, self.threads), strict=True):
+        for tile, part in zip(pieces, self._ahead(part_of, pieces), strict=True):
             if latents is None:
                 shape = (1, part.shape[1], rows * LATENTS, columns * LATENTS)
                 latents = np.empty(shape, np.float32)
@@ -263,7 +271,7 @@ class Codec:
         if refine:
             spec = self.refine_spec(refine)
             pieces = [*self._tiles(*levels.shape)]
-            Refinement(quantised, spec, analysed.image, z, pieces, self.threads).run(refine)
+            Refinement(quantised, spec, analysed.image, z, pieces, self._ahead).run(refine)
         payloads: dict[SectionKind, list[bytes]] = {kind: [] for kind in self._channels}
 
         def coded(box: Box) -> list[tuple[bytes, float]]:
@@ -276,7 +284,7 @@ class Codec:
             return [(coder.finish(), coder.bits) for coder in coders]
 
         boxes = [*self._coded_boxes(levels.shape[0], levels.shape[1], self.spec.tile)]
-        for parts in ahead(coded, boxes, self.threads):
+        for parts in self._ahead(coded, boxes):
             for kind, (data, ideal) in zip(self._channels, parts, strict=True):
                 payloads[kind].append(data)
                 bits += ideal
@@ -417,7 +425,7 @@ class Codec:
                 for k in kinds
             ]
 
-        for (_, box), parts in zip(boxes, ahead(parts_of, boxes, self.threads), strict=True):
+        for (_, box), parts in zip(boxes, self._ahead(parts_of, boxes), strict=True):
             for kind, part in zip(kinds, parts, strict=True):
                 if symbols.dtype == np.int16 and _is_large(part):
                     symbols = symbols.astype(np.int32)
@@ -475,12 +483,24 @@ class Codec:
             return shared
 
         parts = [core for core in cores if core is not None]
-        for core, pixels in zip(parts, ahead(pixels_of, parts, self.threads), strict=True):
+        for core, pixels in zip(parts, self._ahead(pixels_of, parts), strict=True):
             place = out[within(shared_by(core), chosen)]
             place[...] = pixels if eight_bit else as_samples(pixels, place)
         return out
 
     # --- shared -----------------------------------------------------------------------------------
+
+    def _ahead(self, work: Callable[[T], R], pieces: Sequence[T]) -> Iterator[R]:
+        """`work` on every piece, in their order, several at a time."""
+        if self.threads == 1:
+            return ahead(work, pieces, 1)
+        room = self.model.once("parts at a time", lambda: BoundedSemaphore(self.threads))
+
+        def in_room(piece: T) -> R:
+            with room:
+                return work(piece)
+
+        return ahead(in_room, pieces, self.threads)
 
     def _tiles(self, rows: int, columns: int) -> Iterator[Tile]:
         """Tiles for the networks, in cells of 64 pixels; the same result as the whole picture."""

@@ -1,8 +1,8 @@
 """bfloat16 where it pays, and float32 where bfloat16 would be noise.
 
 Under autocast, layers compute in bfloat16: eight bits, as many as a pixel has. Inside a deep network
-that does no harm. It does where pixels and latents enter and leave, and where integers must stay
-integers.
+that does no harm. It does where results leave it, where pixels take a short way through, where
+integers must stay integers, and in likelihoods.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def is_native(device: torch.device) -> bool:
     """Whether a device multiplies matrices of bfloat16 itself: GPUs, and CPUs with AMX."""
     if device.type == "cpu":
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+        tell = getattr(torch.cpu, "get_capabilities", None)  # not in torch 2.10
+        return tell is not None and bool(tell().get("amx_bf16", False))
     return device.type == "cuda"
 
 

@@ -7,123 +7,151 @@ training needs).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.manifest import FILE_NAME as MANIFEST
 from vaetools.manifest import read_manifest
+from vaetools.training.codec import PhotoCodec
+from vaetools.training.restoration.denoiser import Denoiser
+from vaetools.training.restoration.inpainter import Inpainter
 from vaetools.training.trainer import CHECKPOINT, read_checkpoint
+from vaetools.vae import read_verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from vaetools.manifest import Manifest
-    from vaetools.training.codec import PhotoCodec
+    from vaetools.manifest import FileSpec, GraphSpec, Manifest
     from vaetools.training.integer import IntegerScaleNetwork
+    from vaetools.training.restoration.network import Restorer
 
 
-def starting_weights(
-    path: Path, network: torch.nn.Module, device: torch.device
-) -> Mapping[str, Tensor]:
+def starting_weights(path: Path, network: nn.Module, device: torch.device) -> Mapping[str, Tensor]:
     """The weights of a run's folder or a model's, to start a new run from.
 
     Raises:
-        UsageError: it is neither, or nothing is known of going on with such a model.
+        UsageError: it is neither, or a model that `network` has nothing in common with.
+        ManifestError, ModelAlteredError: the model is damaged.
     """
+    if (path / CHECKPOINT).exists():
+        averaged: Mapping[str, Tensor] = read_checkpoint(path, device)["average"]
+        return averaged
     if (path / MANIFEST).exists():
         return model_weights(path, network)
-    if not (path / CHECKPOINT).exists():
-        raise UsageError("neither a run nor a model", file=path, remedy="name the folder of one")
-    averaged: Mapping[str, Tensor] = read_checkpoint(path, device)["average"]
-    return averaged
+    raise UsageError("neither a run nor a model", file=path, remedy="name the folder of one")
 
 
-def model_weights(folder: Path, network: torch.nn.Module) -> dict[str, Tensor]:
+def model_weights(folder: Path, network: nn.Module) -> dict[str, Tensor]:
     """The weights in a model folder, named as in `network`, which is of the kind that it came from.
 
-    What a model does not hold, such as a restorer's posterior, is `network`'s own.
+    What only the training needs, such as a restorer's posterior, is `network`'s own.
 
     Raises:
-        UsageError: nothing is known of going on with such a model.
+        UsageError: nothing is known of going on with such a network, or the model is for another task.
+        ManifestError, ModelAlteredError: the model is damaged.
     """
-    manifest = read_manifest(folder)
-    for task, recover in RECOVERED.items():
-        if task in manifest.tasks:
-            return recover(folder, manifest, network)
+    source = _Source(folder, read_manifest(folder))
+    for kind, (task, recover) in RECOVERED.items():
+        if isinstance(network, kind):
+            if task not in source.manifest.tasks:
+                raise UsageError(
+                    f"is a model for {', '.join(source.manifest.tasks)}, not for {task}",
+                    file=folder,
+                )
+            return recover(source, network)
     raise UsageError(
-        f"training cannot go on from a model for {', '.join(manifest.tasks)}",
+        "networks of this kind cannot be started from a model",
         file=folder,
         remedy="name the folder of a run",
     )
 
 
-def _graph(folder: Path, manifest: Manifest, role: str) -> dict[str, Tensor]:
-    """Weights of a graph by name."""
-    graph = onnx.load(folder / manifest.graphs[role].file).graph
-    return {w.name: torch.from_numpy(numpy_helper.to_array(w).copy()) for w in graph.initializer}
+@dataclass(frozen=True)
+class _Source:
+    """A model folder whose files are read as they were exported, or not at all."""
+
+    folder: Path
+    manifest: Manifest
+
+    def layers(self, role: str, prefix: str = "") -> dict[str, Tensor]:
+        """Weights of a graph's layers by name; its constants, whose names have no dots, are left out."""
+        return {prefix + n: w for n, w in self.weights(role).items() if "." in n}
+
+    def weights(self, role: str) -> dict[str, Tensor]:
+        data = self._bytes(self.manifest.graphs.get(role), role)
+        graph = onnx.load_from_string(data).graph
+        return {
+            w.name: torch.from_numpy(numpy_helper.to_array(w).copy()) for w in graph.initializer
+        }
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        with np.load(io.BytesIO(self._bytes(self.manifest.files.get(name), name))) as arrays:
+            return dict(arrays)
+
+    def _bytes(self, spec: GraphSpec | FileSpec | None, name: str) -> bytes:
+        if spec is None:
+            raise UsageError(f"this model has no {name}", file=self.folder)
+        return read_verified(self.folder, spec)
 
 
-def _prefixed(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: weight for name, weight in weights.items()}
-
-
-def _known(weights: Mapping[str, Tensor], network: torch.nn.Module) -> dict[str, Tensor]:
-    """Those of `weights` that `network` has; the graphs hold constants of their own as well."""
-    own = network.state_dict()
-    return {name: weight for name, weight in weights.items() if name in own}
-
-
-def _restorer(
-    folder: Path, manifest: Manifest, network: torch.nn.Module, role: str
-) -> dict[str, Tensor]:
+def _restorer(source: _Source, network: Restorer, role: str) -> dict[str, Tensor]:
     """The U-Net, and whatever else of a restorer was exported."""
-    found = {}
-    for name in (role, f"{role}_sample"):
-        if name in manifest.graphs:
-            weights = _graph(folder, manifest, name)
-            found.update({key.removeprefix("network."): value for key, value in weights.items()})
-    if "noise_level" in manifest.graphs:
-        found.update(_prefixed("level.", _graph(folder, manifest, "noise_level")))
-    return {**network.state_dict(), **_known(found, network)}
+    found = source.layers(role)
+    anew = ["posterior."]
+    if (sample := f"{role}_sample") in source.manifest.graphs:
+        found |= source.layers(sample)
+    else:
+        anew += ["scale.", "ladder."]
+    own = network.state_dict().items()
+    fresh = {name: weight for name, weight in own if name.startswith(tuple(anew))}
+    return fresh | {name.removeprefix("network."): weight for name, weight in found.items()}
 
 
-def _codec(folder: Path, manifest: Manifest, network: torch.nn.Module) -> dict[str, Tensor]:
-    found = {}
+def _denoiser(source: _Source, network: Denoiser) -> dict[str, Tensor]:
+    return _restorer(source, network, "denoise") | source.layers("noise_level", "level.")
+
+
+def _inpainter(source: _Source, network: Inpainter) -> dict[str, Tensor]:
+    return _restorer(source, network, "inpaint")
+
+
+def _codec(source: _Source, network: PhotoCodec) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
     for role in ("analysis", "hyper_analysis", "hyper_mean", "context_mean", "synthesis"):
-        found.update(_prefixed(f"{role}.", _graph(folder, manifest, role)))
-    found = _known(found, network)
-    scale = _scale(_graph(folder, manifest, "hyper_scale_index"), network.hyper_scale_index)
-    found.update(_prefixed("hyper_scale_index.", scale))
-    with np.load(folder / manifest.files["tables"].file) as arrays:
-        found.update(_ladders(arrays, network))
-        found.update(_prior(arrays["hyper_frequencies"], network.config.hyper_limit))
-    return found
+        found |= source.layers(role, f"{role}.")
+    arrays = source.arrays("tables")
+    scale = _scale(source.weights("hyper_scale_index"), network.hyper_scale_index)
+    return found | scale | _ladders(arrays, network) | _prior(arrays["hyper_frequencies"])
 
 
 def _scale(graph: Mapping[str, Tensor], network: IntegerScaleNetwork) -> dict[str, Tensor]:
     """Integers back in the units that they were trained in."""
     found = {}
     for number, layer in enumerate(network.layers):
-        found[f"layers.{number}.weight"] = graph[f"weight{number}"] / layer.weight_units
-        found[f"layers.{number}.bias"] = graph[f"bias{number}"] / layer.bias_units
+        place = f"hyper_scale_index.layers.{number}"
+        found[f"{place}.weight"] = graph[f"weight{number}"] / layer.weight_units
+        found[f"{place}.bias"] = graph[f"bias{number}"] / layer.bias_units
     return found
 
 
 def _ladders(arrays: Mapping[str, np.ndarray], network: PhotoCodec) -> dict[str, Tensor]:
     """The gain ladders: at the levels of a file they were interpolated between the training's rates."""
     rates = network.config.rates
-    place = np.asarray(arrays["rate"]) * (rates - 1)
+    place = arrays["rate"] * (rates - 1)
     low = np.minimum(place.astype(int), rates - 2)
+    number = np.arange(len(place))
     weights = np.zeros((len(place), rates))
-    weights[np.arange(len(place)), low] = 1 - (place - low)
-    weights[np.arange(len(place)), low + 1] = place - low
+    weights[number, low] = 1 - (place - low)
+    weights[number, low + 1] = place - low
 
     def at_rates(levels: np.ndarray) -> Tensor:
         return torch.from_numpy(np.linalg.lstsq(weights, levels, rcond=None)[0]).float()
@@ -135,8 +163,9 @@ def _ladders(arrays: Mapping[str, np.ndarray], network: PhotoCodec) -> dict[str,
     }
 
 
-def _prior(frequencies: np.ndarray, limit: int) -> dict[str, Tensor]:
+def _prior(frequencies: np.ndarray) -> dict[str, Tensor]:
     """The logistic with the mean and variance of each counted table (rates, N, 2 limit + 1)."""
+    limit = frequencies.shape[2] // 2
     share = frequencies / frequencies.sum(axis=2, keepdims=True)
     values = np.arange(-limit, limit + 1)
     mean = share @ values
@@ -148,16 +177,9 @@ def _prior(frequencies: np.ndarray, limit: int) -> dict[str, Tensor]:
     }
 
 
-def _denoiser(folder: Path, manifest: Manifest, network: torch.nn.Module) -> dict[str, Tensor]:
-    return _restorer(folder, manifest, network, "denoise")
-
-
-def _inpainter(folder: Path, manifest: Manifest, network: torch.nn.Module) -> dict[str, Tensor]:
-    return _restorer(folder, manifest, network, "inpaint")
-
-
-RECOVERED: dict[str, Callable[[Path, Manifest, torch.nn.Module], dict[str, Tensor]]] = {
-    "compress": _codec,
-    "denoise": _denoiser,
-    "inpaint": _inpainter,
+RECOVERED: dict[type[nn.Module], tuple[str, Callable[[_Source, Any], dict[str, Tensor]]]] = {
+    PhotoCodec: ("compress", _codec),
+    Denoiser: ("denoise", _denoiser),
+    Inpainter: ("inpaint", _inpainter),
 }
+"""Kind of network -> what its models are for, and how their weights come back."""

@@ -66,14 +66,14 @@ class Soap(torch.optim.Optimizer):
         """A step for parameters of one shape; their common state is kept with the first."""
         state = self.state[bunch[0]]
         gradient = torch.stack([_matrix(p.grad) for p in bunch])  # (n, rows, columns)
-        if not state:
+        if "mean" not in state:  # also where an older version has left another
             self._begin(state, gradient, turned=_is_matrix(bunch[0]))
         step = state["step"] = state["step"] + 1
         first, second = group["betas"]
         turned = _turn(gradient, state)
-        state["m"].lerp_(turned, 1 - first)
+        state["mean"].lerp_(turned, 1 - first)
         state["v"].lerp_(turned * turned, 1 - second)
-        mean = state["m"] / (1 - first**step)
+        mean = state["mean"] / (1 - first**step)
         deviation = (state["v"] / (1 - second**step)).sqrt_().add_(group["eps"])
         change = _turn_back(mean / deviation, state)
         for parameter, delta in zip(bunch, change, strict=True):
@@ -84,7 +84,7 @@ class Soap(torch.optim.Optimizer):
 
     def _begin(self, state: dict[str, Any], gradient: Tensor, *, turned: bool) -> None:
         state["step"] = 0
-        state["m"], state["v"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        state["mean"], state["v"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         rows, columns = gradient.shape[1:]
         for side, length in (("rows", rows), ("columns", columns)):
             if turned and length <= self.largest:
@@ -103,8 +103,8 @@ class Soap(torch.optim.Optimizer):
 
     @staticmethod
     def _turn_bases(state: dict[str, Any]) -> None:
-        """One power iteration; `m` turns along, `v` follows the order of the eigenvalues."""
-        mean = _turn_back(state["m"], state)
+        """One power iteration; the mean turns along, `v` follows the order of the eigenvalues."""
+        mean = _turn_back(state["mean"], state)
         for side in _sides(state):
             moment, basis = state[side], state[f"{side} basis"]
             image = moment @ basis
@@ -114,7 +114,7 @@ class Soap(torch.optim.Optimizer):
             state["v"] = state["v"].take_along_dim(index, dim=axis)
             image = (image + _ridge(moment) * basis).take_along_dim(order[:, None, :], dim=2)
             state[f"{side} basis"] = torch.linalg.qr(image)[0]
-        state["m"] = _turn(mean, state)
+        state["mean"] = _turn(mean, state)
 
 
 def _bunches(parameters: list[Tensor]) -> Iterator[list[Tensor]]:

@@ -117,6 +117,12 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, channels, h, w) -> same
         return x + self.second(torch.relu(self.first(x)))
 
+    @torch.no_grad()
+    def be_identity(self) -> None:
+        """Begin with doing nothing: how a block joins a network that is trained already."""
+        for parameter in self.second.parameters():
+            parameter.zero_()
+
 
 class UNet(nn.Module):
     """planes (B, P, H, W) -> features at 1/8, 1/4, 1/2 (coarse to fine), and the mean's residual."""

@@ -80,10 +80,10 @@ class Damage(Draws[NoiseSettings]):
             images: (B, 3, H, W) float32 in [0, 1], sides multiples of 16.
 
         Returns:
-            The pictures, some of them grey; the same with noise, clipped to [0, 1] only where they
-            are rounded as well; and the deviation of the noise (B, 1, H, W), that before clipping
-            and JPEG. For noise that depends on the picture the map is coarse, or one number: it must
-            not give the picture away.
+            The pictures, some of them grey or of one colour; the same with noise, clipped to [0, 1]
+            only where they are rounded as well; and the deviation of the noise (B, 1, H, W), that
+            before clipping and JPEG. For noise that depends on the picture the map is coarse, or one
+            number: it must not give the picture away.
         """
         with torch.autocast(images.device.type, enabled=False):  # bfloat16 would be noise as well
             return self._damaged(images)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaetools.training.crops import CropSettings
 from vaetools.training.precision import in_float32
+from vaetools.training.recipe import at_least
 from vaetools.training.restoration.denoiser import LEVEL_SCALE, Denoiser, log_level_of
 from vaetools.training.restoration.jpeg import SIDE
 from vaetools.training.restoration.noise import Damage, NoiseSettings, rounded_to_8_bit
@@ -56,6 +57,7 @@ class DenoiseData(NoiseSettings, CropSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check()
+        at_least("data", self, balance=0)
 
 
 class DenoiseTask(RestoreTask):
