@@ -280,3 +280,16 @@ def test_nothing_goes_on_behind_a_consumer_that_fails(threads):
     assert count <= 2 + threads
     time.sleep(0.05)
     assert len(done) == count
+
+
+@given(sides, sides, st.integers(1, 8))
+def test_a_mirrored_picture_goes_on_with_its_mirror_image(height, width, multiple):
+    image = picture(height, width)[0].transpose(1, 2, 0)
+    padded, (rows, columns) = pad_to_multiple(image, multiple, mirrored=True)
+    assert (rows, columns) == (height, width)
+    assert padded.shape[0] % multiple == padded.shape[1] % multiple == 0
+    np.testing.assert_array_equal(padded[:height, :width], image)
+    there_and_back = np.concatenate([image, image[::-1]])
+    for row in range(height, padded.shape[0]):
+        expected = there_and_back[row % len(there_and_back)]
+        np.testing.assert_array_equal(padded[row, :width], expected)

@@ -173,13 +173,17 @@ def map_tiles(
     return result
 
 
-def pad_to_multiple(image: Array, multiple: int, minimum: int = 1) -> tuple[Array, tuple[int, int]]:
+def pad_to_multiple(
+    image: Array, multiple: int, minimum: int = 1, *, mirrored: bool = False
+) -> tuple[Array, tuple[int, int]]:
     """Repeat the last row and column until both sides are multiples of `multiple`.
 
     Args:
         image: H×W or H×W×C.
         multiple: what the sides become multiples of.
         minimum: the shortest side allowed.
+        mirrored: go on with the mirror image instead: noise goes on as noise, where repeating one row
+            of it makes streaks.
 
     Returns:
         The padded image (the image itself, not a copy, if it fits already), and the height and
@@ -193,7 +197,7 @@ def pad_to_multiple(image: Array, multiple: int, minimum: int = 1) -> tuple[Arra
     if below == right == 0:
         return image, (height, width)
     extra = [(0, below), (0, right)] + [(0, 0)] * (image.ndim - 2)
-    return np.pad(image, extra, mode="edge"), (height, width)
+    return np.pad(image, extra, mode="symmetric" if mirrored else "edge"), (height, width)
 
 
 def _padding(side: int, multiple: int, minimum: int) -> int:

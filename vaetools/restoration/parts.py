@@ -44,7 +44,9 @@ class Part:
 
     def of(self, plane: np.ndarray) -> np.ndarray:
         """The same part of a plane (H, W) as large as the picture: (1, 1, h, w), padded."""
-        piece, _ = pad_to_multiple(plane[scaled(self.tile.outer, self.cell)], self.cell)
+        piece, _ = pad_to_multiple(
+            plane[scaled(self.tile.outer, self.cell)], self.cell, mirrored=True
+        )
         return np.ascontiguousarray(piece[None, None], dtype=np.float32)
 
     def inside(self, result: np.ndarray) -> np.ndarray:
@@ -79,7 +81,8 @@ def part_of(image: Image, tile: Tile, cell: int) -> Part:
         slice(rows.start, min(rows.stop, image.height)),
         slice(columns.start, min(columns.stop, image.width)),
     )
-    rgb, _ = pad_to_multiple(cropped(image, scaled(tile.outer, cell)).to_rgb(), cell)
+    piece = cropped(image, scaled(tile.outer, cell)).to_rgb()
+    rgb, _ = pad_to_multiple(piece, cell, mirrored=True)
     tensor = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
     return Part(tile, cell, core, tensor)
 
