@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from vaetools.training.codec import CodecConfig, PhotoCodec
 from vaetools.training.codec.gradient import SynthesisGradient
+from vaetools.training.folder import apart
 
 SMALL = CodecConfig(
     channels=8,
@@ -43,3 +45,14 @@ def test_it_is_the_gradient(rates: tuple[int, int]) -> None:
         gradient, errors = SynthesisGradient(synthesis)(latents, rate, image, weight)
     torch.testing.assert_close(gradient, slope)
     torch.testing.assert_close(errors, expected.sum(dim=1, keepdim=True))
+
+
+def test_a_jump_at_a_relu_is_no_difference_and_a_wrong_gradient_is_one() -> None:
+    right = np.random.default_rng(0).standard_normal((1, 8, 20, 20)).astype(np.float32)
+    jumped = right.copy()
+    jumped[0, :, 3, 4] += 0.01  # at one place, in all channels
+    assert apart("gradient", jumped, right) < 1e-6
+    assert apart("image", jumped, right) > 0.009
+    assert apart("gradient", 1.001 * right, right) > 1e-4
+    jumped[0, 0, 0, 0] = np.nan
+    assert np.isnan(apart("gradient", jumped, right))

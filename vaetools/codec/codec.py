@@ -78,8 +78,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST_THREADS = 4
-"""Parts of a picture that are worked on at a time: each takes memory."""
+MOST_THREADS = 2
+"""Parts of a picture that are worked on at a time: each takes some 300 MB."""
 
 
 @dataclass(frozen=True)

@@ -253,10 +253,10 @@ def _difference(model: Model, role: str, plan: Plan, inputs: Arrays) -> float:
         if f.shape != e.shape:
             raise ModelBrokenError(f"{role} gives shape {f.shape} where its source gives {e.shape}")
     triples = zip(plan.outputs, found, expected, strict=True)
-    return float(np.max([_apart(name, f, e) for name, f, e in triples]))
+    return float(np.max([apart(name, f, e) for name, f, e in triples]))
 
 
-def _apart(name: str, found: np.ndarray, expected: np.ndarray) -> float:
+def apart(name: str, found: np.ndarray, expected: np.ndarray) -> float:
     """How far two outputs of this name are apart; see `parity`."""
     with np.errstate(invalid="ignore"):  # inf - inf
         away = np.abs(found - expected)
