@@ -19,7 +19,6 @@ r, and little more. Files and pictures do not depend on how many threads there a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, TypeVar
 
@@ -272,8 +271,7 @@ class Codec:
         if refine:
             spec = self.refine_spec(refine)
             pieces = [*self._tiles(*levels.shape)]
-            one_by_one = partial(ahead, threads=1)  # gradients take much more memory
-            Refinement(quantised, spec, analysed.image, z, pieces, one_by_one).run(refine)
+            Refinement(quantised, spec, analysed.image, z, pieces).run(refine)
         payloads: dict[SectionKind, list[bytes]] = {kind: [] for kind in self._channels}
 
         def coded(box: Box) -> list[tuple[bytes, float]]:

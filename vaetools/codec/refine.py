@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from vaetools.codec.tables import LATENTS, spread
 from vaetools.tiling import scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from vaetools.codec.networks import SmallNetworks
     from vaetools.image import Image
@@ -46,10 +45,6 @@ LEAST_GAIN = 0.05
 
 SQUARES = 255.0**2 / 3
 """λ is for the mean over three channels in units of 255², E the sum over channels in [0, 1]."""
-
-
-Look: TypeAlias = "tuple[Outlook, np.ndarray]"
-"""What a part costs, and its moves (M, h, w) int8."""
 
 
 class Symbols:
@@ -114,7 +109,6 @@ class Refinement:
         image: the picture.
         z: its hyper-latents, (1, N, rows, columns).
         tiles: pieces in which the networks take it.
-        ahead: works on several of them at a time, as `vaetools.tiling.ahead` does.
     """
 
     def __init__(
@@ -124,7 +118,6 @@ class Refinement:
         image: Image,
         z: np.ndarray,
         tiles: Sequence[Tile],
-        ahead: Callable[[Callable[[Tile], Look], Sequence[Tile]], Iterator[Look]],
     ) -> None:
         self.symbols = symbols
         self.networks = symbols.networks
@@ -132,7 +125,7 @@ class Refinement:
         self.curvature = spec.curvature
         self.image = image
         self.z = z
-        self.tiles, self.ahead = tiles, ahead
+        self.tiles = tiles
         low, high = np.log([spec.lambda_min, spec.lambda_max])
         # Bits that a squared error of 1 is worth at every level.
         self.worth = (SQUARES * np.exp(low + (high - low) * self.tables.rate)).astype(np.float32)
@@ -158,15 +151,15 @@ class Refinement:
         """What the symbols cost as they are, and where they go from there."""
         assert self.symbols.moves is not None
         whole, after = Outlook(), self.symbols.moves.copy()
-        looks = self.ahead(partial(self._moves, caution=caution), self.tiles)
-        for tile, (part, moves) in zip(self.tiles, looks, strict=True):
+        for tile in self.tiles:
+            part, moves = self._moves(tile, caution)
             after[(..., *scaled(tile.core, LATENTS))] += moves
             whole.cost += part.cost
             whole.expected += part.expected
         return whole, after
 
-    def _moves(self, tile: Tile, caution: float) -> Look:
-        """The same for a tile's core; a move is −1, 0 or 1."""
+    def _moves(self, tile: Tile, caution: float) -> tuple[Outlook, np.ndarray]:
+        """The same for a tile's core: its moves (M, h, w) int8 in −1 … 1."""
         mean = self.networks.mean(self.z, tile.outer, self.symbols)
         r = self.symbols(mean, tile.outer)
         weights = self._weights(tile.outer)
