@@ -30,7 +30,7 @@ from codec_report import circumstances
 from torch import nn
 
 import vaetools
-from vaetools.idx import read_idx
+from vaetools.image.idx import read_idx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -19,9 +19,9 @@ from fuzz_container import run
 
 from vaetools.codec import Codec, Container, Region
 from vaetools.codec.container import unpack
-from vaetools.manifest import read_manifest
-from vaetools.runtime import Runtime
-from vaetools.vae import Model
+from vaetools.model.manifest import read_manifest
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Model
 
 if TYPE_CHECKING:
     import random

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vaetools import Vae, bounds
-from vaetools.idx import read_idx
-from vaetools.manifest import read_manifest
-from vaetools.runtime import Runtime
+from vaetools import Vae
+from vaetools.image.idx import read_idx
+from vaetools.model import bounds
+from vaetools.model.manifest import read_manifest
+from vaetools.model.runtime import Runtime
 
 ACTIVE = 0.01
 """Variance of a posterior mean over the data from which on a latent counts as active (Burda 2016)."""

@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from skimage import data
 
 import vaetools
-from vaetools.manifest import (
+from vaetools.model.manifest import (
     FILE_NAME,
     GraphSpec,
     LatentSpec,
@@ -36,7 +36,7 @@ from vaetools.manifest import (
     TilingSpec,
     manifest_table,
 )
-from vaetools.runtime import Session
+from vaetools.model.runtime import Session
 
 LAYERS, LATENTS, CELL = 4, 4, 4
 """Of the made-up VAE: its layers work at a quarter of the resolution."""

@@ -21,9 +21,9 @@ from vaetools.augmentation import CopyRecord, read_records
 from vaetools.augmentation.provenance import DIGITAL_SOURCE
 from vaetools.cli import main
 from vaetools.errors import InputError, ModelNotFoundError, OptionError, UsageError
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.image import Image, encode_image, read_image
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import TINY, gradient, write_tiny_grey_vae, write_tiny_vae
 
 SOURCES = ("cat/1.png", "cat/2.jpeg", "dog/deep.png", "dog/small/grey.png", "top.png")

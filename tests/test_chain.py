@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from vaetools import hookimpl
-from vaetools.chain import Chain, StepSpec, read_chain
 from vaetools.errors import OptionError, PluginError, UsageError
-from vaetools.host import PluginHost
 from vaetools.hub import Hub, fingerprint
 from vaetools.image import Image, encode_image, read_image
 from vaetools.operation import NoOptions, Operation
+from vaetools.operation.chain import Chain, StepSpec, read_chain
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
 
 from .torture import exif_block
@@ -228,7 +228,7 @@ class Keeper(Operation):
 
 def test_only_the_first_step_sees_the_source_file(hub: Hub, photos: Path, tmp_path: Path) -> None:
     """A later one would take the source for what it was given."""
-    from vaetools.step import Step
+    from vaetools.operation.step import Step
 
     first, second = Keeper(), Keeper()
     hub.map([Step(first), Step(second)], photos / "a.png", out=tmp_path / "out")

@@ -13,9 +13,9 @@ import vaetools
 from tests.restoration.models import BLUR, INTERVAL, SPREAD, write_denoiser
 from vaetools.cli import main
 from vaetools.errors import ClashError, OptionError
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.image import Image, encode_image, format_of, read_image
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
 
 

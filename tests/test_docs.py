@@ -23,9 +23,9 @@ from vaetools_plugins.denoise import Denoise
 
 from vaetools.cli import main
 from vaetools.cli.flags import common_flags
-from vaetools.host import PluginHost
 from vaetools.kit import check_plugin
 from vaetools.operation import option_specs
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ def blocks(page: str, language: str) -> list[str]:
 def _embedded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A folder with what the page names, and stand-ins for its operations."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vaetools.host.BUILTIN", ())
+    monkeypatch.setattr("vaetools.plugin.host.BUILTIN", ())
     monkeypatch.setenv("VAETOOLS_PLUGINS_DIR", str(tmp_path / "plugins"))
     Path("plugins").mkdir()
     Path("plugins/stand_ins.py").write_text(STAND_INS)
@@ -154,7 +154,7 @@ def test_the_pipe_of_embed() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (1, 720, 1280, 3), np.uint8)
     path = Path("plugins/stand_ins.py").resolve().parent
     code = (
-        "import sys, vaetools.host; vaetools.host.BUILTIN = ()\n"
+        "import sys, vaetools.plugin.host; vaetools.plugin.host.BUILTIN = ()\n"
         "from vaetools.cli import main; main(sys.argv[2:])"
     )
     done = subprocess.run(

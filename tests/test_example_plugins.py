@@ -19,9 +19,9 @@ from PIL import Image as PillowImage
 
 import vaetools
 from vaetools.cli import main
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.kit import check_plugin
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import TINY, TINY_GREY, gradient, write_tiny_grey_vae, write_tiny_vae
 
 ROOT = Path(__file__).parents[1]

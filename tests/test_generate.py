@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from vaetools.cli.app import program
 from vaetools.errors import ModelBrokenError, OptionError, UsageError
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.image import read_image
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import write_tiny_grey_vae
 
 DOCS = Path(__file__).parents[1] / "docs" / "plugins.md"

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from vaetools.cli.app import program
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.image import Image, encode_image, read_image
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import TINY, gradient
 
 PLUGINS = Path(__file__).parent / "plugins"

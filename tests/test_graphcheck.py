@@ -13,12 +13,12 @@ from onnx import TensorProto, defs, helper, numpy_helper
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck import check_graph
 from vaetools.graphcheck.operators import ALLOWED, HEAVY, SAME_SHAPE, SIZE_OPERANDS
-from vaetools.graphcheck.parts import constants_of
 from vaetools.graphcheck.sizes import check_sizes
 from vaetools.graphcheck.tensor import Origin
 from vaetools.graphcheck.values import EVALUATED
-from vaetools.manifest import read_manifest
-from vaetools.registry import shipped_folder
+from vaetools.graphcheck.whitelist import constants_of
+from vaetools.model.manifest import read_manifest
+from vaetools.model.registry import shipped_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaetools import hookimpl, hookspecs
+from vaetools import hookimpl
 from vaetools.cli import main
 from vaetools.errors import OptionError, PluginError
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.operation import Operation
+from vaetools.plugin import hookspecs
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vaetools import errors
-from vaetools.idx import is_idx, read_idx
+from vaetools.image.idx import is_idx, read_idx
 
 if TYPE_CHECKING:
     from pathlib import Path

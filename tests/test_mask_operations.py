@@ -11,9 +11,9 @@ import pytest
 from skimage import data
 
 from vaetools.errors import OptionError
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.image import Image, encode_image, read_image
+from vaetools.plugin.host import PluginHost
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from vaetools.errors import ImageValueError, InputError, OptionError
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
 from vaetools.image import Image, encode_image, read_image
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient, write_tiny_grey_vae
 
 DEVIATION = 0.05  # of the tiny models' posteriors

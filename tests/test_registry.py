@@ -17,11 +17,11 @@ from vaetools.errors import (
     ModelBrokenError,
     ModelNotFoundError,
 )
-from vaetools.manifest import FILE_NAME, manifest_table, read_manifest
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
+from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Posterior, Vae
 from vaetools.testing import TINY, gradient, write_tiny_vae
-from vaetools.vae import Posterior, Vae
 
 if TYPE_CHECKING:
     from pathlib import Path

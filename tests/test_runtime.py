@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from vaetools import runtime
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
-from vaetools.runtime import Device, Runtime, identity_graph, parse_device, with_uint8_pixels
+from vaetools.model import runtime
+from vaetools.model.runtime import Device, Runtime, identity_graph, parse_device, with_uint8_pixels
 
 NO_GPU = not runtime.driver_present()
 

@@ -45,15 +45,15 @@ if TYPE_CHECKING:
         UsageError,
         VaetoolsError,
     )
-    from vaetools.hookspecs import PLUGIN_API, hookimpl
     from vaetools.hub import Hub
     from vaetools.hub import open_hub as open  # noqa: A004 - vaetools.open() is meant
     from vaetools.image import Image
-    from vaetools.masks import Masks
+    from vaetools.model.registry import ModelRegistry
+    from vaetools.model.vae import Latent, Model, Posterior, Vae
     from vaetools.operation import ImageOperation, Operation, option
-    from vaetools.registry import ModelRegistry
+    from vaetools.operation.masks import Masks
+    from vaetools.plugin.hookspecs import PLUGIN_API, hookimpl
     from vaetools.restoration import Denoiser, Inpainter, Restored
-    from vaetools.vae import Latent, Model, Posterior, Vae
 
 _HOME = {
     "BitstreamError": "errors",
@@ -69,29 +69,29 @@ _HOME = {
     "Inpainter": "restoration",
     "InputError": "errors",
     "JitterTransformer": "augmentation",
-    "Latent": "vae",
+    "Latent": "model.vae",
     "LatentJitter": "augmentation",
     "LatentMix": "augmentation",
     "LatentSpace": "augmentation",
     "LatentStyle": "augmentation",
-    "Masks": "masks",
-    "Model": "vae",
+    "Masks": "operation.masks",
+    "Model": "model.vae",
     "ModelError": "errors",
-    "ModelRegistry": "registry",
+    "ModelRegistry": "model.registry",
     "Operation": "operation",
     "OptionError": "errors",
-    "PLUGIN_API": "hookspecs",
+    "PLUGIN_API": "plugin.hookspecs",
     "PluginError": "errors",
-    "Posterior": "vae",
+    "Posterior": "model.vae",
     "Region": "codec",
     "Restored": "restoration",
     "TensorTransform": "augmentation",
     "UsageError": "errors",
-    "Vae": "vae",
+    "Vae": "model.vae",
     "VaetoolsError": "errors",
     "copy_file": "augmentation",
     "copy_generator": "augmentation",
-    "hookimpl": "hookspecs",
+    "hookimpl": "plugin.hookspecs",
     "latent_space": "augmentation",
     "lower_outside": "codec",
     "move_settings": "augmentation",

@@ -22,18 +22,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias
 
-from vaetools.chain import chained, is_chain, read_chain
 from vaetools.errors import UsageError
-from vaetools.host import PluginHost
-from vaetools.host import default_folders as plugin_folders
-from vaetools.opencv import DEPTH, parse_raw, pipe, stream
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.registry import default_folders as model_folders
+from vaetools.model.runtime import Runtime
 from vaetools.operation import Operation, make_options
-from vaetools.registry import ModelRegistry
-from vaetools.registry import default_folders as model_folders
+from vaetools.operation.chain import chained, is_chain, read_chain
+from vaetools.operation.step import Step
+from vaetools.plugin.host import PluginHost
+from vaetools.plugin.host import default_folders as plugin_folders
 from vaetools.runner import Progress, Record, RunResult, RunSettings
 from vaetools.runner import run as run_operation
-from vaetools.runtime import Runtime
-from vaetools.step import Step
+from vaetools.video import DEPTH, parse_raw, pipe, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vaetools.image import ChannelOrder
-    from vaetools.opencv import Source
+    from vaetools.video import Source
 
 Op: TypeAlias = "str | Path | Step | Sequence[str | Path | Step]"
 """An operation or a chain by name, a pipeline file, a step, or a list of such."""
@@ -196,7 +196,7 @@ class Hub:
 
         Args:
             op: an operation, a chain of them, a step (with its own channel order), or a list.
-            source, depth, threads: see `vaetools.opencv.stream`.
+            source, depth, threads: see `vaetools.video.stream`.
             options: `model` and those of the operation.
 
         Raises:

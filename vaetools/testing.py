@@ -17,9 +17,8 @@ import numpy as np
 import pytest
 import tomli_w
 
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
-from vaetools.manifest import (
+from vaetools.model.manifest import (
     FILE_NAME,
     GraphSpec,
     ImageSpec,
@@ -30,6 +29,7 @@ from vaetools.manifest import (
     TilingSpec,
     manifest_table,
 )
+from vaetools.plugin.host import PluginHost
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import AttributeProto, GraphProto, TensorProto, helper, numpy_helper
 
-from vaetools.manifest import FILE_NAME, read_manifest
+from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.testing import TINY
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ import pytest
 from tests.attacks import hostile
 from tests.attacks.hostile import bomb, doubling, floats, install, ints, node, value
 from vaetools.errors import ManifestError, ModelAlteredError, ModelBrokenError, ModelError
-from vaetools.manifest import FILE_NAME
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
+from vaetools.model.manifest import FILE_NAME
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
 from vaetools.testing import TINY
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from tests.attacks import hostile
 from tests.attacks.hostile import data_of, floats, install, node
 from vaetools.cli import main
 from vaetools.errors import EXIT_ENVIRONMENT, ModelBrokenError, ModelError
-from vaetools.manifest import FILE_NAME
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
+from vaetools.model.manifest import FILE_NAME
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Vae
 from vaetools.testing import TINY
-from vaetools.vae import Vae
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import pytest
 
 from tests.codec.miniature import MODEL as MINIATURE
 from vaetools.augmentation import LatentSpace, latent_space
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
 from vaetools.testing import write_tiny_grey_vae, write_tiny_vae
 
 DEVIATION = 0.05

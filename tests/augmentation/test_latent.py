@@ -21,7 +21,7 @@ from vaetools.augmentation import (
 from vaetools.codec.entropy import gaussian_table
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 from vaetools.image import Image
-from vaetools.vae import Model, Vae
+from vaetools.model.vae import Model, Vae
 
 DTYPES = {np.uint8: 255, np.uint16: 65535, np.float32: 1.0}
 

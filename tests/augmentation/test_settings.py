@@ -16,8 +16,8 @@ from tests.codec.miniature import MODEL as MINIATURE
 from vaetools.augmentation import LatentMix, LatentStyle
 from vaetools.augmentation.settings import Move
 from vaetools.errors import ModelError, OptionError
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
 from vaetools.testing import TINY, write_tiny_vae
 
 SHARES = st.floats(0, 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
-from vaetools.manifest import FILE_NAME
-from vaetools.registry import shipped_folder
+from vaetools.model.manifest import FILE_NAME
+from vaetools.model.registry import shipped_folder
+from vaetools.plugin.host import PluginHost
 
 from . import miniature
 

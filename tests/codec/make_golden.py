@@ -37,7 +37,7 @@ def write_miniature(folder: Path) -> None:
     one photograph, and around them networks of random weights."""
     import torch
 
-    from vaetools.manifest import (
+    from vaetools.model.manifest import (
         CodecSpec,
         ImageSpec,
         LatentSpec,
@@ -46,10 +46,10 @@ def write_miniature(folder: Path) -> None:
         SizeSpec,
         TilingSpec,
     )
-    from vaetools.training.codec import CodecConfig, PhotoCodec
-    from vaetools.training.export import write_model
-    from vaetools.training.export_codec import LEVELS, halo, plans, small_reach, stream_id, tables
-    from vaetools.training.pictures import PicturePack
+    from vaetools.training.data.pictures import PicturePack
+    from vaetools.training.export.codec import LEVELS, halo, plans, small_reach, stream_id, tables
+    from vaetools.training.export.graphs import write_model
+    from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 
     torch.manual_seed(0)
     torch.set_num_threads(1)

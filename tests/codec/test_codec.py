@@ -26,12 +26,12 @@ from vaetools.errors import (
     UnknownModelError,
 )
 from vaetools.image import Image, decode_image, encode_image
-from vaetools.manifest import read_manifest
 from vaetools.metrics import psnr
-from vaetools.runtime import Runtime
+from vaetools.model.manifest import read_manifest
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Model
 from vaetools.testing import TINY
 from vaetools.tiling import scaled
-from vaetools.vae import Model
 
 from . import miniature
 from .miniature import MODEL, integers

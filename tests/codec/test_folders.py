@@ -11,7 +11,7 @@ from tests.torture import exif_block, saved
 from vaetools.codec.container import SectionKind, read_header, unpack
 from vaetools.image import Image, encode_image, read_image
 from vaetools.operation import Operation
-from vaetools.step import Step
+from vaetools.operation.step import Step
 
 
 @pytest.fixture

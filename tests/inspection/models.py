@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from vaetools.manifest import (
+from vaetools.model.manifest import (
     FILE_NAME,
     GraphSpec,
     ImageSpec,
@@ -20,9 +20,9 @@ from vaetools.manifest import (
     SizeSpec,
     manifest_table,
 )
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
-from vaetools.vae import Vae
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Vae
 
 
 @dataclass(frozen=True)

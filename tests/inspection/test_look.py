@@ -14,8 +14,8 @@ from vaetools.image import Image, decode_image, encode_image
 from vaetools.inspection import Findings, Settings, facts, figures, look, text
 from vaetools.inspection.novelty import DRAWS
 from vaetools.inspection.sheets import by_novelty
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
 from vaetools.testing import gradient, write_tiny_vae
 
 ALL = {

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from tests.inspection.models import draws, opened, orthogonal
-from vaetools.inspection import base as bases
+from vaetools.inspection import starts as bases
 from vaetools.inspection.effect import FEWEST, STARTS, affordable, effects
 from vaetools.inspection.latents import LatentSums
 from vaetools.inspection.pictures import AT_ONCE, calls_at_once, decode_all
 from vaetools.inspection.traversal import MOVES, traversal
 from vaetools.inspection.uncertainty import uncertainty
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
 from vaetools.testing import gradient, write_tiny_vae
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vaetools.vae import Vae
+    from vaetools.model.vae import Vae
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.inspection.models import Linear, draws, opened, orthogonal
-from vaetools.bounds import binarise
 from vaetools.inspection.novelty import HELD, Reference, Score, Scorer, draw_pictures
+from vaetools.model.bounds import binarise
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,10 +18,10 @@ from vaetools.inspection.pictures import (
     fitted,
     read_picture,
 )
-from vaetools.registry import ModelRegistry
-from vaetools.runtime import Runtime
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Vae
 from vaetools.testing import gradient, write_tiny_vae
-from vaetools.vae import Vae
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from vaetools.manifest import (
+from vaetools.model.manifest import (
     DenoiseSpec,
     InpaintSpec,
     LatentSpec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vaetools.restoration.field import BLOCK, NoiseField
+from vaetools.restoration.noise_field import BLOCK, NoiseField
 
 
 def box(top: int, left: int, height: int, width: int) -> tuple[slice, slice]:

@@ -20,12 +20,13 @@ from tests.restoration.models import (
 )
 from vaetools import Image, Inpainter
 from vaetools.errors import ImageValueError, InputError, ManifestError, ModelBrokenError
-from vaetools.manifest import read_manifest
-from vaetools.restoration import holes, parts
+from vaetools.model.manifest import read_manifest
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Model
+from vaetools.restoration import holes
+from vaetools.restoration import patches as parts
 from vaetools.restoration.holes import depth_of, hole_tiles
-from vaetools.runtime import Runtime
 from vaetools.testing import gradient
-from vaetools.vae import Model
 
 
 def opened(folder: Path) -> Model:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vaetools.errors import UsageError
-from vaetools.runner.discover import Choice, Found, discover, in_shard
+from vaetools.runner.inputs import Choice, Found, discover, in_shard
 
 if TYPE_CHECKING:
     from .conftest import Plant

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vaetools.runner.files import LONGEST_NAME, is_running, part_of, part_stem, sweep, write_files
+from vaetools.runner.atomic import LONGEST_NAME, is_running, part_of, part_stem, sweep, write_files
 
 if TYPE_CHECKING:
     from pathlib import Path

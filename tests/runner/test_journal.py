@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from vaetools.runner.discover import Source
+from vaetools.runner.inputs import Source
 from vaetools.runner.journal import FOLDER, Entry, Journal
 
 SOURCE = Source(

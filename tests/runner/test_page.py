@@ -14,7 +14,7 @@ from vaetools.errors import ClashError, ExistsError, NothingMatchedError, Output
 from vaetools.image import Image, encode_image
 from vaetools.runner import Record, RunResult, RunSettings, run
 from vaetools.runner.markup import HEAD, PICTURES, ROWS
-from vaetools.runner.report import INTERRUPTED
+from vaetools.runner.result import INTERRUPTED
 from vaetools.testing import gradient
 
 from .operations import Copy, Invert, Raising, Renaming

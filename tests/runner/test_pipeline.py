@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vaetools.runner import Record, RunSettings, run
+from vaetools.runner.atomic import write_files
 from vaetools.runner.budget import SMALLEST_CHARGE
-from vaetools.runner.discover import Choice, discover
-from vaetools.runner.files import write_files
+from vaetools.runner.inputs import Choice, discover
 from vaetools.runner.journal import Journal
 from vaetools.runner.pipeline import Pipeline
 from vaetools.runner.plan import Target, plan

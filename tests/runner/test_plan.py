@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaetools.errors import ClashError, ExistsError, UnreadableError, UsageError
-from vaetools.runner.discover import Source
+from vaetools.runner.inputs import Source
 from vaetools.runner.journal import Journal
 from vaetools.runner.plan import Step, Target, plan, settle, target_of
 from vaetools.runner.settings import OnExists, RunSettings

@@ -12,7 +12,7 @@ from vaetools.runner import Record, terminal_progress
 if TYPE_CHECKING:
     import pytest
 
-    from vaetools.runner.report import Status
+    from vaetools.runner.result import Status
 
 
 def record(status: Status) -> Record:

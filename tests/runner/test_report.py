@@ -8,7 +8,7 @@ import os
 import pytest
 
 from vaetools.errors import EmptyFileError, ModelBrokenError, OutputError, UsageError
-from vaetools.runner.report import (
+from vaetools.runner.result import (
     INTERRUPTED,
     Record,
     RunResult,

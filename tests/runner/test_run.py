@@ -22,7 +22,7 @@ from vaetools.errors import (
 )
 from vaetools.image import Image, decode_image, encode_image
 from vaetools.runner import Record, RunResult, RunSettings, run
-from vaetools.runner.files import part_of
+from vaetools.runner.atomic import part_of
 from vaetools.runner.lock import folder_lock
 
 from .operations import Copy, Invert, Raising, Renaming

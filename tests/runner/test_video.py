@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from vaetools.errors import ClashError, ExistsError, OptionError, UsageError
-from vaetools.host import PluginHost
 from vaetools.hub import Hub
+from vaetools.plugin.host import PluginHost
 from vaetools.runner import Record, RunResult
 
 PLUGINS = Path(__file__).parents[1] / "plugins"

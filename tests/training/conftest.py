@@ -9,5 +9,5 @@ import pytest
 def no_curves() -> Iterator[None]:
     """Drawing takes longer than most of these trainings; other tests draw."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vaetools.training.trainer.draw_curves", lambda run: None)
+        patch.setattr("vaetools.training.run.trainer.draw_curves", lambda run: None)
         yield

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vaetools.training.codec import CodecConfig, PhotoCodec
-from vaetools.training.codec.gradient import SynthesisGradient
-from vaetools.training.folder import apart
+from vaetools.training.export.folder import apart
+from vaetools.training.networks.codec import CodecConfig, PhotoCodec
+from vaetools.training.networks.codec.gradient import SynthesisGradient
 
 SMALL = CodecConfig(
     channels=8,

@@ -15,15 +15,15 @@ from onnx import TensorProto, helper
 
 import vaetools
 from tests.training import own_networks
-from vaetools import vae as vae_module
 from vaetools.cli import main
 from vaetools.errors import ExistsError, ModelBrokenError, UsageError
-from vaetools.manifest import Manifest, read_manifest
-from vaetools.training.export import GraphPlan, reach, write_model
-from vaetools.training.folder import OnnxPlan
+from vaetools.model import vae as vae_module
+from vaetools.model.manifest import Manifest, read_manifest
+from vaetools.model.vae import Vae
+from vaetools.training.export.folder import OnnxPlan
+from vaetools.training.export.graphs import GraphPlan, reach, write_model
 from vaetools.training.importers import import_model
 from vaetools.training.importers.module import Declared, export_module, parts_of
-from vaetools.vae import Vae
 
 SOURCE = Path(own_networks.__file__)
 

@@ -14,8 +14,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.training.test_importers import opened
-from vaetools import vae as vae_module
 from vaetools.errors import ModelBrokenError, UsageError
+from vaetools.model import vae as vae_module
 from vaetools.training.importers import diffusers_folder, import_model, optimum_folder
 from vaetools.training.importers.diffusers_folder import KlDecode, KlEncode
 

@@ -16,8 +16,8 @@ from skimage import data
 
 from tests.training.test_importers import opened
 from vaetools.metrics import psnr
+from vaetools.model.vae import gaussian_kl
 from vaetools.training.importers import import_model
-from vaetools.vae import gaussian_kl
 
 SHARED = Path(__file__).parents[3] / "shared"
 

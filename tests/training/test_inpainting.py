@@ -15,18 +15,18 @@ from tests.training.tiny import SMALL, read, restore_recipe, trainer, write_phot
 from vaetools import Inpainter as Runtime_
 from vaetools.errors import UsageError
 from vaetools.image import Image
-from vaetools.restoration import parts
-from vaetools.runtime import Runtime
-from vaetools.training.export_inpaint import halo
-from vaetools.training.pictures import PicturePack
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Model
+from vaetools.restoration import patches as parts
+from vaetools.training.data.holes import KINDS, Holes, HoleSettings
+from vaetools.training.data.pictures import PicturePack
+from vaetools.training.export.inpainter import halo
+from vaetools.training.networks.restoration.inpainter import DEEPEST, Inpainter, fill
+from vaetools.training.objectives.restoration import RestoreObjective, spread_loss, standard_noise
 from vaetools.training.recipe import read_recipe
-from vaetools.training.restoration.holes import KINDS, Holes, HoleSettings
-from vaetools.training.restoration.inpainter import DEEPEST, Inpainter, fill
-from vaetools.training.restoration.objective import RestoreObjective, spread_loss, standard_noise
-from vaetools.training.runs import export_run
+from vaetools.training.run.finish import export_run
 from vaetools.training.tasks import open_task
 from vaetools.training.tasks.inpaint import hole_loss, hole_psnr
-from vaetools.vae import Model
 
 RECIPE = restore_recipe("inpaint", steps=150, data="block = 0")
 
@@ -273,7 +273,7 @@ def test_a_model_without_samples_is_exported_without_pictures(
     recipe = read(RECIPE.replace("ladder_from = 0.6", "ladder_from = 1"), tmp_path)
     written = []
     monkeypatch.setattr(
-        "vaetools.training.export_inpaint.write_model", lambda *a: written.append(a)
+        "vaetools.training.export.inpainter.write_model", lambda *a: written.append(a)
     )
     open_task(recipe).export(None, tmp_path / "model", recipe)
     ((_, manifest, graphs),) = written

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vaetools.training.integer import (
+from vaetools.training.networks.codec.integer import (
     ACTIVATION_LIMIT,
     EXACT_LIMIT,
     WEIGHT_LIMIT,

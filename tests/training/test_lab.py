@@ -12,19 +12,19 @@ import pytest
 import torch
 
 import vaetools
-from vaetools import bounds
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image, encode_image
-from vaetools.runtime import Runtime
-from vaetools.training.curves import read_log
-from vaetools.training.export_vae import parts_of
-from vaetools.training.images import ImageStack
+from vaetools.model import bounds
+from vaetools.model.runtime import Runtime
+from vaetools.training.data.images import ImageStack
+from vaetools.training.export.vae import parts_of
 from vaetools.training.networks.common import ImageShape
 from vaetools.training.networks.spatial import SpatialVae
-from vaetools.training.objective import iwae, terms
+from vaetools.training.objectives.elbo import iwae, terms
 from vaetools.training.recipe import SHIPPED, Recipe, read_recipe
-from vaetools.training.runs import export_run, read_run
-from vaetools.training.trainer import CHECKPOINT, Trainer
+from vaetools.training.run.curves import read_log
+from vaetools.training.run.finish import export_run, read_run
+from vaetools.training.run.trainer import CHECKPOINT, Trainer
 
 RECIPE = """
 id = "tiny-lab"
@@ -181,7 +181,7 @@ def test_a_spatial_network_works_on_any_size_and_in_tiles(
     assert posterior.mean.shape == (1, 4, 17, 26)
     whole = model.decode(posterior.mode())
     assert whole.shape == picture.shape
-    monkeypatch.setattr("vaetools.vae.TILE", 48)
+    monkeypatch.setattr("vaetools.model.vae.TILE", 48)
     tiled = model.encode(picture)
     np.testing.assert_allclose(tiled.mean, posterior.mean, atol=1e-5)
     np.testing.assert_allclose(model.decode(posterior.mode()), whole, atol=1e-5)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaetools.training.inference import distance, m_step, refine, shared_bound
 from vaetools.training.networks.common import ImageShape, VaeNetwork
 from vaetools.training.networks.mlp import MlpAutoencoder, MlpVae
-from vaetools.training.objective import gaussian_kl, iwae, log_likelihood, sample, terms
+from vaetools.training.objectives.elbo import gaussian_kl, iwae, log_likelihood, sample, terms
+from vaetools.training.objectives.em import distance, m_step, refine, shared_bound
 
 SHAPE = ImageShape(1, 2, 3)
 FACTORS = 2

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from tests.training.tiny import SMALL
-from vaetools.training.codec import CodecConfig, PhotoCodec
-from vaetools.training.precision import in_float32, is_native
-from vaetools.training.restoration.denoiser import Denoiser
-from vaetools.training.restoration.objective import RestoreObjective, spread_loss
+from vaetools.training.networks.codec import CodecConfig, PhotoCodec
+from vaetools.training.networks.precision import in_float32, is_native
+from vaetools.training.networks.restoration.denoiser import Denoiser
+from vaetools.training.objectives.restoration import RestoreObjective, spread_loss
 
 
 @pytest.fixture

@@ -17,18 +17,20 @@ import vaetools_models
 from tests.training.tiny import read, restore_recipe, trainer, write_photos
 from vaetools.cli import main
 from vaetools.errors import ModelAlteredError, UsageError
-from vaetools.manifest import GraphSpec, Manifest, manifest_table, read_manifest
-from vaetools.training import export_codec, export_denoise, export_inpaint
-from vaetools.training.codec import CodecConfig, PhotoCodec
-from vaetools.training.folder import apart
-from vaetools.training.growth import grow
+from vaetools.model.manifest import GraphSpec, Manifest, manifest_table, read_manifest
+from vaetools.training.export import codec as export_codec
+from vaetools.training.export import denoiser as export_denoise
+from vaetools.training.export import inpainter as export_inpaint
+from vaetools.training.export.folder import apart
+from vaetools.training.networks.codec import CodecConfig, PhotoCodec
+from vaetools.training.networks.restoration.denoiser import Denoiser
+from vaetools.training.networks.restoration.network import RestoreConfig
 from vaetools.training.recipe import read_recipe
-from vaetools.training.recover import _Source, model_weights, starting_weights
-from vaetools.training.restoration.denoiser import Denoiser
-from vaetools.training.restoration.network import RestoreConfig
-from vaetools.training.runs import export_run
+from vaetools.training.run.finish import export_run
+from vaetools.training.run.growth import grow
+from vaetools.training.run.recover import _Source, model_weights, starting_weights
+from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
-from vaetools.training.trainer import Trainer
 
 SHIPPED = Path(vaetools_models.__file__).parent
 

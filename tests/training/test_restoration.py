@@ -19,25 +19,25 @@ from vaetools import Denoiser
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image
 from vaetools.metrics import psnr
-from vaetools.restoration import parts
-from vaetools.runtime import Runtime
-from vaetools.training.export_denoise import halo, plans
-from vaetools.training.pictures import PicturePack
-from vaetools.training.recipe import read_recipe
-from vaetools.training.restoration import denoiser as networks
-from vaetools.training.restoration.jpeg import jpeg
-from vaetools.training.restoration.network import relative_kl
-from vaetools.training.restoration.noise import Damage, NoiseSettings, rounded_to_8_bit
-from vaetools.training.restoration.objective import (
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Model
+from vaetools.restoration import patches as parts
+from vaetools.training.data.jpeg import jpeg
+from vaetools.training.data.noise import Damage, NoiseSettings, rounded_to_8_bit
+from vaetools.training.data.pictures import PicturePack
+from vaetools.training.export.denoiser import halo, plans
+from vaetools.training.networks.restoration import denoiser as networks
+from vaetools.training.networks.restoration.network import relative_kl
+from vaetools.training.objectives.restoration import (
     RestoreObjective,
     charbonnier,
     spread_loss,
     standard_noise,
 )
-from vaetools.training.runs import export_run
+from vaetools.training.recipe import read_recipe
+from vaetools.training.run.finish import export_run
+from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
-from vaetools.training.trainer import Trainer
-from vaetools.vae import Model
 
 RECIPE = restore_recipe("denoise", steps=200)
 
@@ -406,7 +406,7 @@ def test_a_model_without_samples_is_exported_without_pictures(
     assert task.phases == (1.0,)
     written = []
     monkeypatch.setattr(
-        "vaetools.training.export_denoise.write_model", lambda *a: written.append(a)
+        "vaetools.training.export.denoiser.write_model", lambda *a: written.append(a)
     )
     task.export(None, tmp_path / "model", read_recipe(tmp_path / "recipe.toml"))
     ((_, manifest, graphs),) = written

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaetools.training.soap import Soap
+from vaetools.training.run.soap import Soap
 
 
 def rotated_valley(optimizer, weight: nn.Parameter, steps: int) -> float:

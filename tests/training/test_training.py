@@ -17,15 +17,15 @@ from tests.training.tiny import read, trainer, write_photos
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image, encode_image
 from vaetools.metrics import psnr
-from vaetools.training.codec import CodecConfig, PhotoCodec
-from vaetools.training.codec.hyper import phases
-from vaetools.training.codec.likelihood import gaussian_bits, interpolate
-from vaetools.training.growth import grow
-from vaetools.training.pictures import PicturePack
+from vaetools.training.data.pictures import PicturePack
+from vaetools.training.networks.codec import CodecConfig, PhotoCodec
+from vaetools.training.networks.codec.hyper import phases
+from vaetools.training.networks.codec.likelihood import gaussian_bits, interpolate
 from vaetools.training.recipe import read_recipe
-from vaetools.training.runs import export_run
+from vaetools.training.run.finish import export_run
+from vaetools.training.run.growth import grow
+from vaetools.training.run.trainer import Trainer, learning_rate
 from vaetools.training.tasks import open_task
-from vaetools.training.trainer import Trainer, learning_rate
 
 RECIPE = """
 id = "tiny-codec"

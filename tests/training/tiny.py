@@ -8,11 +8,11 @@ import torch
 from skimage import data
 
 from vaetools.image import Image, encode_image
-from vaetools.training.pictures import PicturePack
+from vaetools.training.data.pictures import PicturePack
+from vaetools.training.networks.restoration.network import RestoreConfig
 from vaetools.training.recipe import Recipe, read_recipe
-from vaetools.training.restoration.network import RestoreConfig
+from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
-from vaetools.training.trainer import Trainer
 
 SMALL = RestoreConfig(widths=[8, 12, 16], latents=4, ladder=12)
 """The network of `restore_recipe`."""

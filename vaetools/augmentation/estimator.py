@@ -13,9 +13,9 @@ import numpy as np
 from vaetools.augmentation.latent import LatentJitter, Levels, copy_generator
 from vaetools.errors import ImageValueError, OptionError
 from vaetools.image import Image
-from vaetools.manifest import FILE_NAME, read_manifest
-from vaetools.registry import ModelRegistry, default_folders
-from vaetools.runtime import Runtime
+from vaetools.model.manifest import FILE_NAME, read_manifest
+from vaetools.model.registry import ModelRegistry, default_folders
+from vaetools.model.runtime import Runtime
 
 
 @functools.lru_cache(maxsize=4)

@@ -25,7 +25,7 @@ from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vaetools.vae import Model
+    from vaetools.model.vae import Model
 
 Levels: TypeAlias = Literal["fine", "all"]
 """Which latents move: those that are not coarse, or all."""

@@ -11,7 +11,7 @@ from vaetools.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vaetools.registry import ModelRegistry
+    from vaetools.model.registry import ModelRegistry
 
 Move: TypeAlias = LatentJitter | LatentMix | LatentStyle
 

@@ -23,11 +23,11 @@ from vaetools.codec.container import CELL
 from vaetools.codec.tables import LATENTS
 from vaetools.errors import ModelBrokenError, OptionError
 from vaetools.image import Image
+from vaetools.model.vae import Latent, Vae
 from vaetools.tiling import map_tiles, scaled, tiles
-from vaetools.vae import Latent, Vae
 
 if TYPE_CHECKING:
-    from vaetools.vae import Model
+    from vaetools.model.vae import Model
 
 
 @dataclass(frozen=True)

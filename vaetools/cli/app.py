@@ -16,8 +16,8 @@ from vaetools.errors import EXIT_INTERRUPTED, UNEXPECTED, PluginError, VaetoolsE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vaetools.host import PluginHost
     from vaetools.hub import Hub
+    from vaetools.plugin.host import PluginHost
 
 COMMANDS = {
     "run": "Run several operations one after the other, or one over a video.",
@@ -69,7 +69,7 @@ def host_of(ctx: click.Context) -> PluginHost:
     """The plugin host of this invocation, made once; broken plugins are named on stderr."""
     root = ctx.find_root()
     if root.obj is None:
-        from vaetools.host import PluginHost, default_folders
+        from vaetools.plugin.host import PluginHost, default_folders
 
         root.obj = PluginHost(folders=default_folders(root.params.get("plugins_dir") or ()))
         for plugin in root.obj.broken:
@@ -89,7 +89,7 @@ def hub_of(
 ) -> Hub:
     """The hub of this invocation: its plugins, and the models that it names."""
     from vaetools.hub import Hub
-    from vaetools.registry import default_folders
+    from vaetools.model.registry import default_folders
 
     return Hub(host_of(ctx), default_folders(models_dir), device=device, threads=threads)
 

@@ -91,7 +91,7 @@ def _versions() -> dict[str, str]:
 
 
 def _devices() -> Iterator[Finding]:
-    from vaetools.runtime import Runtime, check_packages, driver_present, usable_cores
+    from vaetools.model.runtime import Runtime, check_packages, driver_present, usable_cores
 
     yield _checked("onnxruntime", check_packages, "one package, as it should be")
     yield Finding("ok", "cpu", f"{usable_cores()} cores")

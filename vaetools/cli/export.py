@@ -14,7 +14,7 @@ from vaetools.training.importers import KINDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vaetools.vae import Model
+    from vaetools.model.vae import Model
 
 F = TypeVar("F")
 
@@ -99,7 +99,7 @@ def _export_run(run: Path, data: Path | None, to: Path) -> tuple[Model, Mapping[
         import torch  # noqa: F401
     except ImportError:
         raise UsageError("export needs torch", remedy="pip install 'vaetools[train]'") from None
-    from vaetools.training.runs import export_run
+    from vaetools.training.run.finish import export_run
 
     return export_run(run, data, to)
 
@@ -133,7 +133,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _report(model: Model, differences: Mapping[str, float], folder: Path) -> None:
-    from vaetools.training.card import facts_of
+    from vaetools.training.export.card import facts_of
 
     for role, difference in differences.items():
         click.echo(f"{role:20} differs from its source by {difference:.2g}")

@@ -22,12 +22,12 @@ from vaetools.errors import (
     VaetoolsError,
     printable,
 )
-from vaetools.manifest import FILE_NAME
+from vaetools.model.manifest import FILE_NAME
 
 if TYPE_CHECKING:
     from vaetools.hub import Hub
     from vaetools.inspection import Findings, Settings
-    from vaetools.vae import Vae
+    from vaetools.model.vae import Vae
 
 
 @click.command("inspect")
@@ -102,8 +102,8 @@ def open_vae(hub: Hub, name: str) -> Vae:
         UsageError: a model that is no VAE.
         ModelError: no such model, or a broken one.
     """
-    from vaetools.registry import ModelRegistry
-    from vaetools.vae import Vae
+    from vaetools.model.registry import ModelRegistry
+    from vaetools.model.vae import Vae
 
     registry = hub.registry
     if name not in registry.ids() and (Path(name) / FILE_NAME).exists():
@@ -170,7 +170,7 @@ def _files(names: tuple[str, ...], out: Path, broken: list[VaetoolsError]) -> li
         NothingMatchedError: no picture.
     """
     from vaetools.image import SUFFIXES
-    from vaetools.runner.discover import Choice, discover
+    from vaetools.runner.inputs import Choice, discover
 
     if not names:
         return []
@@ -190,7 +190,7 @@ def _files(names: tuple[str, ...], out: Path, broken: list[VaetoolsError]) -> li
 
 def _report(findings: Findings, folder: Path, *, as_json: bool) -> None:
     from vaetools.inspection import FILES, facts, figures, text
-    from vaetools.runner.files import write_files
+    from vaetools.runner.atomic import write_files
 
     content = json.dumps({"vaetools": __version__, **facts(findings)}, indent=1, allow_nan=False)
     parts = {**figures(findings), "inspection.json": content.encode()}

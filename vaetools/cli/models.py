@@ -58,7 +58,7 @@ def show(ctx: click.Context, model_id: str, models_dir: tuple[str, ...]) -> None
     """The manifest of a model."""
     import tomli_w
 
-    from vaetools.manifest import manifest_table
+    from vaetools.model.manifest import manifest_table
 
     manifest = hub_of(ctx, models_dir=models_dir).registry.manifest(model_id)
     click.echo(tomli_w.dumps(manifest_table(manifest)), nl=False)

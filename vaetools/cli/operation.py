@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from vaetools.chain import StepSpec
 from vaetools.cli.app import hub_of
 from vaetools.cli.config import config_option
 from vaetools.cli.flags import INPUTS, OUT, PLACES, SETTINGS, TELLING, decorated
 from vaetools.errors import EXIT_DONE, printable
 from vaetools.operation import Operation, OptionSpec, make_options, option_specs, summary_of
+from vaetools.operation.chain import StepSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from vaetools.cli.config import Config
     from vaetools.hub import Hub
+    from vaetools.operation.step import Step
     from vaetools.runner import Record, RunResult
-    from vaetools.step import Step
 
 
 @dataclass(frozen=True)

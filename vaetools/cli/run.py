@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaetools.chain import read_chain
 from vaetools.cli.app import host_of, hub_of
 from vaetools.cli.operation import Part, command_of, is_typed, run_command, step_of
 from vaetools.errors import OptionError, UsageError
+from vaetools.operation.chain import read_chain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vaetools.chain import StepSpec
+    from vaetools.operation.chain import StepSpec
 
 PIPE = "-"
 """As input and output: raw frames on stdin and stdout."""

@@ -70,9 +70,9 @@ from vaetools.tiling import Tile, ahead, common, grown, scaled, tiles, within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from vaetools.manifest import RefineSpec
+    from vaetools.model.manifest import RefineSpec
+    from vaetools.model.vae import Model
     from vaetools.tiling import Box
-    from vaetools.vae import Model
 
 
 T = TypeVar("T")

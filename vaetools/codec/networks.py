@@ -17,9 +17,9 @@ from vaetools.tiling import grown, map_tiles, scaled, within
 
 if TYPE_CHECKING:
     from vaetools.codec.tables import CodecTables
-    from vaetools.manifest import CodecSpec
+    from vaetools.model.manifest import CodecSpec
+    from vaetools.model.vae import Model
     from vaetools.tiling import Box
-    from vaetools.vae import Model
 
 
 PHASES = 4

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vaetools.errors import ModelBrokenError
-from vaetools.graphcheck.parts import check_parts, constants_of
 from vaetools.graphcheck.sizes import check_sizes
-from vaetools.graphcheck.words import first_line, shown
+from vaetools.graphcheck.text import first_line, shown
+from vaetools.graphcheck.whitelist import check_parts, constants_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ from vaetools.graphcheck import values
 from vaetools.graphcheck.nodes import check_operands, check_pitfalls, check_told, stays_positive
 from vaetools.graphcheck.operators import HEAVY, INFERRED_SINCE, SAME_SHAPE
 from vaetools.graphcheck.tensor import Origin, Tensor
-from vaetools.graphcheck.words import first_line, shown
+from vaetools.graphcheck.text import first_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

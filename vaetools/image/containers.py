@@ -21,7 +21,8 @@ from vaetools.errors import (
     UnsupportedImageError,
     UsageError,
 )
-from vaetools.image.fields import (
+from vaetools.image.read_bytes import HEAD_SIZE
+from vaetools.image.tiff_directory import (
     ICC_PROFILE,
     ORIENTATION,
     Field,
@@ -34,7 +35,6 @@ from vaetools.image.fields import (
     upright,
     write_directory,
 )
-from vaetools.image.source import HEAD_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

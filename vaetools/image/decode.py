@@ -27,7 +27,7 @@ from vaetools.image.planes import (
     read_planes,
     turned,
 )
-from vaetools.image.source import most_bytes, read_file
+from vaetools.image.read_bytes import most_bytes, read_file
 
 if TYPE_CHECKING:
     from pathlib import Path

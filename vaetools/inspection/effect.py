@@ -18,7 +18,7 @@ from vaetools.inspection.pictures import decode_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vaetools.vae import Vae
+    from vaetools.model.vae import Vae
 
 STARTS, FEWEST = 32, 4
 """Starts to average over: most, and fewest where images are large."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.inspection.base import has_prior
+from vaetools.inspection.starts import has_prior
 
 if TYPE_CHECKING:
     from vaetools.errors import VaetoolsError
     from vaetools.inspection.latents import LatentStatistics
     from vaetools.inspection.novelty import Comparison, Reference, Score
-    from vaetools.vae import Vae
+    from vaetools.model.vae import Vae
 
 POINT = "the model is a plain autoencoder: its codes are points without a posterior"
 NO_PRIOR = "the model names no prior"

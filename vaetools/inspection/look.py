@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.bounds import binarise
 from vaetools.errors import InputError
-from vaetools.inspection import base as bases
+from vaetools.inspection import starts as bases
 from vaetools.inspection.draw import thumbnail
 from vaetools.inspection.effect import STARTS, affordable, effects
 from vaetools.inspection.findings import (
@@ -41,13 +40,14 @@ from vaetools.inspection.pictures import (
 )
 from vaetools.inspection.traversal import traversal
 from vaetools.inspection.uncertainty import FEWEST_DRAWS, uncertainty
+from vaetools.model.bounds import binarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from vaetools.errors import VaetoolsError
     from vaetools.inspection.pictures import Picture
-    from vaetools.vae import Vae
+    from vaetools.model.vae import Vae
 
 ROWS = 32
 """Latents that are drawn: those with the largest KL; further ones hardly do anything."""

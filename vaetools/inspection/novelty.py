@@ -29,16 +29,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.bounds import binarise, elbo, log_likelihood
 from vaetools.inspection.latents import LatentSums
 from vaetools.inspection.pictures import decode_all
 from vaetools.metrics import psnr
-from vaetools.vae import gaussian_kl
+from vaetools.model.bounds import binarise, elbo, log_likelihood
+from vaetools.model.vae import gaussian_kl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vaetools.vae import Vae
+    from vaetools.model.vae import Vae
 
 LEVEL = 0.05
 """p-values below this count as unlike the reference."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.errors import ImageValueError, VaetoolsError
-from vaetools.idx import is_idx, read_idx
 from vaetools.image import Image, read_image
+from vaetools.image.idx import is_idx, read_idx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from vaetools.vae import Vae
+    from vaetools.model.vae import Vae
 
 WINDOW = 256
 """Side, in pixels, of the central part of each picture that a model of any size is shown: figures of
@@ -162,7 +162,7 @@ def calls_at_once(model: Vae) -> int:
     def count() -> int:
         import onnx
 
-        from vaetools.vae import read_verified
+        from vaetools.model.vae import read_verified
 
         for role in ("encode", "decode"):
             first = model.graph(role).inputs[0]  # opened, so that it is a sound graph by now

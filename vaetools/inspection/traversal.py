@@ -15,7 +15,7 @@ from vaetools.inspection.pictures import decode_all
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vaetools.vae import Latent, Vae
+    from vaetools.model.vae import Latent, Vae
 
 MOVES = tuple(x / 2 for x in range(-5, 6))
 """Columns of the grid, in steps."""

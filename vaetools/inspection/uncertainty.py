@@ -15,7 +15,7 @@ import numpy as np
 from vaetools.inspection.pictures import decode_all
 
 if TYPE_CHECKING:
-    from vaetools.vae import Posterior, Vae
+    from vaetools.model.vae import Posterior, Vae
 
 FEWEST_DRAWS = 32
 """Draws for a map that is looked at: a deviation over 32 is known to about an eighth."""

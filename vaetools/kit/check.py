@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vaetools.errors import UsageError
-from vaetools.hookspecs import PROJECT
+from vaetools.plugin.hookspecs import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vaetools.host import Plugin, PluginHost
+    from vaetools.plugin.host import Plugin, PluginHost
 
 State: TypeAlias = Literal["ok", "note", "fail"]
 
@@ -77,8 +77,8 @@ def _read(lines: str | bytes) -> list[Finding]:
 
 def main(path: Path) -> None:
     """What the process does: print findings as they come."""
-    from vaetools.host import PluginHost
     from vaetools.kit.trial import trial
+    from vaetools.plugin.host import PluginHost
 
     stdout = sys.stdout
     sys.stdout = sys.stderr  # plugins may print what they like

@@ -11,17 +11,17 @@ from vaetools.errors import InputError, ModelError
 from vaetools.hub import Hub
 from vaetools.image import SUFFIXES, Image
 from vaetools.kit.check import Finding
+from vaetools.model.registry import default_folders
 from vaetools.operation import ImageOperation, Operation, OptionSpec, option_specs, results_of
-from vaetools.registry import default_folders
-from vaetools.runner.report import explain
+from vaetools.runner.result import explain
 from vaetools.testing import TINY, gradient, write_tiny_vae
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from vaetools.host import Plugin, PluginHost
     from vaetools.operation import Item
+    from vaetools.plugin.host import Plugin, PluginHost
 
 TINY_TASKS = ("reconstruct", "generate")
 

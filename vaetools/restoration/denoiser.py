@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
-from vaetools.restoration.field import NoiseField
-from vaetools.restoration.parts import Canvas, parts
+from vaetools.restoration.noise_field import NoiseField
+from vaetools.restoration.patches import Canvas, parts
 from vaetools.restoration.restored import Restored, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.image import Image
-    from vaetools.restoration.parts import Part
-    from vaetools.vae import Model
+    from vaetools.model.vae import Model
+    from vaetools.restoration.patches import Part
 
 SAMPLE = "denoise_sample"
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from vaetools.restoration import parts
+from vaetools.restoration import patches as parts
 from vaetools.tiling import Tile, grown, tiles, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vaetools.manifest import Manifest
+    from vaetools.model.manifest import Manifest
     from vaetools.tiling import Box
 
 

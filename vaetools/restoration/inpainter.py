@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.errors import ImageValueError, InputError
-from vaetools.restoration.field import NoiseField
 from vaetools.restoration.holes import depth_of, hole_tiles
-from vaetools.restoration.parts import cropped, part_of
+from vaetools.restoration.noise_field import NoiseField
+from vaetools.restoration.patches import cropped, part_of
 from vaetools.restoration.restored import Restored, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.image import Image
-    from vaetools.restoration.parts import Part
+    from vaetools.model.vae import Model
+    from vaetools.restoration.patches import Part
     from vaetools.tiling import Box
-    from vaetools.vae import Model
 
 SAMPLE = "inpaint_sample"
 

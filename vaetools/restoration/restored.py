@@ -10,9 +10,9 @@ import numpy as np
 from vaetools.image import Image
 
 if TYPE_CHECKING:
-    from vaetools.restoration.field import NoiseField
-    from vaetools.restoration.parts import Part
-    from vaetools.vae import Model
+    from vaetools.model.vae import Model
+    from vaetools.restoration.noise_field import NoiseField
+    from vaetools.restoration.patches import Part
 
 STEPS = 256
 """Values of an uncertainty picture per grey level of 255: 16 bits hold up to all of them."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from vaetools.runner.report import Progress, Record, RunResult
+from vaetools.runner.result import Progress, Record, RunResult
 from vaetools.runner.runner import run
 from vaetools.runner.settings import RunSettings
 

@@ -21,13 +21,13 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from vaetools.runner.files import sha256_of
+from vaetools.runner.atomic import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from vaetools.runner.discover import Source
+    from vaetools.runner.inputs import Source
 
 FOLDER = ".vaetools"
 VERSION = 1

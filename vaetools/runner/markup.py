@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from vaetools.errors import printable
-from vaetools.runner.report import in_bytes, in_time
+from vaetools.runner.result import in_bytes, in_time
 from vaetools.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from vaetools.runner.report import Record, RunResult
+    from vaetools.runner.result import Record, RunResult
 
 THUMBNAILS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp")
 """Suffixes of the pictures that browsers show."""

@@ -28,12 +28,12 @@ from vaetools.image import (
     read_image,
     strip_metadata,
 )
+from vaetools.model.runtime import usable_cores
 from vaetools.operation import results_of
+from vaetools.runner.atomic import write_files
 from vaetools.runner.budget import Channel
-from vaetools.runner.files import write_files
 from vaetools.runner.journal import Entry, Journal
-from vaetools.runner.report import BROKEN_MODEL, Record, Status, explain
-from vaetools.runtime import usable_cores
+from vaetools.runner.result import BROKEN_MODEL, Record, Status, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

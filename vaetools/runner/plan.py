@@ -23,14 +23,14 @@ from vaetools.errors import (
     printable,
 )
 from vaetools.image import SUFFIXES
-from vaetools.runner.discover import is_folder
+from vaetools.runner.inputs import is_folder
 from vaetools.runner.journal import FOLDER, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from vaetools.operation import Operation
-    from vaetools.runner.discover import Source
+    from vaetools.runner.inputs import Source
     from vaetools.runner.settings import RunSettings
 
 

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from vaetools.errors import printable
-from vaetools.runner.report import Record, in_time
+from vaetools.runner.result import Record, in_time
 
 
 class TerminalProgress:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Self
 
 from vaetools.errors import NothingMatchedError, OutputError, UsageError
 from vaetools.image import SUFFIXES
-from vaetools.opencv import video_among
-from vaetools.runner.discover import Choice, Found, discover, in_shard, name_items
-from vaetools.runner.files import is_running, part_stem, sweep
+from vaetools.runner.atomic import is_running, part_stem, sweep
+from vaetools.runner.html import reserved
+from vaetools.runner.inputs import Choice, Found, discover, in_shard, name_items
 from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock
-from vaetools.runner.page import reserved
 from vaetools.runner.pipeline import Pipeline, unworked
 from vaetools.runner.plan import Step, plan, refuse_report, settle, target_of
-from vaetools.runner.report import INTERRUPTED, Progress, Record, RunResult
+from vaetools.runner.result import INTERRUPTED, Progress, Record, RunResult
 from vaetools.runner.video import run_video
+from vaetools.video import video_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -19,14 +19,14 @@ from vaetools.errors import (
     UnsupportedImageError,
     printable,
 )
-from vaetools.opencv import DEPTH, VideoFile, fourcc_of, frame_filter, open_capture, stream
-from vaetools.runner.discover import Choice, discover
-from vaetools.runner.files import is_running, part_of, part_stem, publish, sweep
+from vaetools.runner.atomic import is_running, part_of, part_stem, publish, sweep
+from vaetools.runner.html import reserved
+from vaetools.runner.inputs import Choice, discover
 from vaetools.runner.journal import Journal
-from vaetools.runner.page import reserved
 from vaetools.runner.pipeline import failed, unworked
 from vaetools.runner.plan import Step, refuse_inputs, refuse_report, settle, target_of
-from vaetools.runner.report import INTERRUPTED, Progress, Record, RunResult
+from vaetools.runner.result import INTERRUPTED, Progress, Record, RunResult
+from vaetools.video import DEPTH, VideoFile, fourcc_of, frame_filter, open_capture, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vaetools.errors import UsageError
-from vaetools.manifest import MODEL_ID
+from vaetools.model.manifest import MODEL_ID
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -20,7 +20,7 @@ class TrainSettings:
 
     Attributes:
         steps: of the optimiser.
-        optimizer: `adam`, `adamw`, `soap` (see `vaetools.training.soap`) or `sgd`; with `sgd` and a
+        optimizer: `adam`, `adamw`, `soap` (see `vaetools.training.run.soap`) or `sgd`; with `sgd` and a
             batch of everything (`batch = 0` in `[data]`) it is plain gradient descent.
         momentum: of sgd. weight_decay: of adamw and sgd. basis_every: of soap, steps between two turns
             of its bases.

@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
-from vaetools.manifest import MODEL_ID
-from vaetools.training.card import FILE_NAME, imported_card
+from vaetools.model.manifest import MODEL_ID
+from vaetools.training.export.card import FILE_NAME, imported_card
 from vaetools.training.importers.parts import About
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from vaetools.model.vae import Model
     from vaetools.training.importers.parts import Parts
-    from vaetools.vae import Model
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ def import_model(
         options: what the kind's `read` takes.
 
     Returns:
-        As `vaetools.training.folder.write_model`.
+        As `vaetools.training.export.folder.write_model`.
 
     Raises:
         UsageError: an unknown kind, a missing file or library, an id that is none.
         ModelBrokenError: weights that are not safe to read, do not fit, or are not finite.
         ExistsError: the folder holds something that is no model.
     """
-    from vaetools.training.folder import check_target
+    from vaetools.training.export.folder import check_target
 
     if kind not in KINDS:
         raise UsageError(f"there is no kind {kind!r}", remedy=f"known: {', '.join(KINDS)}")
@@ -119,7 +119,7 @@ def write(
     parts: Parts, about: About, folder: Path, *, kind: str = "module"
 ) -> tuple[Model, Mapping[str, float]]:
     """Write the model folder and its card."""
-    from vaetools.training.folder import write_model
+    from vaetools.training.export.folder import write_model
 
     model, differences = write_model(folder, parts.manifest(about), parts.plans)
     text = imported_card(model.manifest, differences, kind)

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.manifest import LikelihoodSpec
+from vaetools.model.manifest import LikelihoodSpec
 from vaetools.training.importers.network import Network, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from vaetools.model.vae import Model
     from vaetools.training.importers.parts import Parts
-    from vaetools.vae import Model
 
 Outputs = Tensor | tuple[Tensor, ...]
 
@@ -98,7 +98,7 @@ def export_module(
         declared: the fields of `Declared`.
 
     Returns:
-        As `vaetools.training.folder.write_model`.
+        As `vaetools.training.export.folder.write_model`.
 
     Raises:
         UsageError, ModelBrokenError: as `vaetools.training.importers.network.parts`.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.manifest import ImageSpec, LatentSpec, LikelihoodSpec, SelfTest, SizeSpec
-from vaetools.training.export import GraphPlan, check_finite
+from vaetools.model.manifest import ImageSpec, LatentSpec, LikelihoodSpec, SelfTest, SizeSpec
+from vaetools.training.export.graphs import GraphPlan, check_finite
 from vaetools.training.importers.parts import Parts
 from vaetools.training.importers.sight import tiling_of
 

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck import check_graph
-from vaetools.manifest import (
+from vaetools.model.manifest import (
     ImageSpec,
     LatentSpec,
     LikelihoodSpec,
@@ -28,14 +28,14 @@ from vaetools.manifest import (
     SizeSpec,
     TilingSpec,
 )
-from vaetools.runtime import Runtime
-from vaetools.training.folder import OnnxPlan
+from vaetools.model.runtime import Runtime
+from vaetools.training.export.folder import OnnxPlan
 from vaetools.training.importers.configs import read_diffusers_config
 from vaetools.training.importers.parts import Parts
 from vaetools.training.importers.weights import check_file
 
 if TYPE_CHECKING:
-    from vaetools.runtime import Session
+    from vaetools.model.runtime import Session
 
 CLASSES = ("AutoencoderKL",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vaetools.manifest import (
+from vaetools.model.manifest import (
     FORMAT,
     ImageSpec,
     LatentSpec,
@@ -19,7 +19,7 @@ from vaetools.manifest import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vaetools.training.folder import Plan
+    from vaetools.training.export.folder import Plan
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class About:
     """What nobody can read off the weights.
 
     Attributes:
-        id: of the model; see `vaetools.manifest.MODEL_ID`.
+        id: of the model; see `vaetools.model.manifest.MODEL_ID`.
         license: of the weights, as the user says.
         source: where they come from, as the user says.
     """

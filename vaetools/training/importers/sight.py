@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vaetools.manifest import TilingSpec
-from vaetools.training.export import reach
+from vaetools.model.manifest import TilingSpec
+from vaetools.training.export.graphs import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from vaetools.codec.container import CELL
 from vaetools.errors import UsageError
-from vaetools.training.codec import CodecConfig, PhotoCodec
-from vaetools.training.crops import CropSettings
+from vaetools.training.data.crops import CropSettings
+from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 from vaetools.training.recipe import at_least, settings
 from vaetools.training.tasks.task import Task
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from vaetools.training.pictures import PicturePack
+    from vaetools.model.vae import Model
+    from vaetools.training.data.pictures import PicturePack
     from vaetools.training.recipe import Recipe
-    from vaetools.vae import Model
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class CodecTask(Task):
     def export(
         self, data: PicturePack | None, folder: Path, recipe: Recipe
     ) -> tuple[Model, Mapping[str, float]]:
-        from vaetools.training.export_codec import export_codec
+        from vaetools.training.export.codec import export_codec
 
         if data is None:
             raise UsageError(

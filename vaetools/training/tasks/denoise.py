@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaetools.training.crops import CropSettings
-from vaetools.training.precision import in_float32
+from vaetools.training.data.crops import CropSettings
+from vaetools.training.data.jpeg import SIDE
+from vaetools.training.data.noise import Damage, NoiseSettings, rounded_to_8_bit
+from vaetools.training.networks.precision import in_float32
+from vaetools.training.networks.restoration.denoiser import LEVEL_SCALE, Denoiser, log_level_of
+from vaetools.training.objectives.restoration import charbonnier
 from vaetools.training.recipe import at_least
-from vaetools.training.restoration.denoiser import LEVEL_SCALE, Denoiser, log_level_of
-from vaetools.training.restoration.jpeg import SIDE
-from vaetools.training.restoration.noise import Damage, NoiseSettings, rounded_to_8_bit
-from vaetools.training.restoration.objective import charbonnier
 from vaetools.training.tasks.restore import RestoreTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from vaetools.training.pictures import PicturePack
+    from vaetools.model.vae import Model
+    from vaetools.training.data.pictures import PicturePack
+    from vaetools.training.networks.restoration.network import Given, Restorer
     from vaetools.training.recipe import Recipe
-    from vaetools.training.restoration.network import Given, Restorer
-    from vaetools.vae import Model
 
 LEVEL_WEIGHT = 0.1
 """Of the noise-level network's loss: it shares only the norm of the gradient with the rest."""
@@ -113,6 +113,6 @@ class DenoiseTask(RestoreTask):
     def write(
         self, held: PicturePack | None, folder: Path, recipe: Recipe
     ) -> tuple[Model, Mapping[str, float]]:
-        from vaetools.training.export_denoise import export_denoiser
+        from vaetools.training.export.denoiser import export_denoiser
 
         return export_denoiser(self.network, self.data, held, folder, recipe)

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaetools.training.crops import CropSettings
-from vaetools.training.restoration.holes import KINDS, Holes, HoleSettings
-from vaetools.training.restoration.inpainter import Inpainter
-from vaetools.training.restoration.network import CELL
-from vaetools.training.restoration.objective import charbonnier
+from vaetools.training.data.crops import CropSettings
+from vaetools.training.data.holes import KINDS, Holes, HoleSettings
+from vaetools.training.networks.restoration.inpainter import Inpainter
+from vaetools.training.networks.restoration.network import CELL
+from vaetools.training.objectives.restoration import charbonnier
 from vaetools.training.tasks.restore import RestoreTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from vaetools.training.pictures import PicturePack
+    from vaetools.model.vae import Model
+    from vaetools.training.data.pictures import PicturePack
+    from vaetools.training.networks.restoration.network import Given, Restorer
     from vaetools.training.recipe import Recipe
-    from vaetools.training.restoration.network import Given, Restorer
-    from vaetools.vae import Model
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class InpaintTask(RestoreTask):
     def write(
         self, held: PicturePack | None, folder: Path, recipe: Recipe
     ) -> tuple[Model, Mapping[str, float]]:
-        from vaetools.training.export_inpaint import export_inpainter
+        from vaetools.training.export.inpainter import export_inpainter
 
         return export_inpainter(self.network, self.data, held, folder, recipe)
 

@@ -10,25 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.training.recipe import settings
-from vaetools.training.restoration.network import RestoreConfig
-from vaetools.training.restoration.objective import (
+from vaetools.training.networks.restoration.network import RestoreConfig
+from vaetools.training.objectives.restoration import (
     SPREAD_FIGURES,
     RestoreObjective,
     spread_loss,
     standard_noise,
 )
+from vaetools.training.recipe import settings
 from vaetools.training.tasks.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from vaetools.training.crops import CropSettings
-    from vaetools.training.pictures import PicturePack
+    from vaetools.model.vae import Model
+    from vaetools.training.data.crops import CropSettings
+    from vaetools.training.data.pictures import PicturePack
+    from vaetools.training.networks.restoration.network import Given, Restorer
     from vaetools.training.recipe import Recipe
-    from vaetools.training.restoration.network import Given, Restorer
-    from vaetools.vae import Model
 
 VALIDATED = 12
 """Held-out crops that are looked at for each row of the log, with damage of each kind."""

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from vaetools.model.vae import Model
     from vaetools.training.recipe import Recipe
-    from vaetools.vae import Model
 
 
 class Data(Protocol):
@@ -82,7 +82,7 @@ class Task(ABC):
     def export(
         self, data: Any | None, folder: Path, recipe: Recipe
     ) -> tuple[Model, Mapping[str, float]]:
-        """Write the network as a model folder; see `vaetools.training.export.write_model`.
+        """Write the network as a model folder; see `vaetools.training.export.graphs.write_model`.
 
         Raises:
             UsageError: it needs the training data, and `data` is None.

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.training.images import ImageStack
-from vaetools.training.inference import distance, refine
+from vaetools.training.data.images import ImageStack
+from vaetools.training.data.pictures import PicturePack
 from vaetools.training.networks import make_network
 from vaetools.training.networks.common import ImageShape, VaeNetwork
 from vaetools.training.networks.mlp import MlpAutoencoder
-from vaetools.training.objective import Terms, iwae, terms, terms_at
-from vaetools.training.pictures import PicturePack
+from vaetools.training.objectives.elbo import Terms, iwae, terms, terms_at
+from vaetools.training.objectives.em import distance, refine
 from vaetools.training.recipe import at_least, settings
 from vaetools.training.tasks.task import Task
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from vaetools.model.vae import Model
     from vaetools.training.recipe import Recipe
-    from vaetools.vae import Model
 
 VALIDATED = 1000
 """Held-out images that are looked at for each row of the log."""
@@ -186,7 +186,7 @@ class VaeTask(Task):
     def export(
         self, data: object | None, folder: Path, recipe: Recipe
     ) -> tuple[Model, Mapping[str, float]]:
-        from vaetools.training.export_vae import export_vae
+        from vaetools.training.export.vae import export_vae
 
         del data
         return export_vae(self.network, folder, recipe)

@@ -1,0 +1,198 @@
+"""Streams: order, overlap, bounds, errors and endings."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vaetools.errors import InputError, OptionError, UnreadableError, UsageError
+from vaetools.hub import Hub
+from vaetools.plugin.host import PluginHost
+from vaetools.video import stream
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+
+
+@pytest.fixture
+def hub(tiny_models: Path) -> Hub:
+    host = PluginHost(builtin=False, installed=False, folders=[PLUGINS])
+    return Hub(host, [tiny_models], device="cpu", threads=1)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twelve frames of 64 × 48, each of one grey; compressed without loss."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 25, (64, 48))
+    for number in range(12):
+        writer.write(np.full((48, 64, 3), 20 * number, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    yield
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("vaetools ")]
+
+
+def greys(frames: Iterator[Any]) -> list[int]:
+    return [round(float(frame.mean())) for frame in frames]
+
+
+def same(item: Any, *, key: str) -> Any:
+    return item
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_come_in_order_with_a_number_as_key(threads: int) -> None:
+    def step(item: int, *, key: str) -> tuple[int, str]:
+        time.sleep(0.002 * (item % 3))  # later ones are done first
+        return item, key
+
+    results = list(stream(step, iter(range(20)), threads=threads))  # type: ignore[arg-type]
+    assert results == [(number, str(number)) for number in range(20)]
+
+
+def test_sources(hub: Hub, clip: Path) -> None:
+    wanted = [255 - 20 * number for number in range(12)]
+    assert greys(hub.stream("negative", clip)) == wanted
+    assert greys(hub.stream("negative", str(clip))) == wanted
+    frames = [np.full((48, 64, 3), 20 * number, np.uint8) for number in range(12)]
+    assert greys(hub.stream("negative", frames)) == wanted
+    assert greys(hub.stream("negative", (frame for frame in frames))) == wanted
+    assert greys(hub.stream("negative", np.stack(frames))) == wanted
+    capture = cv2.VideoCapture(str(clip))
+    assert greys(hub.stream("negative", capture)) == wanted
+    assert capture.isOpened()
+    assert list(hub.stream("negative", [])) == []
+
+
+def test_several_operations_each_with_its_options(hub: Hub, clip: Path) -> None:
+    twice = greys(hub.stream("negative,negative", clip))
+    assert twice == [20 * number for number in range(12)]
+    steps = [hub.op("dust", amount=0), "negative"]
+    assert greys(hub.stream(steps, clip)) == [255 - grey for grey in twice]
+    assert greys(hub.stream(hub.op("negative"), clip)) == [255 - grey for grey in twice]
+    assert all(isinstance(data, bytes) for data in hub.stream("negative,pack", clip))
+    still = hub.stream("dust", clip, amount=0)
+    assert greys(still) == twice
+
+
+def test_noise_differs_from_frame_to_frame_and_not_from_run_to_run(hub: Hub) -> None:
+    frames = [np.full((8, 8, 3), 128, np.uint8)] * 3
+    first, second = (list(hub.stream("dust", frames, threads=n)) for n in (1, 3))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_reading_work_and_the_callers_loop_overlap() -> None:
+    """Each of the three takes 10 ms per frame: one after the other would be 30 ms."""
+
+    def source() -> Iterator[int]:
+        for number in range(20):
+            time.sleep(0.01)
+            yield number
+
+    def step(item: int, *, key: str) -> int:
+        time.sleep(0.01)
+        return item
+
+    started = time.perf_counter()
+    for _ in stream(step, source()):  # type: ignore[arg-type]
+        time.sleep(0.01)
+    assert time.perf_counter() - started < 20 * 0.03 * 0.75
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_no_more_than_depth_frames_are_on_their_way(depth: int) -> None:
+    taken = 0
+
+    def source() -> Iterator[int]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield taken
+
+    results = stream(same, source(), depth=depth, threads=2)  # type: ignore[arg-type]
+    for given in range(1, 6):
+        next(results)
+        time.sleep(0.02)  # time enough to run ahead
+        assert taken <= given - 1 + depth
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_bad_frame_is_an_error_in_its_place(hub: Hub, clip: Path) -> None:
+    frames = hub.stream("slow", clip, seconds=0, bad="5", threads=2)
+    assert greys(itertools.islice(frames, 5)) == [0, 20, 40, 60, 80]
+    with pytest.raises(InputError, match="a bad frame"):
+        next(frames)
+    assert list(frames) == []
+
+
+def test_a_source_that_fails_is_an_error_after_its_frames() -> None:
+    def source() -> Iterator[int]:
+        yield from range(3)
+        raise OSError("the cable")
+
+    results = stream(same, source())  # type: ignore[arg-type]
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="the cable"):
+        next(results)
+    assert list(results) == []
+
+
+def test_leaving_early_releases_what_was_opened_here(
+    hub: Hub, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[cv2.VideoCapture] = []
+    real = cv2.VideoCapture
+
+    def open_one(source: str) -> cv2.VideoCapture:
+        opened.append(real(source))
+        return opened[-1]
+
+    mine = real(str(clip))
+    monkeypatch.setattr("cv2.VideoCapture", open_one)
+    results = hub.stream("negative", str(clip))
+    next(results)
+    assert opened[0].isOpened()
+    results.close()  # type: ignore[attr-defined]
+    assert not opened[0].isOpened()
+    monkeypatch.undo()
+    for _ in hub.stream("negative", mine):
+        break
+    assert mine.isOpened() and mine.read()[0]
+
+
+def test_an_endless_source_ends_with_the_loop(hub: Hub) -> None:
+    frame = np.zeros((4, 4, 3), np.uint8)
+    for number, _ in enumerate(hub.stream("negative", itertools.repeat(frame))):
+        if number == 5:
+            break
+
+
+def test_what_is_no_source(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    for source, error, said in [
+        (tmp_path / "none.mp4", UnreadableError, "none.mp4: is not there"),
+        (tmp_path / "text.mp4", UnreadableError, "text.mp4: is no video that OpenCV can read"),
+        (cv2.VideoCapture(), UsageError, "the capture is not open"),
+        (np.zeros((4, 4, 3), np.uint8), UsageError, "is one frame"),
+        (3.5, UsageError, "float is no capture"),
+    ]:
+        with pytest.raises(error, match=said):
+            hub.stream("negative", source)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="depth=0"):
+        hub.stream("negative", [], depth=0)
+    with pytest.raises(OptionError, match="threads=0"):
+        hub.stream("negative", [], threads=0)

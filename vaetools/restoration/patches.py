@@ -1,0 +1,107 @@
+"""A picture, part by part: large pictures are never floats as a whole.
+
+A part is what a network is shown: a tile's core and the halo around it, padded to whole cells. Only
+8 or 16 bits per sample are kept of the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vaetools.errors import ModelBrokenError
+from vaetools.tiling import pad_to_multiple, scaled, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vaetools.image import Image
+    from vaetools.model.manifest import Manifest
+    from vaetools.tiling import Box, Tile
+
+TILE = 768
+"""Side of a core in pixels. Larger ones repeat less of the halo and take more memory."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a picture.
+
+    Attributes:
+        tile: in cells.
+        cell: pixels per side of one.
+        core: the pixels that it is responsible for, rows and columns of the picture.
+        tensor: (1, 3, h, w) float32 RGB, core and halo, padded to whole cells.
+    """
+
+    tile: Tile
+    cell: int
+    core: Box
+    tensor: np.ndarray
+
+    def of(self, plane: np.ndarray) -> np.ndarray:
+        """The same part of a plane (H, W) as large as the picture: (1, 1, h, w), padded."""
+        piece, _ = pad_to_multiple(
+            plane[scaled(self.tile.outer, self.cell)], self.cell, mirrored=True
+        )
+        return np.ascontiguousarray(piece[None, None], dtype=np.float32)
+
+    def inside(self, result: np.ndarray) -> np.ndarray:
+        """The core of a result (1, C, h, w): (rows, columns, C), without what was padded.
+
+        Raises:
+            ModelBrokenError: another size than the part's, or values that are not finite.
+        """
+        if result.shape[2:] != self.tensor.shape[2:] or not np.isfinite(result).all():
+            raise ModelBrokenError(
+                f"a part of shape {self.tensor.shape} became {result.shape}, or is not finite"
+            )
+        rows, columns = scaled(self.tile.inner, self.cell)
+        core = result[0, :, rows, columns].transpose(1, 2, 0)
+        height, width = (span.stop - span.start for span in self.core)
+        return core[:height, :width]
+
+
+def parts(image: Image, manifest: Manifest) -> Iterator[Part]:
+    """The parts of a picture for a model, row by row."""
+    cell = manifest.size.multiple_of
+    size, halo = max(1, TILE // cell), math.ceil(manifest.tiling.halo / cell)
+    height, width = math.ceil(image.height / cell), math.ceil(image.width / cell)
+    for tile in tiles(height, width, size=size, halo=halo):
+        yield part_of(image, tile, cell)
+
+
+def part_of(image: Image, tile: Tile, cell: int) -> Part:
+    """One part of a picture; the tile is in cells of so many pixels."""
+    rows, columns = scaled(tile.core, cell)
+    core = (
+        slice(rows.start, min(rows.stop, image.height)),
+        slice(columns.start, min(columns.stop, image.width)),
+    )
+    piece = cropped(image, scaled(tile.outer, cell)).to_rgb()
+    rgb, _ = pad_to_multiple(piece, cell, mirrored=True)
+    tensor = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
+    return Part(tile, cell, core, tensor)
+
+
+def cropped(image: Image, box: Box) -> Image:
+    """The colours of a part of a picture."""
+    return replace(image, pixels=np.ascontiguousarray(image.pixels[box]), alpha=None)
+
+
+class Canvas:
+    """A picture like another one, that is filled part by part."""
+
+    def __init__(self, like: Image) -> None:
+        self.like = like
+        self.pixels = np.empty_like(like.pixels)
+
+    def put(self, box: Box, rgb: np.ndarray) -> None:
+        """Fill a box with float RGB (h, w, 3); see `Image.with_rgb`."""
+        self.pixels[box] = cropped(self.like, box).with_rgb(rgb).pixels
+
+    def image(self) -> Image:
+        return replace(self.like, pixels=self.pixels, encoded=None)

@@ -1,0 +1,266 @@
+"""ONNX graphs -> a model folder: files, parity with the source, self-test, manifest. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import onnx
+import tomli_w
+
+from vaetools.errors import ExistsError, ModelBrokenError
+from vaetools.model.manifest import (
+    FILE_NAME,
+    FileSpec,
+    GraphSpec,
+    Manifest,
+    manifest_table,
+    read_manifest,
+)
+from vaetools.model.runtime import Runtime
+from vaetools.model.vae import Model, self_test
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+PARITY = 1e-4
+"""Largest difference between a graph and its source that an export may have."""
+
+Arrays = Sequence[np.ndarray]
+
+
+class Plan(Protocol):
+    """A graph that is to be written, and the source that it must agree with."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Names of the input tensors, in order."""
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of the output tensors, in order."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes with integers; then nothing may differ."""
+
+    def graph(self, doc: str) -> bytes:
+        """The graph as one file's bytes; `doc` says what it is."""
+
+    def cases(self) -> Sequence[Arrays]:
+        """Inputs on which parity is measured."""
+
+    def expected(self, inputs: Arrays) -> Arrays:
+        """What the source gives for one of the cases."""
+
+
+@dataclass(frozen=True)
+class OnnxPlan:
+    """A graph that is ONNX already.
+
+    Attributes:
+        model: what will be written.
+        reference: what it must agree with: inputs -> outputs.
+        examples: inputs, of several sizes.
+    """
+
+    model: onnx.ModelProto
+    reference: Callable[..., Arrays]
+    examples: Sequence[Arrays]
+    exact: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(value.name for value in self.model.graph.input)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(value.name for value in self.model.graph.output)
+
+    def graph(self, doc: str) -> bytes:
+        strip(self.model, doc)
+        return finished(self.model)
+
+    def cases(self) -> Sequence[Arrays]:
+        return self.examples
+
+    def expected(self, inputs: Arrays) -> Arrays:
+        return self.reference(*inputs)
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, those of graphs inside nodes as well."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from nodes_of(inner)
+
+
+def strip(model: onnx.ModelProto, doc: str) -> None:
+    """Remove stack traces, which name local paths, and say what the graph is."""
+    graph = model.graph
+    functions = [node for function in model.functions for node in function.node]
+    for part in (
+        *nodes_of(graph),
+        *functions,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+        *graph.initializer,
+        graph,
+    ):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del model.metadata_props[:]
+    graph.name = "vaetools"
+    model.producer_name = "vaetools"
+    model.doc_string = doc
+
+
+def finished(model: onnx.ModelProto) -> bytes:
+    """The bytes of a valid model."""
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def write_model(
+    folder: Path,
+    manifest: Manifest,
+    plans: Mapping[str, Plan],
+    *,
+    arrays: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> tuple[Model, dict[str, float]]:
+    """Write a model folder.
+
+    Args:
+        folder: a model in it is replaced as a whole, once everything is checked.
+        manifest: everything but graphs, files and self-test.
+        plans: role -> graph.
+        arrays: data files, name -> arrays of an .npz.
+
+    Returns:
+        The model, opened on the CPU, and for each role the largest difference to its source.
+
+    Raises:
+        ExistsError: the folder holds something that is no model.
+        ModelBrokenError: a graph differs from its source by more than `PARITY`, or gives values
+            that are not finite.
+    """
+    check_target(folder)
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
+    part.mkdir(parents=True)
+    try:
+        return _write(part, folder, manifest, plans, arrays or {})
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # there only if something failed
+
+
+def check_target(folder: Path) -> None:
+    """Raise `ExistsError` where writing a model would destroy something else."""
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file()
+    ):
+        raise ExistsError("is there and is no model", file=folder, remedy="name a new folder")
+
+
+def _write(
+    part: Path,
+    target: Path,
+    manifest: Manifest,
+    plans: Mapping[str, Plan],
+    arrays: Mapping[str, Mapping[str, np.ndarray]],
+) -> tuple[Model, dict[str, float]]:
+    graphs = {
+        role: _write_graph(part, role, plan, f"{manifest.id} {manifest.version}: {role}")
+        for role, plan in plans.items()
+    }
+    files = {name: _write_arrays(part, name, content) for name, content in arrays.items()}
+    manifest = replace(manifest, graphs=graphs, files=files)
+    runtime = Runtime("cpu")
+    model = Model(manifest, part, runtime)
+    differences = {role: parity(model, role, plan) for role, plan in plans.items()}
+    for role, difference in differences.items():
+        limit = 0.0 if plans[role].exact else PARITY
+        if not difference <= limit:  # true for NaN as well
+            raise ModelBrokenError(_disagreement(role, difference), file=target)
+    values = {role: float(f"{self_test(model, role):.7g}") for role in plans}
+    manifest = replace(manifest, selftest=replace(manifest.selftest, values=values))
+    save_manifest(part, manifest)
+    read_manifest(part)  # refuses what nobody could open
+    if target.exists():
+        shutil.rmtree(target)
+    part.replace(target)
+    return Model(manifest, target, runtime), differences
+
+
+def _disagreement(role: str, difference: float) -> str:
+    if np.isfinite(difference):
+        return f"{role} differs from its source by {difference:.2g}, more than {PARITY:g}"
+    return f"{role} gives values that are not finite"
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `model.toml`."""
+    (folder / FILE_NAME).write_text(tomli_w.dumps(manifest_table(manifest)), encoding="utf-8")
+
+
+def _write_graph(folder: Path, role: str, plan: Plan, doc: str) -> GraphSpec:
+    data = plan.graph(doc)
+    name = f"{role}.onnx"
+    (folder / name).write_bytes(data)
+    log.info("%s: %.2f MB", name, len(data) / 1e6)
+    return GraphSpec(
+        name, _sha256(data), len(data), tuple(plan.inputs), tuple(plan.outputs), exact=plan.exact
+    )
+
+
+def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> FileSpec:
+    path = folder / f"{name}.npz"
+    np.savez_compressed(path, **arrays)
+    data = path.read_bytes()
+    return FileSpec(path.name, _sha256(data), len(data))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def parity(model: Model, role: str, plan: Plan) -> float:
+    """Largest absolute difference between the written graph and its source, over all cases.
+
+    Logits are compared relative to the largest, if that is above 1: a decoder that is sure of its
+    background gives thousands, of which float32 has no digits after the third. Of a gradient the
+    hundredth part that differs most is left out: it jumps where a ReLU stands at 0, and either side is
+    right. NaN where either side gives NaN, or both the same infinity.
+    """
+    return float(np.max([_difference(model, role, plan, inputs) for inputs in plan.cases()]))
+
+
+def _difference(model: Model, role: str, plan: Plan, inputs: Arrays) -> float:
+    found = model.graph(role)(*inputs)
+    found = found if isinstance(found, list) else [found]
+    expected = plan.expected(inputs)
+    for f, e in zip(found, expected, strict=True):
+        if f.shape != e.shape:
+            raise ModelBrokenError(f"{role} gives shape {f.shape} where its source gives {e.shape}")
+    triples = zip(plan.outputs, found, expected, strict=True)
+    return float(np.max([apart(name, f, e) for name, f, e in triples]))
+
+
+def apart(name: str, found: np.ndarray, expected: np.ndarray) -> float:
+    """How far two outputs of this name are apart; see `parity`."""
+    with np.errstate(invalid="ignore"):  # inf - inf
+        away = np.abs(found - expected)
+    if name == "gradient" and np.isfinite(away).all():
+        return float(np.quantile(away, 0.99))
+    scale = max(1.0, float(np.abs(expected).max())) if name == "logits" else 1.0
+    return float(away.max()) / scale

@@ -1,0 +1,218 @@
+"""The photo codec: a variational autoencoder with a mean-scale hyperprior, one model for all rates.
+
+                 ┌───────────────── linear shortcut (16x16 patches) ─────────────────┐
+    x ──> unshuffle 8 ─> blocks at 1/8 ─> blocks at 1/16 ──────────────────────── (+) ─> y
+                                                                                      │
+    z  <── hyper_analysis(y · gain) <──────────────────────────────────────────────── ┤
+    ẑ = round(z) ──┬─> hyper_scale_index ─> table of every latent (exact integers)    │
+                   └─> hyper_mean ─> mean of the first phase ─> r = round((y − mean)·gain)
+                             └── context_mean(what is known, mean) ─> mean of the next, three times
+    x̂  <── synthesis(ŷ = mean + r · inverse_gain, rate)
+
+The posterior of this VAE is uniform noise of one quantisation step; its rate term is the number
+of bits of r and ẑ, its likelihood a Gaussian over pixels (mean squared error).
+
+Shapes, for a picture of H x W (multiples of 64): x (B, 3, H, W) in [0, 1]; y (B, M, H/16, W/16);
+z (B, N, H/64, W/64). A *cell* is what one hyper-latent stands for, 64 x 64 pixels. The rate is a
+`position` on the gain ladder, (B, 1, 1), or one for every cell, (B, H/64, W/64).
+
+References:
+    Minnen, Ballé, Toderici, "Joint autoregressive and hierarchical priors for learned image
+        compression", NeurIPS 2018 (mean-scale hyperprior);
+    Cui et al., "Asymmetric gained deep image compression with continuous rate adaptation", CVPR 2021;
+    He et al., "Checkerboard context model for efficient learned image compression", CVPR 2021;
+    Li, Li, Lu, "Neural video compression with diverse contexts", CVPR 2023 (four phases over space and
+        channels);
+    Li et al., "On disentangled training for nonlinear transform in learned image compression",
+        ICLR 2025 (a linear shortcut beside the trunk);
+    Jia et al., "Towards practical real-time neural video compression", CVPR 2025 (one low
+        resolution, depthwise blocks).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaetools.codec.container import CELL
+from vaetools.codec.networks import PHASES
+from vaetools.codec.tables import LATENTS
+from vaetools.training.networks.codec.hyper import ContextMean, HyperAnalysis, HyperMean, phases
+from vaetools.training.networks.codec.integer import INDEX_UNITS, IntegerScaleNetwork, round_through
+from vaetools.training.networks.codec.likelihood import HyperPrior, gaussian_bits, interpolate
+from vaetools.training.networks.codec.transforms import PIXEL_SCALE, Analysis, Synthesis
+from vaetools.training.networks.precision import in_float32
+
+if TYPE_CHECKING:
+    from vaetools.training.networks.codec.config import CodecConfig
+
+
+class Coded(NamedTuple):
+    """A batch before its symbols are rounded.
+
+    Attributes:
+        z, z_hat: hyper-latents (B, N, h/4, w/4), and rounded.
+        residual: (y − mean) · gain, (B, M, h, w); r is its nearest integer.
+        table: index of the entropy table of every latent, (B, M, h, w).
+        mean: what was expected of y, (B, M, h, w).
+        step: what one unit of r stands for, (B, M, h, w) or (B, M, 1, 1).
+    """
+
+    z: Tensor
+    z_hat: Tensor
+    residual: Tensor
+    table: Tensor
+    mean: Tensor
+    step: Tensor
+
+
+class PhotoCodec(nn.Module):
+    """All parts of the codec, and the training objective."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.analysis = Analysis(config)
+        self.synthesis = Synthesis(config)
+        self.hyper_analysis = HyperAnalysis(config)
+        self.hyper_mean = HyperMean(config)
+        self.context_mean = ContextMean(config)
+        self.hyper_scale_index = IntegerScaleNetwork(
+            config.hyper, config.latents, hidden=config.hyper_hidden, hyper_limit=config.hyper_limit
+        )
+        self.hyper_prior = HyperPrior(config)
+        lambdas = torch.logspace(
+            math.log10(config.lambda_min), math.log10(config.lambda_max), config.rates
+        )
+        self.register_buffer("lambdas", lambdas, persistent=False)
+        # The best step of a linear transform codec goes with 1/sqrt(lambda).
+        log_gain = 0.5 * torch.log(lambdas / 0.0067)[:, None].repeat(1, config.latents)
+        self.log_gain = nn.Parameter(log_gain.clone())
+        self.log_inverse_gain = nn.Parameter(-log_gain.clone())
+        self.index_offset = nn.Parameter(log_gain.clone())  # in units of ln(scale)
+
+    @torch.no_grad()
+    def start_from_patches(self, patches: Tensor) -> None:
+        """Set the linear shortcut to the principal components of `patches` (n, 768), in [0, 1].
+
+        The network then starts as a transform codec with an orthonormal 16x16 transform, and the
+        trunk learns what such a transform cannot do.
+        """
+        centred = (patches - 0.5) * PIXEL_SCALE
+        values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+        count = self.config.latents
+        basis = vectors[:, -count:].flip(1)  # (768, M), strongest first
+        deviation = values[-count:].flip(0).clamp(min=1e-6).sqrt()
+        self.analysis.linear.weight.copy_(basis.T.reshape(count, 3, 16, 16))
+        self.synthesis.linear[0].weight.copy_(basis.reshape(3 * 256, count, 1, 1))
+        self.synthesis.linear[0].bias.zero_()
+        for last in (self.analysis.exit, self.synthesis.exit[0]):
+            last.weight.mul_(0.1)
+            last.bias.zero_()
+        self.hyper_mean.net[-1].weight.mul_(deviation[:, None, None, None])
+        self.context_mean.exit.weight.mul_(0.1 * deviation[:, None, None, None])
+        self.context_mean.mean.weight.div_(1 + deviation[None, :, None, None])
+        self.context_mean.known.weight.div_(1 + deviation[None, :, None, None])
+        # Tables start near the deviation of each component.
+        start = torch.log(deviation.clamp(max=20.0) * 0.5 / self.config.scale_min)
+        last = self.hyper_scale_index.layers[-1]
+        last.bias.copy_((start / self.config.log_step / INDEX_UNITS).repeat_interleave(16))
+        last.weight.mul_(0.1)
+
+    def at_latents(self, ladder: Tensor, position: Tensor) -> Tensor:
+        """A ladder (K, M) at the rate of every latent: (B, M, h, w), or (B, M, 1, 1) for one rate."""
+        return spread(interpolate(ladder, position), LATENTS)
+
+    def scale_index(self, z: Tensor, position: Tensor) -> Tensor:
+        offset = self.at_latents(self.index_offset, position) / self.config.log_step
+        index = in_float32(self.hyper_scale_index, z) + round_through(offset)
+        return torch.clamp(index, 0, self.config.tables - 1)
+
+    def scale(self, index: Tensor) -> Tensor:
+        return self.config.scale_min * torch.exp(index * self.config.log_step)
+
+    def rate(self, position: Tensor) -> Tensor:
+        """The rate as the synthesis takes it."""
+        return spread(position[:, None] / (self.config.rates - 1), CELL // 8)
+
+    def code(self, x: Tensor, position: Tensor) -> Coded:
+        """Everything up to the symbols."""
+        limit = self.config.hyper_limit
+        gain = torch.exp(self.at_latents(self.log_gain, position))
+        step = torch.exp(self.at_latents(self.log_inverse_gain, position))
+        y = self.analysis(x)
+        z = self.hyper_analysis(y * gain)
+        z_hat = round_through(torch.clamp(z, -limit, limit))
+        mean = self.mean(y, z_hat, gain, step)
+        return Coded(z, z_hat, (y - mean) * gain, self.scale_index(z_hat, position), mean, step)
+
+    def forward(self, x: Tensor, position: Tensor) -> dict[str, Tensor]:
+        """One pass with quantisation at the rates `position`.
+
+        Returns `image` (B, 3, H, W) and the bits of each cell, (B, H/64, W/64): `bits_y`, `bits_z`,
+        with uniform noise in place of rounding while training.
+        """
+        coded = self.code(x, position)
+        r = round_through(coded.residual)
+        image = self.synthesis(coded.mean + r * coded.step, self.rate(position))
+        residual, z = r, coded.z_hat
+        if self.training:
+            residual = coded.residual + torch.rand_like(r) - 0.5
+            z = coded.z + torch.rand_like(z) - 0.5
+        bits_y = gaussian_bits(residual, self.scale(coded.table)).sum(dim=1)
+        return {
+            "image": image,
+            "bits_y": per_cell(bits_y, LATENTS),
+            "bits_z": self.hyper_prior.bits(z, position).sum(dim=1),
+        }
+
+    def mean(self, y: Tensor, z_hat: Tensor, gain: Tensor, step: Tensor) -> Tensor:
+        """What is expected of y (B, M, h, w), phase by phase: each knows what came before, quantised."""
+        phase = phases(y.shape[1], y.shape[2], y.shape[3], y.device)
+        mean = first = self.hyper_mean(z_hat)
+        known = torch.zeros_like(y)
+        for number in range(PHASES):
+            now = phase == number
+            if number:
+                mean = torch.where(now, self.context_mean(known, first), mean)
+            if number < PHASES - 1:
+                quantised = mean + round_through((y - mean) * gain) * step
+                known = torch.where(now, quantised, known)
+        return mean
+
+    def lambda_at(self, position: Tensor) -> Tensor:
+        """lambda at every `position`, in its shape."""
+        return torch.exp(interpolate(torch.log(self.lambdas)[:, None], position))[:, 0]
+
+    def loss(self, x: Tensor, position: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Bits per pixel + lambda · squared error (in 255² units), balanced over the rates.
+
+        The figures are those of each picture, (B,).
+        """
+        out = self(x, position)
+        bpp_z = out["bits_z"] / CELL**2
+        bpp = out["bits_y"] / CELL**2 + bpp_z
+        squares = F.mse_loss(out["image"], x, reduction="none").mean(dim=1)
+        error = per_cell(squares, CELL) / CELL**2 * 255.0**2
+        lam = self.lambda_at(position)
+        loss = ((bpp + lam * error) / lam.sqrt()).mean()
+        figures = {"bpp": bpp, "bpp_z": bpp_z, "mse": error}
+        return loss, {name: value.mean(dim=(1, 2)) for name, value in figures.items()}
+
+
+def spread(cells: Tensor, factor: int) -> Tensor:
+    """Repeat every value of (B, C, h, w) `factor` x `factor` times; a single one is left to be
+    broadcast."""
+    if cells.shape[-2:] == (1, 1):
+        return cells
+    return F.interpolate(cells, scale_factor=factor, mode="nearest")
+
+
+def per_cell(values: Tensor, side: int) -> Tensor:
+    """Sums over squares of `side` x `side`: (B, h · side, w · side) -> (B, h, w)."""
+    batch, height, width = values.shape
+    return values.reshape(batch, height // side, side, width // side, side).sum(dim=(2, 4))

@@ -1,0 +1,341 @@
+"""Restoration: a U-Net for the best single answer, and a ladder of latents for what it cannot know.
+
+    planes (P, H, W) ─> unshuffle 2 ─> U-Net at 1/2, 1/4, 1/8 ─> features f1, f2, f3
+
+    mean       μ = base − gate · head(f1)                             plain regression
+    deviation  s = gate · exp(head(f1))                               one per pixel
+    latents    z3 ~ p(z3 | f3),  z2 ~ p(z2 | f2, z3),  z1 ~ p(z1 | f1, z2, z3)      at 1/8, 1/4, 1/2
+    sample     x = μ + t · s · g(f1, z1, z2, z3)
+
+This is a conditional variational autoencoder p(x | z, y) p(z | y) whose prior and decoder look at the
+damaged picture y through the U-Net's features. They look without changing it: no gradient of the
+ladder reaches the U-Net, so that the mean is that of regression, and temperature t = 0 gives it to
+the last bit. Noise enters as a tensor: one cell of 8 x 8 pixels has numbers for all three levels.
+
+What damages a picture is a matter of the planes: `denoiser.py` gives the picture and its noise level,
+`inpainter.py` what is known, the mask and a first fill.
+The gate, in [0, 1], says where the picture may change at all.
+
+Plain convolutions, neither normalisation nor pooling over the picture: that is fast in ONNX Runtime,
+and tiles are exact. The U-Net has no biases: when planes and noise are twice as large, so is its
+output (Mohan et al. 2020, "Robust and interpretable blind image denoising via bias-free CNNs").
+
+References:
+    Zhang et al., "Plug-and-play image restoration with deep denoiser prior" (DRUNet), TPAMI 2021;
+    Sønderby et al., "Ladder variational autoencoders", NeurIPS 2016;
+    Vahdat & Kautz, "NVAE", NeurIPS 2020 (posteriors relative to the prior);
+    Yue et al., "Variational denoising network", NeurIPS 2019 (a deterministic mean costs no PSNR).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from vaetools.errors import UsageError
+from vaetools.training.networks.precision import in_float32
+from vaetools.training.recipe import at_least
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Guide: TypeAlias = "Callable[[int, Tensor], tuple[Tensor, Tensor]]"
+"""Number of a level and its state -> how the posterior departs from the prior; see `Posterior`."""
+
+CELL = 8
+"""Pixels per side of a cell: the coarsest resolution."""
+
+LEVELS = 3
+"""Latents at 1/8, 1/4 and 1/2 of the picture's size."""
+
+LOG_DEVIATION = (-8.0, 0.0)
+"""Bounds of ln(deviation): a tenth of a grey level, and all of them."""
+
+START_DEVIATION = -3.5
+"""ln of the deviation before training: eight grey levels."""
+
+
+@dataclass(frozen=True)
+class RestoreConfig:
+    """Sizes of the network; every field is a key of `[network]` in a recipe.
+
+    Attributes:
+        widths: channels of the U-Net at 1/2, 1/4 and 1/8 of the picture's size.
+        blocks: residual blocks of each level, on the way down as on the way up.
+        latents: channels of each level of the ladder.
+        ladder: width of its layers.
+    """
+
+    widths: list[int] = field(default_factory=lambda: [48, 96, 160])
+    blocks: int = 1
+    latents: int = 12
+    ladder: int = 32
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != LEVELS or not all(type(w) is int and w > 0 for w in self.widths):
+            raise UsageError(f"recipe: [network]: widths = {self.widths} are not {LEVELS} widths")
+        at_least("network", self, blocks=1, latents=1, ladder=1)
+
+    @property
+    def noise(self) -> int:
+        """Numbers of noise per cell: 1 + 4 + 16 latents of each channel."""
+        return self.latents * sum(4**level for level in range(LEVELS))
+
+
+def leak() -> nn.LeakyReLU:
+    """Of the ladder, which learns late and in short time: a ReLU that is shut for good would be lost."""
+    return nn.LeakyReLU(0.1)
+
+
+class Given(NamedTuple):
+    """What a network is given.
+
+    Attributes:
+        planes: (B, P, H, W), sides multiples of `CELL`; everything that is known.
+        base: (B, 3, H, W), where the mean starts from.
+        gate: (B, 1, H, W) in [0, 1], how far it may move away from there.
+    """
+
+    planes: Tensor
+    base: Tensor
+    gate: Tensor
+
+
+class Block(nn.Module):
+    """x + conv(ReLU(conv(x))), 3x3."""
+
+    def __init__(self, channels: int, *, bias: bool = False) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels, h, w) -> same
+        return x + self.second(torch.relu(self.first(x)))
+
+    @torch.no_grad()
+    def be_identity(self) -> None:
+        """Begin with doing nothing: how a block joins a network that is trained already."""
+        for parameter in self.second.parameters():
+            parameter.zero_()
+
+
+class UNet(nn.Module):
+    """planes (B, P, H, W) -> features at 1/8, 1/4, 1/2 (coarse to fine), and the mean's residual."""
+
+    def __init__(self, planes: int, config: RestoreConfig) -> None:
+        super().__init__()
+        widths = config.widths
+
+        def blocks(width: int) -> nn.Sequential:
+            return nn.Sequential(*(Block(width) for _ in range(config.blocks)))
+
+        self.entry = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * planes, widths[0], 3, padding=1, bias=False)
+        )
+        self.down = nn.ModuleList(
+            nn.Conv2d(fine, coarse, 2, stride=2, bias=False) for fine, coarse in pairwise(widths)
+        )
+        self.before = nn.ModuleList(blocks(fine) for fine in widths[:-1])
+        self.bottom = blocks(widths[-1])
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False)
+            for fine, coarse in pairwise(widths)
+        )
+        self.after = nn.ModuleList(blocks(fine) for fine in widths[:-1])
+        self.head = nn.Sequential(
+            nn.Conv2d(widths[0], 12, 3, padding=1, bias=False), nn.PixelShuffle(2)
+        )
+        nn.init.zeros_(self.head[0].weight)  # before the first step the mean is the base
+
+    def forward(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
+        entered = in_float32(self.entry, planes)
+        x, skips = entered, []
+        for refine, shrink in zip(self.before, self.down, strict=True):
+            skips.append(refine(x))
+            x = shrink(skips[-1])
+        x = self.bottom(x)
+        features = [x]
+        for grow, refine, skip in zip(
+            reversed(self.up), reversed(self.after), reversed(skips), strict=True
+        ):
+            x = refine(skip + grow(x))
+            features.append(x)
+        features[-1] = features[-1] + entered
+        return features, in_float32(self.head, features[-1])
+
+
+class Level(nn.Module):
+    """One level of the ladder: features and the state from above -> prior; latents -> state."""
+
+    def __init__(self, features: int, config: RestoreConfig) -> None:
+        super().__init__()
+        width, latents = config.ladder, config.latents
+        self.look = nn.Conv2d(features, width, 1)
+        self.prior = nn.Sequential(
+            leak(),
+            nn.Conv2d(width, width, 3, padding=1),
+            leak(),
+            nn.Conv2d(width, 2 * latents, 1),
+        )
+        self.take = nn.Conv2d(latents, width, 1)
+        self.mix = Block(width, bias=True)
+
+    def gaussian(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean, ln deviation) of the prior, (B, latents, h, w) each."""
+        mean, log_deviation = self.prior(state).chunk(2, dim=1)
+        return mean, log_deviation.clamp(-5.0, 3.0)
+
+
+class Ladder(nn.Module):
+    """Features and latents -> g, of about unit variance (B, 3, H, W)."""
+
+    def __init__(self, config: RestoreConfig) -> None:
+        super().__init__()
+        self.latents = config.latents
+        self.levels = nn.ModuleList(Level(width, config) for width in reversed(config.widths))
+        self.grow = nn.ModuleList(
+            nn.ConvTranspose2d(config.ladder, config.ladder, 2, stride=2) for _ in range(LEVELS - 1)
+        )
+        self.head = nn.Sequential(
+            leak(), nn.Conv2d(config.ladder, 12, 3, padding=1), nn.PixelShuffle(2)
+        )
+
+    def forward(
+        self, features: Sequence[Tensor], noise: Tensor, guide: Guide | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(g, KL of each level): from the prior, or from the posterior that a `guide` tells.
+
+        Args:
+            features: of the U-Net, coarse to fine; detached.
+            noise: (B, noise, H/8, W/8), standard normal.
+            guide: see `Restorer.explain`.
+
+        Returns:
+            KLs are (B, latents, h, w) in nats, coarse to fine; none without a guide.
+        """
+        parts = self._spread(noise)
+        state, kls = None, []
+        for number, level in enumerate(self.levels):
+            seen = level.look(features[number])
+            state = seen if state is None else seen + self.grow[number - 1](state)
+            mean, log_deviation = level.gaussian(state)
+            if guide is not None:
+                shift, log_ratio = guide(number, state)
+                kls.append(relative_kl(shift, log_ratio))
+                mean = mean + log_deviation.exp() * shift
+                log_deviation = log_deviation + log_ratio
+            latents = mean + log_deviation.exp() * parts[number]
+            state = level.mix(state + level.take(latents))
+        return self.head(state), kls
+
+    def _spread(self, noise: Tensor) -> list[Tensor]:
+        """Noise of cells -> noise of each level, coarse to fine."""
+        counts = [self.latents * 4**level for level in range(LEVELS)]
+        parts = torch.split(noise, counts, dim=1)
+        return [
+            part if level == 0 else nn.functional.pixel_shuffle(part, 2**level)
+            for level, part in enumerate(parts)
+        ]
+
+
+class Posterior(nn.Module):
+    """Sees the answer, and tells each level of the ladder how far to depart from its prior.
+
+    For training only: it is never exported.
+    """
+
+    def __init__(self, config: RestoreConfig) -> None:
+        super().__init__()
+        width = config.ladder
+        self.entry = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, width, 3, padding=1))
+        self.shrink = nn.ModuleList(
+            nn.Sequential(leak(), nn.Conv2d(width, width, 2, stride=2)) for _ in range(LEVELS - 1)
+        )
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                leak(),
+                nn.Conv2d(2 * width, width, 3, padding=1),
+                leak(),
+                nn.Conv2d(width, 2 * config.latents, 1),
+            )
+            for _ in range(LEVELS)
+        )
+
+    def forward(self, answer: Tensor) -> list[Tensor]:
+        """What is missing, (B, 3, H, W) in deviations -> features, coarse to fine."""
+        seen = [self.entry(answer)]
+        for shrink in self.shrink:
+            seen.append(shrink(seen[-1]))
+        return seen[::-1]
+
+    def depart(self, number: int, state: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """(shift in deviations of the prior, ln ratio of the deviations) at a level."""
+        shift, log_ratio = self.heads[number](torch.cat([state, seen], dim=1)).chunk(2, dim=1)
+        return shift, log_ratio.clamp(-5.0, 2.0)
+
+
+def relative_kl(shift: Tensor, log_ratio: Tensor) -> Tensor:
+    """KL(N(m + d·shift, (d·ratio)²) || N(m, d²)) per element in nats, whatever m and d are."""
+    return 0.5 * (shift**2 + torch.exp(2 * log_ratio) - 1) - log_ratio
+
+
+class Restorer(nn.Module, ABC):
+    """All parts. What is shown to the U-Net is a subclass's business.
+
+    Attributes:
+        planes: how many planes the U-Net is shown.
+        damage: name of what a picture is given with: what is known of its damage.
+    """
+
+    planes: ClassVar[int]
+    damage: ClassVar[str]
+
+    def __init__(self, config: RestoreConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = UNet(self.planes, config)
+        self.scale = nn.Sequential(
+            nn.Conv2d(config.widths[0], config.ladder, 3, padding=1),
+            leak(),
+            nn.Conv2d(config.ladder, 4, 1),
+            nn.PixelShuffle(2),
+        )
+        nn.init.constant_(self.scale[2].bias, START_DEVIATION)
+        self.ladder = Ladder(config)
+        self.posterior = Posterior(config)
+
+    @abstractmethod
+    def given(self, image: Tensor, damage: Tensor) -> Given:
+        """Picture (B, 3, H, W), about [0, 1], and what is known of its damage (B, 1, H, W)."""
+
+    def mean(self, given: Given) -> tuple[Tensor, list[Tensor]]:
+        """(μ (B, 3, H, W), not clipped; features, coarse to fine)."""
+        features, residual = self.trunk(given.planes)
+        return given.base - given.gate * residual, features
+
+    def deviation(self, given: Given, features: Sequence[Tensor]) -> Tensor:
+        """Standard deviation of the answer around the mean, (B, 1, H, W)."""
+        return given.gate * torch.exp(self.scale(features[-1]).clamp(*LOG_DEVIATION))
+
+    def explain(
+        self, features: Sequence[Tensor], answer: Tensor, noise: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(g, KL of each level) with latents from the posterior of `answer`, as `Ladder` gives it."""
+        seen = self.posterior(answer)
+        return self.ladder(
+            features,
+            noise,
+            lambda number, state: self.posterior.depart(number, state, seen[number]),
+        )
+
+    def sample(self, given: Given, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+        """(a possible answer (B, 3, H, W), not clipped; deviation). Temperature 0 gives the mean."""
+        mean, features = self.mean(given)
+        deviation = self.deviation(given, features)
+        spread, _ = self.ladder(features, noise)
+        return mean + temperature * deviation * spread, deviation

@@ -1,0 +1,1 @@
+"""The training loop: optimizer, schedule, checkpoints, and how a run starts and ends."""

@@ -1,0 +1,76 @@
+"""Start a network from the weights of another: the same, or a smaller one of its kind.
+
+A larger network begins with computing what the smaller one computed, and learns from there: what
+was learned is kept, and what is new changes nothing until it has learned something. New blocks begin
+as identities. Wider layers keep the old weights; their new outputs start at random, and nothing that
+was there before listens to them.
+
+Reference: Chen, Goodfellow, Shlens, "Net2Net: accelerating learning via knowledge transfer", ICLR 2016
+(new units are copies there, and silent here).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vaetools.errors import UsageError
+from vaetools.training.networks.codec.integer import IntegerConv1x1
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@torch.no_grad()
+def grow(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give `network` the weights of one that is as large or smaller.
+
+    Raises:
+        UsageError: the weights are not those of such a network.
+    """
+    new = _be_identities(network, weights)
+    own = network.state_dict()
+    unknown, missing = set(weights) - set(own), set(own) - set(weights) - new
+    if unknown or missing:
+        name = min(unknown or missing)
+        where = "not part of the network of the recipe" if unknown else "missing"
+        raise UsageError(f"cannot start from these weights: {name} is {where}")
+    layers = _layers(network)
+    for name, old in weights.items():
+        _fill(own[name], old, name, wider=name in layers)
+
+
+def _be_identities(network: nn.Module, weights: Mapping[str, Tensor]) -> set[str]:
+    """Turn every module that `weights` does not know into an identity; the names of their tensors."""
+    names = set()
+    for prefix, module in network.named_modules():
+        inside = {f"{prefix}.{name}" for name in module.state_dict()}
+        if hasattr(module, "be_identity") and not inside & set(weights):
+            module.be_identity()
+            names |= inside
+    return names
+
+
+def _layers(network: nn.Module) -> set[str]:
+    """Names of the tensors that may be wider than they were: weights and biases of layers."""
+    return {
+        f"{prefix}.{name}"
+        for prefix, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear | IntegerConv1x1)
+        for name in module.state_dict()
+    }
+
+
+def _fill(wide: Tensor, old: Tensor, name: str, *, wider: bool) -> None:
+    """Copy `old` into the first rows and columns of `wide`; those rows take nothing from new columns."""
+    fits = wide.ndim == old.ndim and all(o <= w for o, w in zip(old.shape, wide.shape, strict=True))
+    fits = fits and wide.shape[2:] == old.shape[2:]
+    if wide.shape != old.shape and not (fits and wider):
+        raise UsageError(
+            f"cannot start from these weights: {name} is {tuple(old.shape)}, here {tuple(wide.shape)}"
+        )
+    if wide.ndim > 1:
+        wide[: len(old), old.shape[1] :] = 0
+    wide[tuple(slice(0, side) for side in old.shape)] = old

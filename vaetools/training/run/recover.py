@@ -1,0 +1,185 @@
+"""Weights out of a model folder, to go on training what was exported: one's own pictures are enough.
+
+The graphs of photo models keep the names of their layers. What a graph does not hold is worked out
+from the tables (the codec's gains and prior), or begins anew (a restorer's posterior, which only the
+training needs).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from vaetools.errors import UsageError
+from vaetools.model.manifest import FILE_NAME as MANIFEST
+from vaetools.model.manifest import read_manifest
+from vaetools.model.vae import read_verified
+from vaetools.training.networks.codec import PhotoCodec
+from vaetools.training.networks.restoration.denoiser import Denoiser
+from vaetools.training.networks.restoration.inpainter import Inpainter
+from vaetools.training.run.trainer import CHECKPOINT, read_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from vaetools.model.manifest import FileSpec, GraphSpec, Manifest
+    from vaetools.training.networks.codec.integer import IntegerScaleNetwork
+    from vaetools.training.networks.restoration.network import Restorer
+
+
+def starting_weights(path: Path, network: nn.Module, device: torch.device) -> Mapping[str, Tensor]:
+    """The weights of a run's folder or a model's, to start a new run from.
+
+    Raises:
+        UsageError: it is neither, or a model that `network` has nothing in common with.
+        ManifestError, ModelAlteredError: the model is damaged.
+    """
+    if (path / CHECKPOINT).exists():
+        averaged: Mapping[str, Tensor] = read_checkpoint(path, device)["average"]
+        return averaged
+    if (path / MANIFEST).exists():
+        return model_weights(path, network)
+    raise UsageError("neither a run nor a model", file=path, remedy="name the folder of one")
+
+
+def model_weights(folder: Path, network: nn.Module) -> dict[str, Tensor]:
+    """The weights in a model folder, named as in `network`, which is of the kind that it came from.
+
+    What only the training needs, such as a restorer's posterior, is `network`'s own.
+
+    Raises:
+        UsageError: nothing is known of going on with such a network, or the model is for another task.
+        ManifestError, ModelAlteredError: the model is damaged.
+    """
+    source = _Source(folder, read_manifest(folder))
+    for kind, (task, recover) in RECOVERED.items():
+        if isinstance(network, kind):
+            if task not in source.manifest.tasks:
+                raise UsageError(
+                    f"is a model for {', '.join(source.manifest.tasks)}, not for {task}",
+                    file=folder,
+                )
+            return recover(source, network)
+    raise UsageError(
+        "networks of this kind cannot be started from a model",
+        file=folder,
+        remedy="name the folder of a run",
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model folder whose files are read as they were exported, or not at all."""
+
+    folder: Path
+    manifest: Manifest
+
+    def layers(self, role: str, prefix: str = "") -> dict[str, Tensor]:
+        """Weights of a graph's layers by name; its constants, whose names have no dots, are left out."""
+        return {prefix + n: w for n, w in self.weights(role).items() if "." in n}
+
+    def weights(self, role: str) -> dict[str, Tensor]:
+        data = self._bytes(self.manifest.graphs.get(role), role)
+        graph = onnx.load_from_string(data).graph
+        return {
+            w.name: torch.from_numpy(numpy_helper.to_array(w).copy()) for w in graph.initializer
+        }
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        with np.load(io.BytesIO(self._bytes(self.manifest.files.get(name), name))) as arrays:
+            return dict(arrays)
+
+    def _bytes(self, spec: GraphSpec | FileSpec | None, name: str) -> bytes:
+        if spec is None:
+            raise UsageError(f"this model has no {name}", file=self.folder)
+        return read_verified(self.folder, spec)
+
+
+def _restorer(source: _Source, network: Restorer, role: str) -> dict[str, Tensor]:
+    """The U-Net, and whatever else of a restorer was exported."""
+    found = source.layers(role)
+    anew = ["posterior."]
+    if (sample := f"{role}_sample") in source.manifest.graphs:
+        found |= source.layers(sample)
+    else:
+        anew += ["scale.", "ladder."]
+    own = network.state_dict().items()
+    fresh = {name: weight for name, weight in own if name.startswith(tuple(anew))}
+    return fresh | {name.removeprefix("network."): weight for name, weight in found.items()}
+
+
+def _denoiser(source: _Source, network: Denoiser) -> dict[str, Tensor]:
+    return _restorer(source, network, "denoise") | source.layers("noise_level", "level.")
+
+
+def _inpainter(source: _Source, network: Inpainter) -> dict[str, Tensor]:
+    return _restorer(source, network, "inpaint")
+
+
+def _codec(source: _Source, network: PhotoCodec) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for role in ("analysis", "hyper_analysis", "hyper_mean", "context_mean", "synthesis"):
+        found |= source.layers(role, f"{role}.")
+    arrays = source.arrays("tables")
+    scale = _scale(source.weights("hyper_scale_index"), network.hyper_scale_index)
+    return found | scale | _ladders(arrays, network) | _prior(arrays["hyper_frequencies"])
+
+
+def _scale(graph: Mapping[str, Tensor], network: IntegerScaleNetwork) -> dict[str, Tensor]:
+    """Integers back in the units that they were trained in."""
+    found = {}
+    for number, layer in enumerate(network.layers):
+        place = f"hyper_scale_index.layers.{number}"
+        found[f"{place}.weight"] = graph[f"weight{number}"] / layer.weight_units
+        found[f"{place}.bias"] = graph[f"bias{number}"] / layer.bias_units
+    return found
+
+
+def _ladders(arrays: Mapping[str, np.ndarray], network: PhotoCodec) -> dict[str, Tensor]:
+    """The gain ladders: at the levels of a file they were interpolated between the training's rates."""
+    rates = network.config.rates
+    place = arrays["rate"] * (rates - 1)
+    low = np.minimum(place.astype(int), rates - 2)
+    number = np.arange(len(place))
+    weights = np.zeros((len(place), rates))
+    weights[number, low] = 1 - (place - low)
+    weights[number, low + 1] = place - low
+
+    def at_rates(levels: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.linalg.lstsq(weights, levels, rcond=None)[0]).float()
+
+    return {
+        "log_gain": at_rates(np.log(arrays["gain"])),
+        "log_inverse_gain": at_rates(np.log(arrays["inverse_gain"])),
+        "index_offset": at_rates(arrays["index_offset"] * network.config.log_step),
+    }
+
+
+def _prior(frequencies: np.ndarray) -> dict[str, Tensor]:
+    """The logistic with the mean and variance of each counted table (rates, N, 2 limit + 1)."""
+    limit = frequencies.shape[2] // 2
+    share = frequencies / frequencies.sum(axis=2, keepdims=True)
+    values = np.arange(-limit, limit + 1)
+    mean = share @ values
+    variance = share @ values**2 - mean**2
+    width = np.sqrt(3 * np.maximum(variance, 0.05)) / np.pi
+    return {
+        "hyper_prior.place": torch.from_numpy(mean).float(),
+        "hyper_prior.log_width": torch.from_numpy(np.log(width)).float(),
+    }
+
+
+RECOVERED: dict[type[nn.Module], tuple[str, Callable[[_Source, Any], dict[str, Tensor]]]] = {
+    PhotoCodec: ("compress", _codec),
+    Denoiser: ("denoise", _denoiser),
+    Inpainter: ("inpaint", _inpainter),
+}
+"""Kind of network -> what its models are for, and how their weights come back."""
