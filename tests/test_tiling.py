@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
-from vaetools.tiling import ahead, map_tiles, pad_to_multiple, tiles
+from vaetools.tiling import ahead, ceil_div, map_tiles, pad_to_multiple, tiles
 
 sides = st.integers(1, 13)
 sizes = st.integers(1, 9)
@@ -53,6 +53,12 @@ def up(x, step):
     """Nearest-neighbour enlargement with a phase of its own in each of the `step`×`step` places."""
     phases = np.arange(step * step).reshape(step, step)
     return np.kron(x, np.ones((step, step), int)) + np.tile(phases, x.shape[2:])
+
+
+@given(st.integers(0, 2**80), st.integers(1, 2**64))
+def test_ceil_div_is_the_smallest_count_of_cells_that_cover(length, cell):
+    count = ceil_div(length, cell)
+    assert count * cell >= length > (count - 1) * cell
 
 
 @settings(deadline=None, max_examples=50)

@@ -52,6 +52,11 @@ class Tile:
     inner: Box
 
 
+def ceil_div(a: int, b: int) -> int:
+    """`a / b` rounded up, exact for integers of any size: how many cells of `b` cover `a`."""
+    return -(-a // b)
+
+
 def scaled(box: Box, factor: int) -> Box:
     """The same part in a grid that is `factor` times as fine."""
     rows, columns = (slice(span.start * factor, span.stop * factor) for span in box)
@@ -201,7 +206,7 @@ def pad_to_multiple(
 
 
 def _padding(side: int, multiple: int, minimum: int) -> int:
-    return -(-max(side, minimum) // multiple) * multiple - side
+    return ceil_div(max(side, minimum), multiple) * multiple - side
 
 
 def _grid(inputs: Sequence[Array], scales: Sequence[int]) -> tuple[int, int]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vaetools.tiling import ceil_div
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -74,7 +76,7 @@ def scaled(pixels: np.ndarray) -> np.ndarray:
     if longest > LARGEST:
         size = (max(1, width * LARGEST // longest), max(1, height * LARGEST // longest))
         return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    times = -(-SMALLEST // longest)
+    times = ceil_div(SMALLEST, longest)
     return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from vaetools.inspection.draw import (
 )
 from vaetools.inspection.look import ROWS
 from vaetools.inspection.traversal import MOVES
+from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,7 +171,7 @@ def novelty(findings: Findings) -> Sheet | None:
     ranked = by_novelty(findings)
     if not ranked:
         return None
-    half = min(PER_ROW, math.ceil(len(ranked) / 2))
+    half = min(PER_ROW, ceil_div(len(ranked), 2))
     groups = {
         "strangest": ranked[:half],
         "most\nordinary": ranked[::-1][: min(half, len(ranked) - half)],

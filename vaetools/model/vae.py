@@ -21,7 +21,7 @@ import numpy as np
 from vaetools.errors import ImageValueError, ModelAlteredError, ModelBrokenError, OptionError
 from vaetools.graphcheck import check_graph
 from vaetools.model.runtime import Device, Runtime, Session, with_uint8_pixels
-from vaetools.tiling import map_tiles, pad_to_multiple
+from vaetools.tiling import ceil_div, map_tiles, pad_to_multiple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -351,7 +351,7 @@ class Vae(Model):
             raise OptionError(f"model {self.id} needs a height and a width; it knows {known}")
         shape: tuple[int, ...] = (1, latent.channels)
         if latent.kind == "spatial":
-            cells = (math.ceil(side / size.multiple_of) * size.multiple_of for side in wanted)
+            cells = (ceil_div(side, size.multiple_of) * size.multiple_of for side in wanted)
             shape += tuple(max(cell, size.minimum) // latent.downscale for cell in cells)
         values = temperature * rng.standard_normal(shape, dtype=np.float32)
         return Latent(values.astype(np.float32, copy=False), *wanted)
@@ -439,7 +439,7 @@ class Vae(Model):
             result = function(array)
             self._check_sides(array, result, into, out)
             return result
-        halo = math.ceil(tiling.halo / cell)
+        halo = ceil_div(tiling.halo, cell)
         return map_tiles(
             function, [array], scale_in=[into], scale_out=out, size=max(1, TILE // cell), halo=halo
         )
@@ -455,7 +455,7 @@ class Vae(Model):
         else:
             size = self.manifest.size
             fixed = (max(side, size.minimum) for side in size.fixed)
-            padded = tuple(math.ceil(side / size.multiple_of) * size.multiple_of for side in fixed)
+            padded = tuple(ceil_div(side, size.multiple_of) * size.multiple_of for side in fixed)
             fits = result.shape[2:] == padded
         if not fits or len(result) != len(array):
             raise ModelBrokenError(

@@ -22,6 +22,7 @@ from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 from vaetools.restoration.noise_field import NoiseField
 from vaetools.restoration.patches import Canvas, parts
 from vaetools.restoration.restored import Restored, sampled
+from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,7 +169,7 @@ class Denoiser:
     def _cells(self, image: Image) -> tuple[np.ndarray, np.ndarray]:
         """(noise level in grey levels, mean brightness in [0, 1]) of all cells, (rows, columns) each."""
         cell = self.model.manifest.size.multiple_of
-        shape = tuple(-(-side // cell) for side in (image.height, image.width))
+        shape = tuple(ceil_div(side, cell) for side in (image.height, image.width))
         levels, bright = np.empty(shape, np.float32), np.empty(shape, np.float32)
         for part in parts(image, self.model.manifest):
             inner, outer = part.tile.inner, part.tensor.shape[2:]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from vaetools.restoration import patches as parts
-from vaetools.tiling import Tile, grown, tiles, within
+from vaetools.tiling import Tile, ceil_div, grown, tiles, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ def hole_tiles(hole: np.ndarray, manifest: Manifest) -> Iterator[Tile]:
     many, and no surface costs one where there are none.
     """
     cell = manifest.size.multiple_of
-    halo = math.ceil(manifest.tiling.halo / cell)
+    halo = ceil_div(manifest.tiling.halo, cell)
     cells = _cells(hole, cell)
     for box in _boxes(cells, halo):
         rows, columns = box

@@ -24,6 +24,7 @@ from vaetools.restoration.holes import depth_of, hole_tiles
 from vaetools.restoration.noise_field import NoiseField
 from vaetools.restoration.patches import cropped, part_of
 from vaetools.restoration.restored import Restored, sampled
+from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,7 +170,7 @@ def _halved(image: Image, hole: np.ndarray) -> tuple[Image, np.ndarray]:
     """A picture of half the size, and its hole: where nothing is known of 2 x 2 pixels."""
     import cv2
 
-    width, height = -(-image.width // 2), -(-image.height // 2)
+    width, height = ceil_div(image.width, 2), ceil_div(image.height, 2)
     even = ((0, 2 * height - image.height), (0, 2 * width - image.width))
     known = np.pad(~hole, even, mode="edge").astype(np.float32)
     rgb = np.pad(image.to_rgb(), (*even, (0, 0)), mode="edge") * known[..., None]

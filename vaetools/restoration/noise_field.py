@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.tiling import common, within
+from vaetools.tiling import ceil_div, common, within
 
 if TYPE_CHECKING:
     from vaetools.tiling import Box
@@ -35,7 +35,7 @@ class NoiseField:
         """The numbers of the cells in `box`: (1, channels, h, w) float32."""
         height, width = (span.stop - span.start for span in box)
         found = np.empty((1, self.channels, height, width), np.float32)
-        rows, columns = (range(s.start // BLOCK, -(-s.stop // BLOCK)) for s in box)
+        rows, columns = (range(s.start // BLOCK, ceil_div(s.stop, BLOCK)) for s in box)
         for row, column in product(rows, columns):
             block = (
                 slice(row * BLOCK, (row + 1) * BLOCK),

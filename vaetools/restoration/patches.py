@@ -6,14 +6,13 @@ A part is what a network is shown: a tile's core and the halo around it, padded 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vaetools.errors import ModelBrokenError
-from vaetools.tiling import pad_to_multiple, scaled, tiles
+from vaetools.tiling import ceil_div, pad_to_multiple, scaled, tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,8 +67,8 @@ class Part:
 def parts(image: Image, manifest: Manifest) -> Iterator[Part]:
     """The parts of a picture for a model, row by row."""
     cell = manifest.size.multiple_of
-    size, halo = max(1, TILE // cell), math.ceil(manifest.tiling.halo / cell)
-    height, width = math.ceil(image.height / cell), math.ceil(image.width / cell)
+    size, halo = max(1, TILE // cell), ceil_div(manifest.tiling.halo, cell)
+    height, width = ceil_div(image.height, cell), ceil_div(image.width, cell)
     for tile in tiles(height, width, size=size, halo=halo):
         yield part_of(image, tile, cell)
 
