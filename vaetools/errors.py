@@ -36,9 +36,11 @@ is reported as E099, a defect of ours or of a plugin.
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 EXIT_DONE = 0
@@ -96,6 +98,12 @@ def printable(text: str) -> str:
     """`text` with control characters and undecodable bytes escaped, so that it stays on one line."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A remedy for a misspelt name, `did you mean 'compress'?`; None if no known name is close."""
+    close = difflib.get_close_matches(name, list(known), n=3)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else None
 
 
 class InputError(VaetoolsError):

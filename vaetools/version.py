@@ -1,4 +1,3 @@
-"""The version, for all layers: the face of the package is above most of them."""
+"""The version of the package, its only source; a module that every layer can import."""
 
 __version__ = "0.1.0"
-"""That of pyproject.toml."""
