@@ -1,0 +1,198 @@
+"""TOML files as checked dataclasses: the one reader of manifests, recipes, pipelines and configs.
+
+    @dataclass(frozen=True)
+    class Train:
+        steps: Annotated[int, Bounds(ge=1)] = 1000
+        optimizer: Literal["adam", "sgd"] = "adam"
+
+    train = from_table(Train, read_toml(path, UsageError), UsageError, file=path)
+
+The dataclass is the schema: each field is a key, each nested dataclass a table. Unknown keys are
+refused, so that a misspelt key never passes for a default. Values keep their types: an integer may
+stand for a float and nothing else is converted; floats are finite. An error is one line with the
+path of its key, such as `graphs.encode.bytes = 0 is not at least 1`.
+
+Why no library does this: msgspec 0.22 accepts unknown keys of dataclasses, hides the keys of dicts
+in its paths (`$.graphs[...].bytes`), does not list the allowed words and takes 16 ms of CPU time to
+import; cattrs 26.2 converts `"5"` to 5, has no bounds and takes 50 ms (measured on 2 cores of an AMD
+EPYC, 2026-11-27).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import re
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vaetools.errors import VaetoolsError
+
+T = TypeVar("T")
+
+_TOML_NAMES: dict[type, str] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    dict: "a table",
+    list: "an array",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Bounds of a number, for `Annotated`: `ge <= value <= le` and `gt < value`."""
+
+    ge: float = -math.inf
+    le: float = math.inf
+    gt: float = -math.inf
+
+    def accepts(self, value: float) -> bool:
+        return self.ge <= value <= self.le and self.gt < value
+
+    def __str__(self) -> str:
+        lower = f"above {self.gt:g}" if self.gt > self.ge else f"at least {self.ge:g}"
+        if self.le == math.inf:
+            return lower
+        if self.ge > -math.inf:
+            return f"{self.ge:g} … {self.le:g}"
+        return f"{lower} and at most {self.le:g}" if self.gt > self.ge else f"at most {self.le:g}"
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Shape of a string, for `Annotated`: a regular expression for the whole, and its name."""
+
+    regex: str
+    meaning: str
+
+    def accepts(self, value: str) -> bool:
+        return re.fullmatch(self.regex, value) is not None
+
+    def __str__(self) -> str:
+        return self.meaning
+
+
+class _TableError(Exception):
+    """What is wrong with a table, and how to mend it."""
+
+    def __init__(self, text: str, remedy: str | None = None) -> None:
+        super().__init__(text)
+        self.remedy = remedy
+
+
+def read_toml(path: Path, error: type[VaetoolsError]) -> dict[str, Any]:
+    """The table in a TOML file.
+
+    Args:
+        path: the file.
+        error: class of the error to raise.
+
+    Raises:
+        VaetoolsError: `error`; the file cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(f"cannot be read: {problem.strerror}", file=path) from None
+    except ValueError as problem:  # not TOML, or not UTF-8
+        raise error(f"is not TOML: {problem}", file=path) from None
+
+
+def from_table(
+    kind: type[T],
+    table: Any,
+    error: type[VaetoolsError],
+    *,
+    file: str | Path | None = None,
+    where: str = "",
+) -> T:
+    """A table as an instance of a dataclass.
+
+    Fields may be `str`, `int`, `float`, `bool`, `Any`, `Literal`, `X | None` (left out means None),
+    `tuple[X, ...]`, `list[X]`, `dict[str, X]` and dataclasses, each in `Annotated` with `Bounds` or
+    `Pattern`.
+
+    Args:
+        kind: the dataclass.
+        table: what `tomllib` or `json` gives.
+        error: class of the error to raise.
+        file: named in the error.
+        where: path of the table within the file, such as `train`.
+
+    Raises:
+        VaetoolsError: `error`; an unknown or a missing key, or a value of another type or out of
+            its bounds. An exception that the dataclass itself raises passes through.
+    """
+    try:
+        return typing.cast("T", _instance(kind, table, where))
+    except _TableError as problem:
+        raise error(str(problem), file=file, remedy=problem.remedy) from None
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    """`value` as the annotation `kind`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        made = _value(arguments[0], value, where)
+        for check in arguments[1:]:
+            if not check.accepts(made):
+                raise _TableError(f"{where} = {made!r} is not {check}")
+        return made
+    if origin is Literal:
+        if not any(type(value) is type(word) and value == word for word in arguments):
+            raise _TableError(f"{where} = {value!r} is not one of {', '.join(map(str, arguments))}")
+        return value
+    if origin in {types.UnionType, typing.Union}:  # `X | None`; TOML has no null, JSON has
+        return None if value is None else _value(arguments[0], value, where)
+    if origin in {tuple, list, dict}:
+        return _collection(origin, arguments, value, where)
+    if dataclasses.is_dataclass(kind):
+        return _instance(kind, value, where)
+    return value if kind is Any else _typed(kind, value, where)
+
+
+def _collection(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    """`value` as a tuple or a list of `arguments[0]`, or as a dict of `arguments[1]`."""
+    if origin is dict:
+        table = _typed(dict, value, where)
+        return {key: _value(arguments[1], v, f"{where}.{key}") for key, v in table.items()}
+    items = _typed(list, value, where)
+    return origin(_value(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(items))
+
+
+def _instance(kind: Any, table: Any, where: str) -> Any:
+    """A table as the dataclass `kind`."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = [field for field in dataclasses.fields(kind) if field.init]
+    prefix = f"{where}." if where else ""
+    known = {field.name: hints[field.name] for field in fields}
+    for name in _typed(dict, table, where):
+        if name not in known:
+            raise _TableError(f"unknown key {prefix}{name}", f"known keys: {', '.join(known)}")
+    for field in fields:
+        needed = field.default is field.default_factory is dataclasses.MISSING
+        if needed and field.name not in table:
+            raise _TableError(f"key {prefix}{field.name} is missing")
+    return kind(**{name: _value(known[name], v, f"{prefix}{name}") for name, v in table.items()})
+
+
+def _typed(kind: Any, value: Any, where: str) -> Any:
+    """`value`, if it has exactly that type; an integer as a float where a float is expected."""
+    if kind is float and type(value) is int:
+        with contextlib.suppress(OverflowError):  # then it stays an integer, and is refused
+            value = float(value)
+    if type(value) is not kind:
+        given = "" if isinstance(value, dict) else f" = {value!r}"
+        raise _TableError(f"{where or 'the file'}{given} is not {_TOML_NAMES[kind]}")
+    if kind is float and not math.isfinite(value):
+        raise _TableError(f"{where} = {value!r} is not a finite number")
+    return value
