@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["vaetools.testing"]
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="session")
 def codec_hub() -> Hub:

@@ -21,6 +21,7 @@ import pytest
 from vaetools_plugins.compress import Compress
 from vaetools_plugins.denoise import Denoise
 
+from tests.paths import PLUGINS, ROOT
 from vaetools.cli import main
 from vaetools.cli.flags import common_flags
 from vaetools.kit import check_plugin
@@ -28,7 +29,6 @@ from vaetools.operation import option_specs
 from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
 
-ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = (
     *ROOT.glob("*.md"),
@@ -177,7 +177,7 @@ def test_the_plugins_of_plugins(tmp_path: Path) -> None:
 
 
 def test_the_first_plugin_is_the_file_that_it_names() -> None:
-    file = (Path(__file__).parent / "plugins" / "grain.py").read_text()
+    file = (PLUGINS / "grain.py").read_text()
     assert file.split('"""\n\n', 1)[1] == blocks("plugins.md", "python")[0]
 
 

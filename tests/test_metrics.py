@@ -6,17 +6,17 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.paths import SHARED
 from vaetools import metrics
 from vaetools.errors import ImageValueError
 
-PUBLISHED_CURVES = Path(__file__).parents[2] / "shared" / "data" / "kodak_rd.json"
+PUBLISHED_CURVES = SHARED / "data" / "kodak_rd.json"
 
 
 @pytest.fixture(scope="module")

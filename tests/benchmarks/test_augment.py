@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from tests.augmentation.conftest import open_space
+from tests.paths import BENCHMARKS
 from vaetools.testing import TINY, write_tiny_vae
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture

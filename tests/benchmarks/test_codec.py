@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import vaetools
-from tests.scripts import benchmark_script
+from tests.benchmarks.scripts import benchmark_script
 
 pytest.importorskip("matplotlib")
 

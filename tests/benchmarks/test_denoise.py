@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from tests.benchmarks.scripts import benchmark_script
 from tests.restoration.models import BLUR, SPREAD, write_denoiser
-from tests.scripts import benchmark_script
 
 pytest.importorskip("matplotlib")
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from tests.benchmarks.scripts import benchmark_script
 from tests.restoration.models import MEAN, write_inpainter
-from tests.scripts import benchmark_script
 
 pytest.importorskip("matplotlib")
 

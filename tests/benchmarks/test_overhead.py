@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import runpy
-from pathlib import Path
 
 import pytest
 
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "overhead.py"
+from tests.paths import BENCHMARKS
+
+BENCHMARK = BENCHMARKS / "overhead.py"
 
 
 def test_it_runs_and_the_hub_costs_something(

@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.paths import PLUGINS
 from vaetools.cli import main
 from vaetools.image import Image, encode_image, read_image
 from vaetools.testing import gradient
-
-PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 @pytest.fixture

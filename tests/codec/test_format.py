@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from skimage import data
 
+from tests.paths import DOCS
 from vaetools.codec import Codec, lower_outside
 from vaetools.codec.container import Section, SectionKind, deflate, unpack
 from vaetools.codec.entropy import Encoder, Table
@@ -34,7 +35,7 @@ from .integer_graph import evaluate
 from .miniature import MODEL, STREAMS, integers
 from .synthetic import LEVELS, base_index, latent_boxes, parts, random_file, random_table
 
-PAGE = Path(__file__).parents[2] / "docs" / "format.md"
+PAGE = DOCS / "format.md"
 
 
 def block(name):

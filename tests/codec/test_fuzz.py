@@ -8,15 +8,14 @@ import random
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+from tests.paths import BENCHMARKS
 
 
 def fuzz(script, *arguments):
-    command = [sys.executable, FOLDER / script, *arguments]
+    command = [sys.executable, BENCHMARKS / script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
 
 
@@ -62,7 +61,7 @@ def test_a_case_can_be_repeated_alone():
 
 def test_a_reader_that_takes_damaged_files_is_found(monkeypatch):
     """What the runs above have not met: the fuzzer sees it."""
-    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.syspath_prepend(BENCHMARKS)
     fuzzer = importlib.import_module("fuzz_container")
     tables = fuzzer.toy_tables()
     files = [fuzzer.good_file(tables, number) for number in range(4)]

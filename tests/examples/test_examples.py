@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 from skimage import data
 
+from tests.paths import EXAMPLES, PLUGINS
 from vaetools.hub import Hub
 from vaetools.testing import gradient
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-PLUGINS = Path(__file__).parent / "plugins"
 
 
 @pytest.fixture(autouse=True)

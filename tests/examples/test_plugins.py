@@ -18,13 +18,13 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image as PillowImage
 
 import vaetools
+from tests.paths import ROOT
 from vaetools.cli import main
 from vaetools.hub import Hub
 from vaetools.kit import check_plugin
 from vaetools.plugin.host import PluginHost
 from vaetools.testing import TINY, TINY_GREY, gradient, write_tiny_grey_vae, write_tiny_vae
 
-ROOT = Path(__file__).parents[1]
 PLUGINS = ROOT / "examples" / "plugins"
 NAMES = ("anomaly", "upscale")
 

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.paths import EXAMPLES
 from vaetools.hub import Hub
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 PICTURES = [Path("a.png"), Path("trip/b.png")]
 
 Run = Callable[..., str]

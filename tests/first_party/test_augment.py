@@ -17,6 +17,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from tests.codec.miniature import MODEL as MINIATURE
+from tests.paths import DOCS
 from vaetools.augmentation import CopyRecord, read_records
 from vaetools.augmentation.provenance import DIGITAL_SOURCE
 from vaetools.cli import main
@@ -325,7 +326,7 @@ def test_the_page(
     codec: Hub, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Python of docs/augment.md runs, from top to bottom, and says what it says."""
-    page = (Path(__file__).parents[1] / "docs" / "augment.md").read_text()
+    page = (DOCS / "augment.md").read_text()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("vaetools.open", lambda: codec, raising=False)
     photos.rename("birds")

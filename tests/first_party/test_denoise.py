@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import vaetools
+from tests.paths import DOCS
 from tests.restoration.models import BLUR, INTERVAL, SPREAD, write_denoiser
 from vaetools.cli import main
 from vaetools.errors import ClashError, OptionError
@@ -224,7 +225,7 @@ def test_from_the_command_line(
 
 
 def test_the_page_in_python_runs(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "denoise.md").read_text()
+    page = (DOCS / "denoise.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.setitem(vars(vaetools), "open", lambda: hub)
     names: dict[str, Any] = {"bgr": noisy()}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.paths import DOCS
 from vaetools.cli.app import program
 from vaetools.errors import ModelBrokenError, OptionError, UsageError
 from vaetools.hub import Hub
@@ -18,7 +19,7 @@ from vaetools.image import read_image
 from vaetools.plugin.host import PluginHost
 from vaetools.testing import write_tiny_grey_vae
 
-DOCS = Path(__file__).parents[1] / "docs" / "plugins.md"
+PAGE = DOCS / "plugins.md"
 SIZE = {"height": 18, "width": 30}
 
 
@@ -181,7 +182,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 def test_the_example_in_the_docs_works(tmp_path: Path) -> None:
     """The operation of docs/plugins.md that takes nothing."""
-    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (code,) = (block for block in blocks if 'takes = "nothing"' in block)
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "swatches.py").write_text(code, encoding="utf-8")

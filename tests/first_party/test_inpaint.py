@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import vaetools
+from tests.paths import DOCS
 from tests.restoration.models import HOLE_SPREAD, MEAN, write_inpainter
 from vaetools.cli import main
 from vaetools.errors import OptionError
@@ -250,7 +251,7 @@ def test_from_the_command_line(
 
 
 def test_the_page_in_python_runs(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "inpaint.md").read_text()
+    page = (DOCS / "inpaint.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.setitem(vars(vaetools), "open", lambda: hub)
     names: dict[str, Any] = {"bgr": gradient(), "hole": mask() > 0}

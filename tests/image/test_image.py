@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from PIL import ImageCms, ImageFile
 
+from tests.paths import ROOT
 from tests.torture import (
     bomb,
     exif_block,
@@ -829,7 +830,7 @@ except TooLargeError:
 
 
 def output_of(script, folder):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(
         command, cwd=folder, env=environment, check=True, capture_output=True, text=True

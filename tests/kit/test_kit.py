@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from vaetools.cli import main
 from vaetools.errors import ExistsError, UsageError
 from vaetools.kit import Finding, check_plugin, new_plugin
-
-ROOT = Path(__file__).parents[1]
 
 HEAD = "import os, sys, time\nimport numpy as np\nimport vaetools\n"
 CLASS = """

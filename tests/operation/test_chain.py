@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.paths import PLUGINS
+from tests.torture import exif_block
 from vaetools import hookimpl
 from vaetools.errors import OptionError, PluginError, UsageError
 from vaetools.hub import Hub, fingerprint
@@ -18,12 +20,8 @@ from vaetools.operation.chain import Chain, StepSpec, read_chain
 from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
 
-from .torture import exif_block
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-PLUGINS = Path(__file__).parent / "plugins"
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tests.paths import PLUGINS
 from vaetools.cli.app import program
 from vaetools.hub import Hub
 from vaetools.image import Image, encode_image, read_image
 from vaetools.plugin.host import PluginHost
 from vaetools.testing import TINY, gradient
-
-PLUGINS = Path(__file__).parent / "plugins"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.paths import DOCS
 from vaetools import hookimpl
 from vaetools.cli import main
 from vaetools.errors import OptionError, PluginError
@@ -22,8 +23,6 @@ from vaetools.operation import Operation
 from vaetools.plugin import hookspecs
 from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
-
-DOCS = Path(__file__).parents[1] / "docs"
 
 GOOD = """
 import vaetools

@@ -1,4 +1,4 @@
-"""The plugin that DESIGN.md promises in forty lines; `tests/test_grain.py` runs it."""
+"""The plugin that DESIGN.md promises in forty lines; `tests/plugin/test_grain.py` runs it."""
 
 from dataclasses import dataclass
 

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.paths import PLUGINS
 from vaetools.errors import ClashError, ExistsError, OptionError, UsageError
 from vaetools.hub import Hub
 from vaetools.plugin.host import PluginHost
 from vaetools.runner import Record, RunResult
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
 FPS = 12.5
 
 

@@ -14,12 +14,11 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from tests.paths import SHARED
 from tests.training.test_importers import opened
 from vaetools.metrics import psnr
 from vaetools.model.vae import gaussian_kl
 from vaetools.training.importers import import_model
-
-SHARED = Path(__file__).parents[3] / "shared"
 
 
 def source(name: str) -> Path:

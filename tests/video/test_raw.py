@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.paths import PLUGINS
 from vaetools.errors import DamagedImageError, ImageValueError, InputError, OptionError, UsageError
 from vaetools.hub import Hub
 from vaetools.plugin.host import PluginHost
 from vaetools.video import parse_raw
 from vaetools.video.raw import FORMATS
-
-PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 @pytest.fixture

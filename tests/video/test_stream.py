@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.paths import PLUGINS
 from vaetools.errors import InputError, OptionError, UnreadableError, UsageError
 from vaetools.hub import Hub
 from vaetools.plugin.host import PluginHost
 from vaetools.video import stream
-
-PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 @pytest.fixture
