@@ -26,17 +26,16 @@ from onnx import TensorProto, helper, numpy_helper
 from skimage import data
 
 import vaetools
-from vaetools.model.manifest import (
-    FILE_NAME,
+from vaetools.model.manifest import FILE_NAME, manifest_table
+from vaetools.model.runtime import Session
+from vaetools.model.spec import (
     GraphSpec,
     LatentSpec,
     LikelihoodSpec,
     Manifest,
     SizeSpec,
     TilingSpec,
-    manifest_table,
 )
-from vaetools.model.runtime import Session
 
 LAYERS, LATENTS, CELL = 4, 4, 4
 """Of the made-up VAE: its layers work at a quarter of the resolution."""

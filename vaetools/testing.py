@@ -18,8 +18,8 @@ import pytest
 import tomli_w
 
 from vaetools.hub import Hub
-from vaetools.model.manifest import (
-    FILE_NAME,
+from vaetools.model.manifest import FILE_NAME, manifest_table
+from vaetools.model.spec import (
     GraphSpec,
     ImageSpec,
     LatentSpec,
@@ -27,7 +27,6 @@ from vaetools.model.manifest import (
     Manifest,
     SizeSpec,
     TilingSpec,
-    manifest_table,
 )
 from vaetools.plugin.host import PluginHost
 

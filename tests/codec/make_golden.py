@@ -37,7 +37,7 @@ def write_miniature(folder: Path) -> None:
     one photograph, and around them networks of random weights."""
     import torch
 
-    from vaetools.model.manifest import (
+    from vaetools.model.spec import (
         CodecSpec,
         ImageSpec,
         LatentSpec,

@@ -10,18 +10,10 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from vaetools.model.manifest import (
-    FILE_NAME,
-    GraphSpec,
-    ImageSpec,
-    LatentSpec,
-    LikelihoodSpec,
-    Manifest,
-    SizeSpec,
-    manifest_table,
-)
+from vaetools.model.manifest import FILE_NAME, manifest_table
 from vaetools.model.registry import ModelRegistry
 from vaetools.model.runtime import Runtime
+from vaetools.model.spec import GraphSpec, ImageSpec, LatentSpec, LikelihoodSpec, Manifest, SizeSpec
 from vaetools.model.vae import Vae
 
 

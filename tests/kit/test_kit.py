@@ -202,9 +202,10 @@ def test_items_out_of_nothing_are_tried(tmp_path: Path) -> None:
 
 
 def test_projects_without_plugins_and_missing_places(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
-    with pytest.raises(UsageError, match="names no entry points of the group vaetools"):
-        check_plugin(tmp_path)
+    for text in ("[project]\nname = 'x'\n", "project = 3", "[project]\nentry-points.vaetools = 3"):
+        (tmp_path / "pyproject.toml").write_text(text)
+        with pytest.raises(UsageError, match="names no entry points of the group vaetools"):
+            check_plugin(tmp_path)
     with pytest.raises(UsageError, match="no such file or folder"):
         check_plugin(tmp_path / "nowhere")
 

@@ -252,10 +252,13 @@ def test_a_pipeline_file(hub: Hub, photos: Path, tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("", "has no steps"),
-        ("step = 3", "has no steps"),
-        ("[[step]]\n", "step 1 names no operation"),
-        ('[[step]]\nop = "dust"\nmodel = 3', "model = 3 is not text"),
-        ('[[steps]]\nop = "dust"', "no key 'steps'"),
+        ("step = []", "has no steps"),
+        ("step = 3", "step = 3 is not an array"),
+        ("step = [3]", r"step\[0\] = 3 is not a table"),
+        ("[[step]]\n", r"key step\[0\]\.op is missing"),
+        ('[[step]]\nop = ""', r"step\[0\]\.op = '' is not the name of an operation"),
+        ('[[step]]\nop = "dust"\nmodel = 3', r"step\[0\]\.model = 3 is not a string"),
+        ('[[steps]]\nop = "dust"', "unknown key steps; known keys: step"),
         ("[[step", "is not TOML"),
     ],
 )

@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from vaetools.model.manifest import (
-    DenoiseSpec,
-    InpaintSpec,
-    LatentSpec,
-    Manifest,
-    SizeSpec,
-    TilingSpec,
-)
+from vaetools.model.spec import DenoiseSpec, InpaintSpec, LatentSpec, Manifest, SizeSpec, TilingSpec
 from vaetools.testing import _write_graphs, _write_manifest
 
 BLUR = "tiny-denoiser"

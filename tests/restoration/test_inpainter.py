@@ -263,8 +263,8 @@ def test_models_that_cannot(tmp_path: Path) -> None:
         (("deepest = 6.0", "deepest = nan"), "deepest = nan is not"),
         (("deepest = 6.0\n", ""), "inpaint.deepest is missing"),
         (("    4.0,\n", "    1.0,\n"), "inpaint.depths must rise"),
-        (("    2.0,\n", ""), "an interval for each"),
-        (("    2.0,\n", "    inf,\n"), "must be positive"),
+        (("    2.0,\n", ""), "with one inpaint.interval for each"),
+        (("    2.0,\n", "    inf,\n"), "= inf is not a finite number"),
     ],
 )
 def test_manifests_that_make_no_sense(tmp_path: Path, change: tuple[str, str], said: str) -> None:

@@ -18,7 +18,8 @@ from tests.training import own_networks
 from vaetools.cli import main
 from vaetools.errors import ExistsError, ModelBrokenError, UsageError
 from vaetools.model import vae as vae_module
-from vaetools.model.manifest import Manifest, read_manifest
+from vaetools.model.manifest import read_manifest
+from vaetools.model.spec import Manifest
 from vaetools.model.vae import Vae
 from vaetools.training.export.folder import OnnxPlan
 from vaetools.training.export.graphs import GraphPlan, reach, write_model

@@ -17,7 +17,8 @@ import vaetools_models
 from tests.training.tiny import read, restore_recipe, trainer, write_photos
 from vaetools.cli import main
 from vaetools.errors import ModelAlteredError, UsageError
-from vaetools.model.manifest import GraphSpec, Manifest, manifest_table, read_manifest
+from vaetools.model.manifest import manifest_table, read_manifest
+from vaetools.model.spec import GraphSpec, Manifest
 from vaetools.training.export import codec as export_codec
 from vaetools.training.export import denoiser as export_denoise
 from vaetools.training.export import inpainter as export_inpaint

@@ -11,7 +11,6 @@ All of the file is checked, whichever operation is run: a misspelt key never pas
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from vaetools.cli.app import hub_of
 from vaetools.cli.flags import common_flags
 from vaetools.errors import OptionError, UsageError
 from vaetools.operation import make_options
+from vaetools.tomlfile import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,23 +70,13 @@ def read_config(path: Path, hub: Hub) -> Config:
         UsageError: it cannot be read, or names an operation that there is not.
         OptionError: a key that there is not, or a value that does not fit.
     """
-    table = _read(path)
+    table = read_toml(path, UsageError)
     operations = {name: value for name, value in table.items() if isinstance(value, dict)}
     flags = {name: value for name, value in table.items() if name not in operations}
     return Config(
         _flags(flags, path),
         {name: _options(name, options, hub, path) for name, options in operations.items()},
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Raises `UsageError`."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
-    except ValueError as error:  # not TOML, or not text
-        raise UsageError(f"is not TOML: {error}", file=path) from None
 
 
 def _flags(table: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -70,7 +70,7 @@ from vaetools.tiling import Tile, ahead, common, grown, scaled, tiles, within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from vaetools.model.manifest import RefineSpec
+    from vaetools.model.spec import RefineSpec
     from vaetools.model.vae import Model
     from vaetools.tiling import Box
 

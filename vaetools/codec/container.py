@@ -39,7 +39,7 @@ from vaetools.errors import (
     VersionError,
 )
 from vaetools.image import MAX_PIXELS
-from vaetools.model.manifest import MAX_TILE, MODEL_ID
+from vaetools.model.spec import MAX_TILE, MODEL_ID
 
 MAGIC = b"\x89VAE"
 VERSION = 2

@@ -17,7 +17,7 @@ from vaetools.tiling import grown, map_tiles, scaled, within
 
 if TYPE_CHECKING:
     from vaetools.codec.tables import CodecTables
-    from vaetools.model.manifest import CodecSpec
+    from vaetools.model.spec import CodecSpec
     from vaetools.model.vae import Model
     from vaetools.tiling import Box
 

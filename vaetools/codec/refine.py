@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from vaetools.codec.networks import SmallNetworks
     from vaetools.image import Image
-    from vaetools.model.manifest import RefineSpec
+    from vaetools.model.spec import RefineSpec
     from vaetools.tiling import Box, Tile
 
 MOST_PASSES = 64

@@ -13,13 +13,13 @@ import json
 import subprocess
 import sys
 import tempfile
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.errors import UsageError
 from vaetools.plugin.hookspecs import PROJECT
+from vaetools.tomlfile import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,12 +105,10 @@ def _entry_points(path: Path) -> dict[str, str]:
     project = path / "pyproject.toml"
     if not project.exists():
         return {}
-    try:
-        table = tomllib.loads(project.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"is not TOML: {error}", file=project) from None
-    points: dict[str, str] = table.get("project", {}).get("entry-points", {}).get(PROJECT, {})
-    if not points:
+    points: Any = read_toml(project, UsageError)
+    for key in ("project", "entry-points", PROJECT):
+        points = points.get(key) if isinstance(points, dict) else None
+    if not isinstance(points, dict) or not points:
         raise UsageError(f"names no entry points of the group {PROJECT}", file=project)
     return points
 

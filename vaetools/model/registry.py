@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DuplicateModelError, ManifestError, ModelNotFoundError, VaetoolsError
-from vaetools.model.manifest import FILE_NAME, Manifest, read_manifest
+from vaetools.model.manifest import FILE_NAME, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from vaetools.model.runtime import Runtime
+    from vaetools.model.spec import Manifest
     from vaetools.model.vae import Model
 
 ENVIRONMENT = "VAETOOLS_MODELS"

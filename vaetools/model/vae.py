@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vaetools.model.manifest import FileSpec, GraphSpec, Manifest
+    from vaetools.model.spec import FileSpec, GraphSpec, Manifest
 
 
 T = TypeVar("T")

@@ -18,17 +18,17 @@ name that its input has there.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from vaetools.errors import PluginError, UsageError
 from vaetools.image import SUFFIXES, Image
 from vaetools.operation import Item, NoOptions, Operation, results_of
+from vaetools.tomlfile import Pattern, from_table, read_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 PIPELINE = ".toml"
 """Suffix of the files that hold a chain."""
@@ -46,9 +46,16 @@ class StepSpec:
         options: those that are not left at their defaults; not checked yet.
     """
 
-    op: str
+    op: Annotated[str, Pattern(".+", "the name of an operation")]
     model: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """A pipeline file; each step has the keys `op`, `model` and the options of its operation."""
+
+    step: tuple[dict[str, Any], ...] = ()
 
 
 def is_chain(name: str | Path) -> bool:
@@ -71,27 +78,15 @@ def read_chain(name: str | Path) -> list[StepSpec]:
 
 
 def _read_pipeline(path: Path) -> list[StepSpec]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
-    except ValueError as error:  # not TOML, or not text
-        raise UsageError(f"is not TOML: {error}", file=path) from None
-    steps = table.pop("step", None)
-    if table:
-        raise UsageError(f"there is no key {min(table)!r}", file=path, remedy="use [[step]]")
-    if not isinstance(steps, list) or not steps or not all(isinstance(s, dict) for s in steps):
+    file = from_table(_Pipeline, read_toml(path, UsageError), UsageError, file=path)
+    if not file.step:
         raise UsageError("has no steps", file=path, remedy="begin each one with [[step]]")
-    return [_spec(step, number, path) for number, step in enumerate(steps, 1)]
+    return [_step_spec(step, f"step[{number}]", path) for number, step in enumerate(file.step)]
 
 
-def _spec(step: dict[str, Any], number: int, path: Path) -> StepSpec:
-    op, model = step.pop("op", None), step.pop("model", None)
-    if not isinstance(op, str) or not op:
-        raise UsageError(f'step {number} names no operation: op = "…"', file=path)
-    if not isinstance(model, str | None):
-        raise UsageError(f"step {number}: model = {model!r} is not text", file=path)
-    return StepSpec(op, model, step)
+def _step_spec(step: dict[str, Any], where: str, path: Path) -> StepSpec:
+    named = {key: step.pop(key) for key in ("op", "model") if key in step}
+    return from_table(StepSpec, {**named, "options": step}, UsageError, file=path, where=where)
 
 
 def chained(operations: Sequence[Operation]) -> Operation:

@@ -13,7 +13,7 @@ from vaetools.tiling import Tile, ceil_div, grown, tiles, within
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vaetools.model.manifest import Manifest
+    from vaetools.model.spec import Manifest
     from vaetools.tiling import Box
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vaetools.image import Image
-    from vaetools.model.manifest import Manifest
+    from vaetools.model.spec import Manifest
     from vaetools.tiling import Box, Tile
 
 TILE = 768

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vaetools.errors import UsageError
-from vaetools.model.manifest import MODEL_ID
+from vaetools.model.spec import MODEL_ID
 
 SHIPPED = Path(__file__).parent / "recipes"
 

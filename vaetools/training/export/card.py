@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vaetools.model.manifest import Manifest
+    from vaetools.model.spec import Manifest
 
 FILE_NAME = "MODEL_CARD.md"
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vaetools.codec.container import CELL, DOWNSCALE
 from vaetools.codec.entropy import TOTAL, Table, frequencies_of, gaussian_table
 from vaetools.errors import ModelBrokenError
-from vaetools.model.manifest import (
+from vaetools.model.spec import (
     CodecReach,
     CodecSpec,
     ImageSpec,

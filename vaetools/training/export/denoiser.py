@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vaetools.model.manifest import DenoiseSpec
+from vaetools.model.spec import DenoiseSpec
 from vaetools.training.data.noise import rounded_to_8_bit
 from vaetools.training.export.graphs import GraphPlan, write_model
 from vaetools.training.export.restorer import SHARE, Graphs

@@ -14,15 +14,9 @@ import onnx
 import tomli_w
 
 from vaetools.errors import ExistsError, ModelBrokenError
-from vaetools.model.manifest import (
-    FILE_NAME,
-    FileSpec,
-    GraphSpec,
-    Manifest,
-    manifest_table,
-    read_manifest,
-)
+from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
 from vaetools.model.runtime import Runtime
+from vaetools.model.spec import FileSpec, GraphSpec, Manifest
 from vaetools.model.vae import Model, self_test
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaetools.model.manifest import InpaintSpec
+from vaetools.model.spec import InpaintSpec
 from vaetools.training.data.holes import KINDS, Holes
 from vaetools.training.export.graphs import write_model
 from vaetools.training.export.restorer import SHARE, Graphs

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
-from vaetools.model.manifest import ImageSpec, LatentSpec, Manifest, SelfTest, SizeSpec, TilingSpec
+from vaetools.model.spec import ImageSpec, LatentSpec, Manifest, SelfTest, SizeSpec, TilingSpec
 from vaetools.training.export.graphs import GraphPlan, reach
 from vaetools.training.networks.restoration.network import CELL
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from vaetools.model.manifest import LikelihoodSpec
+from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.export.graphs import write_model
 from vaetools.training.importers.network import Network, parts
 from vaetools.training.importers.parts import About, Parts

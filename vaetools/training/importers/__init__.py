@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
-from vaetools.model.manifest import MODEL_ID
+from vaetools.model.spec import MODEL_ID
 from vaetools.training.export.card import FILE_NAME, imported_card
 from vaetools.training.importers.parts import About
 

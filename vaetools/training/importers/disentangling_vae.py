@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
-from vaetools.model.manifest import LikelihoodSpec
+from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.importers.configs import read_json
 from vaetools.training.importers.network import Network, parts
 from vaetools.training.importers.weights import State, fill, read_weights

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.model.manifest import LikelihoodSpec
+from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.importers.network import Network, parts
 
 if TYPE_CHECKING:

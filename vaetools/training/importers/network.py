@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.model.manifest import ImageSpec, LatentSpec, LikelihoodSpec, SelfTest, SizeSpec
+from vaetools.model.spec import ImageSpec, LatentSpec, LikelihoodSpec, SelfTest, SizeSpec
 from vaetools.training.export.graphs import GraphPlan, check_finite
 from vaetools.training.importers.parts import Parts
 from vaetools.training.importers.sight import tiling_of

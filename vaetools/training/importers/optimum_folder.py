@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck import check_graph
-from vaetools.model.manifest import (
+from vaetools.model.runtime import Runtime
+from vaetools.model.spec import (
     ImageSpec,
     LatentSpec,
     LikelihoodSpec,
@@ -28,7 +29,6 @@ from vaetools.model.manifest import (
     SizeSpec,
     TilingSpec,
 )
-from vaetools.model.runtime import Runtime
 from vaetools.training.export.folder import OnnxPlan
 from vaetools.training.importers.configs import read_diffusers_config
 from vaetools.training.importers.parts import Parts

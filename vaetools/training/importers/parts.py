@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vaetools.model.manifest import (
-    FORMAT,
+from vaetools.model.manifest import FORMAT
+from vaetools.model.spec import (
     ImageSpec,
     LatentSpec,
     LikelihoodSpec,
@@ -27,7 +27,7 @@ class About:
     """What nobody can read off the weights.
 
     Attributes:
-        id: of the model; see `vaetools.model.manifest.MODEL_ID`.
+        id: of the model; see `vaetools.model.spec.MODEL_ID`.
         license: of the weights, as the user says.
         source: where they come from, as the user says.
     """

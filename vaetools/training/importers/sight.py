@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vaetools.model.manifest import TilingSpec
+from vaetools.model.spec import TilingSpec
 from vaetools.training.export.graphs import reach
 
 if TYPE_CHECKING:

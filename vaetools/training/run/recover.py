@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from vaetools.model.manifest import FileSpec, GraphSpec, Manifest
+    from vaetools.model.spec import FileSpec, GraphSpec, Manifest
     from vaetools.training.networks.codec.integer import IntegerScaleNetwork
     from vaetools.training.networks.restoration.network import Restorer
 
