@@ -1,8 +1,25 @@
-"""Fixtures of tests that train."""
+"""Fixtures of tests that train; without torch, all tests of this folder are skipped."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+
+
+class WithoutTorch(pytest.File):
+    """A test file that needs torch, where there is none."""
+
+    def collect(self) -> list[pytest.Item]:
+        pytest.skip("torch is not installed", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> WithoutTorch | None:
+    if find_spec("torch"):
+        return None  # as usual
+    return WithoutTorch.from_parent(parent, path=module_path)
 
 
 @pytest.fixture(scope="module")
