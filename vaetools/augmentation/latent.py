@@ -12,7 +12,6 @@ the caller gives; see `copy_generator`.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, get_args
@@ -21,6 +20,7 @@ import numpy as np
 
 from vaetools.augmentation.space import LatentSpace, latent_space
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
+from vaetools.seeding import seeded_generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,9 +46,7 @@ def copy_generator(seed: int, key: str, copy: int) -> np.random.Generator:
         key: what the picture is called, such as its path in the data set.
         copy: which of its copies it is, from 1.
     """
-    text = f"{seed}\0{key}\0{copy}"
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+    return seeded_generator(seed, key, copy)
 
 
 class _Placed:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import types
 import typing
 from abc import ABC, abstractmethod
@@ -34,6 +33,7 @@ import numpy as np
 
 from vaetools.errors import OptionError, PluginError
 from vaetools.image import MAX_PIXELS, Image, read_image
+from vaetools.seeding import seeded_generator
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -427,9 +427,7 @@ class Operation(ABC):
         So the result of one input is the same in any order, with any number of workers.
         """
         if "_rng" not in self.__dict__:
-            text = f"{getattr(self.options, 'seed', 0)}\0{self._key}"
-            digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-            self._rng = np.random.default_rng(int.from_bytes(digest[:16], "little"))
+            self._rng = seeded_generator(getattr(self.options, "seed", 0), self._key)
         return self._rng
 
 
