@@ -7,6 +7,7 @@ its best single code and from which one can *sample*; the decoder turns a *laten
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import math
@@ -14,18 +15,19 @@ import stat
 import threading
 import typing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from vaetools.errors import ImageValueError, ModelAlteredError, ModelBrokenError, OptionError
 from vaetools.graphcheck import check_graph
+from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Device, Runtime, Session, with_uint8_pixels
 from vaetools.tiling import ceil_div, map_tiles, pad_to_multiple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from vaetools.model.spec import FileSpec, GraphSpec, Manifest
 
@@ -46,6 +48,8 @@ GREY = 0.02
 
 class Model:
     """A model folder: its manifest, and its graphs, opened when first used.
+
+    A pickled model is its folder, its fingerprint, the device and the number of threads.
 
     Attributes:
         manifest: what `model.toml` says.
@@ -72,6 +76,10 @@ class Model:
     def threads(self) -> int:
         """Threads of ONNX Runtime within one call of a graph."""
         return self._runtime.threads
+
+    def __reduce__(self) -> Any:
+        place = str(self.folder.absolute()), self.manifest.fingerprint
+        return _reopened, (type(self), *place, str(self.device), self.threads)
 
     def required(self, table: str, spec: T | None) -> T:
         """A table of the manifest that a task cannot do without, such as `manifest.codec`.
@@ -156,6 +164,25 @@ class Model:
                     f"self-test of {role}: {found:.6g} where {expected:.6g} was exported",
                     file=self.folder,
                 )
+
+
+@functools.lru_cache(maxsize=8)
+def _reopened(kind: type[Model], folder: str, fingerprint: str, device: str, threads: int) -> Model:
+    """The model that was pickled; one per process, so that unpickling again opens no new sessions.
+
+    Raises:
+        ModelAlteredError: the folder holds another model now.
+        ManifestError: there is no model in the folder, or its manifest is wrong.
+        DeviceError: the device does not work in this process.
+    """
+    manifest = read_manifest(Path(folder))
+    if manifest.fingerprint != fingerprint:
+        raise ModelAlteredError(
+            f"holds model {manifest.fingerprint[:16]}, not the pickled one, {fingerprint[:16]}",
+            file=folder,
+            remedy="pickle again",
+        )
+    return kind(manifest, Path(folder), Runtime(device, threads=threads))
 
 
 def read_verified(folder: Path, spec: GraphSpec | FileSpec) -> bytes:
