@@ -404,10 +404,10 @@ def test_the_integer_network_is_exact(open_codec, codec_folder, monkeypatch, opt
     rng = np.random.default_rng(0)
     for reach, size in [(1, (2, 3)), (8, (5, 4)), (limit, (4, 5)), (limit, (1, 1))]:
         z = rng.integers(-reach, reach + 1, (1, channels, *size))
-        found = codec.model.graph("hyper_scale_index")(z.astype(np.float32))
+        (found,) = codec.model.graph("hyper_scale_index")(z.astype(np.float32))
         np.testing.assert_array_equal(found, evaluate(network, z))
     extreme = np.where(rng.integers(0, 2, (1, channels, 6, 6)), limit, -limit)
-    found = codec.model.graph("hyper_scale_index")(extreme.astype(np.float32))
+    (found,) = codec.model.graph("hyper_scale_index")(extreme.astype(np.float32))
     np.testing.assert_array_equal(found, evaluate(network, extreme))
 
 

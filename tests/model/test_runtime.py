@@ -57,7 +57,9 @@ def test_sessions_are_cached_by_content_and_options() -> None:
     first = opened.session(lambda: graph, key="a", name="a")
     assert opened.session(lambda: graph, key="a", name="a") is first
     assert opened.session(lambda: graph, key="b", name="b") is not first
-    assert first(np.ones(1, np.float32)) == 1
+    (result,) = first(np.ones(1, np.float32))
+    assert result == 1
+    assert first.input_shapes == ((1,),)
     with pytest.raises(ModelBrokenError, match="graph failed"):
         first(np.ones((2, 2), np.float32))
 
@@ -86,10 +88,11 @@ def test_uint8_pixels_equal_the_float_graph() -> None:
     )
     bgr = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     rgb = (bgr[:, :, ::-1].astype(np.float32) / 255).transpose(2, 0, 1)[None]
-    expected = np.rint(np.clip(plain(rgb), 0, 1)[0].transpose(1, 2, 0)[:, :, ::-1] * 255)
-    assert np.array_equal(pixels(bgr), expected.astype(np.uint8))
+    expected = np.rint(np.clip(*plain(rgb), 0, 1)[0].transpose(1, 2, 0)[:, :, ::-1] * 255)
+    assert np.array_equal(*pixels(bgr), expected.astype(np.uint8))
     half_way = opened.session(lambda: with_uint8_pixels(data, ["image"]), key="in", name="in")
-    assert np.array_equal(half_way(bgr), plain(rgb))
+    assert np.array_equal(*half_way(bgr), *plain(rgb))
+    assert plain.input_shapes == ((1, 3, "height", "width"),)
 
 
 HEAVY = ("torch", "onnxruntime", "onnx", "cv2", "skimage")

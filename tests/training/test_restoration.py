@@ -385,7 +385,7 @@ def test_temperature_0_is_the_mean_in_onnx_as_well(trained) -> None:
     rng = np.random.default_rng(0)
     image, sigma = rng.random((1, 3, 64, 72), np.float32), np.full((1, 1, 64, 72), 0.1, np.float32)
     noise = rng.standard_normal((1, SMALL.noise, 8, 9), np.float32)
-    mean = model.graph("denoise")(image, sigma)
+    (mean,) = model.graph("denoise")(image, sigma)
     cold, _ = model.graph("denoise_sample")(image, sigma, noise, np.zeros((1, 1, 1, 1), np.float32))
     assert np.array_equal(cold, mean)
 

@@ -140,7 +140,7 @@ class CodecSpace(LatentSpace):
         graph = self.model.graph("synthesis")
         rate = self.codec.tables.rates(np.full((1, 1), self.level))
         pixels = map_tiles(
-            lambda part: graph(part, rate),
+            lambda part: graph(part, rate)[0],
             [values],
             scale_in=[LATENTS],
             scale_out=CELL,

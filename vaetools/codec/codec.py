@@ -240,15 +240,14 @@ class Codec:
     def _analysed(self, image: Image, cells: Box) -> np.ndarray:
         """y of some cells, (1, M, h, w); pixels beyond the picture repeat its last ones."""
         rows, columns = scaled(cells, CELL)
-        latents: np.ndarray
         if image.depth != 8:
-            latents = self.model.graph("analysis")(floats_of(image, (rows, columns)))
+            (latents,) = self.model.graph("analysis")(floats_of(image, (rows, columns)))
             return latents
         pixels = image.pixels[rows, columns]
         if image.grey:
             pixels = np.repeat(pixels[..., None], 3, axis=2)
         whole = padded(pixels, rows.stop - rows.start, columns.stop - columns.start)
-        latents = self.model.graph("analysis", pixels=("image",))(np.ascontiguousarray(whole))
+        (latents,) = self.model.graph("analysis", pixels=("image",))(np.ascontiguousarray(whole))
         return latents
 
     def code(self, analysed: Analysed, level: int, *, refine: int = 0) -> Coded:
@@ -471,11 +470,12 @@ class Codec:
 
         def pixels_of(core: Box) -> np.ndarray:
             outer = grown(core, self.halo, *shape)
-            pixels = graph(np.ascontiguousarray(latents(outer)), self.tables.rates(levels[outer]))
+            (pixels,) = graph(
+                np.ascontiguousarray(latents(outer)), self.tables.rates(levels[outer])
+            )
             if not eight_bit:
                 pixels = pixels[0].transpose(1, 2, 0)
-            part: np.ndarray = pixels[within(shared_by(core), scaled(outer, CELL))]
-            return part
+            return pixels[within(shared_by(core), scaled(outer, CELL))]
 
         def shared_by(core: Box) -> Box:
             shared = common(scaled(core, CELL), chosen)

@@ -57,7 +57,7 @@ class SmallNetworks:
         z = map_tiles(
             lambda part, levels: graph(
                 part * self.tables.per_latent(self.tables.gain, levels[0, 0])
-            ),
+            )[0],
             [y, self.levels[None, None]],
             scale_in=[LATENTS, 1],
             scale_out=1,
@@ -88,7 +88,8 @@ class SmallNetworks:
         for number in range(PHASES):
             now = phase == number
             if number > 0:
-                mean = np.where(now, context(known, first), mean)
+                (better,) = context(known, first)
+                mean = np.where(now, better, mean)
             if number < PHASES - 1:
                 known = np.where(now, self.restored(mean, residuals(mean, outer), outer), known)
         inner = scaled(within(box, outer), LATENTS)
@@ -119,7 +120,7 @@ class SmallNetworks:
     def _part(self, role: str, z: np.ndarray, box: Box, reach: int) -> np.ndarray:
         """The part `box` of a graph's result for z, (1, M, h, w)."""
         outer = grown(box, reach, *z.shape[2:])
-        out: np.ndarray = self.model.graph(role)(np.ascontiguousarray(z[(..., *outer)]))
+        (out,) = self.model.graph(role)(np.ascontiguousarray(z[(..., *outer)]))
         return out[(..., *scaled(within(box, outer), LATENTS))]
 
 

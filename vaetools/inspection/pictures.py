@@ -160,18 +160,9 @@ def calls_at_once(model: Vae) -> int:
     """How many pictures one call of the graphs takes: 1 where a graph was exported for one only."""
 
     def count() -> int:
-        import onnx
-
-        from vaetools.model.vae import read_verified
-
-        for role in ("encode", "decode"):
-            first = model.graph(role).inputs[0]  # opened, so that it is a sound graph by now
-            data = read_verified(model.folder, model.manifest.graphs[role])
-            inputs = {value.name: value for value in onnx.load_from_string(data).graph.input}
-            sides = inputs[first].type.tensor_type.shape.dim
-            if sides and sides[0].dim_value:
-                return int(sides[0].dim_value)
-        return AT_ONCE
+        batches = [model.graph(role).input_shapes[0][:1] for role in ("encode", "decode")]
+        fixed = [size for batch in batches for size in batch if isinstance(size, int) and size > 0]
+        return fixed[0] if fixed else AT_ONCE
 
     return model.once("inspection.at_once", count)
 

@@ -70,20 +70,30 @@ class Session:
         self.inputs: tuple[str, ...] = tuple(i.name for i in session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(o.name for o in session.get_outputs())
 
-    def __call__(self, *values: np.ndarray) -> Any:
-        """Run on arrays, in the order of `inputs`; gives one array, or a list for several outputs.
+    @property
+    def input_shapes(self) -> tuple[tuple[int | str | None, ...], ...]:
+        """Shape of each input: a side is a number, a symbolic name, or None where it has neither."""
+        return tuple(tuple(i.shape) for i in self._session.get_inputs())
+
+    def __call__(self, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run the graph.
+
+        Args:
+            values: arrays in the order of `inputs`.
+
+        Returns:
+            Arrays in the order of `outputs`.
 
         Raises:
             ModelBrokenError: the graph refuses these shapes or types, or fails.
         """
         feeds: Mapping[str, np.ndarray] = dict(zip(self.inputs, values, strict=True))
         try:
-            results = self._session.run(None, feeds)
+            return tuple(self._session.run(None, feeds))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
             raise ModelBrokenError(f"graph failed: {error}", file=self.name) from None
-        return results[0] if len(results) == 1 else results
 
 
 class Runtime:

@@ -154,7 +154,7 @@ class Denoiser:
     def _mean(self, part: Part, sigma: np.ndarray, widths: np.ndarray | None) -> np.ndarray:
         """The mean of a part; `widths`, if wanted, are filled in for it."""
         if widths is None:
-            mean: np.ndarray = self.model.graph("denoise")(part.tensor, sigma)
+            (mean,) = self.model.graph("denoise")(part.tensor, sigma)
             return mean
         mean, deviation = sampled(self.model, SAMPLE, part, sigma, None)
         widths[part.core] = self._width(part, sigma, deviation)
@@ -173,7 +173,7 @@ class Denoiser:
         levels, bright = np.empty(shape, np.float32), np.empty(shape, np.float32)
         for part in parts(image, self.model.manifest):
             inner, outer = part.tile.inner, part.tensor.shape[2:]
-            found = self.model.graph("noise_level")(part.tensor)
+            (found,) = self.model.graph("noise_level")(part.tensor)
             cells = part.tensor.reshape(3, outer[0] // cell, cell, outer[1] // cell, cell)
             if found.shape[2:] != cells.shape[1::2]:
                 raise ModelBrokenError(

@@ -134,7 +134,7 @@ class Inpainter:
     ) -> np.ndarray:
         """The mean of a part; `widths`, if wanted, are filled in for its hole."""
         if widths is None:
-            mean: np.ndarray = self.model.graph("inpaint")(part.tensor, mask)
+            (mean,) = self.model.graph("inpaint")(part.tensor, mask)
             return mean
         mean, deviation = sampled(self.model, SAMPLE, part, mask, None)
         there = part.inside(mask)[..., 0] > 0

@@ -47,8 +47,8 @@ class Restored:
 
 def sampled(
     model: Model, role: str, part: Part, damage: np.ndarray, field: NoiseField | None
-) -> list[np.ndarray]:
-    """[sample (1, 3, h, w), deviation (1, 1, h, w)] of a part; without noise the sample is the mean.
+) -> tuple[np.ndarray, ...]:
+    """(sample (1, 3, h, w), deviation (1, 1, h, w)) of a part; without noise the sample is the mean.
 
     Args:
         role: of the graph.
@@ -60,5 +60,4 @@ def sampled(
     else:
         noise = field.part(part.tile.outer)
     temperature = np.full((1, 1, 1, 1), field is not None, np.float32)
-    found: list[np.ndarray] = model.graph(role)(part.tensor, damage, noise, temperature)
-    return found
+    return model.graph(role)(part.tensor, damage, noise, temperature)

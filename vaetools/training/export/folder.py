@@ -241,7 +241,6 @@ def parity(model: Model, role: str, plan: Plan) -> float:
 
 def _difference(model: Model, role: str, plan: Plan, inputs: Arrays) -> float:
     found = model.graph(role)(*inputs)
-    found = found if isinstance(found, list) else [found]
     expected = plan.expected(inputs)
     for f, e in zip(found, expected, strict=True):
         if f.shape != e.shape:

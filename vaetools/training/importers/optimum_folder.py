@@ -172,7 +172,8 @@ def _encode(source: onnx.ModelProto, facts: Facts) -> OnnxPlan:
     session = _session(source)
 
     def reference(image: np.ndarray) -> list[np.ndarray]:
-        mean, logvar = np.split(session(2 * image - 1), 2, axis=1)
+        (both,) = session(2 * image - 1)
+        mean, logvar = np.split(both, 2, axis=1)
         logvar = np.clip(logvar, *LOGVAR) - 2 * np.log(facts.std)
         return [(mean - facts.mean) / facts.std, logvar]
 
@@ -195,7 +196,8 @@ def _decode(source: onnx.ModelProto, facts: Facts) -> OnnxPlan:
     session = _session(source)
 
     def reference(latent: np.ndarray) -> list[np.ndarray]:
-        return [(session(latent * facts.std + facts.mean) + 1) / 2]
+        (image,) = session(latent * facts.std + facts.mean)
+        return [(image + 1) / 2]
 
     rng = np.random.default_rng(0)
     shapes = [(n, latents, h, w) for n, h, w in CELLS]
