@@ -102,7 +102,7 @@ def printable(text: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A remedy for a misspelt name, `did you mean 'compress'?`; None if no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=3)
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.7)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else None
 
 

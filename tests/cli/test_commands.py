@@ -65,7 +65,7 @@ def test_compress_decompress_eval_info(vaetools, photos: Path, tmp_path: Path) -
     assert table.code == 0 and "mean" in table.out
 
     facts = json.loads(vaetools("info", packed / "a.png.vae", "--json").out)
-    assert facts["size"] == "64 x 48" and facts["quality"] == 60
+    assert facts["size"] == "64 x 48" and facts["level"] == 60
     assert json.loads(vaetools("info", photos / "a.png", "--json").out)["format"] == "png"
 
 
@@ -119,8 +119,15 @@ def test_clash_is_found_before_work(vaetools, photos: Path, tmp_path: Path) -> N
         (["compress", "photos", "-o", "out", "--model", "nope"], 4, "mnist-mlp, photo-codec"),
         (["compress", "photos", "-o", "out", "--device", "gpu"], 2, "cuda:N"),
         (["compress", "photos", "-o", "out", "--shard", "3/2"], 2, "--shard"),
-        (["compress", "photos"], 2, "--out"),
-        (["compres", "photos"], 2, "compres"),
+        (
+            ["compress", "photos"],
+            2,
+            "E002 missing option '-o' / '--out'; see vaetools compress --help",
+        ),
+        (["compres", "photos"], 2, "E002 there is no command 'compres'; did you mean 'compress'"),
+        (["xyzzy"], 2, "E002 there is no command 'xyzzy'; see vaetools --help"),
+        (["models", "lst"], 2, "Did you mean 'list'?"),
+        (["compress", "photos", "-o", "out", "--frames", "all"], 2, "E002 invalid value for"),
         (["models", "show", "nope"], 4, "E040"),
         (["eval", "photos", "empty"], 3, "E003"),
         (["info", "photos"], 1, "E015"),
@@ -197,7 +204,7 @@ def test_a_region_of_interest_and_a_preview(vaetools, photos: Path, tmp_path: Pa
     (line,) = (line for line in outcome.err.splitlines() if line.startswith("E"))
     assert line.startswith("E001") and "b.jpg" in line and "no mask called b" in line
     facts = json.loads(vaetools("info", packed / "a.png.vae", "--json").out)
-    assert (facts["format"], facts["quality"]) == ("vae 2", 80)
+    assert (facts["format"], facts["level"]) == ("vae 2", 80)
     assert facts["sections"].startswith("levels ")
 
     whole = (packed / "a.png.vae").read_bytes()
@@ -231,7 +238,7 @@ def test_what_compression_would_make_larger(vaetools, tmp_path: Path) -> None:
 def test_models_and_plugins_and_doctor(vaetools, tmp_path: Path) -> None:
     assert "photo-codec" in vaetools("models", "list").out
     assert "[graphs.analysis]" in vaetools("models", "show", "photo-codec").out
-    assert "photo-codec: sound" in vaetools("models", "verify").out
+    assert "photo-codec: valid" in vaetools("models", "verify").out
     assert "compress, decompress" in vaetools("plugins").out
     (tmp_path / "broken.py").write_text("1 / 0")
     outcome = vaetools("--plugins-dir", tmp_path, "plugins")
@@ -240,7 +247,7 @@ def test_models_and_plugins_and_doctor(vaetools, tmp_path: Path) -> None:
     assert vaetools("--plugins-dir", tmp_path, "--help").code == 0
     assert vaetools("--plugins-dir", tmp_path, "--strict-plugins", "plugins").code == 1
     doctor = vaetools("doctor")
-    assert doctor.code == 0 and "model photo-codec: sound" in doctor.out
+    assert doctor.code == 0 and "model photo-codec: valid" in doctor.out
     sick = vaetools("--plugins-dir", tmp_path, "doctor")
     assert sick.code == 4 and "plugin broken" in sick.out
 
@@ -252,7 +259,7 @@ def test_an_altered_model_is_refused(
     graph.write_bytes(graph.read_bytes()[::-1])
     outcome = vaetools("models", "verify", "--models-dir", tiny_models)
     assert outcome.code == 4
-    assert "E042" in outcome.err and "photo-codec: sound" in outcome.out
+    assert "E042" in outcome.err and "photo-codec: valid" in outcome.out
 
 
 def test_module_runs_and_debug_shows_a_traceback(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_pipeline_file_and_flags_above_it(run, photos: Path) -> None:
     )
     assert run("pipeline.toml", "photos", "-o", "out").code == 0
     assert np.array_equal(pixels("out/a.png"), 255 - gradient())
-    assert "default 0]" in run("pipeline.toml", "--help").out
+    assert "[default: 0.0; 0<=x<=1]" in run("pipeline.toml", "--help").out
     assert run("pipeline.toml", "photos", "-o", "noisy", "--amount", 1).code == 0
     assert not np.array_equal(pixels("noisy/a.png"), 255 - gradient())
 

@@ -6,36 +6,37 @@ import importlib
 import logging
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from vaetools import __version__
-from vaetools.errors import EXIT_INTERRUPTED, UNEXPECTED, PluginError, VaetoolsError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from vaetools.hub import Hub
-    from vaetools.plugin.host import PluginHost
+from vaetools.cli.context import host_of
+from vaetools.errors import (
+    EXIT_INTERRUPTED,
+    UNEXPECTED,
+    UsageError,
+    VaetoolsError,
+    did_you_mean,
+)
 
 COMMANDS = {
-    "run": "Run several operations one after the other, or one over a video.",
-    "info": "Say what files are, without decoding them.",
-    "eval": "Compare pictures: PSNR, SSIM, MS-SSIM, bits per pixel.",
+    "run": "Run several operations in a row, or one over a video.",
+    "info": "Show file information without decoding pixels.",
+    "eval": "Compare images: PSNR, SSIM, MS-SSIM, bits per pixel.",
     "models": "List, show and verify models.",
-    "plugins": "List plugins and what they offer.",
+    "plugins": "List, create and check plugins.",
     "doctor": "Check the installation.",
-    "demo": "Compress bundled photographs and show the result.",
-    "train": "Train a model with a recipe.",
-    "export": "Turn a training run, or weights from elsewhere, into a model.",
-    "inspect": "Look inside a model: latents, traversals, what it knows.",
+    "demo": "Compress sample photographs and show the result.",
+    "train": "Train a model from a recipe.",
+    "export": "Convert a training run, or weights from elsewhere, into a model.",
+    "inspect": "Inspect a VAE: latents, traversals, which images it knows.",
 }
-"""Commands that are not operations, each in the module of its name."""
+"""Commands that are not operations, each in the module of its name: the first line of their help."""
 
 
 class Program(click.Group):
-    """Operations come from plugins, so they are looked up when the command line is read."""
+    """Finds operations and commands when the command line is read, since plugins bring them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         host = host_of(ctx)
@@ -53,6 +54,17 @@ class Program(click.Group):
             return operation_command(host.operations[cmd_name])
         return host.commands.get(cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if args[0].startswith("-"):
+                raise
+        remedy = did_you_mean(args[0], self.list_commands(ctx)) or "see vaetools --help"
+        raise UsageError(f"there is no command {args[0]!r}", remedy=remedy)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from vaetools.operation import summary_of
 
@@ -65,59 +77,30 @@ class Program(click.Group):
             formatter.write_dl([*COMMANDS.items(), *others])
 
 
-def host_of(ctx: click.Context) -> PluginHost:
-    """The plugin host of this invocation, made once; broken plugins are named on stderr."""
-    root = ctx.find_root()
-    if root.obj is None:
-        from vaetools.plugin.host import PluginHost, default_folders
-
-        root.obj = PluginHost(folders=default_folders(root.params.get("plugins_dir") or ()))
-        for plugin in root.obj.broken:
-            warn(plugin.error)
-        if root.obj.broken and root.params.get("strict_plugins"):
-            raise PluginError(f"{len(root.obj.broken)} plugins are broken")
-    host: PluginHost = root.obj
-    return host
-
-
-def hub_of(
-    ctx: click.Context,
-    *,
-    models_dir: Iterable[str] = (),
-    device: str = "auto",
-    threads: int | None = None,
-) -> Hub:
-    """The hub of this invocation: its plugins, and the models that it names."""
-    from vaetools.hub import Hub
-    from vaetools.model.registry import default_folders
-
-    return Hub(host_of(ctx), default_folders(models_dir), device=device, threads=threads)
-
-
-def warn(error: VaetoolsError | None) -> None:
-    """One line on stderr."""
-    if error is not None:
-        click.echo(error.line, err=True)
-
-
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(__version__, prog_name="vaetools")
 @click.option(
     "--plugins-dir",
     multiple=True,
     metavar="DIR",
     is_eager=True,
-    help="Load the plugins in a folder.",
+    help="Load the plugins in a folder (repeatable).",
 )
 @click.option("--strict-plugins", is_flag=True, is_eager=True, help="Stop if a plugin is broken.")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
-def program(**_: Any) -> None:
-    """Image tools made of variational autoencoders.
+@click.pass_context
+def program(ctx: click.Context, strict_plugins: bool, **_: Any) -> None:
+    """Image tools built on variational autoencoders.
 
     \b
     vaetools compress photos/ -o packed/      vaetools decompress packed/ -o back/
-    vaetools COMMAND --help                   says more
+    vaetools COMMAND --help                   shows the options of a command
     """
+    if strict_plugins:
+        host_of(ctx)  # even if the command needs no plugin
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -134,6 +117,12 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(error.line, error.exit_code, debug)
     except (click.exceptions.Abort, KeyboardInterrupt):
         _fail("interrupted", EXIT_INTERRUPTED, debug)
+    except _SHOWS_HELP as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        wrong = _usage_error(error)
+        _fail(wrong.line, wrong.exit_code, debug)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -143,6 +132,18 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - the last line of defence
         line = f"{UNEXPECTED} {type(error).__name__}: {error}; please report it, with --debug"
         _fail(" ".join(line.split()), 1, debug)
+
+
+_SHOWS_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""From click 8.2 on, what a group without a command raises; its message is the whole help."""
+
+
+def _usage_error(error: click.UsageError) -> UsageError:
+    """An error of click's as one line with a code, as all others are."""
+    help_of = error.ctx.command_path if error.ctx is not None else "vaetools"
+    problem = error.format_message().rstrip(".")
+    remedy = None if "?" in problem else f"see {help_of} --help"  # click made a suggestion
+    return UsageError(problem[:1].lower() + problem[1:], remedy=remedy)
 
 
 def _fail(line: str, code: int, debug: bool) -> None:

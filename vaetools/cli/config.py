@@ -1,12 +1,12 @@
-"""`--config FILE`: defaults of flags, from TOML; what is typed wins.
+"""`--config FILE`: defaults of flags from a TOML file; flags on the command line take precedence.
 
-    jobs = 4                    # a flag that operations have in common
+    jobs = 4                    # a flag that all operations have
     include = ["*.jpg"]
 
     [compress]                  # an operation, with its options and its model
     quality = 60
 
-All of the file is checked, whichever operation is run: a misspelt key never passes for a default.
+The whole file is checked, whichever operation is run, so that misspelt keys are always found.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaetools.cli.app import hub_of
+from vaetools.cli.context import hub_of
 from vaetools.cli.flags import common_flags
-from vaetools.errors import OptionError, UsageError
+from vaetools.errors import OptionError, UsageError, did_you_mean
 from vaetools.operation import make_options
 from vaetools.tomlfile import read_toml
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config:
-    """What a file says.
+    """The contents of a config file.
 
     Attributes:
-        common: flags that operations have in common, by the names that click has for them.
-        operations: for each operation its options, converted, and `model`.
+        common: flags of all operations, by click's parameter names.
+        operations: the options of each operation, converted, and its `model`.
     """
 
     common: Mapping[str, Any]
@@ -46,7 +46,7 @@ def config_option(defaults: Callable[[Config], dict[str, Any]]) -> Callable[[Any
     """The option `--config` of a command.
 
     Args:
-        defaults: from what a file says, the defaults of the command's parameters.
+        defaults: gives the defaults of the command's parameters for a file.
     """
 
     def apply(ctx: click.Context, _: click.Parameter, name: str | None) -> None:
@@ -56,19 +56,19 @@ def config_option(defaults: Callable[[Config], dict[str, Any]]) -> Callable[[Any
     return click.option(
         "--config",
         metavar="FILE",
-        is_eager=True,  # before all others, as it says what they are if they are not typed
+        is_eager=True,  # before the flags whose defaults it sets
         expose_value=False,
         callback=apply,
-        help="TOML file with defaults of flags.",
+        help="TOML file with defaults for these flags.",
     )
 
 
 def read_config(path: Path, hub: Hub) -> Config:
-    """What a file says, checked.
+    """Read and check a config file.
 
     Raises:
-        UsageError: it cannot be read, or names an operation that there is not.
-        OptionError: a key that there is not, or a value that does not fit.
+        UsageError: it cannot be read, or has a table for an unknown operation.
+        OptionError: an unknown key, or a value that does not fit.
     """
     table = read_toml(path, UsageError)
     operations = {name: value for name, value in table.items() if isinstance(value, dict)}
@@ -85,8 +85,10 @@ def _flags(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
     flags = {}
     for name, value in _plain(table, path).items():
         if name not in known:
-            remedy = f"options of an operation go into its table; keys: {', '.join(known)}"
-            raise OptionError(f"there is no key {name!r}", file=path, remedy=remedy)
+            remedy = did_you_mean(name, known) or (
+                f"options of an operation go into its table; keys: {', '.join(known)}"
+            )
+            raise OptionError(f"unknown key {name!r}", file=path, remedy=remedy)
         _check(name, known[name], value, path)
         flags[known[name].name] = value
     return flags
@@ -110,18 +112,18 @@ def _options(op: str, table: Mapping[str, Any], hub: Hub, path: Path) -> dict[st
 
 
 def _plain(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """A table with `_` for `-` in its keys. Raises `OptionError`: one of them is there in both ways."""
+    """A table with `_` for `-` in its keys. Raises `OptionError` for a key in both spellings."""
     plain: dict[str, Any] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         if name in plain:
-            raise OptionError(f"the key {key!r} is there twice", file=path)
+            raise OptionError(f"the key {key!r} occurs twice", file=path)
         plain[name] = value
     return plain
 
 
 def _check(name: str, flag: click.Option, value: Any, path: Path) -> None:
-    """Raises `OptionError` where a flag does not take that value."""
+    """Raise `OptionError` if a flag does not accept the value."""
     kind, wanted = _kind(flag)
     values = value if flag.multiple and isinstance(value, list) else [value]
     if flag.multiple != isinstance(value, list) or not all(type(one) is kind for one in values):
@@ -134,9 +136,9 @@ def _check(name: str, flag: click.Option, value: Any, path: Path) -> None:
 
 
 def _kind(flag: click.Option) -> tuple[type, str]:
-    """(type, in words) of the values of a flag in TOML."""
+    """(type, its name in messages) of a flag's values in TOML."""
     if flag.is_flag:
         return bool, "true or false"
     if isinstance(flag.type, click.IntRange):
-        return int, "a whole number"
+        return int, "an integer"
     return str, "a list of text" if flag.multiple else "text"

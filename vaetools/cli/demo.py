@@ -1,4 +1,4 @@
-"""`vaetools demo OUT`: the main job on scikit-image's own photographs, from start to finish."""
+"""`vaetools demo OUT`: compresses the photographs of scikit-image, from start to finish."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaetools.cli.app import hub_of
+from vaetools.cli.context import hub_of
+from vaetools.cli.flags import DEBUG, DEVICE
 from vaetools.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from vaetools.hub import Hub
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg")
-"""Colour pictures that scikit-image installs with itself (public domain or CC0)."""
+"""Colour images that scikit-image installs (public domain or CC0)."""
 
 MODEL = "photo-codec"
 
 QUALITIES = (25, 50, 75, 100)
 
-HEADER = "picture                  q  vae bytes    bpp   PSNR   JPEG bytes   PSNR"
+HEADER = "image                    q  vae bytes    bpp   PSNR   JPEG bytes   PSNR"
 
 
 @click.command("demo")
 @click.argument("out", type=click.Path(path_type=Path), default=Path("demo"))
-@click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N [auto].")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@DEVICE
+@DEBUG
 @click.pass_context
 def command(ctx: click.Context, out: Path, device: str) -> None:
-    """Compress bundled photographs and show the result.
+    """Compress sample photographs and show the result.
 
-    Writes OUT/photos, OUT/packed-qQ (.vae files) and OUT/back-qQ (decoded PNG), for some
-    qualities Q, and prints a table of sizes and PSNR beside JPEG files of about the same size.
+    Writes OUT/photos, OUT/packed-qQ (.vae files) and OUT/back-qQ (decoded PNG files) for several
+    qualities Q. Prints sizes and PSNR, and those of JPEG files of about the same size.
     """
     photos = copy_photographs(out / "photos")
     with hub_of(ctx, device=device) as hub:
@@ -46,7 +47,7 @@ def command(ctx: click.Context, out: Path, device: str) -> None:
             _do(hub, "decompress", files, back)
             lines += _rows(photos, packed, back, quality)
     click.echo("\n".join([HEADER, *sorted(lines)]))
-    click.echo(f"\nLook at {out}/photos beside {out}/back-q75.")
+    click.echo(f"\nCompare {out}/photos with {out}/back-q75.")
 
 
 def _do(hub: Hub, name: str, inputs: list[Path], out: Path, **options: Any) -> None:
@@ -58,14 +59,14 @@ def _do(hub: Hub, name: str, inputs: list[Path], out: Path, **options: Any) -> N
 
 
 def copy_photographs(folder: Path) -> list[Path]:
-    """Copy scikit-image's photographs to `folder`. Raises `UsageError` if it has none."""
+    """Copy the photographs of scikit-image to `folder`. Raises `UsageError` if there are none."""
     from skimage import data
 
     source = Path(data.__file__).parent
     folder.mkdir(parents=True, exist_ok=True)
     found = [source / name for name in PHOTOGRAPHS if (source / name).exists()]
     if not found:
-        raise UsageError("this scikit-image has no bundled photographs", file=source)
+        raise UsageError("the installed scikit-image has no photographs", file=source)
     return [Path(shutil.copyfile(path, folder / path.name)) for path in found]
 
 

@@ -1,4 +1,4 @@
-"""`vaetools doctor`: is everything here, and does it work? Each line: ok, note or fail, and the cure."""
+"""`vaetools doctor`: checks the installation. Each line says ok, note or fail, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaetools.cli.app import host_of, hub_of
+from vaetools.cli.context import host_of, hub_of
+from vaetools.cli.flags import DEBUG, JSON
 from vaetools.errors import EXIT_ENVIRONMENT, DeviceError, VaetoolsError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. `state` is ok, note or fail."""
+    """One line of the report; `state` is ok, note or fail."""
 
     state: str
     subject: str
@@ -45,11 +46,14 @@ class Finding:
 
 
 @click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@JSON
+@DEBUG
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Check the installation."""
+    """Check the installation.
+
+    Checks packages, devices, plugins and models, each with a remedy if something is wrong.
+    """
     failed = False
     for finding in _findings(ctx):
         failed |= finding.state == "fail"
@@ -77,7 +81,9 @@ def _findings(ctx: click.Context) -> Iterator[Finding]:
     yield from _plugins(ctx)
     yield from _models(ctx)
     free = shutil.disk_usage(".").free
-    yield Finding("ok" if free > 2**30 else "note", "disk", f"{free / 1e9:.1f} GB free here")
+    yield Finding(
+        "ok" if free > 2**30 else "note", "disk", f"{free / 1e9:.1f} GB free in this folder"
+    )
 
 
 def _versions() -> dict[str, str]:
@@ -93,10 +99,10 @@ def _versions() -> dict[str, str]:
 def _devices() -> Iterator[Finding]:
     from vaetools.model.runtime import Runtime, check_packages, driver_present, usable_cores
 
-    yield _checked("onnxruntime", check_packages, "one package, as it should be")
+    yield _checked("onnxruntime", check_packages, "one package is installed")
     yield Finding("ok", "cpu", f"{usable_cores()} cores")
     if not driver_present():
-        yield Finding("ok", "cuda", "no NVIDIA driver answers; the CPU is used")
+        yield Finding("ok", "cuda", "no NVIDIA driver found; the CPU is used")
         return
     yield _checked("cuda", lambda: Runtime("cuda"), "a session runs on the GPU")
 
@@ -105,7 +111,7 @@ def _plugins(ctx: click.Context) -> Iterator[Finding]:
     host = host_of(ctx)
     for plugin in host.broken:
         text = plugin.error.problem if plugin.error else ""
-        yield Finding("fail", f"plugin {plugin.name}", text, f"mend or remove it ({plugin.origin})")
+        yield Finding("fail", f"plugin {plugin.name}", text, f"fix or remove it ({plugin.origin})")
     yield Finding("ok", "plugins", f"{len(host.plugins) - len(host.broken)} work")
 
 
@@ -120,7 +126,7 @@ def _models(ctx: click.Context) -> Iterator[Finding]:
             yield Finding("fail", f"model {entry.folder.name}", entry.error.line)
     for model_id in registry.ids():
         yield _checked(
-            f"model {model_id}", registry.open(model_id).verify, "sound, self-test passed"
+            f"model {model_id}", registry.open(model_id).verify, "valid, self-test passed"
         )
 
 

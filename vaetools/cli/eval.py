@@ -1,4 +1,4 @@
-"""`vaetools eval A B`: how near are the pictures of B to those of A?"""
+"""`vaetools eval A B`: how close are the images of B to those of A?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaetools.cli.app import hub_of, warn
+from vaetools.cli.context import hub_of, warn
+from vaetools.cli.flags import DEBUG, DEVICE, JSON, MODELS_DIR
 from vaetools.codec.container import SUFFIX as VAE
 from vaetools.errors import (
     EXIT_SOME_FAILED,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one pair; `bytes` and `bpp` are those of the second file."""
+    """Metrics of one pair; `bytes` and `bpp` are those of the second file."""
 
     file: str
     bytes: int
@@ -39,10 +40,10 @@ class Row:
 @click.command("eval")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per pair.")
-@click.option("--models-dir", multiple=True, metavar="DIR", help="Further folder of models.")
-@click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N [auto].")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@JSON
+@MODELS_DIR
+@DEVICE
+@DEBUG
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -52,10 +53,10 @@ def command(
     models_dir: tuple[str, ...],
     device: str,
 ) -> None:
-    """Compare pictures: PSNR, SSIM, MS-SSIM, bits per pixel.
+    """Compare images: PSNR, SSIM, MS-SSIM, bits per pixel.
 
-    REFERENCE and CANDIDATE are files or folders; in folders, files belong together whose names
-    are the same (a.png.vae counts as a.png), or the same but for the suffix.
+    REFERENCE and CANDIDATE are two files or two folders. Files of folders are paired if their
+    names are equal (a.png.vae counts as a.png), or differ only in the suffix.
     """
     hub = hub_of(ctx, models_dir=models_dir, device=device)
     found, alone = pairs(reference, candidate)
@@ -72,37 +73,37 @@ def command(
     if not as_json and rows:
         click.echo(table(rows))
     if alone:
-        click.echo(f"{alone} files have no partner", err=True)
+        click.echo(f"files without a partner: {alone}", err=True)
     if failed:
         ctx.exit(EXIT_SOME_FAILED)
 
 
 def pairs(reference: Path, candidate: Path) -> tuple[list[tuple[Path, Path]], int]:
-    """(files that belong together, number of files without a partner).
+    """(pairs of files, number of files without a partner).
 
     Raises:
-        UsageError: one is a file and the other a folder, or several candidates fit one reference.
-        NothingMatchedError: no name occurs on both sides.
+        UsageError: a file and a folder, or several candidates for one reference.
+        NothingMatchedError: there is no pair.
     """
     for path in (reference, candidate):
         if not path.exists():
-            raise UsageError("there is no such file or folder", file=path)
+            raise UsageError("no such file or folder", file=path)
     if reference.is_file() and candidate.is_file():
         return [(reference, candidate)], 0
     if reference.is_file() or candidate.is_file():
         raise UsageError("compare two files or two folders", file=candidate)
-    originals, others = _pictures(reference), _pictures(candidate)
+    originals, others = _images(reference), _images(candidate)
     both = [
         (path, others[partner])
         for name, path in originals.items()
         if (partner := _partner(name, originals, others)) is not None
     ]
     if not both:
-        raise NothingMatchedError(f"no picture in {reference} has a partner in {candidate}")
+        raise NothingMatchedError(f"no image in {reference} has a partner in {candidate}")
     return both, len(originals) + len(others) - 2 * len(both)
 
 
-def _pictures(folder: Path) -> dict[PurePath, Path]:
+def _images(folder: Path) -> dict[PurePath, Path]:
     """Relative name, without `.vae` -> file; hidden files and folders are left out."""
     found: dict[PurePath, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -117,7 +118,7 @@ def _pictures(folder: Path) -> dict[PurePath, Path]:
 def _partner(
     name: PurePath, originals: dict[PurePath, Path], others: dict[PurePath, Path]
 ) -> PurePath | None:
-    """The name itself, or the only one that differs in nothing but the suffix."""
+    """The same name, or the only one that differs only in its suffix."""
     if name in others:
         return name
     stem = name.with_suffix("")
@@ -131,7 +132,7 @@ def _partner(
 
 
 def compare(original: Path, other: Path, hub: Hub) -> Row:
-    """Figures of one pair, at the depth of the files."""
+    """Metrics of one pair, at the bit depth of the files."""
     from vaetools.metrics import MS_SSIM_SMALLEST, SSIM_SMALLEST, bpp, ms_ssim, psnr, ssim
 
     a, b = _load(original, hub), _load(other, hub)
@@ -155,7 +156,7 @@ def _load(path: Path, hub: Hub) -> Image:
     most = most_bytes(operation.max_pixels)
     result = operation.process(read_file(path, check_head=operation.check_head, most=most))
     if not isinstance(result, Image):
-        raise UsageError("decompress did not give a picture", file=path)
+        raise UsageError("decompress did not return an image", file=path)
     return result
 
 

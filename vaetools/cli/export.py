@@ -4,92 +4,112 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaetools.cli.flags import DEBUG, with_flags
 from vaetools.errors import UsageError
 from vaetools.training.importers import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from vaetools.model.vae import Model
 
-F = TypeVar("F")
-
 HELP = "\n".join(
     [
-        "Turn a training run, or someone's weights, into a model: ONNX graphs, manifest, self-test.",
+        "Convert a training run, or weights from elsewhere, into a model.",
         "",
-        "Without --from, SOURCE is the folder of a training run. With it:",
+        "Writes ONNX graphs, a manifest and a self-test.",
+        "Without --from, SOURCE is the folder of a training run. With --from KIND it is:",
         "",
         "\b",
         *(f"{name:18} {kind.takes}" for name, kind in KINDS.items()),
         "",
-        "Weights are only read as tensors, never as programs. The one exception:",
+        "Weights are read as tensors and never executed, with one exception:",
         "--from module executes the Python file that you name.",
     ]
 )
 
-SOURCES = (
-    click.argument("source"),
+SOURCE_FLAGS = (
+    click.argument("source", metavar="SOURCE"),
     click.option(
-        "--to", required=True, type=click.Path(path_type=Path), help="Folder of the model."
+        "--to",
+        required=True,
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder of the new model.",
     ),
-    click.option("--from", "kind", type=click.Choice(list(KINDS)), help="What SOURCE is."),
+    click.option(
+        "--from",
+        "kind",
+        type=click.Choice(list(KINDS)),
+        show_default="a training run",
+        help="What SOURCE is.",
+    ),
     click.option(
         "--data",
         type=click.Path(path_type=Path),
-        help="The training pictures, for a run of the codec or a denoiser.",
+        metavar="DIR",
+        help="The training images, for a run of the codec or of a restoration model.",
     ),
 )
 
-ABOUT = (
-    click.option("--id", metavar="ID", help="Of the model [the name of DIR]."),
-    click.option("--license", metavar="NAME", help="Of the weights [unknown]."),
+MANIFEST_FLAGS = (
+    click.option("--id", metavar="ID", show_default="the name of DIR", help="Id of the model."),
+    click.option(
+        "--license", metavar="NAME", show_default="unknown", help="License of the weights."
+    ),
     click.option("--source", "origin", metavar="TEXT", help="Where the weights come from."),
 )
-"""What goes into the manifest of something imported."""
+"""What the manifest of an imported model says."""
 
-NETWORK = (
-    click.option("--size", metavar="HxW", help="Of pictures, if the network takes one size only."),
-    click.option("--channels", type=click.Choice(["1", "3"]), help="Grey or RGB [3]."),
+NETWORK_FLAGS = (
+    click.option(
+        "--size",
+        metavar="HxW",
+        show_default="any size",
+        help="Image size, if the network accepts only one.",
+    ),
+    click.option(
+        "--channels",
+        type=click.Choice(["1", "3"]),
+        show_default="3",
+        help="Image channels: grayscale or RGB.",
+    ),
     click.option(
         "--likelihood",
         type=click.Choice(["none", "bernoulli", "gaussian"]),
-        help="Of images given latents [none].",
+        show_default="none",
+        help="Likelihood of images given latents.",
     ),
-    click.option("--deviation", type=float, help="Of a gaussian likelihood [1]."),
+    click.option(
+        "--deviation",
+        type=float,
+        metavar="X",
+        show_default="1",
+        help="Standard deviation of a Gaussian likelihood.",
+    ),
     click.option(
         "--prior",
         type=click.Choice(["normal", "none"]),
-        help="Of latents [normal where there is a logvar].",
+        show_default="normal if there is a logvar",
+        help="Prior of the latents.",
     ),
 )
 """What --from module cannot measure."""
 
 
-def _with(options: tuple[Any, ...]) -> Callable[[F], F]:
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
 @click.command("export", help=HELP)
-@_with(SOURCES)
-@_with(ABOUT)
-@_with(NETWORK)
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@with_flags(*SOURCE_FLAGS, *MANIFEST_FLAGS, *NETWORK_FLAGS, DEBUG)
 def command(source: str, to: Path, kind: str | None, data: Path | None, **given: Any) -> None:
     chosen = {name: value for name, value in given.items() if value is not None}
     if kind is None:
-        _refuse(chosen, "a training run, which says this itself")
+        _refuse(chosen, "a training run, whose recipe sets it")
         model, differences = _export_run(Path(source), data, to)
     else:
+        _refuse({} if data is None else {"data": data}, f"--from {kind}")
         model, differences = _import(kind, source, to, chosen)
     _report(model, differences, to)
 
@@ -111,7 +131,7 @@ def _import(
 
     about = {name: chosen.pop(name) for name in ("id", "license", "origin") if name in chosen}
     if kind != "module":
-        _refuse(chosen, f"--from {kind}, where it is known")
+        _refuse(chosen, f"--from {kind}, which reads it from the files")
     if "size" in chosen:
         chosen["size"] = _size(chosen["size"])
     if "channels" in chosen:
@@ -120,9 +140,9 @@ def _import(
 
 
 def _refuse(chosen: Mapping[str, Any], context: str) -> None:
-    """Options that would be ignored are errors."""
+    """Raise `UsageError` for an option that would be ignored."""
     for name in chosen:
-        raise UsageError(f"--{'source' if name == 'origin' else name} does not go with {context}")
+        raise UsageError(f"--{'source' if name == 'origin' else name} has no effect with {context}")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,15 +1,49 @@
-"""Flags that all operations have in common."""
+"""Flags that several commands share, each defined once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+from click.core import ParameterSource
 
+from vaetools.errors import UsageError
 from vaetools.image import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container
+
+    Flag: TypeAlias = Callable[[Any], Any]
+
+
+def with_flags(*flags: Flag) -> Flag:
+    """One decorator for several of click's, which `--help` lists in this order."""
+
+    def decorate(command: Any) -> Any:
+        for flag in reversed(flags):
+            command = flag(command)
+        return command
+
+    return decorate
+
+
+def is_typed(ctx: click.Context, parameter: str) -> bool:
+    """Whether a value comes from the command line, not from a config file or by default."""
+    return ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+
+
+def refuse_typed(ctx: click.Context, parameters: Container[str], context: str) -> None:
+    """Raise `UsageError` for a flag on the command line that would have no effect.
+
+    Args:
+        parameters: names of the parameters without effect.
+        context: in which case, such as "raw frames".
+    """
+    for parameter in ctx.command.params:
+        if parameter.name in parameters and is_typed(ctx, parameter.name):
+            raise UsageError(
+                f"{parameter.opts[-1]} has no effect on {context}", remedy="leave it out"
+            )
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -20,80 +54,96 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(part), int(whole)
 
 
-SETTINGS = (
-    click.option("--jobs", type=click.IntRange(min=1), help="Pictures at once [one per core]."),
-    click.option("--resume/--no-resume", default=True, help="Skip what is proved done [resume]."),
-    click.option("--force", is_flag=True, help="Do everything again, replace outputs."),
+DEBUG = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show a traceback with an error."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of text.")
+QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
+OUT = click.option(
+    "-o", "--out", required=True, metavar="OUT", help="Output folder, or file for a single input."
+)
+MODELS_DIR = click.option(
+    "--models-dir", multiple=True, metavar="DIR", help="Additional folder of models (repeatable)."
+)
+DEVICE = click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N.")
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="1; all cores for a single image",
+    help="Threads per image.",
+)
+
+RUNTIME_FLAGS = (MODELS_DIR, DEVICE, THREADS)
+"""Flags of the hub."""
+
+REPORTING_FLAGS = (JSON, QUIET)
+
+RUN_FLAGS = (
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        show_default="one per core",
+        help="Images to process at once.",
+    ),
+    click.option(
+        "--resume/--no-resume", default=True, help="Skip inputs that an earlier run completed."
+    ),
+    click.option("--force", is_flag=True, help="Process everything again and replace outputs."),
     click.option(
         "--on-exists",
         type=click.Choice(["error", "skip", "replace"]),
         default="error",
-        help="Outputs that are there but not from an earlier run [error].",
+        help="What to do with existing outputs that are not from an earlier run.",
     ),
-    click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing."),
+    click.option("--dry-run", is_flag=True, help="List what would be done; write nothing."),
     click.option(
         "--max-pixels",
         type=click.IntRange(min=1),
+        metavar="N",
         default=MAX_PIXELS,
-        help=f"Largest picture [{MAX_PIXELS}].",
+        help="Largest image to accept, in pixels.",
     ),
     click.option(
-        "--shard", type=parse_shard, metavar="I/N", help="Only part I of N of the inputs."
+        "--shard", type=parse_shard, metavar="I/N", help="Process only part I of N of the inputs."
     ),
-    click.option("--report", metavar="FILE.html", help="Write a page about the run, with links."),
+    click.option("--report", metavar="FILE.html", help="Write an HTML report of the run."),
 )
 """Flags of the runner; their names are fields of `RunSettings`."""
 
-INPUTS = (
+INPUT_FLAGS = (
     click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
-    click.option("--include", multiple=True, metavar="GLOB", help="Only these files of folders."),
-    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out."),
-    click.option("--strict/--lenient", default=True, help="Refuse damaged pictures [strict]."),
+    click.option(
+        "--include", multiple=True, metavar="GLOB", help="Only these files of folders (repeatable)."
+    ),
+    click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="Not these files of folders (repeatable)."
+    ),
+    click.option(
+        "--strict/--lenient",
+        default=True,
+        help="Refuse damaged images, or decode what is intact of them.",
+    ),
     click.option(
         "--frames",
         type=click.Choice(["error", "first"]),
         default="error",
-        help="Animated and multi-page files [error].",
+        help="Animated and multi-page files: refuse them, or take the first frame.",
     ),
     click.option(
         "--strip",
         type=click.Choice(["none", "gps", "exif", "all"]),
         default="none",
-        help="Metadata to leave out [none].",
+        help="Metadata to remove.",
     ),
 )
-"""Inputs and how they are read, for operations that take any; names as in `SETTINGS`."""
-
-PLACES = (
-    click.option("--models-dir", multiple=True, metavar="DIR", help="Further folder of models."),
-    click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N [auto]."),
-    click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads per picture [1; all for one picture].",
-    ),
-)
-"""Flags of the hub."""
-
-OUT = click.option(
-    "-o", "--out", required=True, metavar="OUT", help="Folder, or file for one input."
-)
-
-TELLING = (
-    click.option("--json", "as_json", is_flag=True, help="One JSON record per input on stdout."),
-    click.option("--quiet", is_flag=True, help="Say nothing but errors."),
-)
-
-
-def decorated(command: Any, decorators: Sequence[Callable[[Any], Any]]) -> Any:
-    """A function with click's decorators, as if they stood above it in this order."""
-    for decorator in reversed(decorators):
-        command = decorator(command)
-    return command
+"""Inputs and how they are read; names as in `RUN_FLAGS`."""
 
 
 def common_flags() -> dict[str, click.Option]:
-    """The flags that a file may set for all operations, by their names in it."""
-    command = click.command()(decorated(lambda: None, [OUT, *PLACES, *SETTINGS, *INPUTS, *TELLING]))
+    """The flags that a config file may set for all operations, by their names in the file."""
+    flags = with_flags(OUT, *RUNTIME_FLAGS, *RUN_FLAGS, *INPUT_FLAGS, *REPORTING_FLAGS)
+    command: click.Command = click.command()(flags(lambda: None))
     options = [option for option in command.params if isinstance(option, click.Option)]
     return {option.opts[-1].lstrip("-").replace("-", "_"): option for option in options}

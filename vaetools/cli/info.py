@@ -1,4 +1,4 @@
-"""`vaetools info FILE…`: what a file is, from its header alone."""
+"""`vaetools info FILE…`: format, size and contents of a file, from its header."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 
 import click
 
-from vaetools.cli.app import warn
+from vaetools.cli.context import warn
+from vaetools.cli.flags import DEBUG, JSON
 from vaetools.errors import EXIT_SOME_FAILED, VaetoolsError, printable
 from vaetools.image import MAX_PIXELS, most_bytes, read_file
 
 
 @click.command("info")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per file.")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@JSON
+@DEBUG
 @click.pass_context
 def command(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
-    """Say what files are, without decoding them."""
+    """Show file information without decoding pixels."""
     failed = False
     for path in files:
         try:
@@ -39,15 +40,15 @@ def command(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """The facts of a `.vae` file or a picture. Raises `VaetoolsError`s."""
+    """Facts about a `.vae` file or an image. Raises `VaetoolsError`."""
     from vaetools.codec.container import MAGIC
 
     data = read_file(path, check_head=_check_head, most=most_bytes(MAX_PIXELS))
-    return _describe_vae(data) if data.startswith(MAGIC) else _describe_picture(data, path)
+    return _describe_vae(data) if data.startswith(MAGIC) else _describe_image(data, path)
 
 
 def _check_head(head: bytes) -> None:
-    """Raise `NotAnImageError` unless it is a `.vae` file or a picture."""
+    """Raise `NotAnImageError` unless it is a `.vae` file or an image."""
     from vaetools.codec.container import MAGIC
     from vaetools.image.containers import sniff
 
@@ -70,7 +71,7 @@ def _describe_vae(data: bytes) -> dict[str, Any]:
         "channels": "grey" if container.grey else "colour",
         "depth": container.depth,
         "model": f"{container.model_id} ({container.stream_id})",
-        "quality": container.level,
+        "level": container.level,
         "tiles": len(container.all(SectionKind.COARSE)),
         "bytes": len(data),
         "bpp": round(len(data) * 8 / pixels, 4),
@@ -78,7 +79,7 @@ def _describe_vae(data: bytes) -> dict[str, Any]:
     }
 
 
-def _describe_picture(data: bytes, path: Path) -> dict[str, Any]:
+def _describe_image(data: bytes, path: Path) -> dict[str, Any]:
     from vaetools.image import inspect_image
 
     head = inspect_image(data, file=path)

@@ -1,4 +1,4 @@
-"""`vaetools inspect MODEL [--data DIR]`: what is inside a VAE, and which pictures it knows."""
+"""`vaetools inspect MODEL [--data DIR]`: what a VAE has learned, and which images it knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vaetools import __version__
-from vaetools.cli.app import hub_of, warn
+from vaetools.cli.context import hub_of, warn
+from vaetools.cli.flags import DEBUG, DEVICE, JSON, MODELS_DIR, refuse_typed
 from vaetools.errors import (
     EXIT_SOME_FAILED,
     ExistsError,
@@ -32,28 +33,60 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("model", metavar="MODEL")
-@click.option("--data", multiple=True, metavar="IN", help="Pictures to look at it with.")
-@click.option("--reference", multiple=True, metavar="IN", help="Pictures that it should know.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder [inspect-MODEL].")
+@click.option("--data", multiple=True, metavar="IN", help="Images to analyse (repeatable).")
 @click.option(
-    "--samples", type=click.IntRange(min=2), default=8, help="Draws from each posterior [8]."
+    "--reference",
+    multiple=True,
+    metavar="IN",
+    help="Images that the model should know, to compare the data with (repeatable).",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=1000, help="Most pictures [1000].")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all random numbers [0].")
 @click.option(
-    "--image", type=click.Path(path_type=Path), help="Picture whose latents the traversal moves."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    show_default="inspect-MODEL",
+    help="Output folder.",
 )
-@click.option("--resize", is_flag=True, help="Scale pictures to the size of a model of one size.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    metavar="N",
+    default=8,
+    help="Samples from each posterior.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1000,
+    help="Number of images to use at most, chosen at random.",
+)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Random seed.")
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="the mean of the prior",
+    help="Image whose latents the traversal varies.",
+)
+@click.option("--resize", is_flag=True, help="Scale images to the size of a fixed-size model.")
 @click.option(
     "--binarise/--no-binarise",
     default=True,
-    help="Draw pixels black or white for a Bernoulli model [binarise].",
+    help="Sample black or white pixels for a Bernoulli model.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The report on stdout instead of a table.")
-@click.option("--models-dir", multiple=True, metavar="DIR", help="Further folder of models.")
-@click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N [auto].")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads per call of a network.")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@JSON
+@MODELS_DIR
+@DEVICE
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="one per core",
+    help="Threads per call of a network.",
+)
+@DEBUG
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -72,20 +105,26 @@ def command(
     resize: bool,
     binarise: bool,
 ) -> None:
-    """Look inside a model: latents, traversals, what it knows.
+    """Inspect a VAE: latents, traversals, which images it knows.
 
-    MODEL is the id of a VAE or its folder. IN is a folder, a picture, a glob in quotes or an IDX file
-    (*-idx3-ubyte, *.gz); the options may be given several times. Without --data there are
-    traversals, effects and samples of the prior.
+    MODEL is the id of a VAE or its folder. IN is a folder, an image, a quoted glob or an IDX file
+    (*-idx3-ubyte, *.gz). Without --data, the report has traversals, effects of the latents and
+    samples from the prior.
     """
     from vaetools.inspection import Settings
 
     if reference and not data:
-        raise UsageError("--reference is what --data is compared with", remedy="give --data")
+        raise UsageError("--reference needs --data to compare with", remedy="add --data")
+    if not data:
+        refuse_typed(ctx, {"limit", "samples"}, "an inspection without --data")
     with hub_of(ctx, models_dir=models_dir, device=device, threads=threads) as hub:
         vae = open_vae(hub, model)
         if resize and not vae.manifest.size.fixed:
-            raise UsageError(f"model {vae.id} takes pictures of any size: leave out --resize")
+            raise UsageError(
+                f"model {vae.id} accepts images of any size", remedy="leave out --resize"
+            )
+        if not data and image is None:
+            refuse_typed(ctx, {"resize"}, "an inspection without --data and --image")
         folder = out or Path(f"inspect-{vae.id}")
         check_folder(folder)
         settings = Settings(samples, limit, seed, resize, binarise)
@@ -96,10 +135,10 @@ def command(
 
 
 def open_vae(hub: Hub, name: str) -> Vae:
-    """The VAE of that id or in that folder; an id goes first, so `./NAME` always means a folder.
+    """The VAE with an id or in a folder; ids take precedence, and `./NAME` always means a folder.
 
     Raises:
-        UsageError: a model that is no VAE.
+        UsageError: a model that is not a VAE.
         ModelError: no such model, or a broken one.
     """
     from vaetools.model.registry import ModelRegistry
@@ -107,15 +146,15 @@ def open_vae(hub: Hub, name: str) -> Vae:
 
     registry = hub.registry
     if name not in registry.ids() and (Path(name) / FILE_NAME).exists():
-        # Alone, so that a copy of a model that is installed as well is no duplicate.
+        # A registry of its own: a copy of an installed model is not a duplicate here.
         registry = ModelRegistry([Path(name)], lambda: hub.runtime)
         entry = registry.entries[0]
         if entry.manifest is None:
-            raise entry.error or UsageError("is no model", file=name)
+            raise entry.error or UsageError("is not a model folder", file=name)
         name = entry.manifest.id
     model = registry.open(name)
     if not isinstance(model, Vae):
-        raise UsageError(f"model {name} is no VAE: it has no graphs 'encode' and 'decode'")
+        raise UsageError(f"model {name} is not a VAE: it lacks the graph 'encode' or 'decode'")
     model.check_files()
     return model
 
@@ -129,7 +168,11 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         raise OutputError(f"cannot be written to: {error.strerror}", file=folder) from None
     if names and "inspection.json" not in names and names & set(FILES):
-        raise ExistsError("holds other files of these names", file=folder, remedy="choose with -o")
+        raise ExistsError(
+            "contains other files with these names",
+            file=folder,
+            remedy="choose another folder with -o",
+        )
 
 
 def _look(
@@ -163,11 +206,11 @@ def _look(
 
 
 def _files(names: tuple[str, ...], out: Path, broken: list[VaetoolsError]) -> list[Path]:
-    """The pictures and IDX files behind files, folders and globs; `broken` gets what is no file.
+    """The images and IDX files in files, folders and globs; unreadable ones go to `broken`.
 
     Raises:
-        UsageError: something that is not there.
-        NothingMatchedError: no picture.
+        UsageError: an input does not exist.
+        NothingMatchedError: no image.
     """
     from vaetools.image import SUFFIXES
     from vaetools.runner.inputs import Choice, discover
@@ -177,7 +220,7 @@ def _files(names: tuple[str, ...], out: Path, broken: list[VaetoolsError]) -> li
     suffixes = (*SUFFIXES, "idx3-ubyte", "idx3-ubyte.gz")
     sources = discover(names, Choice(suffixes, out=out)).sources
     if not sources:
-        raise NothingMatchedError("there are no pictures", file=", ".join(names))
+        raise NothingMatchedError("no images found", file=", ".join(names))
     for one in sources:
         if one.problem:
             broken.append(UnreadableError(one.problem, file=one.path))
@@ -207,7 +250,7 @@ def _report(findings: Findings, folder: Path, *, as_json: bool) -> None:
 
 
 class Status:
-    """One line on a terminal that says what is being done, and errors above it."""
+    """One line of progress on a terminal, with errors above it."""
 
     def __init__(self) -> None:
         self._on = sys.stderr is not None and sys.stderr.isatty()

@@ -7,26 +7,24 @@ from typing import Any
 
 import click
 
-from vaetools.cli.app import hub_of, warn
+from vaetools.cli.context import hub_of, warn
+from vaetools.cli.flags import DEBUG, JSON, MODELS_DIR
 from vaetools.errors import EXIT_ENVIRONMENT, VaetoolsError
-
-MODELS_DIR = click.option(
-    "--models-dir", multiple=True, metavar="DIR", help="Further folder of models."
-)
 
 
 @click.group("models")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@DEBUG
 def command() -> None:
     """List, show and verify models."""
 
 
 @command.command("list")
 @MODELS_DIR
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per model.")
+@JSON
+@DEBUG
 @click.pass_context
 def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) -> None:
-    """Every model that is found, and what is wrong with those that are not sound."""
+    """List all models, and errors in their manifests."""
     hub = hub_of(ctx, models_dir=models_dir)
     for entry in hub.registry.entries:
         if entry.manifest is None:
@@ -51,11 +49,12 @@ def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) 
 
 
 @command.command("show")
-@click.argument("model_id")
+@click.argument("model_id", metavar="ID")
 @MODELS_DIR
+@DEBUG
 @click.pass_context
 def show(ctx: click.Context, model_id: str, models_dir: tuple[str, ...]) -> None:
-    """The manifest of a model."""
+    """Print the manifest of a model."""
     import tomli_w
 
     from vaetools.model.manifest import manifest_table
@@ -65,11 +64,15 @@ def show(ctx: click.Context, model_id: str, models_dir: tuple[str, ...]) -> None
 
 
 @command.command("verify")
-@click.argument("model_ids", nargs=-1)
+@click.argument("model_ids", nargs=-1, metavar="[ID]...")
 @MODELS_DIR
+@DEBUG
 @click.pass_context
 def verify(ctx: click.Context, model_ids: tuple[str, ...], models_dir: tuple[str, ...]) -> None:
-    """Check sizes and sha256 of all files, and run the self-test."""
+    """Check the size and SHA-256 of all files, and run the self-test.
+
+    Without ID, all models are verified.
+    """
     hub = hub_of(ctx, models_dir=models_dir, device="cpu")
     failures = 0
     if not model_ids:
@@ -79,7 +82,7 @@ def verify(ctx: click.Context, model_ids: tuple[str, ...], models_dir: tuple[str
     for model_id in model_ids or hub.registry.ids():
         try:
             hub.registry.open(model_id).verify()
-            click.echo(f"{model_id}: sound")
+            click.echo(f"{model_id}: valid")
         except VaetoolsError as error:
             warn(error)
             failures += 1

@@ -1,4 +1,4 @@
-"""`vaetools plugins`: what is loaded and broken; `new` and `check` are for those who write them."""
+"""`vaetools plugins`: lists plugins, and helps to write them with `new` and `check`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from pathlib import Path
 
 import click
 
-from vaetools.cli.app import host_of
+from vaetools.cli.context import host_of
+from vaetools.cli.flags import DEBUG, JSON, refuse_typed
 from vaetools.errors import EXIT_SOME_FAILED, printable
-
-JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 
 
 @click.group("plugins", invoke_without_command=True)
 @JSON
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@DEBUG
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """List plugins and what they offer; begin one, or check one."""
+    """List, create and check plugins.
+
+    Without COMMAND, all plugins are listed with their operations and commands.
+    """
     if ctx.invoked_subcommand is not None:
+        refuse_typed(ctx, {"as_json"}, f"'plugins {ctx.invoked_subcommand}' in this place")
         return
     for plugin in host_of(ctx).plugins:
         error = None if plugin.error is None else plugin.error.line
@@ -33,26 +36,29 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 
 @command.command("new")
-@click.argument("name")
+@click.argument("name", metavar="NAME")
 @click.option(
     "--to",
     type=click.Path(path_type=Path),
     default=Path(),
     metavar="DIR",
-    help="Folder for the new package [here].",
+    show_default="this folder",
+    help="Folder for the new package.",
 )
+@DEBUG
 @click.pass_context
 def new(ctx: click.Context, name: str, to: Path) -> None:
-    """Write a package with one operation that works, its tests and its CI."""
+    """Create a plugin package with one operation, tests and CI.
+
+    NAME is the name of the operation: lower case letters, digits and dashes.
+    """
     from vaetools.kit import new_plugin
     from vaetools.operation import RESERVED_OPERATIONS
 
     host = host_of(ctx)
     place = new_plugin(name, to, taken={*RESERVED_OPERATIONS, *host.operations, *host.commands})
     click.echo(f"written  {printable(str(place))}")
-    click.echo(
-        "next     pip install -e '.[test]' && pytest && vaetools plugins check .    in there"
-    )
+    click.echo("next     run there: pip install -e '.[test]' && pytest && vaetools plugins check .")
 
 
 @command.command("check")
@@ -60,18 +66,19 @@ def new(ctx: click.Context, name: str, to: Path) -> None:
 @click.option(
     "--seconds",
     type=click.FloatRange(min=1),
+    metavar="S",
     default=60.0,
-    show_default=True,
-    help="What all of it may take.",
+    help="Time limit in seconds.",
 )
 @JSON
+@DEBUG
 @click.pass_context
 def check(ctx: click.Context, path: Path, seconds: float, as_json: bool) -> None:
-    """Load a plugin in a process of its own and try its operations.
+    """Load a plugin in a separate process and test its operations.
 
-    PATH is a Python file, a package, or a project with a pyproject.toml. Operations see small pictures
-    of every kind, with a tiny model where they need one: does the shape stay, does the same picture
-    give the same result, is the input left as it is?
+    PATH is a Python file, a package, or a project with a pyproject.toml. Each operation processes
+    small images of every kind, with a tiny model if it needs one. The check finds operations that
+    change the shape or the input, or are not deterministic.
     """
     from vaetools.kit import check_plugin
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaetools.cli.app import host_of, hub_of
-from vaetools.cli.operation import Part, command_of, is_typed, run_command, step_of
+from vaetools.cli.context import host_of, hub_of
+from vaetools.cli.flags import DEBUG, refuse_typed
+from vaetools.cli.operation import command_of, run_command, step_of
+from vaetools.cli.steps import step_flags
 from vaetools.errors import OptionError, UsageError
 from vaetools.operation.chain import read_chain
 
@@ -23,26 +24,29 @@ if TYPE_CHECKING:
 PIPE = "-"
 """As input and output: raw frames on stdin and stdout."""
 
-VIDEO = (
-    click.option("--fourcc", metavar="CODE", help="Codec of a video file, four letters."),
+VIDEO_FLAGS = (
+    click.option("--fourcc", metavar="CODE", help="Codec of the output video, four letters."),
     click.option(
         "--raw",
         metavar="WxH:FORMAT",
-        help="What raw frames from - to - are, such as 1280x720:bgr24.",
+        help="Size and pixel format of raw frames from - to -, such as 1280x720:bgr24.",
     ),
 )
 
 
 class Chains(click.Group):
-    """Its commands are all operations, all chains of them, and pipeline files."""
+    """Takes any operation, chain of operations or pipeline file as the name of a command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*host_of(ctx).operations]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        parts = _parts(ctx, read_chain(cmd_name))
+        specs = read_chain(cmd_name)
+        hub = hub_of(ctx)
+        steps = step_flags([hub.operation(spec.op) for spec in specs], specs)
+        help_text = f"Run {', then '.join(spec.op for spec in specs)}."
         try:
-            return command_of(cmd_name, _help(parts), parts, *VIDEO, run=run)
+            return command_of(cmd_name, help_text, steps, *VIDEO_FLAGS, run=run)
         except OptionError as error:
             raise error.about(cmd_name) from None
 
@@ -56,38 +60,19 @@ class Chains(click.Group):
     cls=Chains,
     subcommand_metavar="OP[,OP...] | PIPELINE.toml  IN... -o OUT [OPTIONS]",
 )
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@DEBUG
 def command() -> None:
-    """Run operations one after the other; pictures stay in memory between them.
+    """Run several operations in a row, or one over a video.
+
+    Images stay in memory between the operations.
 
     \b
     vaetools run denoise,compress photos/ -o packed/ --quality 60
     vaetools run pipeline.toml photos/ -o out/
     vaetools run denoise clip.mp4 -o clean.mp4            a video, frame by frame
-    vaetools run denoise - -o - --raw 1280x720:bgr24      frames piped from and to ffmpeg
-    vaetools run denoise,compress --help                  the options of these steps
+    vaetools run denoise - -o - --raw 1280x720:bgr24      frames from and to ffmpeg
+    vaetools run denoise,compress --help                  the options of the steps
     """
-
-
-def _parts(ctx: click.Context, specs: Sequence[StepSpec]) -> list[Part]:
-    """The steps with their classes, and with names for their flags. Raises `UsageError`."""
-    hub = hub_of(ctx)
-    kinds = [hub.operation(spec.op) for spec in specs]
-    if len(specs) == 1:
-        return [Part(kinds[0], specs[0])]
-    counts, seen = Counter(spec.op for spec in specs), Counter[str]()
-    parts = []
-    for kind, spec in zip(kinds, specs, strict=True):
-        seen[spec.op] += 1
-        label = f"{spec.op}.{seen[spec.op]}" if counts[spec.op] > 1 else spec.op
-        parts.append(Part(kind, spec, (f"{label}.", "")))
-    return parts
-
-
-def _help(parts: Sequence[Part]) -> str:
-    if len(parts) == 1:
-        return f"Run {parts[0].spec.op}."
-    return f"Run {', then '.join(part.spec.op for part in parts)}."
 
 
 def run(
@@ -106,8 +91,6 @@ def run(
         raise UsageError(
             "raw frames go from - to -", remedy="vaetools run OP - -o - --raw 1280x720:bgr24"
         )
-    elif is_typed(ctx, "report"):
-        raise UsageError("--report is for files: raw frames have none")
     else:
         _pipe(ctx, steps, raw, **settings)
 
@@ -122,11 +105,13 @@ def _pipe(
     device: str,
     threads: int | None,
     jobs: int | None,
-    **_: Any,
+    **unused: Any,
 ) -> None:
+    """Raises `UsageError` for flags that apply to files only."""
+    refuse_typed(ctx, unused, "raw frames")
     started = time.monotonic()
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    # Stdout belongs to the frames: what a plugin prints must not get between them.
+    # Stdout belongs to the frames: the output of plugins must not mix with them.
     with (
         contextlib.redirect_stdout(sys.stderr),
         hub_of(ctx, models_dir=models_dir, device=device, threads=threads) as hub,

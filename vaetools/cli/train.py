@@ -6,28 +6,48 @@ from pathlib import Path
 
 import click
 
+from vaetools.cli.flags import DEBUG, DEVICE
 from vaetools.errors import DeviceError, UsageError
 
 
 @click.command("train")
-@click.argument("recipe")
+@click.argument("recipe", metavar="RECIPE")
 @click.option(
     "--data",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder of pictures, or an idx file or a folder of them (MNIST).",
+    metavar="DIR",
+    help="Folder of images; or an IDX file, or a folder of them (MNIST).",
 )
-@click.option("--run", type=click.Path(path_type=Path), help="Folder of the run [runs/RECIPE].")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    show_default="runs/RECIPE",
+    help="Folder of the run.",
+)
 @click.option(
     "--from",
     "start_from",
     type=click.Path(path_type=Path),
-    help="Start from the weights of this run, of the same or a smaller network, or of this model.",
+    metavar="DIR",
+    help="Start from the weights of a model, or of a run with the same or a smaller network.",
 )
-@click.option("--minutes", type=click.FloatRange(min=0.01), help="Train this long, not by steps.")
-@click.option("--device", default="auto", help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of torch.")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.01),
+    metavar="X",
+    help="Train for this time instead of the number of steps in the recipe.",
+)
+@DEVICE
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="chosen by torch",
+    help="Threads of torch.",
+)
+@DEBUG
 def command(
     recipe: str,
     data: Path,
@@ -37,9 +57,10 @@ def command(
     device: str,
     threads: int | None,
 ) -> None:
-    """Train a model with a recipe: a TOML file, or the name of a shipped one.
+    """Train a model from a recipe.
 
-    A run that was interrupted goes on from its last checkpoint when the same command is given.
+    RECIPE is a TOML file, or the name of a shipped recipe. The same command resumes an
+    interrupted run from its last checkpoint.
     """
     try:
         import torch
@@ -69,7 +90,9 @@ def command(
     for row in trainer.fit():
         left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]
         figures = "  ".join(f"{n} {v:.4g}" for n, v in row.items() if n not in ("step", "minutes"))
-        click.echo(f"step {row['step']:.0f}  {row['minutes']:.0f} min, {left:.0f} to go  {figures}")
+        click.echo(
+            f"step {row['step']:.0f}  {row['minutes']:.0f} min, {left:.0f} min left  {figures}"
+        )
     if trainer.best.stopped:
         click.echo(f"stopped early: no better score in {trainer.best.since} rows of the log")
     needed = f" --data {data}" if trainer.task.exports_with_data else ""

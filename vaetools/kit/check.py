@@ -13,11 +13,12 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
+from vaetools.kit.finding import Finding
 from vaetools.plugin.hookspecs import PROJECT
 from vaetools.tomlfile import read_toml
 
@@ -25,17 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vaetools.plugin.host import Plugin, PluginHost
-
-State: TypeAlias = Literal["ok", "note", "fail"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found: `note` is worth knowing, `fail` is to be mended."""
-
-    state: State
-    subject: str
-    text: str
 
 
 def check_plugin(path: Path, *, seconds: float = 60.0) -> list[Finding]:
@@ -77,7 +67,7 @@ def _read(lines: str | bytes) -> list[Finding]:
 
 def main(path: Path) -> None:
     """What the process does: print findings as they come."""
-    from vaetools.kit.trial import trial
+    from vaetools.kit.trial import trial  # in the child process only: it imports the hub
     from vaetools.plugin.host import PluginHost
 
     stdout = sys.stdout

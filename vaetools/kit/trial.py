@@ -10,7 +10,7 @@ import numpy as np
 from vaetools.errors import InputError, ModelError
 from vaetools.hub import Hub
 from vaetools.image import SUFFIXES, Image
-from vaetools.kit.check import Finding
+from vaetools.kit.finding import Finding
 from vaetools.model.registry import default_folders
 from vaetools.operation import ImageOperation, Operation, OptionSpec, option_specs, results_of
 from vaetools.runner.result import explain

@@ -1,0 +1,54 @@
+"""What the commands share: the plugin host and the hub of an invocation, and warnings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vaetools.errors import PluginError, VaetoolsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vaetools.hub import Hub
+    from vaetools.plugin.host import PluginHost
+
+
+def host_of(ctx: click.Context) -> PluginHost:
+    """The plugin host of this invocation, created on first use; broken plugins go to stderr.
+
+    Raises:
+        PluginError: a plugin is broken, and `--strict-plugins` is set.
+    """
+    root = ctx.find_root()
+    if root.obj is None:
+        from vaetools.plugin.host import PluginHost, default_folders
+
+        root.obj = PluginHost(folders=default_folders(root.params.get("plugins_dir") or ()))
+        for plugin in root.obj.broken:
+            warn(plugin.error)
+        if root.obj.broken and root.params.get("strict_plugins"):
+            raise PluginError(f"{len(root.obj.broken)} plugins are broken")
+    host: PluginHost = root.obj
+    return host
+
+
+def hub_of(
+    ctx: click.Context,
+    *,
+    models_dir: Iterable[str] = (),
+    device: str = "auto",
+    threads: int | None = None,
+) -> Hub:
+    """A hub with the plugins of this invocation."""
+    from vaetools.hub import Hub
+    from vaetools.model.registry import default_folders
+
+    return Hub(host_of(ctx), default_folders(models_dir), device=device, threads=threads)
+
+
+def warn(error: VaetoolsError | None) -> None:
+    """Print an error on stderr as one line; nothing for None."""
+    if error is not None:
+        click.echo(error.line, err=True)

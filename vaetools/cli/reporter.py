@@ -1,0 +1,55 @@
+"""The records of a run as they come: JSON lines on stdout, or failures and a summary on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from vaetools.errors import printable
+
+if TYPE_CHECKING:
+    from vaetools.runner import Record, RunResult
+
+
+class Reporter:
+    """Prints the records of a run.
+
+    Create it before stdout is redirected: records go to the stdout of that moment.
+
+    Attributes:
+        progress: the progress bar for the run, or None.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        from vaetools.runner import terminal_progress
+
+        self.as_json = as_json
+        self.quiet = quiet
+        self._stdout = sys.stdout
+        self.progress = None if quiet or as_json else terminal_progress()
+
+    def record(self, record: Record) -> None:
+        """Print one record."""
+        if self.as_json:
+            click.echo(json.dumps(record.as_dict()), file=self._stdout)
+        if record.status == "failed":
+            self._warn(f"{record.code} {record.message}")
+        elif record.status == "done" and record.message and not self.quiet:
+            self._warn(record.message)
+        elif record.status == "planned" and not self.as_json:
+            line = printable(f"{record.file} -> {', '.join(record.out)}")
+            click.echo(line, file=self._stdout)
+
+    def finish(self, result: RunResult) -> None:
+        """Print the summary."""
+        if not self.quiet:
+            click.echo(result.summary, err=True)
+
+    def _warn(self, line: str) -> None:
+        if self.progress is not None:
+            self.progress.note(line)  # above the bar
+        else:
+            click.echo(line, err=True)
