@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 
+from tests.paths import PLUGINS
 from vaetools.cli import main
 from vaetools.image import Image, encode_image
 from vaetools.testing import gradient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 @pytest.fixture
