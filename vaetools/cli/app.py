@@ -92,7 +92,7 @@ class Program(click.Group):
 @click.option("--strict-plugins", is_flag=True, is_eager=True, help="Stop if a plugin is broken.")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 @click.pass_context
-def program(ctx: click.Context, strict_plugins: bool, **_: Any) -> None:
+def program(ctx: click.Context, /, strict_plugins: bool, **_: Any) -> None:
     """Image tools built on variational autoencoders.
 
     \b

@@ -140,7 +140,7 @@ def _flag(
     )
 
 
-def _click_type(spec: OptionSpec) -> click.ParamType | type:
+def _click_type(spec: OptionSpec) -> click.ParamType[Any] | type:
     """The type that click converts to; only flags and choices, as the operation checks values."""
     if spec.kind is bool:
         return bool
