@@ -37,7 +37,7 @@ from vaetools.codec.container import (
     unpack,
 )
 from vaetools.codec.networks import SmallNetworks
-from vaetools.codec.picture import (
+from vaetools.codec.pixels import (
     DTYPES,
     as_samples,
     floats_of,

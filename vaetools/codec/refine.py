@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.codec.container import CELL, DOWNSCALE
-from vaetools.codec.picture import floats_of
+from vaetools.codec.pixels import floats_of
 from vaetools.codec.tables import LATENTS, spread
 from vaetools.tiling import scaled
 
