@@ -78,8 +78,8 @@ def costs(model: Any, height: int, width: int) -> dict[str, float]:
 
 def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]]:
     """The stages of coding and decoding, each as a function of nothing."""
-    analysed = codec.analyse(image)
-    container = codec.code(analysed, level).container
+    analysis = codec.analyse(image)
+    container = codec.code(analysis, level).container
     data = container.pack()
     levels = codec.levels_of(container)
     networks = codec.networks(levels)
@@ -91,13 +91,13 @@ def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]
         return symbols
 
     def refined() -> object:
-        return codec.code(analysed, level, refine=8)
+        return codec.code(analysis, level, refine=8)
 
     return {
         "encode: analysis network": lambda: codec.analyse(image),
-        "encode: the rest (small networks, entropy coder)": lambda: codec.code(analysed, level),
+        "encode: the rest (small networks, entropy coder)": lambda: codec.code(analysis, level),
         **({} if codec.spec.refine is None else {"the same, --refine 8": refined}),
-        "small: hyper_analysis": lambda: networks.hyper(analysed.latents),
+        "small: hyper_analysis": lambda: networks.hyper(analysis.latents),
         "small: hyper_scale_index": lambda: networks.index(z, everything),
         "small: hyper_mean, context_mean": lambda: networks.mean(z, everything, known),
         "decode: hyper-latents": lambda: decode_hyper(

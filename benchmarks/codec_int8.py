@@ -67,9 +67,9 @@ def cases(codec: Any, folder: Path, qualities: Sequence[float], crop: int) -> It
         corner = np.ascontiguousarray(rgb[:side, :side])
         if corner.shape[:2] != (side, side):
             continue
-        analysed = codec.analyse(vaetools.Image.from_array(corner, channel_order="rgb"))
+        analysis = codec.analyse(vaetools.Image.from_array(corner, channel_order="rgb"))
         for quality in qualities:
-            container = codec.code(analysed, level_of(quality, codec.levels)).container
+            container = codec.code(analysis, level_of(quality, codec.levels)).container
             yield Case(dict(zip(names, decoded(codec, container), strict=True)), corner, quality)
 
 
@@ -85,7 +85,7 @@ def decoded(codec: Any, container: Any) -> tuple[np.ndarray, np.ndarray]:
         return symbols[(..., *scaled(box, LATENTS))]
 
     mean = networks.mean(z, everything, known)
-    return networks.restored(mean, symbols, everything), codec.tables.rates(levels)
+    return networks.dequantised(mean, symbols, everything), codec.tables.rates(levels)
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:

@@ -92,8 +92,8 @@ class Vaetools:
         from vaetools.codec.rate import level_of
 
         coder = vaetools.Codec(registry.for_task("compress", self.model))
-        analysed = coder.analyse(vaetools.Image(_flipped(rgb)))
-        coded = coder.code(analysed, level_of(level, coder.levels))
+        analysis = coder.analyse(vaetools.Image(_flipped(rgb)))
+        coded = coder.code(analysis, level_of(level, coder.levels))
         return coded.bits, coded.payload_bytes
 
 

@@ -68,10 +68,10 @@ def write(folder: Path, pictures: Path, count: int, seed: int) -> None:
     rows = []
     for number in range(count):
         image, lower = crop(loaded[rng.integers(len(loaded))], rng)
-        analysed = codec.analyse(image, lower)
+        analysis = codec.analyse(image, lower)
         level = int(rng.integers(codec.levels))
         refine = 2 if codec.spec.refine and rng.random() < REFINED else 0
-        data = codec.code(analysed, level, refine=refine).container.pack()
+        data = codec.code(analysis, level, refine=refine).container.pack()
         (folder / f"{number:05}.vae").write_bytes(data)
         rows.append((f"{number:05}.vae", integers(codec, data)))
         if number % 500 == 499:

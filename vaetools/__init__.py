@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         open_move,
         read_records,
     )
-    from vaetools.codec import Codec, Region, lower_outside
+    from vaetools.codec import Codec, Region, lower_outside, roi_level_drop
     from vaetools.errors import (
         BitstreamError,
         DeviceError,
@@ -99,6 +99,7 @@ _HOME = {
     "open_move": "augmentation",
     "option": "operation",
     "read_records": "augmentation",
+    "roi_level_drop": "codec",
 }
 
 __all__ = [
@@ -146,6 +147,7 @@ __all__ = [
     "open_move",
     "option",
     "read_records",
+    "roi_level_drop",
 ]
 
 

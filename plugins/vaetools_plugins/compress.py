@@ -114,24 +114,24 @@ class Compress(vaetools.Operation):
         return min(stored, data, key=len)
 
     def _coded(self, image: vaetools.Image) -> bytes:
-        probes = self.codec.probes(image, self._lower(image), refine=self.options.refine)
+        probes = self.codec.probes(image, self._level_drop(image), refine=self.options.refine)
         if self.options.bpp is not None:
-            coded = probes.at_bpp(self.options.bpp)
+            encoded = probes.at_bpp(self.options.bpp)
         elif self.options.psnr is not None:
-            coded = probes.at_psnr(self.options.psnr)
+            encoded = probes.at_psnr(self.options.psnr)
         elif self.size is not None:
-            coded = probes.at_size(self.size)
+            encoded = probes.at_size(self.size)
         else:
-            coded = probes.at_quality(self.quality)
-        return coded.container.pack()
+            encoded = probes.at_quality(self.quality)
+        return encoded.container.pack()
 
-    def _lower(self, image: vaetools.Image) -> np.ndarray | None:
-        """By how many levels each cell is below the picture's, if there is a region of interest."""
+    def _level_drop(self, image: vaetools.Image) -> np.ndarray | None:
+        """By how much the rate index of each cell is lowered, if there is a region of interest."""
         if self.masks is None:
             return None
         mask = self.masks.read(self.key, image, max_pixels=self.max_pixels)
         levels = round(self.options.roi_drop / 100 * (self.codec.levels - 1))
-        return vaetools.lower_outside(mask, levels)
+        return vaetools.roi_level_drop(mask, levels)
 
 
 class Decompress(vaetools.Operation):
@@ -170,9 +170,12 @@ class Decompress(vaetools.Operation):
         vaetools.Codec.check_head(head)
 
     def process(self, item: bytes) -> vaetools.Image:
-        codec = vaetools.Codec.for_file(item, self.models, max_pixels=self.max_pixels)
-        return codec.decode(
-            item, max_pixels=self.max_pixels, region=self.region, preview=self.options.preview
+        return vaetools.Codec.decode_file(
+            item,
+            self.models,
+            max_pixels=self.max_pixels,
+            region=self.region,
+            preview=self.options.preview,
         )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from skimage import data
 
 from tests.torture import exif_block, saved
-from vaetools.codec import lower_outside
+from vaetools.codec import roi_level_drop
 from vaetools.image import Image, decode_image, encode_image
 
 from .miniature import GOLDEN, MODEL, STREAMS, digests, metadata_digests, open_codec
@@ -132,7 +132,7 @@ def level_map(height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width), np.float32)
     mask[:64, 64:] = 1
     mask[64:128, 100:] = 0.5
-    return lower_outside(mask, 90)
+    return roi_level_drop(mask, 90)
 
 
 def pictures() -> dict[str, tuple[Image, int, np.ndarray | None]]:

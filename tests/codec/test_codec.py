@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from vaetools.codec import Codec, lower_outside
-from vaetools.codec.codec import Region
-from vaetools.codec.container import Section, SectionKind, deflate, unpack
+import vaetools
+from vaetools.codec import Codec, Region, roi_level_drop
+from vaetools.codec.container import Section, SectionKind, deflate, read_header, unpack
 from vaetools.codec.rate import level_of
 from vaetools.codec.tables import decode_latents, encode_latents
 from vaetools.errors import (
@@ -192,9 +192,9 @@ def tiles_of(codec, cells):
 
 
 def assert_tiles_do_not_show(tiled, whole, image, lower=None):
-    analysed, expected = (c.analyse(image, lower) for c in (tiled, whole))
-    np.testing.assert_allclose(analysed.latents, expected.latents, atol=1e-3)
-    coded = tiled.code(analysed, LEVEL).container
+    analysis, expected = (c.analyse(image, lower) for c in (tiled, whole))
+    np.testing.assert_allclose(analysis.latents, expected.latents, atol=1e-3)
+    coded = tiled.code(analysis, LEVEL).container
     assert len(coded.all(SectionKind.COARSE)) == len(coded.all(SectionKind.FINE)) > 1
     assert len(whole.code(expected, LEVEL).container.all(SectionKind.FINE)) == 1
     one = tiled.reconstruct(coded).pixels.astype(int)
@@ -246,15 +246,15 @@ def test_a_damaged_part_is_found_whatever_the_threads(mini, wide):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_the_decoder_has_the_means_of_the_encoder(mini, crop, mixed):
     lower = np.array([[0, 9, 60], [3, 0, 75], [0, 0, 1]]) if mixed else None
-    analysed = mini.analyse(Image(crop), lower)
-    written = mini.code(analysed, LEVEL).container.pack()
+    analysis = mini.analyse(Image(crop), lower)
+    written = mini.code(analysis, LEVEL).container.pack()
     levels, found = mini.levels_of(unpack(written)), integers(mini, written)
     z, symbols = found["z"][None], found["r"]
     networks, box = mini.networks(levels), (slice(0, z.shape[2]), slice(0, z.shape[3]))
     mean = networks.mean(z, box, lambda _mean, _box: symbols)
-    np.testing.assert_array_equal(networks.quantised(analysed.latents, mean, box), symbols)
+    np.testing.assert_array_equal(networks.quantised(analysis.latents, mean, box), symbols)
     step = mini.tables.inverse_gain[levels.repeat(4, 0).repeat(4, 1)].transpose(2, 0, 1)
-    latents = networks.restored(mean, symbols, box)
+    latents = networks.dequantised(mean, symbols, box)
     np.testing.assert_allclose(latents[0], mean[0] + symbols * step, rtol=1e-5, atol=1e-5)
 
 
@@ -332,7 +332,7 @@ def test_a_region_decodes_only_what_it_needs(mini, astronaut, monkeypatch):
         calls.append(1)
         return decode_latents(*arguments)
 
-    monkeypatch.setattr("vaetools.codec.codec.decode_latents", counted)
+    monkeypatch.setattr("vaetools.codec.decoding.decode_latents", counted)
     for options, wanted in [  # the networks see two cells further, and so into the fourth tile
         ({"region": Region(890, 0, 5, 5)}, 4),
         ({"region": Region(890, 0, 5, 5), "preview": True}, 2),
@@ -373,9 +373,9 @@ def test_the_beginning_of_a_file_is_enough_for_a_preview(mini, wide, mixed):
     assert (whole.icc, begun.icc) == (image.icc, None)
     np.testing.assert_array_equal(whole.alpha, image.alpha)
     assert begun.alpha is None
-    with pytest.raises(ChecksumError, match="before a preview was complete"):
+    with pytest.raises(ChecksumError, match="before the end of the preview data"):
         mini.decode(prefix[:-1], preview=True)
-    with pytest.raises(ChecksumError, match="bytes where"):
+    with pytest.raises(ChecksumError, match="bytes were written"):
         mini.decode(written[:-1])
 
 
@@ -390,13 +390,13 @@ def test_every_longer_beginning_gives_the_same_preview(mini, crop):
 
 @pytest.mark.parametrize("level", [30, 75, 100])
 def test_a_preview_is_a_picture_and_not_the_best_one(probes, astronaut, level):
-    written = probes.coded(level).container.pack()
+    written = probes.encoded(level).container.pack()
     preview = probes.codec.decode(shortest_prefix(written), preview=True)
     assert 20 < psnr(astronaut, preview.pixels) < probes.psnr(level) - 0.3
 
 
 def test_a_preview_needs_a_part_of_a_file(probes):
-    written = probes.coded(LEVEL).container.pack()
+    written = probes.encoded(LEVEL).container.pack()
     assert len(shortest_prefix(written)) < 0.75 * len(written)
 
 
@@ -437,8 +437,15 @@ def test_cells_of_a_mask_count_as_their_whitest_pixel():
     mask[63, 63] = 1
     mask[64, 64] = 0.5
     mask[129, 0] = 0.26
-    np.testing.assert_array_equal(lower_outside(mask, 40), [[0, 40], [40, 20], [30, 40]])
-    assert not lower_outside(np.ones((1, 1), np.float32), 100).any()
+    np.testing.assert_array_equal(roi_level_drop(mask, 40), [[0, 40], [40, 20], [30, 40]])
+    assert not roi_level_drop(np.ones((1, 1), np.float32), 100).any()
+
+
+def test_the_old_name_of_the_level_drop_still_works():
+    mask = np.eye(100, dtype=np.float32)
+    with pytest.warns(DeprecationWarning, match="roi_level_drop"):
+        found = vaetools.lower_outside(mask, by=40)
+    np.testing.assert_array_equal(found, vaetools.roi_level_drop(mask, 40))
 
 
 @pytest.fixture(scope="module")
@@ -446,7 +453,7 @@ def face(codec, astronaut):
     """The photograph with fewer bits around a face, and the box of pixels that matters."""
     mask = np.zeros(astronaut.shape[:2], np.float32)
     mask[70:190, 170:280] = 1
-    lower = lower_outside(mask, 40)
+    lower = roi_level_drop(mask, 40)
     assert (lower == 0).sum() == 2 * 3
     return codec.probes(Image(astronaut), lower), (slice(64, 192), slice(128, 320))
 
@@ -455,13 +462,13 @@ def face(codec, astronaut):
 def test_a_region_of_interest_keeps_its_quality_in_a_smaller_file(probes, face, astronaut, level):
     coded, box = face
     assert coded.size(level) < 0.6 * probes.size(level)
-    found = probes.codec.decode(coded.coded(level).container.pack()).pixels
-    plain = probes.codec.decode(probes.coded(level).container.pack()).pixels
+    found = probes.codec.decode(coded.encoded(level).container.pack()).pixels
+    plain = probes.codec.decode(probes.encoded(level).container.pack()).pixels
     inside = [decibels(astronaut[box], pixels[box]) for pixels in (found, plain)]
     assert inside[0] > inside[1] - 0.2
     assert coded.psnr(level) < probes.psnr(level) - 1
     # The rest is what the lower level gives, and not less.
-    lower = probes.codec.decode(probes.coded(level - 40).container.pack()).pixels
+    lower = probes.codec.decode(probes.encoded(level - 40).container.pack()).pixels
     below = slice(256, 512), slice(0, 512)
     outside = [decibels(astronaut[below], pixels[below]) for pixels in (found, lower)]
     assert outside[0] == pytest.approx(outside[1], abs=0.2)
@@ -509,14 +516,17 @@ def sources(crop):
     """Files that are not a picture of the size of `crop`, and what is said of them."""
     png = encode_image(Image(crop), "png")
     return {
-        "empty": (b"", "picture inside: the file is empty"),
-        "garbage": (b"garbage", "picture inside: not an image"),
-        "cut": (png[: len(png) // 2], "picture inside: truncated"),
+        "empty": (b"", "embedded image: the file is empty"),
+        "garbage": (b"garbage", "embedded image: not an image"),
+        "cut": (png[: len(png) // 2], "embedded image: truncated"),
         "damaged": (png[:1000] + b"!" + png[1001:], "checksum of chunk"),
-        "small": (encode_image(Image(crop[1:].copy()), "png"), "another size"),
-        "turned": (encode_image(Image(crop.transpose(1, 0, 2).copy()), "png"), "another size"),
+        "small": (encode_image(Image(crop[1:].copy()), "png"), "size of the embedded image"),
+        "turned": (
+            encode_image(Image(crop.transpose(1, 0, 2).copy()), "png"),
+            "size of the embedded image",
+        ),
         "large": (encode_image(Image(np.zeros((4000, 4000), np.uint8)), "png"), "over the limit"),
-        "nested": (stored(miniature.open_codec(), Image(crop)), "picture inside: not an image"),
+        "nested": (stored(miniature.open_codec(), Image(crop)), "embedded image: not an image"),
     }
 
 
@@ -536,7 +546,7 @@ def test_sources_that_are_no_picture_of_that_size_are_refused(mini, crop, case):
 
 @pytest.mark.parametrize("level", [0, 50, 100])
 def test_the_estimate_is_the_size(probes, level):
-    coded = probes.coded(level)
+    coded = probes.encoded(level)
     assert coded.payload_bytes == pytest.approx(coded.bits / 8, rel=0.01, abs=24)
     rest = probes.size(level) - coded.payload_bytes
     assert rest < 150, "bytes of a header"
@@ -553,7 +563,7 @@ def test_quality_is_monotone(probes):
 
 
 def test_the_probes_see_what_the_decoder_gives(probes, astronaut):
-    decoded = probes.codec.decode(probes.coded(50).container.pack())
+    decoded = probes.codec.decode(probes.encoded(50).container.pack())
     assert probes.psnr(50) == pytest.approx(psnr(astronaut, decoded.pixels), abs=1e-6)
 
 
@@ -641,7 +651,7 @@ def test_another_model_is_named_and_so_is_ours(mini, container):
 
 @pytest.mark.parametrize("level", [101, 255])
 def test_a_level_out_of_range_is_refused(mini, container, level):
-    with pytest.raises(HeaderLimitError, match=f"level {level} is not below 101"):
+    with pytest.raises(HeaderLimitError, match=f"rate index {level} is not below 101"):
         mini.decode(dataclasses.replace(container, level=level).pack())
 
 
@@ -685,11 +695,15 @@ def mapped(container, data):
     [
         (b"", ChecksumError, "zlib"),
         (b"garbage", ChecksumError, "zlib"),
-        (deflate(bytes(8)), ChecksumError, "8 levels where the size asks for 9"),
-        (deflate(b""), ChecksumError, "0 levels where the size asks for 9"),
+        (deflate(bytes(8)), ChecksumError, "rate map has 8 cells, the image 9"),
+        (deflate(b""), ChecksumError, "rate map has 0 cells, the image 9"),
         (deflate(bytes(10)), HeaderLimitError, "more than 9 bytes"),
-        (deflate(bytes(8) + b"\x65"), HeaderLimitError, "level 101 of a cell is not below 101"),
-        (deflate(b"\xff" * 9), HeaderLimitError, "level 255"),
+        (
+            deflate(bytes(8) + b"\x65"),
+            HeaderLimitError,
+            "rate index 101 of a cell is not below 101",
+        ),
+        (deflate(b"\xff" * 9), HeaderLimitError, "rate index 255"),
         (deflate(bytes(9))[:-1], ChecksumError, "zlib"),
         (deflate(bytes(9)) + b"!", ChecksumError, "zlib"),
         (deflate(bytes(9)) * 2, ChecksumError, "zlib"),
@@ -713,7 +727,7 @@ def test_a_map_of_levels_is_no_bomb(mini, container):
 
 def test_the_level_of_the_header_is_checked_beside_a_map(mini, container):
     wrong = dataclasses.replace(container, level=101)
-    with pytest.raises(HeaderLimitError, match="level 101 is not below 101"):
+    with pytest.raises(HeaderLimitError, match="rate index 101 is not below 101"):
         mini.decode(mapped(wrong, deflate(bytes(9))))
 
 
@@ -758,7 +772,33 @@ def test_residuals_without_measure_give_a_picture_all_the_same(codec, crop, dtyp
     Image.from_array(found.pixels)  # checks floats: no NaN, 0 … 1
 
 
+def test_a_file_is_decoded_by_its_model_and_its_header_is_parsed_once(
+    codec, mini, crop, monkeypatch
+):
+    written = mini.encode(Image(crop), LEVEL)
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return read_header(*arguments, **options)
+
+    monkeypatch.setattr("vaetools.codec.codec.read_header", counted)
+    monkeypatch.setattr("vaetools.codec.container.read_header", counted)
+    options = {"region": Region(10, 20, 30, 40), "preview": True}
+    found = Codec.decode_file(written, [codec.model, mini.model], **options)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(found.pixels, mini.decode(written, **options).pixels)
+    with pytest.raises(UnknownModelError, match=codec.model.id):
+        Codec.decode_file(written, [codec.model])
+    with pytest.raises(HeaderLimitError, match="--max-pixels"):
+        Codec.decode_file(written, [mini.model], max_pixels=1000)
+
+
 # --- models that are not ours ---------------------------------------------------------------------
+
+
+def test_a_codec_prints_what_it_is(mini):
+    assert repr(mini) == f"<Codec {mini.model.id} ({mini.spec.stream_id}) on cpu>"
 
 
 def test_a_model_for_something_else_is_refused(tiny_models):
@@ -770,9 +810,9 @@ def test_a_model_for_something_else_is_refused(tiny_models):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda arrays: arrays.pop("coarse"), "lacks arrays.*coarse"),
-        (lambda arrays: arrays.update(more=arrays["rate"]), "too many: more"),
-        (lambda arrays: arrays.update(coarse=arrays["coarse"][1:]), "do not fit"),
+        (lambda arrays: arrays.pop("coarse"), "missing or unknown arrays: coarse"),
+        (lambda arrays: arrays.update(more=arrays["rate"]), "missing or unknown arrays: more"),
+        (lambda arrays: arrays.update(coarse=arrays["coarse"][1:]), "inconsistent shapes"),
     ],
 )
 def test_tables_of_another_kind_are_refused(crop, monkeypatch, change, said):

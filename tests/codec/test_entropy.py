@@ -192,14 +192,14 @@ def test_hostile_payloads_cost_neither_time_nor_memory():
     table = gaussian_table(1.0)
     table.model  # noqa: B018 - built once per table, not per payload
     payloads = [b"\xff\xff\xff\xff\x7f" + bytes(range(256)), b"\0" + bytes([255]) * 400]
-    began = time.perf_counter()
+    began = time.process_time()
     tracemalloc.start()
     for payload in payloads:
         integers_or_refusal(payload, [(10_000, table)])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**20
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def arrays(**changes):
     ],
 )
 def test_tables_that_do_not_fit_each_other_are_refused(changes):
-    with pytest.raises(ModelBrokenError, match=r"tables\.npz do not fit"):
+    with pytest.raises(ModelBrokenError, match=r"tables\.npz have inconsistent shapes"):
         CodecTables.of(arrays(**changes))
 
 

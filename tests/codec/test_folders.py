@@ -60,7 +60,7 @@ def simple(tmp_path):
 
 
 def is_stored(path):
-    return read_header(path.read_bytes()).empty.stored
+    return read_header(path.read_bytes()).fields.stored
 
 
 # --- what is larger than its source ---------------------------------------------------------------
@@ -268,6 +268,6 @@ def test_previews_of_files_that_have_not_come_wholly(mini_hub, photos, tmp_path)
     result = mini_hub.map("decompress", packed, out=tmp_path / "back", preview=True)
     assert read_image(tmp_path / "back/deep/b.png").pixels.shape == (70, 60, 3)
     (record,) = failures(result).values()
-    assert record.code == "E032" and "before a preview was complete" in record.message
+    assert record.code == "E032" and "before the end of the preview data" in record.message
     refused = mini_hub.map("decompress", packed, out=tmp_path / "whole")
     assert [record.code for record in refused.records] == ["E032", "E032"]

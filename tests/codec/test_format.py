@@ -23,7 +23,7 @@ from PIL import Image as PillowImage
 from skimage import data
 
 from tests.paths import DOCS
-from vaetools.codec import Codec, lower_outside
+from vaetools.codec import Codec, roi_level_drop
 from vaetools.codec.container import Section, SectionKind, deflate, unpack
 from vaetools.codec.entropy import Encoder, Table
 from vaetools.codec.tables import CodecTables, decode_hyper, decode_latents
@@ -356,7 +356,7 @@ def written(codec, photo, level, *, mixed=False):
     image = Image.from_array(np.ascontiguousarray(PHOTOS[photo]()))
     mask = np.zeros((image.height, image.width), np.float32)
     mask[20:40, 70:90] = 1
-    lower = lower_outside(mask, 50) if mixed else None
+    lower = roi_level_drop(mask, 50) if mixed else None
     return codec.code(codec.analyse(image, lower), level).container.pack()
 
 

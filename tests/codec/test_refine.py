@@ -8,11 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vaetools.codec import lower_outside
-from vaetools.codec.codec import Codec
+from vaetools.codec import Codec, roi_level_drop
 from vaetools.codec.container import unpack
 from vaetools.codec.rate import Probes
-from vaetools.codec.refine import MOST_PASSES, Caution
+from vaetools.codec.refine import MAX_PASSES, Damping
 from vaetools.errors import InputError, ModelBrokenError, OptionError
 from vaetools.image import Image
 from vaetools.metrics import psnr
@@ -51,9 +50,9 @@ def test_passes_never_lose(codec, crop, level, kind):
     flat = np.full((128, 128, 3), 90, np.uint8)
     pixels = {"photograph": crop, "noise": noise, "flat": flat}[kind]
     image = Image(np.ascontiguousarray(pixels[:128, :128]))
-    analysed = codec.analyse(image)
+    analysis = codec.analyse(image)
     plain, one, two, eight = (
-        cost(codec, codec.code(analysed, level, refine=n), image) for n in (0, 1, 2, 8)
+        cost(codec, codec.code(analysis, level, refine=n), image) for n in (0, 1, 2, 8)
     )
     rounding = 1.01  # of pixels to steps of 255, which passes do not see
     assert max(one, two, eight) <= rounding * plain
@@ -92,8 +91,8 @@ def test_a_region_of_interest_is_refined_by_its_levels(codec, crop):
     mask = np.zeros(crop.shape[:2], np.float32)
     mask[:64, 64:128] = 1
     image = Image(crop)
-    analysed = codec.analyse(image, lower_outside(mask, 60))
-    costs = [cost(codec, codec.code(analysed, 80, refine=n), image) for n in (0, 8)]
+    analysis = codec.analyse(image, roi_level_drop(mask, 60))
+    costs = [cost(codec, codec.code(analysis, 80, refine=n), image) for n in (0, 8)]
     assert costs[1] < 0.985 * costs[0]
 
 
@@ -124,8 +123,8 @@ def test_what_lies_beyond_the_picture_counts_for_nothing(codec):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     saved = []
     for width in (64, 1):
-        analysed = codec.analyse(Image(np.ascontiguousarray(noise[:, :width])))
-        plain, refined = (codec.code(analysed, 60, refine=n) for n in (0, 8))
+        analysis = codec.analyse(Image(np.ascontiguousarray(noise[:, :width])))
+        plain, refined = (codec.code(analysis, 60, refine=n) for n in (0, 8))
         saved.append(1 - refined.bits / plain.bits)
     assert saved[1] > saved[0] + 0.05
 
@@ -148,13 +147,13 @@ def test_aims_are_met_with_refined_files(codec, crop):
     assert 32.9 <= psnr(crop, decoded.pixels) < 33.4
     sized = probes.at_size(5000).container
     assert len(sized.pack()) <= 5000 < probes.size(sized.level + 1)
-    plain = codec.reconstruct(probes.plain.at_size(5000).container)
+    plain = codec.reconstruct(probes.unrefined.at_size(5000).container)
     assert psnr(crop, codec.reconstruct(sized).pixels) > psnr(crop, plain.pixels)
 
 
 def test_what_only_a_plain_file_reaches_is_a_plain_file(codec, crop, monkeypatch):
     probes = codec.probes(Image(crop), refine=1)
-    limit = probes.plain.size(0)
+    limit = probes.unrefined.size(0)
     monkeypatch.setattr(probes, "size", lambda _level: 2 * limit)  # refined files may be larger
     assert len(probes.at_size(limit).container.pack()) == limit
     bpp = 8 * limit / (crop.shape[0] * crop.shape[1])
@@ -182,31 +181,31 @@ def test_the_search_near_a_guess_finds_what_bisection_finds(levels):
                 assert len(asked_for) <= 5  # each of them is refined
 
 
-# --- how bold -------------------------------------------------------------------------------------
+# --- damping --------------------------------------------------------------------------------------
 
 
-def test_caution_follows_what_came_true():
-    caution = Caution()
-    start = caution.factor
-    caution.learn(saved=90, expected=100, progress=0.1)
-    bolder = caution.factor
+def test_damping_follows_the_actual_saving():
+    damping = Damping()
+    start = damping.factor
+    damping.update(saved=90, expected=100, progress=0.1)
+    bolder = damping.factor
     assert bolder < start
-    caution.learn(saved=-50, expected=100, progress=0.1)
-    assert caution.factor > bolder
+    damping.update(saved=-50, expected=100, progress=0.1)
+    assert damping.factor > bolder
     for _ in range(40):
-        caution.learn(saved=-50, expected=0, progress=0.1)
-    assert caution.factor <= 8
+        damping.update(saved=-50, expected=0, progress=0.1)
+    assert damping.factor <= 8
     for _ in range(40):
-        caution.learn(saved=500, expected=100, progress=0.9)
-    assert caution.factor >= 1
+        damping.update(saved=500, expected=100, progress=0.9)
+    assert damping.factor >= 1
 
 
 # --- what is refused ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("passes", [-1, MOST_PASSES + 1])
+@pytest.mark.parametrize("passes", [-1, MAX_PASSES + 1])
 def test_impossible_numbers_of_passes(codec, crop, passes):
-    with pytest.raises(OptionError, match=rf"refine={passes} is not 0 … {MOST_PASSES}"):
+    with pytest.raises(OptionError, match=rf"refine={passes} is not 0 … {MAX_PASSES}"):
         codec.encode(Image(crop), 50, refine=passes)
 
 

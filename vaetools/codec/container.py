@@ -1,26 +1,26 @@
-"""The `.vae` file: a checked header, a table of sections, their bytes. No network, no pixels.
+"""The `.vae` container: a header with checksum, a table of sections, and their bytes.
 
-All numbers are little-endian. Version 2:
+Nothing here knows networks or pixels. All numbers are little-endian. Version 2:
 
     offset  bytes  field
     0       4      magic 89 56 41 45
     4       1      version = 2
     5       1      depth: 8, 16 (unsigned) or 32 (float) bits per sample
-    6       1      flags: bit 0 = grey, bit 1 = stored; all other bits 0
-    7       1      level: the rate, 0 … levels − 1 of the model
+    6       1      flags: bit 0 = grey, bit 1 = stored; other bits 0
+    7       1      level: rate index, 0 … levels − 1 of the model
     8       4      width in pixels
     12      4      height in pixels
-    16      2      tile: side of an entropy-coded tile, in latents
-    18      8      stream id: what the model must share with the one that wrote the file
+    16      2      tile: side of an entropy-coded tile in latents
+    18      8      stream id: identifies the bitstream of the encoder's model
     26      1      n, length of the model id
     27      n      model id, ASCII
     27+n    2      k, number of sections
     29+n    9 k    per section: kind (1), length (4), CRC-32 (4)
-    …       4      CRC-32 of everything before it
-    …              the sections, one after the other, up to the end of the file
+    …       4      CRC-32 of all preceding bytes
+    …              the sections in order, up to the end of the file
 
-Kinds: see `SectionKind`. A reader refuses kinds that it does not know. `docs/format.md` describes what
-is inside.
+A reader rejects unknown section kinds (see `SectionKind`). `docs/format.md` specifies the contents of
+the sections.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from vaetools.errors import (
 )
 from vaetools.image import MAX_PIXELS
 from vaetools.model.spec import MAX_TILE, MODEL_ID
+from vaetools.tiling import ceil_div
 
 MAGIC = b"\x89VAE"
 VERSION = 2
@@ -50,54 +51,53 @@ COUNT = struct.Struct("<H")
 CRC = struct.Struct("<I")
 GREY, STORED = 1, 2
 DOWNSCALE = 16
-"""Pixels per latent, in each direction."""
+"""Pixels per latent along each axis."""
 
 CELL = 64
-"""Pixels per hyper-latent, in each direction; pictures are padded to multiples of it."""
+"""Pixels per hyper-latent along each axis; images are padded to multiples of it."""
 
 MAX_METADATA = 16 * 2**20
-"""Bytes that ICC or EXIF may unpack to."""
+"""Limit on the decompressed size of ICC and EXIF data, in bytes."""
 
-THIN = 2**24
-"""Pixels that padding may make out of a thin picture, whatever the limit: 1 x N becomes 64 x N."""
+MIN_PADDED_PIXELS = 2**24
+"""Padded size in pixels that is always allowed: padding turns 1 x N into 64 x N."""
 
 
 class SectionKind(IntEnum):
-    """What a section holds."""
+    """Contents of a section."""
 
     HYPER = 1
-    """Hyper-latents; once."""
+    """Hyper-latents; exactly one section."""
 
     COARSE = 2
-    """The coarse channels of a tile's latents, enough for a preview; one for every tile in raster
-    order."""
+    """Coarse latent channels of a tile, for previews; one section per tile in raster order."""
 
     FINE = 3
-    """The other channels of a tile's latents; as many, in the same order."""
+    """Remaining latent channels of a tile; one section per tile in raster order."""
 
     ALPHA = 4
-    """PNG."""
+    """Alpha channel as PNG."""
 
     ICC = 5
-    """zlib."""
+    """ICC profile, zlib-compressed."""
 
     EXIF = 6
-    """zlib."""
+    """EXIF data, zlib-compressed."""
 
     LEVELS = 7
-    """The level of every cell, if it is not the same everywhere; zlib."""
+    """Rate map: the rate index of every cell, zlib-compressed; absent if all are equal."""
 
     SOURCE = 8
-    """A stored file holds this and nothing else: a picture's file, as it was."""
+    """The original image file, unchanged; the only section of a stored file."""
 
 
 PREVIEW = (SectionKind.LEVELS, SectionKind.HYPER, SectionKind.COARSE)
-"""What a preview is decoded from."""
+"""Sections that a preview is decoded from."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section: its kind and its bytes."""
+    """Kind and bytes of one section."""
 
     kind: SectionKind
     data: bytes
@@ -105,7 +105,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Container:
-    """A whole file in memory; the fields are those of the header."""
+    """A complete file in memory.
+
+    Attributes:
+        width, height: size of the image in pixels.
+        depth: bits per sample: 8, 16 (unsigned integers) or 32 (floats).
+        grey: True for one colour channel, False for three.
+        level: rate index; with a `LEVELS` section, that of cells whose rate is not lowered.
+        tile: side of an entropy-coded tile in latents.
+        stream_id: identifies the bitstream, 16 hexadecimal digits; see `CodecSpec.stream_id`.
+        model_id: id of the model that encoded the file.
+        sections: in file order.
+        stored: True if the file holds the original image file instead of an encoded image.
+    """
 
     width: int
     height: int
@@ -119,15 +131,15 @@ class Container:
     stored: bool = False
 
     def one(self, kind: SectionKind) -> bytes | None:
-        """The bytes of a section that occurs at most once."""
+        """Data of the only section of a kind, or None."""
         return next((s.data for s in self.sections if s.kind == kind), None)
 
     def all(self, kind: SectionKind) -> list[bytes]:
-        """The bytes of every section of a kind, in order."""
+        """Data of all sections of a kind, in file order."""
         return [s.data for s in self.sections if s.kind == kind]
 
     def pack(self) -> bytes:
-        """The file's bytes."""
+        """Serialise to the bytes of a `.vae` file."""
         header = FIXED.pack(
             MAGIC,
             VERSION,
@@ -151,31 +163,35 @@ class Container:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says before its sections are read.
+    """The parsed header of a file.
 
     Attributes:
-        empty: the header's fields as a `Container` without sections.
-        entries: (kind, length, CRC-32) of every section.
-        size: bytes of the header.
+        fields: the header's fields, as a `Container` without sections.
+        entries: (kind, length in bytes, CRC-32) of every section.
+        size: length of the header in bytes.
     """
 
-    empty: Container
+    fields: Container
     entries: tuple[tuple[SectionKind, int, int], ...]
     size: int
 
 
 def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
-    """Read and check the header; no memory is taken for what it declares.
+    """Parse and validate the header. Allocates no memory for the sizes that it declares.
+
+    Args:
+        data: the file, or at least its header.
+        max_pixels: limit on width × height.
 
     Raises:
-        NotAVaeFileError: no magic.
-        VersionError: another version, or a section kind that version 2 does not have.
-        ChecksumError: cut short, or the header's CRC-32 does not fit.
-        HeaderLimitError: a field is out of its range, or fields contradict each other.
+        NotAVaeFileError: the magic bytes are missing.
+        VersionError: the version or a section kind is unknown.
+        ChecksumError: the header is truncated or its CRC-32 does not match.
+        HeaderLimitError: a field is out of range, or fields contradict each other.
     """
     check_magic(data)
     if len(data) < FIXED.size:
-        raise ChecksumError("is cut short inside the header")
+        raise ChecksumError("is truncated inside the header")
     _, version, depth, flags, level, width, height, tile, stream_id, id_length = FIXED.unpack_from(
         data
     )
@@ -183,92 +199,116 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         raise VersionError(f"version {version} is not {VERSION}", remedy="update vaetools")
     count_at = FIXED.size + id_length
     if len(data) < count_at + COUNT.size:
-        raise ChecksumError("is cut short inside the header")
+        raise ChecksumError("is truncated inside the header")
     (count,) = COUNT.unpack_from(data, count_at)
     end = count_at + COUNT.size + count * ENTRY.size
     if len(data) < end + CRC.size:
-        raise ChecksumError("is cut short inside the header")
+        raise ChecksumError("is truncated inside the header")
     if CRC.unpack_from(data, end)[0] != zlib.crc32(data[:end]):
         raise ChecksumError("the header is damaged")
     table = data[count_at + COUNT.size : end]
     model_id = data[FIXED.size : count_at].decode("ascii", "replace")
     grey, stored = bool(flags & GREY), bool(flags & STORED)
-    empty = Container(
+    header = Container(
         width, height, depth, grey, level, tile, stream_id.hex(), model_id, (), stored
     )
-    _check_fields(empty, flags, max_pixels)
-    _check_sections(empty, table[:: ENTRY.size])
+    _check_fields(header, flags, max_pixels)
+    _check_sections(header, table[:: ENTRY.size])
     rows = ENTRY.iter_unpack(table)
     entries = tuple((SectionKind(kind), length, crc) for kind, length, crc in rows)
-    return Header(empty, entries, end + CRC.size)
+    return Header(header, entries, end + CRC.size)
 
 
 def unpack(data: bytes, *, max_pixels: int = MAX_PIXELS, preview: bool = False) -> Container:
-    """Read a whole file and check every byte of it.
+    """Parse a complete file and verify all checksums.
 
     Args:
-        preview: the end of the file may be missing, and the sections there, as long as all that a
-            preview needs has come.
+        data: the bytes of the file.
+        max_pixels: limit on width × height.
+        preview: accept a truncated file that contains all sections needed for a preview.
 
     Raises:
-        as `read_header`, and `ChecksumError` for damaged, missing or additional bytes.
+        NotAVaeFileError, VersionError, HeaderLimitError: see `read_header`.
+        ChecksumError: bytes are damaged, missing or left over.
     """
-    header = read_header(data, max_pixels=max_pixels)
+    return read_sections(data, read_header(data, max_pixels=max_pixels), preview=preview)
+
+
+def read_sections(data: bytes, header: Header, *, preview: bool = False) -> Container:
+    """The rest of `unpack`, for a file whose header was parsed before.
+
+    Raises:
+        ChecksumError: see `unpack`.
+    """
     expected = header.size + sum(length for _, length, _ in header.entries)
     if len(data) > expected or (len(data) < expected and not preview):
-        raise ChecksumError(f"has {len(data)} bytes where {expected} were written")
+        raise ChecksumError(f"is {len(data)} bytes long, but {expected} bytes were written")
     sections, at = [], header.size
     for kind, length, crc in header.entries:
         part = data[at : at + length]
         at += length
         if at > len(data):
-            if kind in PREVIEW or header.empty.stored:
-                raise ChecksumError("is cut short before a preview was complete")
+            if kind in PREVIEW or header.fields.stored:
+                raise ChecksumError("is truncated before the end of the preview data")
             continue
         if zlib.crc32(part) != crc:
             raise ChecksumError(f"the section {kind.name.lower()} at byte {at - length} is damaged")
         sections.append(Section(kind, part))
-    return dataclasses.replace(header.empty, sections=tuple(sections))
+    return dataclasses.replace(header.fields, sections=tuple(sections))
 
 
 def tile_grid(width: int, height: int, tile: int) -> tuple[int, int]:
-    """(rows, columns) of entropy-coded tiles; the picture is padded to multiples of 64 pixels."""
-    rows, columns = (-(-n // CELL) * CELL // DOWNSCALE for n in (height, width))
-    return -(-rows // tile), -(-columns // tile)
+    """(rows, columns) of entropy-coded tiles; the image is padded to multiples of 64 pixels."""
+    rows, columns = (ceil_div(side, CELL) * CELL // DOWNSCALE for side in (height, width))
+    return ceil_div(rows, tile), ceil_div(columns, tile)
 
 
 def is_too_thin(width: int, height: int, max_pixels: int) -> bool:
-    """Whether padding to cells of 64 x 64 makes far more pixels out of a size than the limit."""
-    return -(-width // CELL) * -(-height // CELL) * CELL**2 > 2 * max(max_pixels, THIN)
+    """Whether padding to whole cells enlarges an image far beyond the limit."""
+    padded = ceil_div(width, CELL) * ceil_div(height, CELL) * CELL**2
+    return padded > 2 * max(max_pixels, MIN_PADDED_PIXELS)
 
 
 def check_magic(head: bytes) -> None:
-    """Raise `NotAVaeFileError` if a file that begins like this is no `.vae` file."""
+    """Check the first bytes of a file.
+
+    Raises:
+        NotAVaeFileError: it is not a `.vae` file.
+    """
     if head[: len(MAGIC)] != MAGIC:
         raise NotAVaeFileError("is not a .vae file")
 
 
 def deflate(data: bytes) -> bytes:
-    """ICC and EXIF as they are stored. Raises `UnsupportedImageError` for what no reader takes."""
+    """Compress metadata for a section.
+
+    Raises:
+        UnsupportedImageError: the data exceeds the limit that readers accept.
+    """
     if len(data) > MAX_METADATA:
         raise UnsupportedImageError(
             f"ICC or EXIF data of {len(data)} bytes is over the limit of {MAX_METADATA}",
-            remedy="leave it out with --strip all",
+            remedy="remove it with --strip all",
         )
     return zlib.compress(data, 9)
 
 
-def inflate(data: bytes, most: int = MAX_METADATA) -> bytes:
-    """The reverse of `deflate`, never more than `most` bytes. Raises `BitstreamError`s."""
+def inflate(data: bytes, max_bytes: int = MAX_METADATA) -> bytes:
+    """Inverse of `deflate`. Never allocates much more than `max_bytes`.
+
+    Raises:
+        ChecksumError: the data is not one complete zlib stream.
+        HeaderLimitError: the result exceeds `max_bytes`.
+    """
     unpacker = zlib.decompressobj()
     try:
-        result = unpacker.decompress(data, most + 1)
+        result = unpacker.decompress(data, max_bytes + 1)
     except zlib.error:
         raise ChecksumError("a section is not zlib data") from None
-    if len(result) > most:
-        raise HeaderLimitError(f"a section unpacks to more than {most} bytes")
+    if len(result) > max_bytes:
+        raise HeaderLimitError(f"a section decompresses to more than {max_bytes} bytes")
     if not unpacker.eof or unpacker.unused_data:
-        raise ChecksumError("a section is not exactly one zlib stream")
+        raise ChecksumError("a section is not one complete zlib stream")
     return result
 
 
@@ -283,32 +323,32 @@ def _check_fields(head: Container, flags: int, max_pixels: int) -> None:
         )
     if is_too_thin(head.width, head.height, max_pixels):
         raise HeaderLimitError(
-            f"size {head.width} x {head.height} is too thin to be padded to cells"
+            f"size {head.width} x {head.height} is too narrow to be padded to {CELL}-pixel cells"
         )
     if head.depth not in (8, 16, 32):
         raise HeaderLimitError(f"depth {head.depth} is not 8, 16 or 32")
     if flags & ~(GREY | STORED):
-        raise HeaderLimitError(f"flags {flags:#04x} has bits that version 2 does not have")
+        raise HeaderLimitError(f"flags {flags:#04x} sets bits that version 2 does not define")
     if not 4 <= head.tile <= MAX_TILE or head.tile % 4:
         raise HeaderLimitError(f"tile {head.tile} is not a multiple of 4 up to {MAX_TILE}")
     if not MODEL_ID.fullmatch(head.model_id):
-        raise HeaderLimitError(f"model id {head.model_id!r} is not a model's name")
+        raise HeaderLimitError(f"model id {head.model_id!r} is not valid")
 
 
 def _check_sections(head: Container, kinds: bytes) -> None:
-    """Check the kinds of the sections, a byte each, before anything is made of them."""
+    """Check the kinds of all sections, one byte each, before any entry is parsed."""
     unknown = set(kinds) - set(SectionKind)
     if unknown:
         raise VersionError(f"section kind {min(unknown)} is unknown", remedy="update vaetools")
-    for kind, (fewest, most) in _counts(head).items():
+    for kind, (low, high) in _section_counts(head).items():
         count = kinds.count(kind)
-        if not fewest <= count <= most:
-            wanted = str(most) if fewest == most else f"{fewest} to {most}"
-            raise HeaderLimitError(f"{count} sections {kind.name.lower()} where {wanted} belong")
+        if not low <= count <= high:
+            expected = str(high) if low == high else f"{low} to {high}"
+            raise HeaderLimitError(f"has {count} {kind.name.lower()} sections, not {expected}")
 
 
-def _counts(head: Container) -> dict[SectionKind, tuple[int, int]]:
-    """The fewest and most sections of every kind."""
+def _section_counts(head: Container) -> dict[SectionKind, tuple[int, int]]:
+    """Minimum and maximum number of sections of every kind."""
     if head.stored:
         return dict.fromkeys(SectionKind, (0, 0)) | {SectionKind.SOURCE: (1, 1)}
     rows, columns = tile_grid(head.width, head.height, head.tile)

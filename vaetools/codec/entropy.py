@@ -1,12 +1,12 @@
 """Entropy coding: integers <-> bytes, with tables of integer frequencies.
 
-The coder is the 32-bit-word, 64-bit-state ANS coder of the `constriction` package, fed with
-frequencies that sum to 2^24, its own precision, so that no probability is ever rounded: the
-stream is defined by integers alone (`docs/format.md`).
+The coder is the ANS coder of the `constriction` package, with 32-bit words and a 64-bit state. Its
+precision is 24 bits and our frequencies sum to 2^24, so no probability is ever rounded and the stream
+is defined by integers alone (`docs/format.md`).
 
-Symbols are coded table by table, not position by position: all latents that use table 0 in raster
-order, then those of table 1, and so on. The decoder knows every table index beforehand, and a whole
-group is one call.
+Symbols are coded grouped by table, not by position: all latents of table 0 in raster order, then
+those of table 1, and so on. The decoder knows all table indices in advance, so one call decodes a
+whole group.
 
 Reference: Duda, "Asymmetric numeral systems", 2013, arXiv:1311.2540; Bamler, "Understanding
 entropy coding with asymmetric numeral systems", 2022, arXiv:2201.01741.
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 PRECISION = 24
 TOTAL = 2**PRECISION
 TAIL = 6.0
-"""A Gaussian table reaches this many deviations; further values are escaped."""
+"""Half-width of a Gaussian table in standard deviations; values outside are escaped."""
 
 WORD = np.dtype("<u4")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Frequencies of the symbols −reach … reach, and of the escape if there is one.
+    """Frequencies of the symbols −reach … reach, and optionally of an escape symbol.
 
     Attributes:
-        frequencies: (2 reach + 1,) or, with escape, (2 reach + 2,) int64; sum 2^24, none 0.
-        reach: largest magnitude that is coded directly.
+        frequencies: (2 reach + 1,) or, with escape, (2 reach + 2,) int64, all ≥ 1, with sum 2^24.
+        reach: largest magnitude that is coded without the escape.
     """
 
     frequencies: np.ndarray
@@ -49,12 +49,12 @@ class Table:
 
     @functools.cached_property
     def model(self) -> Any:
-        """The table for `constriction`; `perfect` reproduces exact multiples of 2^−24 exactly."""
+        """The table for `constriction`; `perfect` keeps multiples of 2^−24 exact."""
         return constriction.stream.model.Categorical(self.frequencies / TOTAL, perfect=True)
 
     @functools.cached_property
     def bits(self) -> np.ndarray:
-        """Ideal code length of every symbol."""
+        """Ideal code length of every symbol in bits."""
         bits: np.ndarray = PRECISION - np.log2(self.frequencies)
         return bits
 
@@ -64,7 +64,7 @@ class Table:
 
 
 def frequencies_of(probabilities: np.ndarray) -> np.ndarray:
-    """Integers ≥ 1 in proportion to `probabilities`, that sum to 2^24; used when tables are made."""
+    """Integers ≥ 1 that sum to 2^24, in proportion to `probabilities`; used to build tables."""
     scaled: np.ndarray = np.maximum(
         1, np.round(probabilities / probabilities.sum() * TOTAL)
     ).astype(np.int64)
@@ -73,7 +73,7 @@ def frequencies_of(probabilities: np.ndarray) -> np.ndarray:
 
 
 def gaussian_table(scale: float) -> Table:
-    """Table of integers whose density is a zero-mean Gaussian of deviation `scale`, with escape."""
+    """Table with escape for a rounded zero-mean Gaussian of standard deviation `scale`."""
     reach = math.ceil(TAIL * scale)
     edges = np.arange(-reach, reach + 2) - 0.5
     below = np.array([0.5 * (1 + math.erf(e / scale / math.sqrt(2))) for e in edges])
@@ -82,14 +82,14 @@ def gaussian_table(scale: float) -> Table:
 
 
 class Encoder:
-    """Collects groups of symbols; `finish` codes them, the last group first: ANS is a stack."""
+    """Collects groups of symbols. `finish` codes the last group first, because ANS is a stack."""
 
     def __init__(self) -> None:
         self._groups: list[tuple[np.ndarray, Table]] = []
         self._escaped = bytearray()
 
     def put(self, values: np.ndarray, table: Table) -> None:
-        """Add integers that share a table. Without an escape they must be within its reach."""
+        """Add integers that share a table; one without escape must cover all of them."""
         outside = np.abs(values) > table.reach
         symbols = values + table.reach
         if outside.any():
@@ -99,12 +99,12 @@ class Encoder:
 
     @property
     def bits(self) -> float:
-        """Ideal length of what was put, in bits, escapes included."""
+        """Ideal code length of all symbols so far in bits, including escaped values."""
         coded = sum(float(table.bits[symbols].sum()) for symbols, table in self._groups)
         return coded + 8 * len(self._escaped)
 
     def finish(self) -> bytes:
-        """The payload: length of the escape bytes as a varint, the escape bytes, the ANS words."""
+        """The payload: number of escape bytes as a varint, the escape bytes, the ANS words."""
         coder = constriction.stream.stack.AnsCoder()
         for symbols, table in reversed(self._groups):
             coder.encode_reverse(symbols, table.model)
@@ -113,16 +113,16 @@ class Encoder:
 
 
 class Decoder:
-    """Reads the groups of a payload in the order in which they were put.
+    """Reads the groups of a payload in the order in which they were written.
 
     Raises:
-        ChecksumError: from any method, if the payload does not fit the tables.
+        ChecksumError: from any method, if the payload does not match the tables.
     """
 
     def __init__(self, payload: bytes) -> None:
         length, at = _read_varint(payload, 0)
         if at + length > len(payload) or (len(payload) - at - length) % WORD.itemsize:
-            raise ChecksumError("a payload has an impossible length")
+            raise ChecksumError("a payload has an invalid length")
         self._escaped = _varints(payload[at : at + length])
         words = np.frombuffer(payload, WORD, offset=at + length).astype(np.uint32)
         try:
@@ -131,7 +131,7 @@ class Decoder:
             raise ChecksumError("a payload ends in a zero word") from None
 
     def get(self, count: int, table: Table) -> np.ndarray:
-        """The next `count` integers, (count,) int32."""
+        """Decode the next `count` integers, (count,) int32."""
         symbols: np.ndarray = self._coder.decode(table.model, count)
         values = symbols - table.reach
         if table.has_escape:
@@ -146,9 +146,9 @@ class Decoder:
         return value
 
     def finish(self) -> None:
-        """Check that nothing is left: the last guard against tables that differ."""
+        """Check that all symbols were consumed: the last guard against mismatched tables."""
         if not self._coder.is_empty() or next(self._escaped, None) is not None:
-            raise ChecksumError("the symbols do not fit the tables of this model")
+            raise ChecksumError("the symbols do not match the tables of this model")
 
 
 def _zigzag(value: int) -> int:
@@ -160,7 +160,7 @@ def _unzigzag(code: int) -> int:
 
 
 def _varint(value: int) -> bytes:
-    """LEB128: seven bits a byte, lowest first, the high bit says that more follow."""
+    """LEB128: seven bits per byte, lowest first; the high bit is set in all but the last byte."""
     out = bytearray()
     while value >= 128:
         out.append(value % 128 + 128)
@@ -170,7 +170,7 @@ def _varint(value: int) -> bytes:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(value, place after it); at most five bytes."""
+    """(value, offset after it); at most five bytes."""
     value = 0
     for shift in range(5):
         if at + shift >= len(data):
@@ -179,7 +179,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
         value += (byte % 128) << (7 * shift)
         if byte < 128:
             return value, at + shift + 1
-    raise ChecksumError("a number in a payload is cut short")
+    raise ChecksumError("a number in a payload is truncated")
 
 
 def _varints(data: bytes) -> Iterator[int]:

@@ -1,9 +1,9 @@
-"""The small networks of the codec on parts of a picture.
+"""The networks of the entropy model, evaluated on parts of an image.
 
-A large picture's latents at several stages would fill the memory, so each part is computed where it
-is needed, from z (small) and from as much around it as the networks see (`[codec.reach]`). The
-result is that of the whole picture: to the last bit where integers compute, and to the last bits
-of a float elsewhere.
+Keeping all intermediate latents of a large image would take too much memory. Each part is therefore
+computed when it is needed, from z (small) and from the surroundings in the receptive field of the
+networks (`[codec.reach]`). The result equals that for the whole image: exactly where the networks
+compute with integers, up to float rounding elsewhere.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 PHASES = 4
-"""Steps in which the means of the latents become known."""
+"""Phases of the checkerboard context model, each conditioned on the latents of those before."""
 
 
 class Residuals(Protocol):
-    """Gives the symbols r of a part, (M, h, w), once the mean (1, M, h, w) of the part is known."""
+    """The symbols r of a box, (M, h, w), given the means of its latents, (1, M, h, w)."""
 
     def __call__(self, mean: np.ndarray, box: Box, /) -> np.ndarray: ...
 
 
-class SmallNetworks:
-    """Everything between y and r, for a picture at given rates. Boxes are in cells of 64 pixels.
+class EntropyNetworks:
+    """Everything between y and r, for an image at given rates. Boxes are in cells of 64 pixels.
 
     Args:
-        model: gives the graphs.
-        spec: its `[codec]`.
-        tables: its tables.
-        levels: (rows, columns) uint8, the level of every cell.
+        model: opens the graphs.
+        spec: the `[codec]` table of the manifest.
+        tables: the tables of the model.
+        levels: (rows, columns) uint8, the rate index of every cell.
     """
 
     def __init__(
@@ -52,7 +52,14 @@ class SmallNetworks:
         self.size = spec.tile // LATENTS
 
     def hyper(self, y: np.ndarray) -> np.ndarray:
-        """z of a whole picture: (1, M, h, w) -> (1, N, h/4, w/4), integers as float32."""
+        """The hyper-latents z of a whole image.
+
+        Args:
+            y: (1, M, h, w) float32.
+
+        Returns:
+            (1, N, h/4, w/4) float32 with integer values.
+        """
         graph = self.model.graph("hyper_analysis")
         z = map_tiles(
             lambda part, levels: graph(
@@ -69,21 +76,24 @@ class SmallNetworks:
         return clipped
 
     def index(self, z: np.ndarray, box: Box) -> np.ndarray:
-        """Table of every latent of a part: (M, h, w) uint8."""
+        """Table index of every latent of a box, (M, h, w) uint8."""
         base = self._part("hyper_scale_index", z, box, self.reach.hyper_scale_index)
         return self.tables.indexes(base, self.levels[box])
 
     def mean(self, z: np.ndarray, box: Box, residuals: Residuals) -> np.ndarray:
-        """Mean of the latents of a part, (1, M, h, w): that of the hyper-latents, improved phase by
-        phase by what the phases before hold.
+        """Conditional means of the latents of a box, phase by phase.
 
-        Only the symbols of those phases matter: encoder and decoder, which have the others at
-        different times, take these same steps.
+        The means of the first phase come from the hyper-latents alone; those of later phases also
+        from the latents of earlier phases. `residuals` is called for each phase, and only the
+        symbols of earlier phases affect the result, so encoder and decoder compute the same.
+
+        Returns:
+            (1, M, h, w) float32.
         """
-        outer = grown(box, self.seen, *z.shape[2:])
+        outer = grown(box, self.context_radius, *z.shape[2:])
         context = self.model.graph("context_mean")
         first = mean = self.hyper_mean(z, outer)
-        phase = phases(*mean.shape[1:])  # cells begin at even latents: the same in each part
+        phase = phases(*mean.shape[1:])  # cells begin at even latents, so any box has this pattern
         known = np.zeros_like(mean)
         for number in range(PHASES):
             now = phase == number
@@ -91,21 +101,21 @@ class SmallNetworks:
                 (better,) = context(known, first)
                 mean = np.where(now, better, mean)
             if number < PHASES - 1:
-                known = np.where(now, self.restored(mean, residuals(mean, outer), outer), known)
+                known = np.where(now, self.dequantised(mean, residuals(mean, outer), outer), known)
         inner = scaled(within(box, outer), LATENTS)
         part: np.ndarray = mean[(..., *inner)]
         return part
 
     @property
-    def seen(self) -> int:
-        """How far the mean of a part sees, in cells: a step for every phase but the first."""
+    def context_radius(self) -> int:
+        """Receptive radius of the means in cells: one step for each phase but the first."""
         return (PHASES - 1) * self.reach.context_mean
 
     def hyper_mean(self, z: np.ndarray, box: Box) -> np.ndarray:
-        """What the hyper-latents alone say of the mean, (1, M, h, w)."""
+        """Means of the latents given the hyper-latents alone, (1, M, h, w)."""
         return self._part("hyper_mean", z, box, self.reach.hyper_mean)
 
-    def restored(self, mean: np.ndarray, symbols: np.ndarray, box: Box) -> np.ndarray:
+    def dequantised(self, mean: np.ndarray, symbols: np.ndarray, box: Box) -> np.ndarray:
         """ŷ = mean + r · step, (1, M, h, w) float32."""
         step = self.tables.per_latent(self.tables.inverse_gain, self.levels[box])
         latents: np.ndarray = mean + symbols.astype(np.float32) * step
@@ -118,25 +128,25 @@ class SmallNetworks:
         return symbols
 
     def _part(self, role: str, z: np.ndarray, box: Box, reach: int) -> np.ndarray:
-        """The part `box` of a graph's result for z, (1, M, h, w)."""
+        """Output of a graph for a box of z, (1, M, h, w); `reach` is its receptive radius in cells."""
         outer = grown(box, reach, *z.shape[2:])
         (out,) = self.model.graph(role)(np.ascontiguousarray(z[(..., *outer)]))
         return out[(..., *scaled(within(box, outer), LATENTS))]
 
 
 def phases(latents: int, height: int, width: int) -> np.ndarray:
-    """In which phase each latent's mean becomes known, (M, h, w) in 0 … 3.
+    """The phase of every latent, (M, h, w) in 0 … 3.
 
-    Two halves of a checkerboard, and each of them row by row; the upper half of the channels takes the
-    other squares first, every other quarter the other rows.
+    The squares of a checkerboard in two phases each: even rows, then odd rows. The upper half of the
+    channels begins with the other squares, every second quarter with the other rows.
     """
     rows, columns = np.ogrid[:height, :width]
-    found: np.ndarray = phase_at(np.arange(latents)[:, None, None], rows, columns, latents)
-    return found
+    pattern: np.ndarray = phase_at(np.arange(latents)[:, None, None], rows, columns, latents)
+    return pattern
 
 
 def phase_at(channel: Any, row: Any, column: Any, latents: int) -> Any:
-    """The phase of one latent, or of arrays or tensors of them that broadcast."""
+    """The phase of latents at given positions: integers, or broadcastable arrays or tensors."""
     quarter = channel * PHASES // latents
     upper, other = quarter // 2, quarter % 2
     return 2 * ((row + column + upper) % 2) + (row + other) % 2

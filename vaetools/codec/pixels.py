@@ -1,4 +1,4 @@
-"""What a `.vae` file holds of a picture beside its latents, and how pixels come out of floats."""
+"""Conversions between `Image` and the codec: pixels for networks, sections for alpha and metadata."""
 
 from __future__ import annotations
 
@@ -7,41 +7,60 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.codec.container import Container, Section, SectionKind, deflate, inflate
+from vaetools.codec.region import box_within
 from vaetools.errors import ChecksumError, InputError
 from vaetools.image import Image, decode_image, encode_image
 
 if TYPE_CHECKING:
+    from vaetools.codec.region import Region
     from vaetools.tiling import Box
 
 DTYPES = {8: np.uint8, 16: np.uint16, 32: np.float32}
-"""Samples of a picture by its depth."""
+"""Sample type by bit depth."""
 
 
 def padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixels (h, w, C) with the last row and column repeated up to height × width."""
+    """Pixels (h, w, C), padded to height × width by repeating the last row and column."""
     below, right = height - pixels.shape[0], width - pixels.shape[1]
     if not below and not right:
         return pixels
     return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
 
 
-def floats_of(image: Image, part: Box) -> np.ndarray:
-    """A part of a picture as float32 RGB, (1, 3, H, W) in [0, 1]; what lies beyond its edges repeats its
-    last pixels."""
-    rows, columns = part
+def rgb_of(image: Image, box: Box) -> np.ndarray:
+    """Pixels of a box as float32 RGB, (1, 3, H, W) in [0, 1].
+
+    The box may extend beyond the right and bottom edges, where the last pixels are repeated.
+    """
+    rows, columns = box
     pixels = Image(image.pixels[rows, columns]).to_rgb()
     whole = padded(pixels, rows.stop - rows.start, columns.stop - columns.start)
     return np.ascontiguousarray(whole.transpose(2, 0, 1)[None])
 
 
+def bgr_of(image: Image, box: Box) -> np.ndarray:
+    """Like `rgb_of`, for 8-bit images: uint8 BGR, (H, W, 3); grey is repeated in all channels."""
+    rows, columns = box
+    pixels = image.pixels[rows, columns]
+    if image.grey:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    whole = padded(pixels, rows.stop - rows.start, columns.stop - columns.start)
+    return np.ascontiguousarray(whole)
+
+
 def as_samples(rgb: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Float RGB (H, W, 3) as samples of the shape and type of `like`."""
+    """Float RGB (H, W, 3) in [0, 1], converted to the shape and dtype of `like`."""
     return Image(np.empty_like(like, order="C")).with_rgb(rgb).pixels
 
 
 def metadata_sections(image: Image) -> list[Section]:
-    """ICC, EXIF and alpha, as far as there are any; the smallest first, for whoever waits for a
-    preview."""
+    """Sections for ICC, EXIF and alpha, if present.
+
+    The largest comes last, because in a file they stand before the data that previews do not need.
+
+    Raises:
+        UnsupportedImageError: ICC or EXIF data exceed the limit.
+    """
     sections = []
     if image.icc:
         sections.append(Section(SectionKind.ICC, deflate(image.icc)))
@@ -53,16 +72,38 @@ def metadata_sections(image: Image) -> list[Section]:
     return sections
 
 
-def image_of(pixels: np.ndarray, container: Container, chosen: Box) -> Image:
-    """The picture from its pixels and what else the container holds."""
+def image_of(pixels: np.ndarray, container: Container, box: Box) -> Image:
+    """Image of the decoded pixels of a box, with alpha and metadata from the container.
+
+    Raises:
+        BitstreamError: an alpha or metadata section is damaged.
+    """
     icc, exif = (container.one(k) for k in (SectionKind.ICC, SectionKind.EXIF))
     alpha = _alpha_of(container, pixels.dtype)
     return Image(
         pixels,
-        alpha=None if alpha is None else np.ascontiguousarray(alpha[chosen]),
+        alpha=None if alpha is None else np.ascontiguousarray(alpha[box]),
         icc=None if icc is None else inflate(icc),
         exif=None if exif is None else inflate(exif),
     )
+
+
+def source_image(container: Container, region: Region | None) -> Image:
+    """The image embedded in a stored file, or a region of it.
+
+    Raises:
+        ChecksumError: the embedded file is damaged, or differs in size from the header.
+        OptionError: the region is not inside the image.
+    """
+    source = container.all(SectionKind.SOURCE)[0]
+    limit = container.width * container.height  # the header was checked against the user's limit
+    try:
+        image = decode_image(source, max_pixels=limit, first_frame=True)
+    except InputError as error:
+        raise ChecksumError(f"the embedded image: {error.problem}") from None
+    if (image.width, image.height) != (container.width, container.height):
+        raise ChecksumError("the size of the embedded image differs from the header")
+    return image.cropped(*box_within(region, container))
 
 
 def _alpha_of(container: Container, dtype: np.dtype) -> np.ndarray | None:
@@ -76,10 +117,10 @@ def _alpha_of(container: Container, dtype: np.dtype) -> np.ndarray | None:
         raise ChecksumError(f"the alpha section: {error.problem}") from None
     alpha = decoded.pixels
     if alpha.shape != (container.height, container.width):
-        raise ChecksumError("the alpha section has another size than the picture")
+        raise ChecksumError("the size of the alpha section differs from the image")
     stored = np.uint16 if dtype == np.float32 else dtype
     if alpha.dtype != stored or decoded.format != "png":
-        raise ChecksumError("the alpha section has another depth than the picture, or is no PNG")
+        raise ChecksumError("the alpha section is not a PNG of the image's bit depth")
     if dtype == np.float32:
         return (alpha / np.float32(65535)).astype(np.float32)
     return alpha

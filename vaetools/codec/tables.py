@@ -1,7 +1,7 @@
-"""The codec's tables: everything about rates and probabilities that is not a network.
+"""The codec's tables: gain units, rates and symbol probabilities.
 
-They are shipped as integers and float32 numbers in `tables.npz`, never computed at run time: a
-decoder must not depend on how a machine rounds `exp` or `erf`.
+They ship as integers and float32 values in `tables.npz` and are never computed at run time: a decoder
+must not depend on how a machine rounds `exp` or `erf`.
 """
 
 from __future__ import annotations
@@ -20,31 +20,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ESCAPED_BITS = 8
-"""Of the shortest number beside the escape."""
+"""Length of the shortest escaped value, in addition to the escape symbol."""
 
 LATENTS = CELL // DOWNSCALE
-"""Latents per cell, in each direction."""
+"""Latents per cell along each axis."""
 
-MOST_TABLES = 256
-"""Latent tables that a model may have: an index is a byte."""
+MAX_TABLES = 256
+"""Limit on the number of latent tables: an index is one byte."""
 
 RATE_PIXELS = 8
-"""Pixels per rate, in each direction, where the synthesis takes a map of them."""
+"""Pixels per element of a rate map, along each axis, as the synthesis network takes it."""
 
 
 @dataclass(frozen=True)
 class CodecTables:
-    """The arrays of `tables.npz`, for L levels, M latent and N hyper-latent channels.
+    """The arrays of `tables.npz`, for L rates, M latent and N hyper-latent channels.
 
     Attributes:
-        gain, inverse_gain: (L, M) float32; r = round((y − mean) · gain), ŷ = mean + r · inverse_gain.
-        index_offset: (L, M) int16, added to the index that the network gives.
-        rate: (L,) float32, the level as the synthesis network wants it.
-        coarse: (M,) bool, the channels that a preview is decoded from.
-        hyper_group: (L,) uint8, which set of hyper-latent tables a level uses.
+        gain, inverse_gain: (L, M) float32, gain units (Cui et al., "Asymmetric gained deep image
+            compression", CVPR 2021): r = round((y − mean) · gain), ŷ = mean + r · inverse_gain.
+        index_offset: (L, M) int16, added to the table index from the network.
+        rate: (L,) float32, the rate index as the synthesis network takes it.
+        coarse: (M,) bool, True for channels that a preview is decoded from.
+        hyper_group: (L,) uint8, which group of hyper-latent tables a rate uses.
         hyper_frequencies: (G, N, 2 limit + 1) uint32.
-        latent_reach: (T,) uint16, of every latent table.
-        latent_frequencies: (sum of 2 reach + 2,) uint32, the tables one after the other.
+        latent_reach: (T,) uint16, reach of every latent table.
+        latent_frequencies: (sum of 2 reach + 2,) uint32, all tables concatenated.
+
+    Raises:
+        ModelBrokenError: the arrays have inconsistent shapes.
     """
 
     gain: np.ndarray
@@ -59,15 +63,18 @@ class CodecTables:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> CodecTables:
-        """The arrays of a file. Raises `ModelBrokenError` if they are not those above."""
+        """Tables from the arrays of a file.
+
+        Raises:
+            ModelBrokenError: an array is missing or unknown, or shapes are inconsistent.
+        """
         names = {field.name for field in fields(cls)}
         if arrays.keys() != names:
             wrong = ", ".join(sorted(names ^ arrays.keys()))
-            raise ModelBrokenError(f"tables.npz lacks arrays, or has too many: {wrong}")
+            raise ModelBrokenError(f"tables.npz has missing or unknown arrays: {wrong}")
         return cls(**arrays)
 
     def __post_init__(self) -> None:
-        """Raises `ModelBrokenError` if the arrays do not fit each other."""
         sizes = 2 * self.latent_reach.astype(np.int64) + 2
         fits = (
             self.gain.ndim == 2
@@ -77,11 +84,11 @@ class CodecTables:
             and self.coarse.dtype == bool
             and self.hyper_frequencies.ndim == 3
             and self.hyper_group.max() < len(self.hyper_frequencies)
-            and len(self.latent_reach) <= MOST_TABLES
+            and len(self.latent_reach) <= MAX_TABLES
             and self.latent_frequencies.shape == (sizes.sum(),)
         )
         if not fits:
-            raise ModelBrokenError("the arrays of tables.npz do not fit each other")
+            raise ModelBrokenError("the arrays of tables.npz have inconsistent shapes")
 
     @property
     def levels(self) -> int:
@@ -94,7 +101,7 @@ class CodecTables:
 
     @cached_property
     def latent(self) -> list[Table]:
-        """One table for every index."""
+        """The table of every index."""
         ends = np.cumsum(2 * self.latent_reach.astype(np.int64) + 2)
         parts = np.split(self.latent_frequencies.astype(np.int64), ends[:-1])
         return [Table(p, int(r)) for p, r in zip(parts, self.latent_reach, strict=True)]
@@ -105,32 +112,47 @@ class CodecTables:
         return [[Table(f.astype(np.int64), limit) for f in g] for g in self.hyper_frequencies]
 
     def hyper(self, levels: np.ndarray) -> Iterator[tuple[np.ndarray, list[Table]]]:
-        """The cells whose hyper-latents share tables, (rows, columns) bool, and the table of every
-        channel; `levels` (rows, columns)."""
+        """Groups of cells whose hyper-latents share tables.
+
+        Args:
+            levels: (rows, columns), the rate index of every cell.
+
+        Yields:
+            (rows, columns) bool, the cells of a group, and the table of every channel.
+        """
         groups = self.hyper_group[levels]
         for group in np.unique(groups):
             yield groups == group, self._hyper[group]
 
-    def per_latent(self, ladder: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        """A ladder (L, M) at the level of every latent; `levels` (rows, columns) are those of the cells.
+    def per_latent(self, gains: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """Look up gains, or offsets, for every latent.
 
-        (M, 4 rows, 4 columns), or (M, 1, 1) where all levels are the same.
+        Args:
+            gains: (L, M), such as `gain` or `index_offset`.
+            levels: (rows, columns), the rate index of every cell.
+
+        Returns:
+            (M, 4 rows, 4 columns), or (M, 1, 1) if all rates are equal.
         """
         if (levels == levels.flat[0]).all():
-            same: np.ndarray = ladder[levels.flat[0]][:, None, None]
+            same: np.ndarray = gains[levels.flat[0]][:, None, None]
             return same
-        return spread(ladder[levels].transpose(2, 0, 1), LATENTS)
+        return upsampled(gains[levels].transpose(2, 0, 1), LATENTS)
 
     def rates(self, levels: np.ndarray) -> np.ndarray:
-        """Rates as the synthesis takes them: (1, 1, 1, 1), or (1, 1, 8 rows, 8 columns)."""
+        """Rate input of the synthesis network for the rate index of every cell.
+
+        Returns:
+            (1, 1, 8 rows, 8 columns) float32, or (1, 1, 1, 1) if all rates are equal.
+        """
         if (levels == levels.flat[0]).all():
             same: np.ndarray = self.rate[levels.flat[0]].reshape(1, 1, 1, 1)
             return same
-        return spread(self.rate[levels], CELL // RATE_PIXELS)[None, None]
+        return upsampled(self.rate[levels], CELL // RATE_PIXELS)[None, None]
 
     @cached_property
     def _bits(self) -> np.ndarray:
-        """(T, 2 R + 1) float32: bits of −R … R by every table, R just beyond the farthest reach."""
+        """(T, 2 R + 1) float32: bits of −R … R for every table; R is the largest reach + 1."""
         most = int(self.latent_reach.max()) + 1
         bits = np.empty((len(self.latent), 2 * most + 1), np.float32)
         for row, table in zip(bits, self.latent, strict=True):
@@ -139,30 +161,47 @@ class CodecTables:
         return bits
 
     def bits(self, symbols: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Ideal code length of each symbol by the table of its `index`, in bits.
+        """Ideal code length in bits of symbols, each with the table of its index.
 
-        Both have one shape. An escaped value is taken for one byte, though a large one has more.
+        Args:
+            symbols, index: of the same shape.
+
+        Returns:
+            float32 of that shape. Escaped values count as one byte; large ones take more.
         """
         most = self._bits.shape[1] // 2
         found: np.ndarray = self._bits[index, np.clip(symbols, -most, most) + most]
         return found
 
     def indexes(self, base: np.ndarray, levels: np.ndarray) -> np.ndarray:
-        """Table of every latent: (1, M, h, w) from the network -> (M, h, w) uint8."""
+        """Table index of every latent.
+
+        Args:
+            base: (1, M, h, w), output of the network.
+            levels: (rows, columns), the rate index of every cell.
+
+        Returns:
+            (M, h, w) uint8.
+        """
         index = base[0].astype(np.int32) + self.per_latent(self.index_offset, levels)
         clipped: np.ndarray = np.clip(index, 0, len(self.latent_reach) - 1).astype(np.uint8)
         return clipped
 
 
-def spread(cells: np.ndarray, factor: int) -> np.ndarray:
-    """Repeat every value of (…, rows, columns) `factor` × `factor` times."""
+def upsampled(cells: np.ndarray, factor: int) -> np.ndarray:
+    """Nearest-neighbour upsampling of (…, rows, columns) by an integer factor."""
     repeated: np.ndarray = cells.repeat(factor, axis=-2).repeat(factor, axis=-1)
     return repeated
 
 
 def encode_hyper(z: np.ndarray, levels: np.ndarray, tables: CodecTables) -> Encoder:
-    """Hyper-latents (N, rows, columns), integers within the limit: group by group of the tables, channel
-    by channel."""
+    """Encode hyper-latents, grouped by `CodecTables.hyper` and by channel.
+
+    Args:
+        z: (N, rows, columns), integers of magnitude ≤ `hyper_limit`.
+        levels: (rows, columns), the rate index of every cell.
+        tables: the model's tables.
+    """
     encoder = Encoder()
     for cells, group in tables.hyper(levels):
         for channel, table in zip(z, group, strict=True):
@@ -171,7 +210,14 @@ def encode_hyper(z: np.ndarray, levels: np.ndarray, tables: CodecTables) -> Enco
 
 
 def decode_hyper(payload: bytes, levels: np.ndarray, tables: CodecTables) -> np.ndarray:
-    """(N, rows, columns) int32; `levels` (rows, columns). Raises `ChecksumError`."""
+    """Inverse of `encode_hyper`.
+
+    Returns:
+        (N, rows, columns) int32.
+
+    Raises:
+        ChecksumError: the payload does not match the tables.
+    """
     decoder = Decoder(payload)
     z = np.empty((tables.hyper_frequencies.shape[1], *levels.shape), np.int32)
     for cells, group in tables.hyper(levels):
@@ -183,7 +229,13 @@ def decode_hyper(payload: bytes, levels: np.ndarray, tables: CodecTables) -> np.
 
 
 def encode_latents(symbols: np.ndarray, index: np.ndarray, tables: list[Table]) -> Encoder:
-    """Latents of a tile, both (M, h, w), grouped by table."""
+    """Encode the symbols of a tile, grouped by table.
+
+    Args:
+        symbols: (M, h, w) integers.
+        index: (M, h, w), the table of every symbol.
+        tables: the table of every index.
+    """
     encoder = Encoder()
     order, ends = _groups(index, len(tables))
     for group, table in zip(np.split(symbols.ravel()[order], ends), tables, strict=True):
@@ -193,7 +245,14 @@ def encode_latents(symbols: np.ndarray, index: np.ndarray, tables: list[Table]) 
 
 
 def decode_latents(payload: bytes, index: np.ndarray, tables: list[Table]) -> np.ndarray:
-    """(M, h, w) int32, the shape of `index`. Raises `ChecksumError`."""
+    """Inverse of `encode_latents`.
+
+    Returns:
+        int32 in the shape of `index`.
+
+    Raises:
+        ChecksumError: the payload does not match the tables.
+    """
     decoder = Decoder(payload)
     order, ends = _groups(index, len(tables))
     symbols = np.empty(index.size, np.int32)
@@ -205,6 +264,6 @@ def decode_latents(payload: bytes, index: np.ndarray, tables: list[Table]) -> np
 
 
 def _groups(index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(places sorted by table, where each group but the last ends)."""
+    """(flat positions sorted by table, end of every group but the last)."""
     flat = index.ravel()
     return np.argsort(flat, kind="stable"), np.cumsum(np.bincount(flat, minlength=count))[:-1]

@@ -1,0 +1,113 @@
+"""A codec model ready for use: its tables and networks, and how it divides an image into tiles."""
+
+from __future__ import annotations
+
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, TypeVar
+
+from vaetools.codec.container import CELL, SectionKind
+from vaetools.codec.networks import EntropyNetworks
+from vaetools.codec.tables import LATENTS, CodecTables
+from vaetools.errors import ModelBrokenError
+from vaetools.tiling import ahead, ceil_div, tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+
+    from vaetools.model.vae import Model
+    from vaetools.tiling import Box, Tile
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_THREADS = 2
+"""Limit on the number of tiles processed at a time: each takes some 300 MB."""
+
+
+class CodecModel:
+    """What encoder and decoder need of a model of the task `compress`. Thread-safe.
+
+    Args:
+        model: a model with a `[codec]` table in its manifest.
+
+    Attributes:
+        spec: the `[codec]` table.
+        halo: receptive radius of the analysis and synthesis networks in cells of 64 pixels.
+        threads: tiles processed at a time. All codecs of one model share this limit, unless it is 1.
+
+    Raises:
+        ModelBrokenError: the manifest has no `[codec]`.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.spec = model.required("codec", model.manifest.codec)
+        self.halo = ceil_div(model.manifest.tiling.halo, CELL)
+        self.threads = min(model.threads, MAX_THREADS)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model.id} ({self.spec.stream_id}) on {self.model.device}>"
+
+    @property
+    def levels(self) -> int:
+        """Number of rates. Rate index 0 gives the smallest file."""
+        return self.spec.levels
+
+    @property
+    def tables(self) -> CodecTables:
+        """The tables of the model, read on first use.
+
+        Raises:
+            ModelBrokenError: they do not match the manifest.
+        """
+        return self.model.once("codec tables", self._read_tables)
+
+    def _read_tables(self) -> CodecTables:
+        tables = CodecTables.of(self.model.arrays("tables"))
+        if tables.levels != self.levels:
+            raise ModelBrokenError(
+                f"tables.npz has {tables.levels} levels, model.toml {self.levels}",
+                file=self.model.folder,
+            )
+        return tables
+
+    @property
+    def channels(self) -> dict[SectionKind, np.ndarray]:
+        """The latent channels in each kind of section, as (M,) bool masks."""
+        return {SectionKind.COARSE: self.tables.coarse, SectionKind.FINE: ~self.tables.coarse}
+
+    def networks(self, levels: np.ndarray) -> EntropyNetworks:
+        """The entropy model's networks for an image.
+
+        Args:
+            levels: (rows, columns) uint8, the rate index of every cell.
+        """
+        return EntropyNetworks(self.model, self.spec, self.tables, levels)
+
+    def tiles(self, rows: int, columns: int) -> list[Tile]:
+        """Tiles of a grid of cells for the analysis and synthesis networks, with halos."""
+        return [*tiles(rows, columns, size=self.spec.tile // LATENTS, halo=self.halo)]
+
+    def in_order(self, work: Callable[[T], R], pieces: Sequence[T]) -> Iterator[R]:
+        """`work(piece)` for every piece, in order, with up to `threads` pieces in progress."""
+        if self.threads == 1:
+            return ahead(work, pieces, 1)
+        slots = self.model.once("parts at a time", lambda: BoundedSemaphore(self.threads))
+
+        def limited(piece: T) -> R:
+            with slots:
+                return work(piece)
+
+        return ahead(limited, pieces, self.threads)
+
+
+def coded_boxes(rows: int, columns: int, tile: int) -> list[Box]:
+    """Tiles of the entropy coder for a grid of cells, in raster order, without overlap.
+
+    Args:
+        rows, columns: size of the grid in cells.
+        tile: side of a tile in latents, as in the file's header.
+    """
+    return [t.core for t in tiles(rows, columns, size=tile // LATENTS, halo=0)]
