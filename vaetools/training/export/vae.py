@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.export.graphs import write_model
-from vaetools.training.importers.network import Network, parts
-from vaetools.training.importers.parts import About, Parts
+from vaetools.training.export.measure import Network, parts
+from vaetools.training.export.model_plan import About, Parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 from vaetools.errors import UsageError
 from vaetools.model.spec import MODEL_ID
 from vaetools.training.export.card import FILE_NAME, imported_card
-from vaetools.training.importers.parts import About
+from vaetools.training.export.model_plan import About
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from vaetools.model.vae import Model
-    from vaetools.training.importers.parts import Parts
+    from vaetools.training.export.model_plan import Parts
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.training.importers.configs import read_diffusers_config
-from vaetools.training.importers.network import Network, parts
+from vaetools.training.export.measure import Network, parts
+from vaetools.training.importers.json_config import read_diffusers_config
 from vaetools.training.importers.weights import check_file
 
 if TYPE_CHECKING:
-    from vaetools.training.importers.parts import Parts
+    from vaetools.training.export.model_plan import Parts
 
 WEIGHTS = "diffusion_pytorch_model"
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.model.spec import LikelihoodSpec
-from vaetools.training.importers.network import Network, parts
+from vaetools.model.manifest import LikelihoodSpec
+from vaetools.training.export.measure import Network, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vaetools.model.vae import Model
-    from vaetools.training.importers.parts import Parts
+    from vaetools.training.export.model_plan import Parts
 
 Outputs = Tensor | tuple[Tensor, ...]
 
@@ -101,7 +101,7 @@ def export_module(
         As `vaetools.training.export.folder.write_model`.
 
     Raises:
-        UsageError, ModelBrokenError: as `vaetools.training.importers.network.parts`.
+        UsageError, ModelBrokenError: as `vaetools.training.export.measure.parts`.
         ExistsError: the folder holds something that is no model.
     """
     from vaetools.training.importers import about_of, write

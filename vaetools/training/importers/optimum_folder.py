@@ -30,8 +30,8 @@ from vaetools.model.spec import (
     TilingSpec,
 )
 from vaetools.training.export.folder import OnnxPlan
-from vaetools.training.importers.configs import read_diffusers_config
-from vaetools.training.importers.parts import Parts
+from vaetools.training.export.model_plan import Parts
+from vaetools.training.importers.json_config import read_diffusers_config
 from vaetools.training.importers.weights import check_file
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
-from vaetools.model.spec import LikelihoodSpec
-from vaetools.training.importers.configs import read_json
-from vaetools.training.importers.network import Network, parts
+from vaetools.model.manifest import LikelihoodSpec
+from vaetools.training.export.measure import Network, parts
+from vaetools.training.importers.json_config import read_json
 from vaetools.training.importers.weights import fill, read_weights
 
 if TYPE_CHECKING:
-    from vaetools.training.importers.parts import Parts
+    from vaetools.training.export.model_plan import Parts
 
 POINT = {"AEConfig", "RAE_GP_Config", "RAE_L2_Config", "WAE_MMD_Config"}
 """Models whose encoder gives no variance."""

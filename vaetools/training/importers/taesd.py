@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.training.importers.network import Network, parts
+from vaetools.training.export.measure import Network, parts
 from vaetools.training.importers.weights import State, read_weights
 
 if TYPE_CHECKING:
-    from vaetools.training.importers.parts import Parts
+    from vaetools.training.export.model_plan import Parts
 
 SUFFIXES = ".pth", ".pt", ".safetensors"
 

@@ -13,7 +13,7 @@ from vaetools.training.export.graphs import reach
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vaetools.training.importers.network import Geometry, Network
+    from vaetools.training.export.measure import Geometry, Network
 
 FIRST = 11
 """Cells per side of the first picture on which the reach is measured."""

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from vaetools.errors import ModelBrokenError, UsageError
 from vaetools.model.spec import ImageSpec, LatentSpec, LikelihoodSpec, SelfTest, SizeSpec
 from vaetools.training.export.graphs import GraphPlan, check_finite
-from vaetools.training.importers.parts import Parts
-from vaetools.training.importers.sight import tiling_of
+from vaetools.training.export.model_plan import Parts
+from vaetools.training.export.tiling import tiling_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
