@@ -48,7 +48,7 @@ def write_miniature(folder: Path) -> None:
     )
     from vaetools.training.data.pictures import PicturePack
     from vaetools.training.export.codec import LEVELS, halo, plans, small_reach, stream_id, tables
-    from vaetools.training.export.graphs import write_model
+    from vaetools.training.export.folder import write_model
     from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 
     torch.manual_seed(0)

@@ -21,10 +21,11 @@ from vaetools.model import vae as vae_module
 from vaetools.model.manifest import read_manifest
 from vaetools.model.spec import Manifest
 from vaetools.model.vae import Vae
-from vaetools.training.export.folder import OnnxPlan
-from vaetools.training.export.graphs import GraphPlan, reach, write_model
+from vaetools.training.export.folder import OnnxPlan, write_model
+from vaetools.training.export.graphs import GraphPlan
+from vaetools.training.export.tiling import receptive_radius
 from vaetools.training.importers import import_model
-from vaetools.training.importers.module import Declared, export_module, parts_of
+from vaetools.training.importers.module import Declared, export_module, plan_of
 
 SOURCE = Path(own_networks.__file__)
 
@@ -135,7 +136,7 @@ def test_a_module_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def found(network: torch.nn.Module, **declared: object):
     torch.manual_seed(0)
-    return parts_of(network, Declared(**declared))
+    return plan_of(network, Declared(**declared))
 
 
 def test_sizes_are_measured() -> None:
@@ -153,8 +154,8 @@ def test_sizes_are_measured() -> None:
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        (own_networks.Rows, "sees the whole picture"),
-        (own_networks.Average, "sees the whole picture"),
+        (own_networks.Rows, "sees the whole image"),
+        (own_networks.Average, "sees the whole image"),
         (own_networks.Normalised, "GroupNorm: global statistics"),
     ],
 )
@@ -168,21 +169,23 @@ def test_the_reach_is_that_of_the_connections_not_of_the_weights() -> None:
     with torch.no_grad():
         dead[0].bias.fill_(-1e6)  # the activation is never above zero
     image = torch.rand(1, 1, 11, 11)
-    assert reach(dead, [image], 1, 1) == 2
+    assert receptive_radius(dead, [image], 1, 1) == 2
     conv = torch.nn.Conv2d(1, 1, 3, padding=1)
-    assert reach(lambda x: conv(torch.where(x == x, x, image)), [image], 1, 1) == 1  # hides NaN
-    assert reach(torch.zeros_like, [image], 1, 1) == 0
+    assert (
+        receptive_radius(lambda x: conv(torch.where(x == x, x, image)), [image], 1, 1) == 1
+    )  # hides NaN
+    assert receptive_radius(torch.zeros_like, [image], 1, 1) == 0
 
 
 @pytest.mark.parametrize(
     ("name", "declared", "problem"),
     [
-        ("Photo", {"channels": 1}, "encode does not take 1 x 64 x 96 images"),
-        ("Grey", {"channels": 1}, "name it: --size HEIGHTxWIDTH"),
-        ("Grey", {"channels": 1, "size": (12, 20)}, "decode must give image"),
-        ("Photo", {"likelihood": "bernoulli"}, r"decode must give \(image, logits\)"),
+        ("Photo", {"channels": 1}, "encode fails on 1 x 64 x 96 images"),
+        ("Grey", {"channels": 1}, "give it: --size HEIGHTxWIDTH"),
+        ("Grey", {"channels": 1, "size": (12, 20)}, "decode must return image"),
+        ("Photo", {"likelihood": "bernoulli"}, r"decode must return \(image, logits\)"),
         ("Flat", {}, "latents are vectors"),
-        ("Smaller", {}, "decode gives shape"),
+        ("Smaller", {}, "decode returns shape"),
         ("NOTHING", {}, "no nn.Module with methods encode"),
         ("broken", {}, r"broken\(\) failed: RuntimeError: no data here"),
         ("Absent", {}, "has no 'Absent'"),
@@ -195,7 +198,7 @@ def test_modules_that_do_not_fit(name: str, declared: dict, problem: str, tmp_pa
 
 
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:
-    with pytest.raises(ModelBrokenError, match=r"'module.heads.weight' hold NaN or infinite"):
+    with pytest.raises(ModelBrokenError, match=r"'network.heads.weight' hold NaN or infinite"):
         import_model("module", f"{SOURCE}:Dead", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -125,9 +125,9 @@ def test_taesd_in_every_packing(tmp_path: Path) -> None:
     save_file(both, tmp_path / "both.safetensors")
     from_file = taesd.read(str(tmp_path / "both.safetensors"))
     for role in ("encode", "decode"):
-        cases = from_folder.plans[role].cases()
+        cases = from_folder.graphs[role].cases()
         for case in cases:
-            one, other = (p.plans[role].expected(case) for p in (from_folder, from_file))
+            one, other = (p.graphs[role].expected(case) for p in (from_folder, from_file))
             np.testing.assert_array_equal(one[0], other[0])
     save_file(encoder.state_dict(), tmp_path / "other_encoder.safetensors")
     with pytest.raises(UsageError, match="name the encoder's file"):
@@ -224,11 +224,11 @@ def test_pythae(tmp_path: Path) -> None:
         return x @ w[f"{layer}.weight"].T + w[f"{layer}.bias"]
 
     images = np.random.default_rng(0).random((3, 1, 6, 10), dtype=np.float32)
-    mean, logvar = found.plans["encode"].expected([images])
+    mean, logvar = found.graphs["encode"].expected([images])
     h = torch.relu(linear(torch.from_numpy(images.reshape(3, 60)), "encoder.layers.0.0"))
     np.testing.assert_allclose(mean, linear(h, "encoder.embedding"), atol=1e-5)
     np.testing.assert_allclose(logvar, linear(h, "encoder.log_var"), atol=1e-5)
-    decoded, logits = found.plans["decode"].expected([mean])
+    decoded, logits = found.graphs["decode"].expected([mean])
     h = torch.relu(linear(torch.from_numpy(mean), "decoder.layers.0.0"))
     expected = linear(h, "decoder.layers.1.0").reshape(3, 1, 6, 10)
     np.testing.assert_allclose(logits, expected, atol=1e-5)

@@ -20,7 +20,7 @@ from vaetools.model.vae import Model
 from vaetools.restoration import patches as parts
 from vaetools.training.data.holes import KINDS, Holes, HoleSettings
 from vaetools.training.data.pictures import PicturePack
-from vaetools.training.export.inpainter import halo
+from vaetools.training.export.inpainter import graphs
 from vaetools.training.networks.restoration.inpainter import DEEPEST, Inpainter, fill
 from vaetools.training.objectives.restoration import RestoreObjective, spread_loss, standard_noise
 from vaetools.training.recipe import read_recipe
@@ -161,7 +161,7 @@ def test_before_training_the_mean_is_the_fill(crops: torch.Tensor) -> None:
 
 
 def test_how_far_the_network_sees(network: Inpainter) -> None:
-    found = halo(network)
+    found = graphs(network).halo()
     assert DEEPEST + 80 <= found <= 256 and found % 8 == 0
 
 
@@ -264,7 +264,7 @@ def test_the_model_fills_holes(trained, monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_export_with_samples_needs_pictures(tmp_path: Path) -> None:
     recipe = read(RECIPE, tmp_path)
     with pytest.raises(UsageError, match="--data"):
-        open_task(recipe).export(None, tmp_path / "model", recipe)
+        open_task(recipe).export(None, tmp_path / "model")
 
 
 def test_a_model_without_samples_is_exported_without_pictures(
@@ -273,11 +273,11 @@ def test_a_model_without_samples_is_exported_without_pictures(
     recipe = read(RECIPE.replace("ladder_from = 0.6", "ladder_from = 1"), tmp_path)
     written = []
     monkeypatch.setattr(
-        "vaetools.training.export.inpainter.write_model", lambda *a: written.append(a)
+        "vaetools.training.export.restorer.write_model", lambda *a: written.append(a)
     )
-    open_task(recipe).export(None, tmp_path / "model", recipe)
-    ((_, manifest, graphs),) = written
-    assert graphs.keys() == {"inpaint"}
+    open_task(recipe).export(None, tmp_path / "model")
+    ((_, manifest, plans),) = written
+    assert plans.keys() == {"inpaint"}
     assert (manifest.inpaint.depths, manifest.inpaint.deepest) == ((), DEEPEST)
     assert manifest.latent.prior == "none"
 

@@ -17,14 +17,15 @@ from vaetools.image import Image, encode_image
 from vaetools.model import bounds
 from vaetools.model.runtime import Runtime
 from vaetools.training.data.images import ImageStack
-from vaetools.training.export.vae import parts_of
+from vaetools.training.export.vae import plan_of
 from vaetools.training.networks.common import ImageShape
 from vaetools.training.networks.spatial import SpatialVae
 from vaetools.training.objectives.elbo import iwae, terms
 from vaetools.training.recipe import SHIPPED, Recipe, read_recipe
+from vaetools.training.run.checkpoint import CHECKPOINT
 from vaetools.training.run.curves import read_log
 from vaetools.training.run.finish import export_run, read_run
-from vaetools.training.run.trainer import CHECKPOINT, Trainer
+from vaetools.training.run.trainer import Trainer
 
 RECIPE = """
 id = "tiny-lab"
@@ -101,8 +102,8 @@ def train(recipe: Recipe, source: Path, run: Path) -> Trainer:
     from vaetools.training.tasks import open_task
 
     torch.set_num_threads(1)
-    data = open_task(recipe).load(source)
-    trainer = Trainer(recipe, data, run, device=torch.device("cpu"))
+    task = open_task(recipe)
+    trainer = Trainer(task, task.load(source), run, device=torch.device("cpu"))
     list(trainer.fit())
     return trainer
 
@@ -129,7 +130,7 @@ def test_a_trained_vae_becomes_a_model_with_the_same_bounds(idx: Path, tmp_path:
     card = (tmp_path / "model/MODEL_CARD.md").read_text()
     assert "300 images of 8 x 8" in card and 'kind = "mlp"' in card and "| held elbo | -" in card
     images = bounds.binarise(bars(40)[:, None] / np.float32(255), np.random.default_rng(0))
-    network = read_run(tmp_path / "run")[1].network.eval()
+    network = read_run(tmp_path / "run")[0].network.eval()
     found = bounds.elbo(vae, images, np.random.default_rng(1), samples=200).bound.mean()
     with torch.no_grad():
         x = torch.from_numpy(images).repeat_interleave(200, 0)
@@ -257,8 +258,12 @@ def test_resumed_training_is_that_of_one_go(idx: Path, tmp_path: Path) -> None:
 
     recipe = recipe_of(RECIPE, tmp_path, ('kind = "mlp"', 'kind = "mlp"\ndropout = 0.3'))
     whole = train(recipe, idx, tmp_path / "whole")
-    data = open_task(recipe).load(idx)
-    list(Trainer(recipe, data, tmp_path / "halves", device=torch.device("cpu")).fit(until=0.5))
+    task = open_task(recipe)
+    list(
+        Trainer(task, task.load(idx), tmp_path / "halves", device=torch.device("cpu")).fit(
+            until=0.5
+        )
+    )
     assert torch.equal(weights(train(recipe, idx, tmp_path / "halves")), weights(whole))
 
 
@@ -299,8 +304,8 @@ def test_the_halo_of_a_deep_network_is_measured_on_a_larger_grid() -> None:
     deep = SpatialVae(ImageShape(3, 32, 32), channels=4, blocks=20)
     shallow = SpatialVae(ImageShape(3, 32, 32), channels=4, blocks=1)
     # An encoder of n blocks sees 2 n + 1 pixels of 4, and a little more.
-    assert 8 * 20 < parts_of(deep, "").tiling.halo < 8 * 26
-    assert parts_of(shallow, "").tiling.halo <= 24
+    assert 8 * 20 < plan_of(deep, "").tiling.halo < 8 * 26
+    assert plan_of(shallow, "").tiling.halo <= 24
 
 
 def test_a_training_that_diverges_ends(idx: Path, tmp_path: Path) -> None:
@@ -328,7 +333,7 @@ def test_the_weights_with_the_best_score_are_kept(idx: Path, tmp_path: Path) -> 
     trainer = train(recipe, idx, tmp_path / "run")
     assert trainer.best.stopped and trainer.step < 100000
     state = torch.load(tmp_path / "run" / CHECKPOINT, weights_only=True)
-    kept = read_run(tmp_path / "run")[1]
+    kept = read_run(tmp_path / "run")[0]
     data = ImageStack.read(idx, ImageShape(1, 8, 8)).split(5)[1]
     score = kept.validate(kept.network.eval(), data)["held_loss"]
     assert score == pytest.approx(state["best"]["score"], abs=1e-3)

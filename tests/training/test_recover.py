@@ -30,7 +30,6 @@ from vaetools.training.recipe import read_recipe
 from vaetools.training.run.finish import export_run
 from vaetools.training.run.growth import grow
 from vaetools.training.run.recover import _Source, model_weights, starting_weights
-from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
 
 SHIPPED = Path(vaetools_models.__file__).parent
@@ -48,7 +47,7 @@ def recovered(name: str) -> torch.nn.Module:
     ("name", "plans"),
     [
         ("photo-codec", export_codec.plans),
-        ("photo-denoise", lambda network: export_denoise.plans(network, samples=True)),
+        ("photo-denoise", lambda network: export_denoise.graphs(network).plans(samples=True)),
         ("photo-inpaint", lambda network: export_inpaint.graphs(network).plans(samples=True)),
     ],
 )
@@ -219,6 +218,4 @@ def test_a_model_of_another_size_is_refused(tmp_path) -> None:
     task = open_task(recipe)
     weights = starting_weights(SHIPPED / "photo-denoise", task.network, torch.device("cpu"))
     with pytest.raises(UsageError, match="cannot start from these weights"):
-        Trainer(
-            recipe, task.load(photos), tmp_path / "run", device=torch.device("cpu"), weights=weights
-        )
+        trainer(recipe, photos, tmp_path / "run", weights=weights)

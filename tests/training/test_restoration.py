@@ -25,7 +25,7 @@ from vaetools.restoration import patches as parts
 from vaetools.training.data.jpeg import jpeg
 from vaetools.training.data.noise import Damage, NoiseSettings, rounded_to_8_bit
 from vaetools.training.data.pictures import PicturePack
-from vaetools.training.export.denoiser import halo, plans
+from vaetools.training.export.denoiser import graphs
 from vaetools.training.networks.restoration import denoiser as networks
 from vaetools.training.networks.restoration.network import relative_kl
 from vaetools.training.objectives.restoration import (
@@ -406,11 +406,11 @@ def test_a_model_without_samples_is_exported_without_pictures(
     assert task.phases == (1.0,)
     written = []
     monkeypatch.setattr(
-        "vaetools.training.export.denoiser.write_model", lambda *a: written.append(a)
+        "vaetools.training.export.restorer.write_model", lambda *a: written.append(a)
     )
-    task.export(None, tmp_path / "model", read_recipe(tmp_path / "recipe.toml"))
-    ((_, manifest, graphs),) = written
-    assert graphs.keys() == {"denoise", "noise_level"}
+    task.export(None, tmp_path / "model")
+    ((_, manifest, plans),) = written
+    assert plans.keys() == {"denoise", "noise_level"}
     assert (manifest.denoise.levels, manifest.denoise.interval) == ((), ())
     assert (manifest.denoise.strongest, manifest.latent.prior) == (55.0, "none")
 
@@ -442,10 +442,7 @@ def test_a_ladder_learns_around_a_mean_of_another_run(
     run, _, _ = trained
     learned = run.average.network.state_dict()
     text = RECIPE.replace("ladder_from = 0.6", "ladder_from = 0.0").replace("= 200", "= 5")
-    recipe = read(text, tmp_path)
-    pack = open_task(recipe).load(photos)
-    cpu = torch.device("cpu")
-    more = Trainer(recipe, pack, tmp_path / "more", device=cpu, weights=learned)
+    more = trainer(read(text, tmp_path), photos, tmp_path / "more", weights=learned)
     assert more.task.phases == (1.0,) and more.task.second
     list(more.fit())
     for name, value in more.network.state_dict().items():
@@ -464,8 +461,7 @@ def test_a_finished_run_that_gets_more_time_learns_its_mean_again(
     recipe = read(RECIPE.replace("steps = 200", "steps = 5"), tmp_path)
     run = trainer(recipe, photos, tmp_path / "run")
     list(run.fit())
-    pack = open_task(recipe).load(photos)
-    more = Trainer(recipe, pack, tmp_path / "run", device=torch.device("cpu"), minutes=60)
+    more = trainer(recipe, photos, tmp_path / "run", minutes=60)
     assert more.phase == 1
     before = more.network.trunk.head[0].weight.clone()
     next(iter(more.fit(until=more.progress + 1e-6)))
@@ -474,8 +470,8 @@ def test_a_finished_run_that_gets_more_time_learns_its_mean_again(
 
 
 def test_how_far_the_network_sees(network: networks.Denoiser) -> None:
-    assert halo(network) == 80
-    assert plans(network, samples=False).keys() == {"denoise", "noise_level"}
+    assert graphs(network).halo() == 80
+    assert graphs(network).plans(samples=False).keys() == {"denoise", "noise_level"}
 
 
 @pytest.mark.parametrize(

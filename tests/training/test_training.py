@@ -24,7 +24,8 @@ from vaetools.training.networks.codec.likelihood import gaussian_bits, interpola
 from vaetools.training.recipe import read_recipe
 from vaetools.training.run.finish import export_run
 from vaetools.training.run.growth import grow
-from vaetools.training.run.trainer import Trainer, learning_rate
+from vaetools.training.run.optimizer import learning_rate
+from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
 
 RECIPE = """
@@ -230,7 +231,7 @@ def test_a_run_starts_from_the_weights_of_another(recipe, pack, tmp_path) -> Non
     first = trainer(recipe, pack, tmp_path / "first")
     list(first.fit())
     learned = first.average.network.state_dict()
-    second = Trainer(recipe, pack, tmp_path / "second", device=torch.device("cpu"), weights=learned)
+    second = trainer(recipe, pack, tmp_path / "second", weights=learned)
     assert second.step == 0
     assert second.validate() == first.validate()
 

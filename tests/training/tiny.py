@@ -1,11 +1,14 @@
 """Small trainings: pictures, recipes, trainers."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from skimage import data
+from torch import Tensor
 
 from vaetools.image import Image, encode_image
 from vaetools.training.data.pictures import PicturePack
@@ -65,8 +68,16 @@ def read(text: str, folder: Path) -> Recipe:
     return read_recipe(path)
 
 
-def trainer(recipe: Recipe, photos: Path | PicturePack, run: Path) -> Trainer:
+def trainer(
+    recipe: Recipe,
+    photos: Path | PicturePack,
+    run: Path,
+    *,
+    minutes: float | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Trainer:
     """On one core, so that results are the same everywhere."""
     torch.set_num_threads(1)
-    pack = open_task(recipe).load(photos) if isinstance(photos, Path) else photos
-    return Trainer(recipe, pack, run, device=torch.device("cpu"))
+    task = open_task(recipe)
+    pack = task.load(photos) if isinstance(photos, Path) else photos
+    return Trainer(task, pack, run, device=torch.device("cpu"), minutes=minutes, weights=weights)

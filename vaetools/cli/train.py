@@ -86,7 +86,7 @@ def command(
     weights = starting_weights(start_from, task.network, place) if start_from else None
     images = task.load(data)
     click.echo(f"{chosen.id}: {images.summary}, {device}")
-    trainer = Trainer(chosen, images, folder, device=place, minutes=minutes, weights=weights)
+    trainer = Trainer(task, images, folder, device=place, minutes=minutes, weights=weights)
     for row in trainer.fit():
         left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]
         figures = "  ".join(f"{n} {v:.4g}" for n, v in row.items() if n not in ("step", "minutes"))
@@ -95,5 +95,5 @@ def command(
         )
     if trainer.best.stopped:
         click.echo(f"stopped early: no better score in {trainer.best.since} rows of the log")
-    needed = f" --data {data}" if trainer.task.exports_with_data else ""
+    needed = f" --data {data}" if task.exports_with_data else ""
     click.echo(f"done; next: vaetools export {folder}{needed} --to models/{chosen.id}")

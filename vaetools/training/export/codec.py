@@ -25,7 +25,9 @@ from vaetools.model.spec import (
     SizeSpec,
     TilingSpec,
 )
-from vaetools.training.export.graphs import GraphPlan, reach, write_model
+from vaetools.training.export.folder import write_model
+from vaetools.training.export.graphs import GraphPlan
+from vaetools.training.export.tiling import receptive_radius
 from vaetools.training.networks.codec.gradient import SynthesisGradient, with_pullback
 from vaetools.training.networks.codec.integer import IntegerScaleNetwork, neighbourhood
 from vaetools.training.networks.codec.likelihood import interpolate
@@ -245,8 +247,8 @@ def halo(codec: PhotoCodec) -> int:
     rate = torch.full((1, 1, 1, 1), 0.5)
     ratio = CELL // DOWNSCALE
     cells = max(
-        reach(codec.analysis, [image], CELL, ratio),
-        reach(codec.synthesis, [latents, rate], ratio, CELL),
+        receptive_radius(codec.analysis, [image], CELL, ratio),
+        receptive_radius(codec.synthesis, [latents, rate], ratio, CELL),
     )
     return _inside(cells, 9) * CELL
 
@@ -271,12 +273,12 @@ def small_reach(codec: PhotoCodec) -> CodecReach:
         return codec.context_mean(known, changed)
 
     return CodecReach(
-        hyper_analysis=_inside(reach(codec.hyper_analysis, [latents], ratio, 1), side),
-        hyper_scale_index=_inside(reach(scale, [hyper], 1, ratio), side),
-        hyper_mean=_inside(reach(codec.hyper_mean, [hyper], 1, ratio), side),
+        hyper_analysis=_inside(receptive_radius(codec.hyper_analysis, [latents], ratio, 1), side),
+        hyper_scale_index=_inside(receptive_radius(scale, [hyper], 1, ratio), side),
+        hyper_mean=_inside(receptive_radius(codec.hyper_mean, [hyper], 1, ratio), side),
         context_mean=max(
-            _inside(reach(codec.context_mean, [latents, mean], ratio, ratio), side),
-            _inside(reach(from_mean, [mean, latents], ratio, ratio), side),
+            _inside(receptive_radius(codec.context_mean, [latents, mean], ratio, ratio), side),
+            _inside(receptive_radius(from_mean, [mean, latents], ratio, ratio), side),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Torch modules -> single-file ONNX graphs, and how far they see."""
+"""Torch modules -> single-file ONNX graphs."""
 
 from __future__ import annotations
 
@@ -6,45 +6,41 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
-from vaetools.training.export.folder import (
-    PARITY,
-    Arrays,
-    finished,
-    parity,
-    save_manifest,
-    strip,
-    write_model,
-)
+from vaetools.training.export.folder import Arrays, finished, strip
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = [
-    "OPSET",
-    "PARITY",
-    "Dims",
-    "GraphPlan",
-    "check_finite",
-    "parity",
-    "reach",
-    "save_manifest",
-    "to_onnx",
-    "write_model",
-]
-
 OPSET = 20
 
 PORT = "port."
-"""Before the names of inputs and outputs while the exporter is at work; no operator is called so."""
+"""Prefix of input and output names during the export; no operator has such a name."""
+
+Outputs: TypeAlias = "Tensor | tuple[Tensor, ...]"
 
 Dims = Mapping[str, Mapping[int, str]]
 """Per tensor: axis -> symbolic name, such as `{"image": {2: "height", 3: "width"}}`."""
+
+
+class Forward(nn.Module):
+    """A function of a network as a module, which is what the exporter takes.
+
+    Args:
+        network: the module whose weights `function` uses.
+        function: tensors -> one tensor or a tuple.
+    """
+
+    def __init__(self, network: nn.Module, function: Callable[..., Outputs]) -> None:
+        super().__init__()
+        self.network = network
+        # Not called from a method of ours: the exporter reads the signature of `forward`.
+        self.forward = function
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,13 @@ class GraphPlan:
 
     Attributes:
         module: in evaluation mode.
-        example: one tensor per input; sides that differ, so that none is baked in.
+        example: one tensor per input; the sides differ, so that none is baked in.
         inputs, outputs: tensor names, in order.
         dims: symbolic axes of inputs.
-        exact: computes with integers; parity must be 0.
-        unseen: further inputs for parity, of sizes that the exporter never saw.
-        broadcast: axes whose example is 1 and that may also fit the other inputs; the exporter, which
-            cannot express that, takes them for fixed.
+        exact: the graph computes with integers; parity must be 0.
+        unseen: further inputs for the parity check, of sizes that the exporter did not see.
+        broadcast: axes of size 1 in the example that may also have the size of the other inputs. The
+            exporter cannot express this and makes them static.
     """
 
     module: nn.Module
@@ -89,7 +85,7 @@ class GraphPlan:
 
 
 def check_finite(module: nn.Module) -> None:
-    """Raise `ModelBrokenError` where a weight is NaN or infinite."""
+    """Raise `ModelBrokenError` if a weight is NaN or infinite."""
     for name, value in module.state_dict().items():
         if not torch.isfinite(value).all():
             raise ModelBrokenError(f"weights {name!r} hold NaN or infinite values")
@@ -99,10 +95,10 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
     """The graph as one file's bytes, without local paths and source lines."""
     shapes = tuple(dict(plan.dims.get(name, {})) for name in plan.inputs)
     named = tuple({axis: torch.export.Dim(dim) for axis, dim in s.items()} for s in shapes)
-    # It reports operators of torchvision, which we do not use, as missing.
+    # It reports the operators of torchvision, which we do not use, as missing.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecated parts
+        warnings.simplefilter("ignore")  # the exporter calls deprecated parts of itself
         program = torch.onnx.export(
             plan.module.eval(),
             tuple(plan.example.values()),
@@ -114,6 +110,8 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
             external_data=False,
             verbose=False,
         )
+    if program is None:  # only without `dynamo`
+        raise ModelBrokenError("torch exported no graph")
     model = program.model_proto
     _name_ports(model.graph)
     _free(model.graph, plan.broadcast)
@@ -122,8 +120,8 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
 
 
 def _name_ports(graph: onnx.GraphProto) -> None:
-    """Give inputs and outputs their names. The exporter names inner values after operators, such as
-    `mean`, and does not see that an output is called so as well; those give way."""
+    """Remove the prefix `PORT`. The exporter names inner values after operators, such as `mean`, even
+    if an output has that name too; such inner values are renamed."""
     ports = {v.name.removeprefix(PORT) for v in (*graph.input, *graph.output)}
 
     def named(name: str) -> str:
@@ -137,41 +135,9 @@ def _name_ports(graph: onnx.GraphProto) -> None:
 
 
 def _free(graph: onnx.GraphProto, dims: Dims) -> None:
-    """Give axes of inputs a symbolic size in place of 1, and forget the inner sizes."""
+    """Make axes of inputs symbolic instead of 1, and drop the inferred inner shapes."""
     for value in graph.input:
         for axis, name in dims.get(value.name, {}).items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
     if dims:
         del graph.value_info[:]
-
-
-@torch.no_grad()
-def reach(
-    module: Callable[..., Tensor], example: Sequence[Tensor], cell_in: int, cell_out: int
-) -> int:
-    """How far one cell of the first input is felt, in cells.
-
-    The middle cell is changed and the outputs compared: everything beyond the receptive field
-    stays the same to the last bit. It is changed twice. NaN spreads through sums and activations
-    whatever the weights are, so that no dead unit hides a connection; other values spread through
-    comparisons, which NaN may not.
-
-    Args:
-        module: maps `example` to one tensor (1, C, H, W).
-        example: inputs; the first has an odd number of cells per side.
-        cell_in, cell_out: side of a cell in elements of the first input and of the output.
-    """
-    first, *others = example
-    middle = first.shape[2] // cell_in // 2, first.shape[3] // cell_in // 2
-    rows, columns = (slice(m * cell_in, (m + 1) * cell_in) for m in middle)
-    cell = first[:, :, rows, columns]
-    before = module(first, *others)
-    moved = torch.zeros(before.shape[2:], dtype=torch.bool)
-    for other in (cell + torch.randn_like(cell), torch.full_like(cell, torch.nan)):
-        changed = first.clone()
-        changed[:, :, rows, columns] = other
-        moved |= (module(changed, *others) != before).any(dim=1)[0]
-    where = torch.nonzero(moved) // cell_out
-    if not len(where):  # a network that ignores its input
-        return 0
-    return int(max((where[:, i] - middle[i]).abs().max() for i in range(2)))

@@ -1,83 +1,38 @@
-"""A network in torch, whatever library it comes from -> the parts of a model folder."""
+"""A network in torch, from any library -> a model that is ready to be written."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.model.spec import ImageSpec, LatentSpec, LikelihoodSpec, SelfTest, SizeSpec
+from vaetools.model.manifest import ImageSpec, LatentSpec, SelfTest, SizeSpec
+from vaetools.tiling import ceil_div
 from vaetools.training.export.graphs import GraphPlan, check_finite
-from vaetools.training.export.model_plan import Parts
+from vaetools.training.export.model_plan import ModelPlan
+from vaetools.training.export.network import Geometry
 from vaetools.training.export.tiling import tiling_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from vaetools.training.export.network import Network
+
 SIDES = (64, 128, 256, 512)
-"""Pictures that are tried until the network takes one."""
+"""Image sides that are tried, in this order."""
 
 COARSEST = 64
-"""Largest step, in latents, between sizes that a network may take."""
+"""Largest step between valid sizes, in latents, that is tried."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """Two modules, and what cannot be measured about them.
-
-    Attributes:
-        encode: image (N, channels, H, W) float32 in [0, 1] -> mean, or (mean, logvar).
-        decode: latent -> image in [0, 1], or (image, logits) where the likelihood is Bernoulli.
-        channels: 3 (RGB) or 1 (grey).
-        size: (height, width) of a network that takes one size only.
-        prior: `normal` or `none`; None is `normal` where there is a logvar.
-        scale, shift: outside the graphs latents are (z − shift) · scale.
-    """
-
-    encode: nn.Module
-    decode: nn.Module
-    channels: int = 3
-    size: tuple[int, int] | None = None
-    likelihood: LikelihoodSpec = field(default_factory=LikelihoodSpec)
-    prior: str | None = None
-    scale: float = 1.0
-    shift: float = 0.0
-    summary: str = ""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a network does to sizes: measured.
-
-    Attributes:
-        spatial: latents are (N, latents, h, w), not (N, latents).
-        gaussian: `encode` gives logvar as well.
-        latents: channels of the latent.
-        downscale: pixels per side of a latent; 1 without space.
-        multiple_of, minimum: of the sides of pictures that come back in their own size.
-        height, width: a good example.
-    """
-
-    spatial: bool
-    gaussian: bool
-    latents: int
-    downscale: int
-    multiple_of: int
-    minimum: int
-    height: int
-    width: int
-
-
-def parts(network: Network) -> Parts:
+def plan_model(network: Network) -> ModelPlan:
     """Measure the network and plan its graphs.
 
     Raises:
-        UsageError: it does not take such images, or does not give them back.
+        UsageError: it does not accept such images, or returns something else.
         ModelBrokenError: weights or results are not finite.
     """
     for module in (network.encode, network.decode):
@@ -85,10 +40,10 @@ def parts(network: Network) -> Parts:
         module.eval().float()
     with torch.no_grad():
         geometry = measure(network)
-        plans = plans_of(network, geometry)
-    return Parts(
+        graphs = graphs_of(network, geometry)
+    return ModelPlan(
         summary=network.summary,
-        plans=plans,
+        graphs=graphs,
         image=ImageSpec(channels=network.channels),
         size=SizeSpec(geometry.multiple_of, geometry.minimum, network.size or ()),
         tiling=tiling_of(network, geometry),
@@ -107,15 +62,15 @@ def parts(network: Network) -> Parts:
 
 
 def measure(network: Network) -> Geometry:
-    """Try sizes. Raises as `parts` does."""
+    """Find the sizes that the network accepts. Raises the errors of `plan_model`."""
     height, width = network.size or _first_size(network)
     mean, gaussian = _encoded(network, height, width)
     latents = mean.shape[1]
     if mean.ndim == 2:
         if network.size is None:
             raise UsageError(
-                "latents are vectors, so the network takes pictures of one size",
-                remedy="name it with --size HEIGHTxWIDTH",
+                "latents are vectors, so the network takes images of one size only",
+                remedy="give the size with --size HEIGHTxWIDTH",
             )
         _check_round_trip(network, height, width, 0)
         return Geometry(False, gaussian, latents, 1, 1, 1, height, width)
@@ -132,28 +87,28 @@ def measure(network: Network) -> Geometry:
 
 
 def _first_size(network: Network) -> tuple[int, int]:
-    """Height and width of a picture that the network takes; they differ, so that none is mistaken
-    for the other."""
+    """Height and width of an image that the network accepts; they differ, so that swapping them
+    shows."""
     for side in SIDES:
         with contextlib.suppress(UsageError):
             _encoded(network, side, side + side // 2)
             return side, side + side // 2
-    _encoded(network, SIDES[0], SIDES[0] + SIDES[0] // 2)  # says why
-    raise UsageError("the network takes no size that was tried", remedy="name one with --size")
+    _encoded(network, SIDES[0], SIDES[0] + SIDES[0] // 2)  # raises with the reason
+    raise UsageError("the network accepts none of the sizes tried", remedy="give one with --size")
 
 
 def _step(network: Network, height: int, down: int) -> int:
-    """The smallest step in which sides may grow. Sides off it are padded, and cropped after."""
+    """The smallest step between valid sides. Other sides are padded, and the result is cropped."""
     factor = 1
     while factor <= COARSEST:
         step = down * factor
-        start = math.ceil(height / step) * step
+        start = ceil_div(height, step) * step
         if all(_takes(network, start + k * step, start, down) for k in (0, 1, 2, 3)):
             return step
         factor *= 2
     raise UsageError(
-        f"pictures of {height} pixels come back in their own size, but no regular other sizes do",
-        remedy="name one size with --size HEIGHTxWIDTH",
+        f"the network reproduces images of {height} pixels, but no regular series of other sizes",
+        remedy="give one size with --size HEIGHTxWIDTH",
     )
 
 
@@ -166,57 +121,67 @@ def _takes(network: Network, height: int, width: int, down: int) -> bool:
 
 
 def _encoded(network: Network, height: int, width: int) -> tuple[Tensor, bool]:
-    """(mean, whether there is a logvar) of a picture of that size."""
-    remedy = None if network.size else "if it takes one size only, name it: --size HEIGHTxWIDTH"
-    with _complaint(f"encode does not take {network.channels} x {height} x {width} images", remedy):
+    """(mean, whether there is a logvar) of an image of this size."""
+    remedy = None if network.size else "if it takes one size only, give it: --size HEIGHTxWIDTH"
+    with _complaint(f"encode fails on {network.channels} x {height} x {width} images", remedy):
         out = network.encode(torch.full((1, network.channels, height, width), 0.5))
     outputs = out if isinstance(out, tuple) else (out,)
     if not all(isinstance(value, Tensor) for value in outputs) or len(outputs) > 2:
-        raise UsageError("encode must give mean, or (mean, logvar)")
+        raise UsageError("encode must return mean, or (mean, logvar)")
     mean = outputs[0]
     if any(value.shape != mean.shape for value in outputs) or mean.ndim not in (2, 4):
         shapes = ", ".join(str(tuple(value.shape)) for value in outputs)
         raise UsageError(f"latents of shape {shapes} are neither (N, C) nor (N, C, h, w)")
     if not all(torch.isfinite(value).all() for value in outputs):
-        raise ModelBrokenError("encode gives values that are not finite")
+        raise ModelBrokenError("encode returns values that are not finite")
     return mean, len(outputs) == 2
 
 
 def _check_round_trip(network: Network, height: int, width: int, down: int) -> None:
-    """Raise `UsageError` unless a picture comes back in its size; `down` is 0 without space."""
+    """Raise `UsageError` unless the output has the size of the image; `down` is 0 for vectors."""
     mean, _ = _encoded(network, height, width)
     if down and tuple(mean.shape[2:]) != (height / down, width / down):
         raise UsageError(
             f"{mean.shape[2]} x {mean.shape[3]} latents for {height} x {width} pixels: "
-            "not one for each square of the same size"
+            "not one for each square of one size"
         )
-    with _complaint(f"decode does not take latents of shape {tuple(mean.shape)}"):
+    with _complaint(f"decode fails on latents of shape {tuple(mean.shape)}"):
         decoded = network.decode(mean)
     outputs = decoded if isinstance(decoded, tuple) else (decoded,)
     wanted = 2 if network.likelihood.kind == "bernoulli" else 1
     if len(outputs) != wanted or not all(isinstance(value, Tensor) for value in outputs):
-        gives = "(image, logits)" if wanted == 2 else "image"
-        raise UsageError(f"with likelihood {network.likelihood.kind!r} decode must give {gives}")
+        expected = "(image, logits)" if wanted == 2 else "image"
+        raise UsageError(
+            f"with likelihood {network.likelihood.kind!r} decode must return {expected}"
+        )
     shape = (1, network.channels, height, width)
     for value in outputs:
         if tuple(value.shape) != shape:
-            raise UsageError(f"decode gives shape {tuple(value.shape)} for images of shape {shape}")
+            raise UsageError(
+                f"decode returns shape {tuple(value.shape)} for images of shape {shape}"
+            )
         if not torch.isfinite(value).all():
-            raise ModelBrokenError("decode gives values that are not finite")
+            raise ModelBrokenError("decode returns values that are not finite")
+
+
+def one_line(error: Exception) -> str:
+    """The message of an exception from foreign code on one line, at most 200 characters."""
+    return " ".join(str(error).split())[:200]
 
 
 @contextlib.contextmanager
 def _complaint(problem: str, remedy: str | None = None) -> Iterator[None]:
-    """What goes wrong inside a stranger's network, as one line."""
+    """Report an exception inside the user's network as one line."""
     try:
         yield
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
-        raise UsageError(f"{problem}: {type(error).__name__}: {said}", remedy=remedy) from error
+        raise UsageError(
+            f"{problem}: {type(error).__name__}: {one_line(error)}", remedy=remedy
+        ) from error
 
 
-def plans_of(network: Network, geometry: Geometry) -> dict[str, GraphPlan]:
-    """Both graphs, with batches of any size, and with pictures of any size where it can."""
+def graphs_of(network: Network, geometry: Geometry) -> dict[str, GraphPlan]:
+    """Both graphs, for any batch size, and for any image size if the network allows it."""
     step, smallest = geometry.multiple_of, geometry.minimum
     sizes = [(2, geometry.height, geometry.width)]
     image_dims, latent_dims = {0: "batch"}, {0: "batch"}
@@ -249,11 +214,12 @@ def plans_of(network: Network, geometry: Geometry) -> dict[str, GraphPlan]:
 
 
 def _latent(network: Network, image: Tensor, generator: torch.Generator) -> Tensor:
-    """A latent as the decoder knows them: from the prior, or of an image where there is none."""
+    """A latent such as the decoder was trained on: a sample of the prior, or the code of an image."""
     out = network.encode(image)
+    mean: Tensor = out[0] if isinstance(out, tuple) else out
     if isinstance(out, tuple) and network.prior != "none":
-        return torch.randn(out[0].shape, generator=generator)
-    return (out[0] if isinstance(out, tuple) else out).contiguous()
+        return torch.randn(mean.shape, generator=generator)
+    return mean.contiguous()
 
 
 def _named(name: str, values: list[Tensor]) -> list[Mapping[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""What every importer finds in its source: a manifest without a name, and graphs to write."""
+"""A model that is ready to be written: graphs, and a manifest that still needs a name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class About:
-    """What nobody can read off the weights.
+    """Facts about a model that its weights do not contain.
 
     Attributes:
-        id: of the model; see `vaetools.model.spec.MODEL_ID`.
-        license: of the weights, as the user says.
-        source: where they come from, as the user says.
+        id: of the model; see `vaetools.model.manifest.MODEL_ID`.
+        license: of the weights, as given by the user.
+        source: origin of the weights, as given by the user.
     """
 
     id: str
@@ -39,17 +39,17 @@ class About:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A model that is ready to be written.
+class ModelPlan:
+    """Graphs and manifest of a model.
 
     Attributes:
         summary: one line about the network.
-        plans: the graphs `encode` and `decode`.
-        others: as in the manifest.
+        graphs: those of the roles `encode` and `decode`.
+        image, size, tiling, latent, likelihood, selftest: as in the manifest.
     """
 
     summary: str
-    plans: Mapping[str, Plan]
+    graphs: Mapping[str, Plan]
     image: ImageSpec
     size: SizeSpec
     tiling: TilingSpec
@@ -58,8 +58,8 @@ class Parts:
     selftest: SelfTest
 
     def manifest(self, about: About) -> Manifest:
-        """The whole manifest, but for what `write_model` adds."""
-        samples = self.latent.distribution == "gaussian" and self.latent.prior == "normal"
+        """The manifest, except for the fields that `write_model` fills in."""
+        can_sample = self.latent.distribution == "gaussian" and self.latent.prior == "normal"
         return Manifest(
             format=FORMAT,
             id=about.id,
@@ -67,7 +67,7 @@ class Parts:
             license=about.license,
             source=about.source,
             summary=self.summary,
-            tasks=("reconstruct", "generate") if samples else ("reconstruct",),
+            tasks=("reconstruct", "generate") if can_sample else ("reconstruct",),
             graphs={},
             image=self.image,
             size=self.size,

@@ -1,76 +1,97 @@
-"""A trained restorer -> model folder: the graphs of its mean and its samples, and its manifest."""
+"""A trained restorer -> model folder: graphs of the mean and of posterior samples, and the manifest."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
-from vaetools.model.spec import ImageSpec, LatentSpec, Manifest, SelfTest, SizeSpec, TilingSpec
-from vaetools.training.export.graphs import GraphPlan, reach
+from vaetools.model.manifest import ImageSpec, LatentSpec, Manifest, SelfTest, SizeSpec, TilingSpec
+from vaetools.training.export.folder import write_model
+from vaetools.training.export.graphs import Forward, GraphPlan, Outputs
+from vaetools.training.export.tiling import receptive_radius
 from vaetools.training.networks.restoration.network import CELL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
+    from pathlib import Path
 
+    from vaetools.model.vae import Model
     from vaetools.training.networks.restoration.network import Restorer
     from vaetools.training.recipe import Recipe
 
-SHARE = 0.9
-"""Of true values that intervals are to hold."""
+COVERAGE = 0.9
+"""Share of true values that the intervals contain."""
 
 PIXELS = {2: "height", 3: "width"}
 CELLS = {2: "latent_height", 3: "latent_width"}
 
+HeldOutCrops: TypeAlias = Callable[[int, torch.Generator], Tensor]
+"""Draws crops (count, 3, S, S) in [0, 1] of images that the network was not trained on.
 
-class Mean(nn.Module):
-    """image, damage -> the mean."""
-
-    def __init__(self, network: Restorer) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor, damage: Tensor) -> Tensor:
-        return self.network.mean(self.network.given(image, damage))[0]
+They are not reduced in size: reduced images are sharper than those that people have.
+"""
 
 
-class Sample(nn.Module):
-    """image, damage, noise, temperature -> a sample, and the deviation around the mean."""
+class ImageGraph(NamedTuple):
+    """A further graph whose only input is the image.
 
-    def __init__(self, network: Restorer) -> None:
-        super().__init__()
-        self.network = network
+    Attributes:
+        module: image (B, 3, H, W) -> one tensor.
+        output: name of that tensor.
+        per_cell: its elements per side of a cell.
+    """
 
-    def forward(
-        self, image: Tensor, damage: Tensor, noise: Tensor, temperature: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return self.network.sample(self.network.given(image, damage), noise, temperature)
+    module: nn.Module
+    output: str
+    per_cell: int
 
 
 @dataclass(frozen=True)
 class Graphs:
-    """The graphs that restorers have in common.
+    """The graphs of a restorer.
 
     Attributes:
         network: in evaluation mode.
-        role: of the mean's graph; that of the samples is `{role}_sample`.
+        role: of the graph of the mean; the graph of samples has the role `{role}_sample`.
         output: name of the mean.
         damage: uniform numbers (1, 1, H, W) -> an example of the second input.
-        seen: cells per side, an odd number, of the picture on which it is measured how far the network
-            sees; more than twice as far as that.
+        side: cells per side of the image on which the receptive field is measured; odd, and more than
+            twice the expected radius.
+        others: role -> further graph.
     """
 
     network: Restorer
     role: str
     output: str
     damage: Callable[[Tensor], Tensor]
-    seen: int
+    side: int
+    others: Mapping[str, ImageGraph] = field(default_factory=dict)
+
+    def mean(self) -> Forward:
+        """image, damage -> the mean."""
+        network = self.network
+
+        def mean(image: Tensor, damage: Tensor) -> Outputs:
+            return network.mean(network.given(image, damage))[0]
+
+        return Forward(network, mean)
+
+    def sample(self) -> Forward:
+        """image, damage, noise, temperature -> a posterior sample, and its std per pixel."""
+        network = self.network
+
+        def sample(image: Tensor, damage: Tensor, noise: Tensor, temperature: Tensor) -> Outputs:
+            return network.sample(network.given(image, damage), noise, temperature)
+
+        return Forward(network, sample)
 
     def example(self, rows: int, columns: int) -> dict[str, Tensor]:
-        """Inputs of `Sample` for a picture of so many cells."""
+        """Inputs of `sample` for an image of `rows` x `columns` cells."""
         generator = torch.Generator().manual_seed(0)
         size = rows * CELL, columns * CELL
         noise = self.network.config.noise
@@ -82,7 +103,7 @@ class Graphs:
         }
 
     def plan(self, module: nn.Module, names: tuple[str, ...], outputs: list[str]) -> GraphPlan:
-        """A graph whose inputs are some of those of `example`."""
+        """A graph with some of the inputs of `example`."""
         inputs, unseen = self.example(8, 6), self.example(5, 9)
         dims = {"image": PIXELS, self.network.damage: PIXELS, "noise": CELLS}
         return GraphPlan(
@@ -94,38 +115,43 @@ class Graphs:
         )
 
     def plans(self, *, samples: bool) -> dict[str, GraphPlan]:
-        """Graphs by their roles; with `samples` that of the ladder as well."""
-        given = ("image", self.network.damage)
-        found = {self.role: self.plan(Mean(self.network), given, [self.output])}
+        """Graphs by their roles; that of posterior samples only with `samples`."""
+        names = ("image", self.network.damage)
+        found = {self.role: self.plan(self.mean(), names, [self.output])}
         if samples:
-            names = (*given, "noise", "temperature")
-            outputs = ["sample", "deviation"]
-            found[f"{self.role}_sample"] = self.plan(Sample(self.network), names, outputs)
+            found[f"{self.role}_sample"] = self.plan(
+                self.sample(), (*names, "noise", "temperature"), ["sample", "deviation"]
+            )
+        for role, other in self.others.items():
+            found[role] = self.plan(other.module, ("image",), [other.output])
         return found
 
-    def halo(self, *beside: tuple[nn.Module, int]) -> int:
-        """Pixels that a tile must see beyond its edge, in whole cells.
-
-        Args:
-            beside: further graphs of a picture, and elements per cell of what they give.
+    def halo(self) -> int:
+        """Halo of a tile in pixels, a multiple of `CELL`.
 
         Raises:
-            ModelBrokenError: the network sees further than can be measured.
+            ModelBrokenError: the receptive field is larger than can be measured.
         """
-        image, damage, noise, temperature = self.example(self.seen, self.seen).values()
-        sample = Sample(self.network)
+        image, damage, noise, temperature = self.example(self.side, self.side).values()
+        sample = self.sample()
         cells = max(
-            reach(lambda x: sample(x, damage, noise, temperature)[0], [image], CELL, CELL),
-            reach(lambda x: sample(image, x, noise, temperature)[0], [damage], CELL, CELL),
-            reach(lambda x: sample(image, damage, x, temperature)[0], [noise], 1, CELL),
-            *(reach(module, [image], CELL, size) for module, size in beside),
+            receptive_radius(
+                lambda x: sample(x, damage, noise, temperature)[0], [image], CELL, CELL
+            ),
+            receptive_radius(
+                lambda x: sample(image, x, noise, temperature)[0], [damage], CELL, CELL
+            ),
+            receptive_radius(lambda x: sample(image, damage, x, temperature)[0], [noise], 1, CELL),
+            *(receptive_radius(o.module, [image], CELL, o.per_cell) for o in self.others.values()),
         )
-        if cells >= self.seen // 2:
-            raise ModelBrokenError(f"the network sees further than {cells} cells of {CELL} pixels")
+        if cells >= self.side // 2:
+            raise ModelBrokenError(
+                f"the receptive field is larger than {cells} cells of {CELL} pixels"
+            )
         return cells * CELL
 
-    def manifest(self, recipe: Recipe, summary: str, *, halo: int, samples: bool) -> Manifest:
-        """What all restorers say of themselves; `summary` for a recipe without one."""
+    def manifest(self, recipe: Recipe, *, samples: bool) -> Manifest:
+        """The manifest, except for what is specific to the task."""
         latent = LatentSpec("spatial", 0, CELL, "point", prior="none")
         if samples:
             noise = self.network.config.noise
@@ -135,12 +161,28 @@ class Graphs:
             id=recipe.id,
             version=recipe.version,
             license="Apache-2.0",
-            summary=recipe.summary or summary,
+            summary=recipe.summary,
             tasks=(self.role,),
             graphs={},
             image=ImageSpec(),
             size=SizeSpec(multiple_of=CELL, minimum=CELL),
-            tiling=TilingSpec("halo", halo),
+            tiling=TilingSpec("halo", self.halo()),
             latent=latent,
             selftest=SelfTest(height=64, width=48),
         )
+
+
+def write_restorer(
+    graphs: Graphs, folder: Path, recipe: Recipe, *, summary: str, samples: bool, **spec: Any
+) -> tuple[Model, Mapping[str, float]]:
+    """Write the model folder; see `write_model`.
+
+    Args:
+        summary: for a recipe that has none.
+        samples: whether the model has posterior samples.
+        spec: the field of the manifest that is specific to the task.
+    """
+    manifest = replace(graphs.manifest(recipe, samples=samples), **spec)
+    if not manifest.summary:
+        manifest = replace(manifest, summary=summary)
+    return write_model(folder, manifest, graphs.plans(samples=samples))

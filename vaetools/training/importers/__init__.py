@@ -7,7 +7,7 @@
     pythae            its default networks
     optimum           graphs that optimum exported
 
-Each is a module here with a function `read(source, **options)`, which gives `Parts`.
+Each is a module here with a function `read(source, **options)`, which gives a `ModelPlan`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.model.vae import Model
-    from vaetools.training.export.model_plan import Parts
+    from vaetools.training.export.model_plan import ModelPlan
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def about_of(
 
 
 def write(
-    parts: Parts, about: About, folder: Path, *, kind: str = "module"
+    plan: ModelPlan, about: About, folder: Path, *, kind: str = "module"
 ) -> tuple[Model, Mapping[str, float]]:
     """Write the model folder and its card."""
     from vaetools.training.export.folder import write_model
 
-    model, differences = write_model(folder, parts.manifest(about), parts.plans)
+    model, differences = write_model(folder, plan.manifest(about), plan.graphs)
     text = imported_card(model.manifest, differences, kind)
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
     return model, differences

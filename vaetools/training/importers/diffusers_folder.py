@@ -1,114 +1,93 @@
 """An autoencoder as the diffusers library saves it: `config.json` and safetensors.
 
-diffusers works in [−1, 1] and keeps the scale of the latents beside the network; the wrappers here
-take and give [0, 1], and the scale goes into the manifest, so that latents outside the graphs are
-those of a diffusion pipeline.
+diffusers works in [−1, 1] and keeps the scale of the latents outside the network. Here images are in
+[0, 1], and the scale goes into the manifest, so that latents outside the graphs are those of a
+diffusion pipeline.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.training.export.measure import Network, parts
-from vaetools.training.importers.json_config import read_diffusers_config
+from vaetools.training.export.graphs import Forward, Outputs
+from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.network import Network
+from vaetools.training.importers.json_config import LOGVAR_RANGE, read_diffusers_config
 from vaetools.training.importers.weights import check_file
 
 if TYPE_CHECKING:
-    from vaetools.training.export.model_plan import Parts
+    from vaetools.training.export.model_plan import ModelPlan
 
 WEIGHTS = "diffusion_pytorch_model"
 
-LOGVAR = -30.0, 20.0
-"""Where diffusers clamps ln(variance)."""
+Pair: TypeAlias = "tuple[Forward, Forward]"
+"""Encoder and decoder."""
 
 
-class KlEncode(nn.Module):
-    """`AutoencoderKL`, with its `quant_conv`; `mean` and `std` normalise channels of the latent."""
+def kl(model: Any, mean: Tensor, std: Tensor) -> Pair:
+    """`AutoencoderKL`, with its quantisation layers if it has them.
 
-    def __init__(self, model: Any, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.encoder, self.quant = model.encoder, model.quant_conv or nn.Identity()
-        self.register_buffer("centre", mean)
-        self.register_buffer("spread", std)
+    Args:
+        mean, std: (C, 1, 1), by which the channels of the latent are normalised.
+    """
+    quant, post_quant = (
+        getattr(model, name) or nn.Identity() for name in ("quant_conv", "post_quant_conv")
+    )
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        mean, logvar = self.quant(self.encoder(2 * image - 1)).chunk(2, dim=1)
-        logvar = logvar.clamp(*LOGVAR) - 2 * torch.log(self.spread)
-        return (mean - self.centre) / self.spread, logvar
+    def encode(image: Tensor) -> Outputs:
+        raw_mean, logvar = quant(model.encoder(2 * image - 1)).chunk(2, dim=1)
+        return (raw_mean - mean) / std, logvar.clamp(*LOGVAR_RANGE) - 2 * torch.log(std)
 
+    def decode(latent: Tensor) -> Tensor:
+        return _unit_range(model.decoder(post_quant(latent * std + mean)))
 
-class KlDecode(nn.Module):
-    """The way back, with `post_quant_conv`."""
-
-    def __init__(self, model: Any, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.decoder, self.quant = model.decoder, model.post_quant_conv or nn.Identity()
-        self.register_buffer("centre", mean)
-        self.register_buffer("spread", std)
-
-    def forward(self, latent: Tensor) -> Tensor:
-        return (self.decoder(self.quant(latent * self.spread + self.centre)) + 1) / 2
+    return Forward(model, encode), Forward(model, decode)
 
 
-class TinyEncode(nn.Module):
+def tiny(model: Any) -> Pair:
     """`AutoencoderTiny`."""
 
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.encoder = model.encoder
+    def encode(image: Tensor) -> Outputs:
+        latent: Tensor = model.encoder(2 * image - 1)
+        return latent
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.encoder(2 * image - 1)
+    def decode(latent: Tensor) -> Tensor:
+        return _unit_range(model.decoder(latent))
 
-
-class TinyDecode(nn.Module):
-    """The way back."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.decoder = model.decoder
-
-    def forward(self, latent: Tensor) -> Tensor:
-        return (self.decoder(latent) + 1) / 2
+    return Forward(model, encode), Forward(model, decode)
 
 
-class VqEncode(nn.Module):
-    """`VQModel`: the latent is made of the nearest vectors of the codebook."""
+def vq(model: Any) -> Pair:
+    """`VQModel`: latents are vectors of the codebook; the decoder does not quantise them again."""
 
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.encoder, self.quant_conv = model.encoder, model.quant_conv
-        self.quantize = model.quantize
-
-    def forward(self, image: Tensor) -> Tensor:
-        h = self.quant_conv(self.encoder(2 * image - 1))
-        _, _, (_, _, indices) = self.quantize(h)
+    def encode(image: Tensor) -> Outputs:
+        h = model.quant_conv(model.encoder(2 * image - 1))
+        _, _, (_, _, indices) = model.quantize(h)
         codes = indices.reshape(h.shape[0], h.shape[2], h.shape[3])
-        return self.quantize.embedding(codes).permute(0, 3, 1, 2)
+        latent: Tensor = model.quantize.embedding(codes).permute(0, 3, 1, 2)
+        return latent
+
+    def decode(latent: Tensor) -> Tensor:
+        condition = latent if model.config.norm_type == "spatial" else None
+        return _unit_range(model.decoder(model.post_quant_conv(latent), condition))
+
+    return Forward(model, encode), Forward(model, decode)
 
 
-class VqDecode(nn.Module):
-    """The way back; the latent is taken as it is, and not quantised again."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.decoder, self.quant_conv = model.decoder, model.post_quant_conv
-        self.spatial_norm = model.config.norm_type == "spatial"
-
-    def forward(self, latent: Tensor) -> Tensor:
-        condition = latent if self.spatial_norm else None
-        return (self.decoder(self.quant_conv(latent), condition) + 1) / 2
+def _unit_range(image: Tensor) -> Tensor:
+    """[−1, 1] -> [0, 1]."""
+    return (image + 1) / 2
 
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "VQModel")
 
 
-def read(source: str) -> Parts:
+def read(source: str) -> ModelPlan:
     """A folder with `config.json`, or a pipeline's folder with such a folder `vae` in it.
 
     Raises:
@@ -126,18 +105,16 @@ def read(source: str) -> Parts:
     scale = float(model.config.scaling_factor)
     shift = float(model.config.get("shift_factor") or 0.0)
     if name == "AutoencoderKL":
-        normal = _normalisation(model)
-        encode: nn.Module = KlEncode(model, *normal)
-        decode: nn.Module = KlDecode(model, *normal)
+        encode, decode = kl(model, *_normalisation(model))
     elif name == "AutoencoderTiny":
-        encode, decode = TinyEncode(model), TinyDecode(model)
+        encode, decode = tiny(model)
     else:
-        encode, decode = VqEncode(model), VqDecode(model)
-    # The KL weight of these models is some 1e-6: samples of N(0, 1) are nothing to them.
+        encode, decode = vq(model)
+    # These models were trained with a KL weight of about 1e-6: N(0, 1) is not their prior.
     network = Network(
         encode, decode, channels, prior="none", scale=scale, shift=shift, summary=summary
     )
-    return parts(network)
+    return plan_model(network)
 
 
 def _load(folder: Path, name: str) -> Any:
@@ -159,8 +136,9 @@ def _load(folder: Path, name: str) -> Any:
             output_loading_info=True,
         )
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
-        raise ModelBrokenError(f"diffusers cannot load it: {said}", file=folder) from error
+        raise ModelBrokenError(
+            f"diffusers cannot load it: {one_line(error)}", file=folder
+        ) from error
     for problem, names in told.items():
         if names:
             raise ModelBrokenError(

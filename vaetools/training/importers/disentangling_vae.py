@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
 from vaetools.model.manifest import LikelihoodSpec
-from vaetools.training.export.measure import Network, parts
+from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import read_json
 from vaetools.training.importers.weights import State, fill, read_weights
 
 if TYPE_CHECKING:
-    from vaetools.training.export.model_plan import Parts
+    from vaetools.training.export.model_plan import ModelPlan
 
 
 class Encoder(nn.Module):
@@ -85,7 +86,7 @@ class Shapes:
         self.side = 64 if "encoder.conv_64.weight" in state else 32
 
 
-def read(source: str) -> Parts:
+def read(source: str) -> ModelPlan:
     """`model.pt`, or the folder with it; `specs.json` beside it is heeded.
 
     Raises:
@@ -102,9 +103,8 @@ def read(source: str) -> Parts:
         fill(encoder, state, "encoder.")
         fill(decoder, state, "decoder.")
     except (KeyError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:200]
         raise ModelBrokenError(
-            f"is no Burgess network of disentangling-vae: {said}", file=path
+            f"is no Burgess network of disentangling-vae: {one_line(error)}", file=path
         ) from None
     distribution = _reconstruction(path.with_name("specs.json"))
     if distribution != "bernoulli":
@@ -121,7 +121,7 @@ def read(source: str) -> Parts:
         likelihood=LikelihoodSpec("bernoulli"),
         summary=f"Burgess VAE of disentangling-vae, {shapes.latents} latents",
     )
-    return parts(network)
+    return plan_model(network)
 
 
 def _reconstruction(path: Path) -> str:

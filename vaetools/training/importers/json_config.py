@@ -1,4 +1,4 @@
-"""The JSON files beside weights."""
+"""JSON files that accompany weights."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LOGVAR_RANGE = -30.0, 20.0
+"""To which diffusers clamps ln(variance)."""
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
+    """Read a JSON file that contains an object.
 
     Raises:
         UsageError: there is no such file.
-        ModelBrokenError: it holds something else.
+        ModelBrokenError: it contains something else.
     """
     if not path.is_file():
         raise UsageError("there is no such file", file=path)

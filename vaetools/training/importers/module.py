@@ -18,44 +18,15 @@ from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.model.manifest import LikelihoodSpec
-from vaetools.training.export.measure import Network, parts
+from vaetools.training.export.graphs import Forward, Outputs
+from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vaetools.model.vae import Model
-    from vaetools.training.export.model_plan import Parts
-
-Outputs = Tensor | tuple[Tensor, ...]
-
-
-class Encode(nn.Module):
-    """`module.encode` as a module of its own."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, image: Tensor) -> Outputs:
-        return _plain(self.module.encode(image))
-
-
-class Decode(nn.Module):
-    """`module.decode` as a module of its own."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, latent: Tensor) -> Outputs:
-        return _plain(self.module.decode(latent))
-
-
-def _plain(outputs: Outputs | list[Tensor]) -> Outputs:
-    """Lists become tuples, tuples of one their element."""
-    if isinstance(outputs, list | tuple):
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
-    return outputs
+    from vaetools.training.export.model_plan import ModelPlan
 
 
 @dataclass(frozen=True)
@@ -107,10 +78,10 @@ def export_module(
     from vaetools.training.importers import about_of, write
 
     about = about_of(folder, id=id, version=version, license=license, origin=origin)
-    return write(parts_of(module, Declared(**declared)), about, folder)
+    return write(plan_of(module, Declared(**declared)), about, folder)
 
 
-def read(source: str, **declared: Any) -> Parts:
+def read(source: str, **declared: Any) -> ModelPlan:
     """`FILE.py:NAME`: an nn.Module, or something callable that gives one. The file is executed.
 
     Args:
@@ -119,10 +90,10 @@ def read(source: str, **declared: Any) -> Parts:
     Raises:
         UsageError: there is no such file or name, or it fails.
     """
-    return parts_of(_module(source), Declared(**declared))
+    return plan_of(_module(source), Declared(**declared))
 
 
-def parts_of(module: nn.Module, declared: Declared) -> Parts:
+def plan_of(module: nn.Module, declared: Declared) -> ModelPlan:
     """What there is to write. Raises as `export_module`."""
     if not isinstance(module, nn.Module) or not all(
         callable(getattr(module, name, None)) for name in ("encode", "decode")
@@ -132,15 +103,28 @@ def parts_of(module: nn.Module, declared: Declared) -> Parts:
         )
     own = copy.deepcopy(module).cpu()
     network = Network(
-        encode=Encode(own),
-        decode=Decode(own),
+        encode=_method(own, "encode"),
+        decode=_method(own, "decode"),
         channels=declared.channels,
         size=declared.size,
         likelihood=LikelihoodSpec(declared.likelihood, declared.deviation),
         prior=declared.prior,
         summary=f"{type(module).__name__}, a network in Python",
     )
-    return parts(network)
+    return plan_model(network)
+
+
+def _method(module: nn.Module, name: str) -> Forward:
+    """A method as a module. Lists that it returns become tuples, and a single output a tensor."""
+    method: Callable[[Tensor], Outputs | list[Tensor]] = getattr(module, name)
+
+    def forward(x: Tensor) -> Outputs:
+        outputs = method(x)
+        if isinstance(outputs, list | tuple):
+            return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return outputs
+
+    return Forward(module, forward)
 
 
 def _module(source: str) -> nn.Module:
@@ -150,12 +134,13 @@ def _module(source: str) -> nn.Module:
         raise UsageError(f"has no {name!r}", file=path)
     found = getattr(namespace, name)
     if isinstance(found, nn.Module) or not callable(found):
-        return found
-    make: Callable[[], nn.Module] = found
+        return found  # `plan_of` checks it
     try:
-        return make()
+        return found()
     except Exception as error:
-        raise UsageError(f"{name}() failed: {_said(error)}", file=path) from error
+        raise UsageError(
+            f"{name}() failed: {type(error).__name__}: {one_line(error)}", file=path
+        ) from error
 
 
 def _split(source: str) -> tuple[str, Path]:
@@ -181,11 +166,7 @@ def _executed(path: Path) -> object:
     try:
         spec.loader.exec_module(namespace)
     except Exception as error:
-        raise UsageError(f"failed: {_said(error)}", file=path) from error
+        raise UsageError(f"failed: {type(error).__name__}: {one_line(error)}", file=path) from error
     finally:
         sys.path.pop(0)
     return namespace
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

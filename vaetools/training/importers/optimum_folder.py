@@ -30,8 +30,8 @@ from vaetools.model.spec import (
     TilingSpec,
 )
 from vaetools.training.export.folder import OnnxPlan
-from vaetools.training.export.model_plan import Parts
-from vaetools.training.importers.json_config import read_diffusers_config
+from vaetools.training.export.model_plan import ModelPlan
+from vaetools.training.importers.json_config import LOGVAR_RANGE, read_diffusers_config
 from vaetools.training.importers.weights import check_file
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ CLASSES = ("AutoencoderKL",)
 
 SCALE = 0.18215
 """`scaling_factor` where the config names none, as in diffusers."""
-
-LOGVAR = -30.0, 20.0
-"""Where diffusers clamps ln(variance)."""
 
 Shape = list[str | int | None]
 Tensors = dict[str, int]
@@ -73,7 +70,7 @@ class Facts:
     std: np.ndarray
 
 
-def read(source: str) -> Parts:
+def read(source: str) -> ModelPlan:
     """The folder of an export.
 
     Raises:
@@ -84,16 +81,16 @@ def read(source: str) -> Parts:
     facts = _facts(decoder)
     image, latent = {"sample": facts.channels}, {"latent_sample": facts.latents}
     both = {"latent_parameters": 2 * facts.latents}
-    plans = {
+    graphs = {
         "encode": _encode(_load(encoder / "model.onnx", image, both), facts),
         "decode": _decode(_load(decoder / "model.onnx", latent, image), facts),
     }
     down = facts.down
-    _check_sizes(plans["encode"], 1, down, encoder)
-    _check_sizes(plans["decode"], down, 1, decoder)
-    return Parts(
+    _check_sizes(graphs["encode"], 1, down, encoder)
+    _check_sizes(graphs["decode"], down, 1, decoder)
+    return ModelPlan(
         summary="AutoencoderKL of diffusers, exported by optimum",
-        plans=plans,
+        graphs=graphs,
         image=ImageSpec(channels=facts.channels),
         size=SizeSpec(down, down),
         tiling=TilingSpec("never", reason="GroupNorm: global statistics"),
@@ -165,7 +162,7 @@ def _encode(source: onnx.ModelProto, facts: Facts) -> OnnxPlan:
     build.add("Split", both, np.array([latents, latents]), to=("raw_mean", "raw_logvar"), axis=1)
     centred = build.add("Sub", "raw_mean", facts.mean)
     build.add("Div", centred, facts.std, to="mean")
-    clipped = build.add("Clip", "raw_logvar", *(_scalar(x) for x in LOGVAR))
+    clipped = build.add("Clip", "raw_logvar", *(_scalar(x) for x in LOGVAR_RANGE))
     build.add("Sub", clipped, 2 * np.log(facts.std), to="logvar")
     cells: Shape = ["batch", latents, f"height//{facts.down}", f"width//{facts.down}"]
     model = build.finish("image", {"mean": cells, "logvar": cells})
@@ -174,7 +171,7 @@ def _encode(source: onnx.ModelProto, facts: Facts) -> OnnxPlan:
     def reference(image: np.ndarray) -> list[np.ndarray]:
         (both,) = session(2 * image - 1)
         mean, logvar = np.split(both, 2, axis=1)
-        logvar = np.clip(logvar, *LOGVAR) - 2 * np.log(facts.std)
+        logvar = np.clip(logvar, *LOGVAR_RANGE) - 2 * np.log(facts.std)
         return [(mean - facts.mean) / facts.std, logvar]
 
     rng = np.random.default_rng(0)
@@ -211,7 +208,7 @@ def _check_sizes(plan: OnnxPlan, out: int, into: int, folder: Path) -> None:
     expected = tuple(side // into * out for side in example[0].shape[2:])
     if found != expected:
         raise ModelBrokenError(
-            f"gives {found[0]} x {found[1]} where the config lets expect "
+            f"returns {found[0]} x {found[1]} pixels or latents, but the config implies "
             f"{expected[0]} x {expected[1]}",
             file=folder,
         )

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
 from vaetools.model.manifest import LikelihoodSpec
-from vaetools.training.export.measure import Network, parts
+from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import read_json
 from vaetools.training.importers.weights import fill, read_weights
 
 if TYPE_CHECKING:
-    from vaetools.training.export.model_plan import Parts
+    from vaetools.training.export.model_plan import ModelPlan
 
 POINT = {"AEConfig", "RAE_GP_Config", "RAE_L2_Config", "WAE_MMD_Config"}
 """Models whose encoder gives no variance."""
@@ -85,7 +86,7 @@ class Decoder(nn.Module):
         return (image, logits) if self.logits else image
 
 
-def read(source: str) -> Parts:
+def read(source: str) -> ModelPlan:
     """The folder.
 
     Raises:
@@ -117,9 +118,8 @@ def read(source: str) -> Parts:
         fill(encoder, state, "encoder.")
         fill(decoder, state, "decoder.")
     except (KeyError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:200]
         raise ModelBrokenError(
-            f"does not hold pythae's default networks: {said}", file=path
+            f"does not hold pythae's default networks: {one_line(error)}", file=path
         ) from None
     network = Network(
         encoder,
@@ -129,7 +129,7 @@ def read(source: str) -> Parts:
         likelihood=likelihood,
         summary=f"{name.removesuffix('Config').rstrip('_')} of pythae, {latents} latents",
     )
-    return parts(network)
+    return plan_model(network)
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.training.export.measure import Network, parts
+from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.network import Network
 from vaetools.training.importers.weights import State, read_weights
 
 if TYPE_CHECKING:
-    from vaetools.training.export.model_plan import Parts
+    from vaetools.training.export.model_plan import ModelPlan
 
 SUFFIXES = ".pth", ".pt", ".safetensors"
 
@@ -69,7 +70,7 @@ class Block(nn.Module):
         return torch.relu(self.conv(x) + self.skip(x))
 
 
-def read(source: str) -> Parts:
+def read(source: str) -> ModelPlan:
     """The encoder's file, with the decoder's beside it; or a folder with one such pair; or one file
     with both.
 
@@ -81,7 +82,7 @@ def read(source: str) -> Parts:
     encode = sequence(_half(encoder, "encoder"), encoder, decoder=False)
     decode = sequence(_half(decoder, "decoder"), decoder, decoder=True)
     blocks = sum(isinstance(layer, Block) for layer in (*encode, *decode))
-    return parts(Network(encode, decode, summary=f"TAESD network of {blocks} blocks"))
+    return plan_model(Network(encode, decode, summary=f"TAESD network of {blocks} blocks"))
 
 
 def _pair(source: Path) -> tuple[Path, Path]:
@@ -138,8 +139,7 @@ def sequence(state: State, path: Path, *, decoder: bool) -> nn.Sequential:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        said = " ".join(str(error).split())[:200]
-        raise ModelBrokenError(f"is no TAESD network: {said}", file=path) from None
+        raise ModelBrokenError(f"is no TAESD network: {one_line(error)}", file=path) from None
     if decoder and not isinstance(network[0], Clamp):
         return nn.Sequential(Clamp(), *network)  # diffusers does not count it as a layer
     return network

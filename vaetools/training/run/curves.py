@@ -6,17 +6,19 @@ import csv
 import logging
 from typing import TYPE_CHECKING
 
+from vaetools.tiling import ceil_div
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 LOG = "log.csv"
-LEFT_OUT = ("step", "minutes", "progress", "norm")
+NOT_PLOTTED = ("step", "minutes", "progress", "norm")
 
 
 def draw_curves(run: Path) -> None:
-    """Draw `log.csv` as `curves.png`: one panel per figure, training and held-out together."""
+    """Plot `log.csv` as `curves.png`: one panel per figure, with training and held-out values."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -25,10 +27,10 @@ def draw_curves(run: Path) -> None:
     rows = read_log(run)
     if not rows:
         return
-    panels = list(dict.fromkeys(n.removeprefix("held_") for n in rows[0] if n not in LEFT_OUT))
+    panels = list(dict.fromkeys(n.removeprefix("held_") for n in rows[0] if n not in NOT_PLOTTED))
     steps = [row["step"] for row in rows]
     columns = min(3, len(panels))
-    lines = -(-len(panels) // columns)
+    lines = ceil_div(len(panels), columns)
     figure = Figure(figsize=(4.2 * columns, 3 * lines), layout="constrained")
     for number, name in enumerate(panels, 1):
         axes = figure.add_subplot(lines, columns, number)
@@ -46,7 +48,7 @@ def draw_curves(run: Path) -> None:
 
 
 def read_log(run: Path) -> list[dict[str, float]]:
-    """The rows of `log.csv`; none where there is no log yet."""
+    """The rows of `log.csv`; none if there is no log yet."""
     path = run / LOG
     if not path.exists():
         return []
@@ -54,8 +56,8 @@ def read_log(run: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def forget_after(run: Path, step: int) -> None:
-    """Drop the rows of `log.csv` after `step`: steps that an interrupted run will take again."""
+def drop_rows_after(run: Path, step: int) -> None:
+    """Drop the rows of `log.csv` after `step`: an interrupted run repeats those steps."""
     path = run / LOG
     if not path.exists():
         return

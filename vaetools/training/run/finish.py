@@ -1,4 +1,4 @@
-"""Finished (or interrupted) runs, and how they become models."""
+"""From a run, finished or interrupted, to a model."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ import torch
 from vaetools.errors import UsageError
 from vaetools.training.export.card import FILE_NAME as CARD
 from vaetools.training.export.card import trained_card
-from vaetools.training.recipe import Recipe, read_recipe
+from vaetools.training.recipe import read_recipe
+from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint
 from vaetools.training.run.curves import read_log
-from vaetools.training.run.trainer import CHECKPOINT, read_checkpoint
-from vaetools.training.tasks import Task, open_task
+from vaetools.training.tasks import open_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from vaetools.model.vae import Model
+    from vaetools.training.tasks import AnyTask
 
 
-def read_run(run: Path) -> tuple[Recipe, Task, dict[str, Any]]:
-    """(recipe, task with the best or the averaged weights, checkpoint) of a run folder.
+def read_run(run: Path) -> tuple[AnyTask, dict[str, Any]]:
+    """(task with the best weights, or else the averaged ones; checkpoint) of a run folder.
 
     Raises:
         UsageError: there is no recipe or no checkpoint.
     """
     if not (run / CHECKPOINT).exists():
-        remedy = "name the folder of a run, or say with --from what it is"
+        remedy = "give the folder of a run, or say with --from what SOURCE is"
         raise UsageError("holds no checkpoint", file=run, remedy=remedy)
-    recipe = read_recipe(run / "recipe.toml")
-    task = open_task(recipe)
+    task = open_task(read_recipe(run / "recipe.toml"))
     state = read_checkpoint(run, torch.device("cpu"))
     task.network.load_state_dict(state["best"]["weights"] or state["average"])
-    return recipe, task, state
+    return task, state
 
 
 def export_run(run: Path, data: Path | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
-    """Write the model of a run, with a model card; see `vaetools.training.export.graphs.write_model`.
+    """Write the model of a run, with a model card; see `vaetools.training.export.folder.write_model`.
 
     Args:
-        data: the training images, where the task needs them for the export.
+        data: the training images, if the task needs them for the export.
     """
-    recipe, task, state = read_run(run)
-    model, differences = task.export(None if data is None else task.load(data), folder, recipe)
-    told = trained_card(model.manifest, differences, _told(run, state), recipe.text)
-    (folder / CARD).write_text(told, encoding="utf-8")
+    task, state = read_run(run)
+    model, differences = task.export(None if data is None else task.load(data), folder)
+    card = trained_card(model.manifest, differences, _facts(run, state), task.recipe.text)
+    (folder / CARD).write_text(card, encoding="utf-8")
     return model, differences
 
 
-def _told(run: Path, state: Mapping[str, Any]) -> dict[str, str]:
-    """What a run says of itself."""
-    told = {
+def _facts(run: Path, state: Mapping[str, Any]) -> dict[str, str]:
+    """Facts about a run for the model card."""
+    facts = {
         "data": state["data"],
         "steps": f"{state['step']:,}",
         "time": f"{state['seconds'] / 60:.0f} minutes",
@@ -61,4 +61,4 @@ def _told(run: Path, state: Mapping[str, Any]) -> dict[str, str]:
     if state["best"]["weights"]:  # those are exported
         rows.sort(key=lambda row: row["held_loss"], reverse=True)
     held = {name: value for name, value in (rows[-1] if rows else {}).items() if "held" in name}
-    return told | {name.replace("_", " "): f"{value:.5g}" for name, value in held.items()}
+    return facts | {name.replace("_", " "): f"{value:.5g}" for name, value in held.items()}

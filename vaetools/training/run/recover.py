@@ -24,7 +24,7 @@ from vaetools.model.vae import read_verified
 from vaetools.training.networks.codec import PhotoCodec
 from vaetools.training.networks.restoration.denoiser import Denoiser
 from vaetools.training.networks.restoration.inpainter import Inpainter
-from vaetools.training.run.trainer import CHECKPOINT, read_checkpoint
+from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

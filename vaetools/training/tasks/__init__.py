@@ -1,4 +1,4 @@
-"""What is trained: each task joins a network with its data and its objective."""
+"""Training tasks: each combines a network with its data and its objective."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vaetools.errors import UsageError
 from vaetools.training.tasks.codec import CodecTask
 from vaetools.training.tasks.denoise import DenoiseTask
 from vaetools.training.tasks.inpaint import InpaintTask
-from vaetools.training.tasks.task import Data, Task
+from vaetools.training.tasks.task import AnyTask, Data, Task
 from vaetools.training.tasks.vae import VaeTask
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TASKS",
+    "AnyTask",
     "CodecTask",
     "Data",
     "DenoiseTask",
@@ -27,7 +28,7 @@ __all__ = [
     "open_task",
 ]
 
-TASKS: dict[str, type[Task]] = {
+TASKS: dict[str, type[AnyTask]] = {
     "codec": CodecTask,
     "denoise": DenoiseTask,
     "inpaint": InpaintTask,
@@ -35,14 +36,14 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def open_task(recipe: Recipe) -> Task:
-    """The task that a recipe names, with a network initialised from the recipe's seed.
+def open_task(recipe: Recipe) -> AnyTask:
+    """The task of a recipe, with a network initialised from the recipe's seed.
 
     Raises:
-        UsageError: an unknown task, or a key or value that it does not know.
+        UsageError: an unknown task, or a key or value that the task does not know.
     """
     if recipe.task not in TASKS:
         known = ", ".join(sorted(TASKS))
-        raise UsageError(f"recipe names the task {recipe.task!r}", remedy=f"known: {known}")
+        raise UsageError(f"recipe: unknown task {recipe.task!r}", remedy=f"known: {known}")
     torch.manual_seed(recipe.train.seed)
     return TASKS[recipe.task](recipe)

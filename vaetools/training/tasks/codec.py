@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaetools.codec.container import CELL
 from vaetools.errors import UsageError
 from vaetools.training.data.crops import CropSettings
+from vaetools.training.data.pictures import PicturePack
 from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 from vaetools.training.recipe import at_least, settings
 from vaetools.training.tasks.task import Task
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.model.vae import Model
-    from vaetools.training.data.pictures import PicturePack
     from vaetools.training.recipe import Recipe
 
 
@@ -41,16 +41,17 @@ class CodecData(CropSettings):
         at_least("data", self, mixed=0)
 
 
-class CodecTask(Task):
+class CodecTask(Task[PhotoCodec, PicturePack]):
     """Rate-distortion training of `PhotoCodec` at random rates."""
 
     exports_with_data = True
     slow = ("analysis.linear", "synthesis.linear")  # they begin at a good place
 
     def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
         self.data = settings(CodecData, recipe.data, "data")
         self.hold_out = self.data.hold_out
-        self.network: PhotoCodec = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
+        self.network = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
 
     def load(self, path: Path) -> PicturePack:
         return self.data.load(path)
@@ -76,7 +77,7 @@ class CodecTask(Task):
         cut = int(torch.randint(1, cells, (1,), generator=generator))
         return torch.where(torch.arange(cells) < cut, one, other).expand(count, cells, cells)
 
-    def validate(self, network: nn.Module, data: PicturePack) -> dict[str, float]:
+    def validate(self, network: PhotoCodec, data: PicturePack) -> dict[str, float]:
         images = data.crops(8, self.data.held_size(data), torch.Generator().manual_seed(1))
         figures, losses = {}, []
         for rate in range(network.config.rates):
@@ -88,9 +89,7 @@ class CodecTask(Task):
             figures[f"psnr{rate}"] = float(psnr.mean())
         return {"held_loss": sum(losses) / len(losses), **figures}
 
-    def export(
-        self, data: PicturePack | None, folder: Path, recipe: Recipe
-    ) -> tuple[Model, Mapping[str, float]]:
+    def export(self, data: PicturePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.codec import export_codec
 
         if data is None:
@@ -98,4 +97,4 @@ class CodecTask(Task):
                 "the tables of a codec are counted on its training pictures",
                 remedy="name them with --data",
             )
-        return export_codec(self.network, data, self.data.late_crop, folder, recipe)
+        return export_codec(self.network, data, self.data.late_crop, folder, self.recipe)

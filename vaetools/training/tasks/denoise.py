@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.model.vae import Model
-    from vaetools.training.data.pictures import PicturePack
-    from vaetools.training.networks.restoration.network import Given, Restorer
+    from vaetools.training.export.restorer import HeldOutCrops
+    from vaetools.training.networks.restoration.network import Given
     from vaetools.training.recipe import Recipe
 
 LEVEL_WEIGHT = 0.1
@@ -60,14 +60,13 @@ class DenoiseData(NoiseSettings, CropSettings):
         at_least("data", self, balance=0)
 
 
-class DenoiseTask(RestoreTask):
+class DenoiseTask(RestoreTask[Denoiser]):
     """Regression of the mean, then the ladder around it; the noise level all the time."""
 
     noun = "a denoiser"
     settings = DenoiseData
     restorer = Denoiser
     data: DenoiseData
-    network: Denoiser
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
@@ -91,9 +90,8 @@ class DenoiseTask(RestoreTask):
         return (-10 * torch.log10((error**2).mean(dim=(1, 2, 3)))).mean()
 
     def held_cases(
-        self, network: Restorer, images: Tensor, generator: torch.Generator
+        self, network: Denoiser, images: Tensor, generator: torch.Generator
     ) -> Iterator[tuple[Given, Tensor, dict[str, Tensor]]]:
-        assert isinstance(network, Denoiser)
         for level in VALIDATED_LEVELS:
             sigma = torch.full_like(images[:, :1], level / 255.0)
             drawn = torch.randn(images.shape, generator=generator, device=images.device)
@@ -110,9 +108,9 @@ class DenoiseTask(RestoreTask):
                 },
             )
 
-    def write(
-        self, held: PicturePack | None, folder: Path, recipe: Recipe
-    ) -> tuple[Model, Mapping[str, float]]:
+    def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.denoiser import export_denoiser
 
-        return export_denoiser(self.network, self.data, held, folder, recipe)
+        return export_denoiser(
+            self.network, folder, self.recipe, strongest=self.data.strongest, crops=crops
+        )

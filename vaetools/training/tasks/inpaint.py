@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.model.vae import Model
-    from vaetools.training.data.pictures import PicturePack
-    from vaetools.training.networks.restoration.network import Given, Restorer
+    from vaetools.training.export.restorer import HeldOutCrops
+    from vaetools.training.networks.restoration.network import Given
     from vaetools.training.recipe import Recipe
 
 
@@ -40,14 +40,13 @@ class InpaintData(HoleSettings, CropSettings):
         self.check()
 
 
-class InpaintTask(RestoreTask):
+class InpaintTask(RestoreTask[Inpainter]):
     """Regression of the mean in the holes, then the ladder around it."""
 
     noun = "an inpainter"
     settings = InpaintData
     restorer = Inpainter
     data: InpaintData
-    network: Inpainter
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
@@ -68,9 +67,8 @@ class InpaintTask(RestoreTask):
         return hole_psnr(error, given.gate)
 
     def held_cases(
-        self, network: Restorer, images: Tensor, generator: torch.Generator
+        self, network: Inpainter, images: Tensor, generator: torch.Generator
     ) -> Iterator[tuple[Given, Tensor, dict[str, Tensor]]]:
-        assert isinstance(network, Inpainter)
         holes = Holes(self.data, generator)
         for kind in KINDS:
             given = network.given(images, holes.of_kind(kind, images))
@@ -78,12 +76,10 @@ class InpaintTask(RestoreTask):
             found, filled = self.psnr(error, given), self.psnr(images - given.base, given)
             yield given, error, {f"held_{kind}": found, f"held_{kind}_gain": found - filled}
 
-    def write(
-        self, held: PicturePack | None, folder: Path, recipe: Recipe
-    ) -> tuple[Model, Mapping[str, float]]:
+    def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.inpainter import export_inpainter
 
-        return export_inpainter(self.network, self.data, held, folder, recipe)
+        return export_inpainter(self.network, folder, self.recipe, holes=self.data, crops=crops)
 
 
 def hole_loss(error: Tensor, mask: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaetools.errors import UsageError
-from vaetools.training.networks.restoration.network import RestoreConfig
+from vaetools.training.data.pictures import PicturePack
+from vaetools.training.networks.restoration.network import RestoreConfig, Restorer
 from vaetools.training.objectives.restoration import (
     SPREAD_FIGURES,
     RestoreObjective,
@@ -26,15 +27,17 @@ if TYPE_CHECKING:
 
     from vaetools.model.vae import Model
     from vaetools.training.data.crops import CropSettings
-    from vaetools.training.data.pictures import PicturePack
-    from vaetools.training.networks.restoration.network import Given, Restorer
+    from vaetools.training.export.restorer import HeldOutCrops
+    from vaetools.training.networks.restoration.network import Given
     from vaetools.training.recipe import Recipe
+
+R = TypeVar("R", bound=Restorer)
 
 VALIDATED = 12
 """Held-out crops that are looked at for each row of the log, with damage of each kind."""
 
 
-class RestoreTask(Task):
+class RestoreTask(Task[R, PicturePack]):
     """What tasks of restoration share. A subclass says what is damaged, and how errors are measured.
 
     Attributes:
@@ -47,10 +50,10 @@ class RestoreTask(Task):
     exports_with_data = True
     noun: ClassVar[str]
     settings: ClassVar[type[CropSettings]]
-    restorer: ClassVar[type[Restorer]]
-    network: Restorer
+    restorer: type[R]
 
     def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
         self.data = settings(self.settings, recipe.data, "data")
         self.objective = settings(RestoreObjective, recipe.objective, "objective")
         self.hold_out = self.data.hold_out
@@ -87,8 +90,7 @@ class RestoreTask(Task):
         return self.mean_loss(images - mean, given), dict.fromkeys(SPREAD_FIGURES, self.nothing)
 
     @torch.no_grad()
-    def validate(self, network: nn.Module, data: PicturePack) -> dict[str, float]:
-        assert isinstance(network, self.restorer)
+    def validate(self, network: R, data: PicturePack) -> dict[str, float]:
         size = self.data.held_size(data)
         images = data.crops(VALIDATED, size, torch.Generator().manual_seed(1))
         drawn = torch.Generator(images.device).manual_seed(2)
@@ -103,25 +105,25 @@ class RestoreTask(Task):
         loss = float(torch.stack(losses).mean())
         return {"held_loss": loss, **{name: float(value) for name, value in found.items()}}
 
-    def gap(self, network: Restorer, given: Given, images: Tensor, noise: Tensor) -> Tensor:
+    def gap(self, network: R, given: Given, images: Tensor, noise: Tensor) -> Tensor:
         """How many dB one sample is below the mean: 3 where samples are all that could be, 0 where
         the latents carry nothing."""
         mean, _ = network.mean(given)
         sample, _ = network.sample(given, noise, torch.ones((), device=images.device))
         return self.psnr(images - mean, given) - self.psnr(images - sample, given)
 
-    def export(
-        self, data: PicturePack | None, folder: Path, recipe: Recipe
-    ) -> tuple[Model, Mapping[str, float]]:
-        held = None
-        if self.objective.samples:
-            if data is None:
-                raise UsageError(
-                    f"{self.noun}'s intervals are measured on pictures that it was not trained on",
-                    remedy="name the training pictures with --data: those held out are used",
-                )
-            held = data.split(self.hold_out)[1]
-        return self.write(held, folder, recipe)
+    def export(self, data: PicturePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
+        return self.write(self._held_out(data) if self.objective.samples else None, folder)
+
+    def _held_out(self, data: PicturePack | None) -> HeldOutCrops:
+        if data is None:
+            raise UsageError(
+                f"the intervals of {self.noun} are measured on images that it was not trained on",
+                remedy="give the training images with --data: those held out are used",
+            )
+        held = data.split(self.hold_out)[1]
+        size = self.data.held_size(held)
+        return lambda count, generator: held.crops(count, size, generator)
 
     @abstractmethod
     def mean_loss(self, error: Tensor, given: Given) -> Tensor:
@@ -133,12 +135,10 @@ class RestoreTask(Task):
 
     @abstractmethod
     def held_cases(
-        self, network: Restorer, images: Tensor, generator: torch.Generator
+        self, network: R, images: Tensor, generator: torch.Generator
     ) -> Iterator[tuple[Given, Tensor, dict[str, Tensor]]]:
         """Held-out pictures with damage of each kind: (what is given, error of the mean, figures)."""
 
     @abstractmethod
-    def write(
-        self, held: PicturePack | None, folder: Path, recipe: Recipe
-    ) -> tuple[Model, Mapping[str, float]]:
-        """Export; `held` are pictures for the intervals, None for a model without samples."""
+    def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
+        """Export; `crops` are for the intervals, None for a model without posterior samples."""

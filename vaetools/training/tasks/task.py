@@ -1,9 +1,9 @@
-"""What a trainer needs to know of a task, and nothing else."""
+"""What the trainer needs to know about a task."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,48 +23,53 @@ class Data(Protocol):
 
     @property
     def summary(self) -> str:
-        """What it is, in a few words."""
+        """A few words, such as the number of images; runs store it to recognise their data."""
 
     def to(self, device: torch.device) -> Self: ...
 
     def split(self, every: int) -> tuple[Self, Self]:
-        """(training, validation): each `every`-th image is for validation."""
+        """(training, validation): every `every`-th image is for validation."""
 
 
-class Task(ABC):
-    """A network and what it should learn.
+N = TypeVar("N", bound="nn.Module")
+D = TypeVar("D", bound=Data)
+
+
+class Task(ABC, Generic[N, D]):
+    """A network of type `N`, and how it is trained on data of type `D`.
 
     Attributes:
-        network: what is trained.
-        slow: prefixes of the parameters that learn at a tenth of the rate.
-        hold_out: each so many-th image is for validation.
-        phases: ends of its phases, as shares of the training. With each, the learning rate's
-            schedule and the moving average of the weights begin anew.
+        recipe: the recipe that describes the task.
+        network: the network to train.
+        slow: prefixes of the parameters that get a tenth of the learning rate.
+        hold_out: every `hold_out`-th image is for validation.
+        phases: ends of the phases, as shares of the training. In each phase the learning rate schedule
+            and the moving average of the weights start again.
         exports_with_data: whether `export` needs the training data.
     """
 
-    network: nn.Module
+    network: N
     slow: tuple[str, ...] = ()
     hold_out: int = 24
     phases: tuple[float, ...] = (1.0,)
     exports_with_data: bool = False
 
-    @abstractmethod
     def __init__(self, recipe: Recipe) -> None:
-        """Raises `UsageError` for tables of the recipe that do not fit."""
+        """Raises `UsageError` if the recipe has tables or keys that are not those of the task."""
+        self.recipe = recipe
 
     @abstractmethod
-    def load(self, path: Path) -> Any:
-        """The training data below `path`, a `Data`. Raises `InputError` where there is none."""
+    def load(self, path: Path) -> D:
+        """Read the training data below `path`. Raises `InputError` if there is none."""
 
-    def start(self, data: Any, generator: torch.Generator) -> None:  # noqa: B027 - most begin at random
-        """Initialise the network from the data, once, before the first step."""
+    def start(self, data: D, generator: torch.Generator) -> None:
+        """Initialise the network from the data, before the first step."""
 
-    def enter(self, phase: int) -> None:  # noqa: B027 - most have one phase
-        """The phase of this number begins, or goes on after an interruption."""
+    def enter(self, phase: int) -> None:
+        """Begin the phase with this index, or resume it."""
 
     @abstractmethod
-    def batch(self, data: Any, generator: torch.Generator, progress: float) -> Tensor:
+    def batch(self, data: D, generator: torch.Generator, progress: float) -> Tensor:
         """Images (B, C, H, W) in [0, 1] for one step; `progress` runs from 0 to 1."""
 
     @abstractmethod
@@ -72,18 +77,20 @@ class Task(ABC):
         """(scalar loss, figures to log) of a batch."""
 
     @abstractmethod
-    def validate(self, network: nn.Module, data: Any) -> dict[str, float]:
-        """Figures of `network` on held-out data, the same images and the same noise at every call.
+    def validate(self, network: N, data: D) -> dict[str, float]:
+        """Figures of `network` on held-out data, with the same images and noise at every call.
 
-        `held_loss` is among them: early stopping watches it, lower is better.
+        They include `held_loss`, which early stopping minimises.
         """
 
     @abstractmethod
-    def export(
-        self, data: Any | None, folder: Path, recipe: Recipe
-    ) -> tuple[Model, Mapping[str, float]]:
-        """Write the network as a model folder; see `vaetools.training.export.graphs.write_model`.
+    def export(self, data: D | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
+        """Write the network as a model folder; see `vaetools.training.export.folder.write_model`.
 
         Raises:
-            UsageError: it needs the training data, and `data` is None.
+            UsageError: the export needs the training data, and `data` is None.
         """
+
+
+AnyTask = Task[Any, Any]
+"""A task whose network and data types are not known statically."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaetools.errors import UsageError
 from vaetools.training.data.images import ImageStack
@@ -79,17 +79,18 @@ class VaeObjective:
         at_least("objective", self, beta=0, samples=1, e_steps=0, e_rate=0, e_samples=1)
 
 
-class VaeTask(Task):
+class VaeTask(Task[VaeNetwork, ImageStack | PicturePack]):
     """Maximises a bound on log p(x) with one of `vaetools.training.networks`."""
 
     def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
         self.data = settings(VaeData, recipe.data, "data")
         self.objective = settings(VaeObjective, recipe.objective, "objective")
         self.hold_out = self.data.hold_out
         if self.data.channels not in (1, 3):
             raise UsageError(f"recipe: channels = {self.data.channels} is not 1 or 3")
         shape = ImageShape(self.data.channels, self.data.height, self.data.width)
-        self.network: VaeNetwork = make_network(recipe.network, shape)
+        self.network = make_network(recipe.network, shape)
         if self.network.likelihood == "bernoulli" and not self.data.binarise:
             raise UsageError(
                 "recipe: a Bernoulli likelihood is a probability of black and white pixels only",
@@ -166,7 +167,7 @@ class VaeTask(Task):
         return (gap - found.bound(self.objective.beta)).mean(), {**_figures(found), "gap": gap}
 
     @torch.no_grad()
-    def validate(self, network: nn.Module, data: ImageStack | PicturePack) -> dict[str, float]:
+    def validate(self, network: VaeNetwork, data: ImageStack | PicturePack) -> dict[str, float]:
         generator = torch.Generator().manual_seed(1)
         if isinstance(data, PicturePack):
             images = data.crops(VALIDATED_CROPS, self.data.height, generator)
@@ -184,12 +185,12 @@ class VaeTask(Task):
         return {"held_loss": loss, **figures}
 
     def export(
-        self, data: object | None, folder: Path, recipe: Recipe
+        self, data: ImageStack | PicturePack | None, folder: Path
     ) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.vae import export_vae
 
         del data
-        return export_vae(self.network, folder, recipe)
+        return export_vae(self.network, folder, self.recipe)
 
 
 def _figures(found: Terms) -> dict[str, Tensor]:

@@ -1,0 +1,58 @@
+"""An encoder and a decoder in torch, and the sizes they work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vaetools.model.manifest import LikelihoodSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Network:
+    """Two modules, and what cannot be measured about them.
+
+    Attributes:
+        encode: image (N, channels, H, W) float32 in [0, 1] -> mean, or (mean, logvar).
+        decode: latent -> image in [0, 1], or (image, logits) where the likelihood is Bernoulli.
+        channels: 3 (RGB) or 1 (grayscale).
+        size: (height, width) of a network that takes one size only.
+        prior: `normal` or `none`; None means `normal` if there is a logvar.
+        scale, shift: outside the graphs latents are (z − shift) · scale.
+    """
+
+    encode: nn.Module
+    decode: nn.Module
+    channels: int = 3
+    size: tuple[int, int] | None = None
+    likelihood: LikelihoodSpec = field(default_factory=LikelihoodSpec)
+    prior: str | None = None
+    scale: float = 1.0
+    shift: float = 0.0
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a network maps sizes, as measured.
+
+    Attributes:
+        spatial: latents are (N, latents, h, w), not (N, latents).
+        gaussian: `encode` returns a logvar as well.
+        latents: channels of the latent.
+        downscale: pixels per side of a latent; 1 for vectors.
+        multiple_of, minimum: constraints on image sides for which the output has the input's size.
+        height, width: a size that works.
+    """
+
+    spatial: bool
+    gaussian: bool
+    latents: int
+    downscale: int
+    multiple_of: int
+    minimum: int
+    height: int
+    width: int

@@ -1,0 +1,41 @@
+"""Optimizers by name, and the schedule of the learning rate."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from vaetools.errors import UsageError
+from vaetools.training.run.soap import Soap
+
+if TYPE_CHECKING:
+    from vaetools.training.recipe import TrainSettings
+
+
+def make_optimizer(
+    groups: list[dict[str, object]], settings: TrainSettings
+) -> torch.optim.Optimizer:
+    """The optimizer that `[train]` names. Raises `UsageError` for an unknown name."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.99), fused=True)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+    if settings.optimizer == "soap":
+        return Soap(groups, lr=rate, every=settings.basis_every)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay)
+    raise UsageError(
+        f"recipe: unknown optimizer {settings.optimizer!r}", remedy="known: adam, adamw, sgd, soap"
+    )
+
+
+def learning_rate(progress: float, *, warmup: float, flat: float) -> float:
+    """Learning rate factor at `progress` in [0, 1]: linear warm-up, constant, then cosine to 0."""
+    if progress < warmup:
+        return progress / warmup
+    if progress < flat:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - flat) / (1 - flat))))
