@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.model.manifest import ImageSpec, LatentSpec, SelfTest, SizeSpec
+from vaetools.model.spec import ImageSpec, LatentSpec, SelfTest, SizeSpec
 from vaetools.tiling import ceil_div
 from vaetools.training.export.graphs import GraphPlan, check_finite
 from vaetools.training.export.model_plan import ModelPlan

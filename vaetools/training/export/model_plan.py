@@ -27,7 +27,7 @@ class About:
     """Facts about a model that its weights do not contain.
 
     Attributes:
-        id: of the model; see `vaetools.model.manifest.MODEL_ID`.
+        id: of the model; see `vaetools.model.spec.MODEL_ID`.
         license: of the weights, as given by the user.
         source: origin of the weights, as given by the user.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vaetools.model.manifest import LikelihoodSpec
+from vaetools.model.spec import LikelihoodSpec
 
 if TYPE_CHECKING:
     from torch import nn

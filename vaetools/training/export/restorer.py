@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
-from vaetools.model.manifest import ImageSpec, LatentSpec, Manifest, SelfTest, SizeSpec, TilingSpec
+from vaetools.model.spec import ImageSpec, LatentSpec, Manifest, SelfTest, SizeSpec, TilingSpec
 from vaetools.training.export.folder import write_model
 from vaetools.training.export.graphs import Forward, GraphPlan, Outputs
 from vaetools.training.export.tiling import receptive_radius

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vaetools.model.manifest import TilingSpec
+from vaetools.model.spec import TilingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vaetools.model.manifest import LikelihoodSpec
+from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.export.folder import write_model
 from vaetools.training.export.graphs import Forward, Outputs
 from vaetools.training.export.measure import plan_model

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
-from vaetools.model.manifest import LikelihoodSpec
+from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.export.measure import one_line, plan_model
 from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import read_json

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.model.manifest import LikelihoodSpec
+from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.export.graphs import Forward, Outputs
 from vaetools.training.export.measure import one_line, plan_model
 from vaetools.training.export.network import Network
