@@ -230,9 +230,9 @@ def test_other_bad_values(
     for level in (-1, 101):
         with pytest.raises(OptionError, match=r"is not 0 … 100"):
             CodecSpace(codec.model, level)
-    with pytest.raises(OptionError, match="vector of latents"):
+    with pytest.raises(OptionError, match="are a vector"):
         LatentStyle(vector)
-    with pytest.raises(ImageValueError, match="two pictures of one size"):
+    with pytest.raises(ImageValueError, match="two images of one size"):
         LatentMix(spatial)(texture, texture[1:], rng(), labels=(0, 0))
     for space in (spatial, codec):
         with pytest.raises(ImageValueError):

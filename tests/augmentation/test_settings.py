@@ -74,12 +74,12 @@ def test_what_is_missing_is_as_the_class_has_it(registry: ModelRegistry) -> None
     [
         ({"kind": "Blur"}, "kind='Blur' is not one of LatentJitter"),
         ({"kind": ["LatentMix"]}, "is not one of"),
-        ({"alpha": 1.0}, "LatentJitter: unknown 'alpha'"),
+        ({"alpha": 1.0}, "unknown key LatentJitter.alpha"),
         ({"strength": 2.0}, "strength=2.0 is not 0 … 1"),
-        ({"levels": "some"}, "levels='some' is not one of"),
+        ({"levels": "some"}, "levels = 'some' is not one of fine, all"),
         ({"model_sha256": "0" * 64}, "not 0000000000000000"),
-        ({"model": 3}, "model is not named"),
-        ({"level": 1}, "is no codec"),
+        ({"model": 3}, "LatentJitter.model = 3 is not a string"),
+        ({"level": 1}, "is not a codec"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -1,4 +1,4 @@
-"""Further pictures out of given ones, by moving them in the latent space of a VAE."""
+"""Data augmentation: copies of images that are moved in the latent space of a VAE."""
 
 from vaetools.augmentation.arrays import DictTransform, TensorTransform
 from vaetools.augmentation.estimator import JitterTransformer

@@ -1,55 +1,97 @@
-"""Jitter as Albumentations and torchvision call their transforms.
+"""Jitter with the calling conventions of Albumentations and torchvision, neither of which is imported.
 
-Neither is imported. Pixels are RGB, as both have it. Each call draws anew: the draw depends on the
-seed, on the pixels and on how many calls there were before, so that workers of a loader that begin
-with the same seed do not draw the same for different pictures. With `key` and `copy` it depends on
-these and the seed alone; see `copy_generator`.
+Pixels are RGB, as in both libraries. By default every call draws new noise. The draw is a function of
+
+- `seed` of the transform,
+- the pixels of the image,
+- the number of calls before this one, counted by each transform in each process, and
+- in a worker of a PyTorch `DataLoader`, the seed that the loader gave to that worker.
+
+A loader draws new seeds for its workers in every epoch, and persistent workers keep counting. So
+every epoch gets new copies with any number of workers, forked or spawned, and a run is reproduced by
+the same `seed`, the same `torch.manual_seed` (or the same state of the loader's `generator`) and the
+same number of workers. In pools that are not of PyTorch (`multiprocessing`, joblib, Ray) a transform
+continues from the count at which it was pickled or forked. Name the copy there: with `key` and `copy`
+the draw depends on these two and `seed` alone, see `copy_generator`.
+
+Transforms can be pickled. The model is opened when the unpickled transform is first used.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
+import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaetools.augmentation.latent import copy_generator
 from vaetools.errors import ImageValueError
 from vaetools.image import Image
+from vaetools.seeding import seeded_generator
 
 if TYPE_CHECKING:
     from vaetools.augmentation.latent import LatentJitter
 
 
 class _Transform:
-    """What both conventions share.
+    """The common part of both conventions.
 
     Args:
-        jitter: what to do.
-        seed: another seed, other copies.
+        jitter: makes the copies.
+        seed: another seed gives other copies.
     """
 
     def __init__(self, jitter: LatentJitter, *, seed: int = 0) -> None:
         self.jitter = jitter
         self.seed = seed
-        self._calls = itertools.count(1)  # safe to share between threads, as a number is not
+        self._calls = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.jitter!r}, seed={self.seed})"
 
     def _copy(self, array: np.ndarray, key: str | None = None, copy: int | None = None) -> Any:
-        """A copy of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), of the same shape and dtype."""
+        """A copy of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), with the same shape and dtype."""
         image = Image.from_array(array, channel_order="rgb")
         name = hashlib.sha256(image.pixels.tobytes()).hexdigest() if key is None else key
-        number = next(self._calls) if copy is None else copy
-        moved = self.jitter(image.to_rgb(), copy_generator(self.seed, name, number))
+        draw = self._new_draw() if copy is None else (copy,)
+        moved = self.jitter(image.to_rgb(), seeded_generator(self.seed, name, *draw))
         return image.with_rgb(moved).to_array(channel_order="rgb").reshape(array.shape)
+
+    def _new_draw(self) -> tuple[int, ...]:
+        """Numbers that no other call has, for one seed and one image."""
+        with self._lock:
+            self._calls += 1
+            return (self._calls, *_worker_seed())
+
+
+def _worker_seed() -> tuple[int, ...]:
+    """The seed of this worker of a PyTorch loader; nothing outside of one."""
+    data = sys.modules.get("torch.utils.data")  # imported in every worker
+    worker = data.get_worker_info() if data else None
+    return (worker.seed,) if worker else ()
 
 
 class DictTransform(_Transform):
-    """Called with names, as transforms of Albumentations are: `transform(image=…, mask=…)["image"]`.
+    """Called with keywords, as transforms of Albumentations are.
 
-    Only the looks of the picture change, nothing moves: masks, boxes, key points and whatever else is
-    given come back as the same objects. Inside a `Compose` of Albumentations it goes through `Lambda`:
-    `A.Lambda(image=transform.on_image)`.
+    Only the look of the image changes, nothing moves. Masks, boxes, keypoints and all other targets
+    are returned as the same objects.
+
+        transform = DictTransform(LatentJitter(model), seed=0)
+        result = transform(image=rgb, mask=mask)  # {"image": …, "mask": mask}
+        compose = A.Compose([A.Lambda(image=transform.on_image)])
+
+    Args:
+        jitter: makes the copies.
+        seed: another seed gives other copies.
     """
 
     def __call__(
@@ -60,36 +102,63 @@ class DictTransform(_Transform):
         copy: int | None = None,
         **targets: Any,
     ) -> dict[str, Any]:
-        """The picture's copy under `image`, and `targets` untouched.
+        """One copy of the image.
 
         Args:
-            image: RGB, uint8, uint16 or float32 in [0, 1].
-            key, copy: what the picture is called and which of its copies this is.
+            image: RGB, grey or RGBA: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, uint16, or
+                float32 in [0, 1].
+            key: name of the image, such as its path in the data set; its pixels by default.
+            copy: number of the copy, from 1; a new draw by default.
+            targets: anything else.
+
+        Returns:
+            `targets`, and under `image` the copy with the same shape and dtype.
 
         Raises:
-            ImageValueError: a picture that the model does not take.
+            ImageValueError: the array is not an image, or the model does not accept its size.
         """
         return {**targets, "image": self._copy(image, key, copy)}
 
     def on_image(self, image: np.ndarray, **_: Any) -> np.ndarray:
-        """The picture's copy alone; further arguments are what `Lambda` passes. Raises as a call."""
+        """One copy of the image, for `albumentations.Lambda`, whose other arguments are ignored.
+
+        Raises:
+            ImageValueError: as for a call.
+        """
         copy: np.ndarray = self._copy(image)
         return copy
 
 
 class TensorTransform(_Transform):
-    """Called with a picture and its targets, as transforms of torchvision v2 are.
+    """Called with an image and its targets, as transforms of torchvision v2 are.
 
-    `transform(image)` gives the copy, `transform(image, boxes, …)` a tuple of the copy and the targets,
-    which are the same objects. Pictures are tensors (C, H, W) with C = 1, 3 or 4, uint8 or float32 in
-    [0, 1], on any device; Pillow pictures in the modes L, RGB and RGBA; or arrays (H, W, C). The same
-    kind comes back.
+    Images are tensors (C, H, W) with C = 1, 3 or 4, uint8 or float32 in [0, 1], on any device;
+    Pillow images of mode L, RGB or RGBA; or arrays (H, W, C) as for `DictTransform`. The copy is of
+    the same kind.
+
+        transform = TensorTransform(LatentJitter(model), seed=0)
+        copy = transform(image)
+        copy, boxes = transform(image, boxes)  # targets are returned as the same objects
+
+    Args:
+        jitter: makes the copies.
+        seed: another seed gives other copies.
     """
 
     def __call__(
         self, image: Any, *targets: Any, key: str | None = None, copy: int | None = None
     ) -> Any:
-        """Raises `ImageValueError` for a picture that is none of these, or that the model refuses."""
+        """One copy of the image, in a tuple with the targets if there are any.
+
+        Args:
+            image: tensor, Pillow image or array.
+            targets: anything else.
+            key: name of the image, such as its path in the data set; its pixels by default.
+            copy: number of the copy, from 1; a new draw by default.
+
+        Raises:
+            ImageValueError: not such an image, or the model does not accept its size.
+        """
         if hasattr(image, "new_tensor"):
             result = self._on_tensor(image, key, copy)
         elif hasattr(image, "mode"):
@@ -103,16 +172,16 @@ class TensorTransform(_Transform):
         if planes.ndim != 3 or planes.shape[0] not in (1, 3, 4):
             raise ImageValueError(
                 f"shape {planes.shape} is not (1, H, W), (3, H, W) or (4, H, W)",
-                remedy="transform the pictures of a batch one by one",
+                remedy="transform the images of a batch one by one",
             )
         moved = self._copy(np.ascontiguousarray(planes.transpose(1, 2, 0)), key, copy)
         return tensor.new_tensor(moved.transpose(2, 0, 1).copy())
 
-    def _on_pillow(self, picture: Any, key: str | None, copy: int | None) -> Any:
+    def _on_pillow(self, image: Any, key: str | None, copy: int | None) -> Any:
         from PIL import Image as PillowImage
 
-        if picture.mode not in ("L", "RGB", "RGBA"):
+        if image.mode not in ("L", "RGB", "RGBA"):
             raise ImageValueError(
-                f"a picture of the mode {picture.mode}", remedy='convert it: image.convert("RGB")'
+                f"image of mode {image.mode}", remedy='convert it: image.convert("RGB")'
             )
-        return PillowImage.fromarray(self._copy(np.asarray(picture), key, copy))
+        return PillowImage.fromarray(self._copy(np.asarray(image), key, copy))

@@ -1,13 +1,12 @@
-"""Pictures moved in a latent space, with all that the model does not see kept.
+"""Moves of images in a latent space that keep the detail which the model cannot reconstruct.
 
     out = x + decode(z′) − decode(z̄)
 
-z̄ is the posterior mean of the picture x, z′ lies near it. The model only says what *changes*: detail
-that it cannot reconstruct stays as it is in x, so that no copy is blurred, and where nothing moves
-the result is x itself, to the last bit.
+z̄ is the posterior mean of the image x, and z′ are latents near it. Only the *difference* comes from
+the model. So no copy is blurred, and where no latent moves the result is bit-identical to x.
 
-Pictures are float32 RGB (H, W, 3) in [0, 1], in and out. What is random comes from a generator that
-the caller gives; see `copy_generator`.
+Images are (H, W, 3) float32 RGB in [0, 1]; results are new arrays of the same kind. Random numbers
+come from the caller's generator; see `copy_generator`.
 """
 
 from __future__ import annotations
@@ -28,29 +27,30 @@ if TYPE_CHECKING:
     from vaetools.model.vae import Model
 
 Levels: TypeAlias = Literal["fine", "all"]
-"""Which latents move: those that are not coarse, or all."""
+"""The latents that move: all but the coarse ones, or all."""
 
 Label = TypeVar("Label")
 
-EVEN = np.float32(1e-5)
-"""A channel that deviates less has no pattern that could be made stronger, but only rounding."""
+FLAT = np.float32(1e-5)
+"""A channel with a smaller standard deviation is flat: there is only rounding noise to amplify."""
 
 
 def copy_generator(seed: int, key: str, copy: int) -> np.random.Generator:
-    """Random numbers for one copy of one picture.
+    """The random generator of one copy of one image.
 
-    They depend on nothing else: the order of the pictures, the number of copies and of workers do not
-    matter.
+    Its numbers depend on the arguments only: not on the order of the images, the number of copies or
+    the number of workers.
 
     Args:
-        key: what the picture is called, such as its path in the data set.
-        copy: which of its copies it is, from 1.
+        seed: another seed gives other copies.
+        key: name of the image, such as its path in the data set.
+        copy: number of the copy, from 1.
     """
     return seeded_generator(seed, key, copy)
 
 
-class _Placed:
-    """A picture and its place in a latent space."""
+class _Encoded:
+    """An image and its latents."""
 
     def __init__(self, space: LatentSpace, image: np.ndarray) -> None:
         self.space = space
@@ -59,15 +59,16 @@ class _Placed:
 
     @cached_property
     def unseen(self) -> np.ndarray:
-        """x − decode(z̄): what the model does not see of the picture."""
+        """x − decode(z̄): the detail that the model cannot reconstruct, (H, W, 3)."""
         unseen: np.ndarray = self.image - self.space.decode(self.code, self.code.mean)
         return unseen
 
     def moved(self, values: np.ndarray, unseen: np.ndarray | None = None) -> np.ndarray:
-        """The picture with other latents.
+        """The image with other latents.
 
         Args:
-            unseen: in the place of its own.
+            values: latents of the shape of `code.mean`.
+            unseen: detail to add; that of this image by default.
         """
         if unseen is None and np.array_equal(values, self.code.mean):
             return self.image.copy()
@@ -77,20 +78,21 @@ class _Placed:
 
 
 class LatentJitter:
-    """Other pictures that the model takes for nearly the same: latents get noise.
+    """Copies of an image with Gaussian noise on its latents.
 
-    z′ = z̄ + strength · deviation · noise. For a VAE that is a sample of the posterior with the
-    temperature `strength`; for the photo codec it is as far as the prior of the latents, given the
-    hyper-latents, reaches.
+        z′ = z̄ + strength · σ · noise
+
+    For a VAE this is a posterior sample with the temperature `strength`. For the photo codec σ is the
+    standard deviation of the prior of the latents given the hyper-latents.
 
     Args:
-        model: a VAE, the codec, or a latent space.
-        strength: 0 … 1; 0 changes nothing.
-        levels: `fine` leaves the coarse latents where they are, `all` moves them as well. It makes a
-            difference for the codec only.
+        model: a VAE, a codec, or a latent space.
+        strength: 0 … 1; at 0 the copy is the image itself.
+        levels: `fine` moves all but the coarse latents, `all` moves all. They differ for the codec
+            only.
 
     Raises:
-        OptionError: a value out of bounds.
+        OptionError: `strength` or `levels` is out of range.
         ModelBrokenError: the model has no latents, or its posterior is a point.
     """
 
@@ -105,33 +107,52 @@ class LatentJitter:
         manifest = self.space.model.manifest
         if manifest.latent.distribution == "point":
             raise ModelBrokenError(
-                f"model {manifest.id} is a plain autoencoder: it gives one latent and no others near it"
+                f"model {manifest.id} is a plain autoencoder: its posterior is a point"
             )
 
+    def __repr__(self) -> str:
+        return f"LatentJitter({self.space!r}, strength={self.strength}, levels={self.levels!r})"
+
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One copy of a picture. Raises `ImageValueError` for one that the model does not take."""
+        """One copy of an image.
+
+        Args:
+            image: (H, W, 3) float32 RGB in [0, 1].
+            rng: gives the noise; see `copy_generator`.
+
+        Raises:
+            ImageValueError: the model does not accept an image of this size, or a coloured one.
+        """
         return next(self.copies(image, [rng]))
 
     def copies(
         self, image: np.ndarray, rngs: Iterable[np.random.Generator]
     ) -> Iterator[np.ndarray]:
-        """A copy for each generator; the picture is encoded once. Raises as a call does."""
-        placed = _Placed(self.space, image)
-        mean = placed.code.mean
+        """One copy for each generator; the image is encoded once.
+
+        Args:
+            image: (H, W, 3) float32 RGB in [0, 1].
+            rngs: give the noise of one copy each.
+
+        Raises:
+            ImageValueError: as for a call.
+        """
+        encoded = _Encoded(self.space, image)
+        mean = encoded.code.mean
         moving = np.ones_like(self.space.coarse) if self.levels == "all" else ~self.space.coarse
-        reach = np.float32(self.strength) * placed.code.deviation * _along(moving, mean)
+        reach = np.float32(self.strength) * encoded.code.deviation * _along(moving, mean)
         for rng in rngs:
-            yield placed.moved(mean + reach * rng.standard_normal(mean.shape, np.float32))
+            yield encoded.moved(mean + reach * rng.standard_normal(mean.shape, np.float32))
 
 
 @dataclass(frozen=True)
 class Mixed(Generic[Label]):
-    """A picture between two.
+    """A mixture of two images.
 
     Attributes:
-        image: float32 RGB (H, W, 3).
-        label: how much of each class is in it; the values sum to 1. One class where both pictures had
-            the same.
+        image: (H, W, 3) float32 RGB in [0, 1].
+        label: soft label: the share of each class. The shares sum to 1; two images of one class give
+            one share.
     """
 
     image: np.ndarray
@@ -139,18 +160,19 @@ class Mixed(Generic[Label]):
 
 
 class LatentMix:
-    """Pictures between two, on the line from one posterior mean to the other.
+    """Mixtures of two images: linear interpolation between their posterior means.
 
-    The share of the second picture is drawn from Beta(alpha, alpha), as in Zhang et al., "mixup", 2018,
-    and mirrored to at most one half, so that the first picture prevails. What the model does not see
-    is mixed in the same shares.
+    The share of the second image is drawn from Beta(alpha, alpha), as in Zhang et al., "mixup", 2018,
+    and reflected to at most 1/2, so that the first image dominates. The detail that the model cannot
+    reconstruct is mixed in the same shares.
 
     Args:
-        model: a VAE, the codec, or a latent space.
-        alpha: 0 leaves the first picture as it is; 1 draws all shares alike.
+        model: a VAE, a codec, or a latent space.
+        alpha: at least 0; at 0 the result is the first image, at 1 all shares are equally likely.
 
     Raises:
-        OptionError: a value out of bounds. ModelBrokenError: the model has no latents.
+        OptionError: `alpha` is out of range.
+        ModelBrokenError: the model has no latents.
     """
 
     def __init__(self, model: Model | LatentSpace, alpha: float = 0.4) -> None:
@@ -158,6 +180,9 @@ class LatentMix:
         if not 0 <= alpha < np.inf:
             raise OptionError(f"alpha={alpha!r} is not a number of at least 0")
         self.alpha = alpha
+
+    def __repr__(self) -> str:
+        return f"LatentMix({self.space!r}, alpha={self.alpha})"
 
     def __call__(
         self,
@@ -167,14 +192,19 @@ class LatentMix:
         *,
         labels: tuple[Label, Label],
     ) -> Mixed[Label]:
-        """A picture between `image` and `other`, and its soft label; `labels` are theirs.
+        """A mixture of two images.
+
+        Args:
+            image, other: (H, W, 3) float32 RGB in [0, 1], of one size.
+            rng: draws the share.
+            labels: the class of `image` and that of `other`.
 
         Raises:
-            ImageValueError: pictures of two sizes, or one that the model does not take.
+            ImageValueError: the images differ in size, or the model does not accept them.
         """
         if image.shape != other.shape:
             raise ImageValueError(
-                f"shapes {image.shape} and {other.shape}: a mixture needs two pictures of one size"
+                f"shapes {image.shape} and {other.shape}: a mixture needs two images of one size"
             )
         drawn = rng.beta(self.alpha, self.alpha) if self.alpha > 0 else 0.0
         share = float(min(drawn, 1 - drawn))
@@ -183,23 +213,23 @@ class LatentMix:
             label = {labels[0]: 1 - share, labels[1]: share}
         if share == 0:
             return Mixed(image.copy(), label)
-        first, second = _Placed(self.space, image), _Placed(self.space, other)
+        first, second = _Encoded(self.space, image), _Encoded(self.space, other)
         values = _between(first.code.mean, second.code.mean, share)
         return Mixed(first.moved(values, _between(first.unseen, second.unseen, share)), label)
 
 
 class LatentStyle:
-    """The look of one picture on another: mean and deviation of each fine channel over space.
+    """Style transfer: each fine channel gets the mean and standard deviation of another image.
 
-    Huang and Belongie, "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization",
-    2017, in the latents of a VAE. Coarse channels stay.
+    Adaptive instance normalization (Huang and Belongie, "Arbitrary Style Transfer in Real-time with
+    Adaptive Instance Normalization", 2017) in the latents of a VAE. Coarse channels do not move.
 
     Args:
-        model: the codec, a VAE whose latents lie over space, or a latent space.
-        strength: 0 … 1, how far to go from the picture's own statistics to the other's.
+        model: a codec, a VAE with spatial latents, or a latent space.
+        strength: 0 … 1, from the statistics of the image to those of the style.
 
     Raises:
-        OptionError: a value out of bounds, or a model whose latents are a vector.
+        OptionError: `strength` is out of range, or the latents of the model are a vector.
         ModelBrokenError: the model has no latents.
     """
 
@@ -209,19 +239,30 @@ class LatentStyle:
         manifest = self.space.model.manifest
         if manifest.latent.kind != "spatial":
             raise OptionError(
-                f"model {manifest.id} has a vector of latents: it has no statistics over space"
+                f"the latents of model {manifest.id} are a vector: they have no spatial statistics"
             )
 
+    def __repr__(self) -> str:
+        return f"LatentStyle({self.space!r}, strength={self.strength})"
+
     def __call__(self, image: np.ndarray, style: np.ndarray) -> np.ndarray:
-        """`image` with the look of `style`, which may have another size. Raises `ImageValueError`."""
-        placed = _Placed(self.space, image)
-        z, look = placed.code.mean, self.space.encode(style).mean
+        """An image in the style of another.
+
+        Args:
+            image: (H, W, 3) float32 RGB in [0, 1].
+            style: the same, of any size.
+
+        Raises:
+            ImageValueError: the model does not accept one of them.
+        """
+        encoded = _Encoded(self.space, image)
+        z, look = encoded.code.mean, self.space.encode(style).mean
         middle, spread = _statistics(z)
         goal_middle, goal_spread = _statistics(look)
-        gain = (goal_spread + EVEN) / (spread + EVEN)
+        gain = (goal_spread + FLAT) / (spread + FLAT)
         moves = goal_middle + (z - middle) * gain - z
         reach = np.float32(self.strength) * _along(~self.space.coarse, z)
-        return placed.moved(z + reach * moves)
+        return encoded.moved(z + reach * moves)
 
 
 def _space(model: Model | LatentSpace) -> LatentSpace:
@@ -235,7 +276,7 @@ def _share(name: str, value: float) -> float:
 
 
 def _along(channels: np.ndarray, latents: np.ndarray) -> np.ndarray:
-    """(C,) bool as float32 that broadcasts over latents (1, C, …)."""
+    """(C,) bool as float32 that broadcasts to latents (1, C, …)."""
     return channels.astype(np.float32).reshape(1, -1, *[1] * (latents.ndim - 2))
 
 
@@ -245,5 +286,5 @@ def _between(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
 
 
 def _statistics(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation over space, (1, C, 1, 1) each."""
+    """Mean and standard deviation of each channel, (1, C, 1, 1) each."""
     return latents.mean(axis=(2, 3), keepdims=True), latents.std(axis=(2, 3), keepdims=True)

@@ -1,34 +1,35 @@
-"""Where a copy comes from: a line of JSON for each, from which it can be made again.
+"""Provenance of copies: one line of JSON for each, from which it can be made again.
 
     {"format": 1, "output": "cat/1_aug0001.png", "output_sha256": "…", "source": "cat/1.jpg", …}
 
-The lines of all copies of a picture stand in one file beside them, which is written together with
-them; many such files one after the other are a manifest as well.
+The lines for all copies of an image are in one file next to them, which is written together with
+them. Concatenated files are a manifest as well.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Self
 
+from vaetools.augmentation.latent import Levels  # noqa: TC001 - from_table resolves it
 from vaetools.errors import OptionError
 from vaetools.image import encode_image
 from vaetools.image.containers import PNG_SIGNATURE, png_chunk
+from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vaetools.augmentation.latent import Levels
     from vaetools.image import Image
 
 FORMAT = 1
 SUFFIX = "_aug.jsonl"
 
 DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-"""IPTC Photo Metadata Standard 2023.2, Digital Source Type: made by a model that was trained."""
+"""IPTC Photo Metadata Standard 2023.2, Digital Source Type: created by a trained model."""
 
 _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -39,7 +40,7 @@ _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 </x:xmpmeta>
 <?xpacket end="r"?>"""
 
-_HEADER_END = len(PNG_SIGNATURE) + 25  # the chunk IHDR always has this size
+_HEADER_END = len(PNG_SIGNATURE) + 25  # IHDR always has this size
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,16 @@ class CopyRecord:
     """One line of a manifest.
 
     Attributes:
-        output, output_sha256: name of the copy's file, relative to the output folder, and its bytes.
-        source, source_sha256: the same of the picture that it was made of; the name is also the key of
-            its random numbers.
-        label: name of the folder that the source is in, or None at the top.
+        output: path of the copy relative to the output folder; a PNG file.
+        source: path of the original relative to the input folder; also the key of the random numbers.
+        source_sha256: SHA-256 of the file of the original, in hex.
+        label: name of the folder of the original, or None for the input folder itself.
         operation: `augment`.
-        strength, levels, seed, copy: see `LatentJitter` and `copy_generator`.
+        strength, levels: see `LatentJitter`.
+        seed, copy: see `copy_generator`.
         model, model_sha256: id and fingerprint of the model.
-        tagged: whether the file says that a model made it.
+        tagged: whether the file has the tag `DIGITAL_SOURCE`.
+        output_sha256: SHA-256 of the file of the copy; empty until there is one.
     """
 
     output: str
@@ -73,45 +76,44 @@ class CopyRecord:
 
     @property
     def line(self) -> str:
-        """As JSON, with the end of the line. In ASCII, as names may hold bytes that are no text."""
+        """JSON and a newline. In ASCII, as names may hold bytes that are not valid UTF-8."""
         return json.dumps({"format": FORMAT, **asdict(self)}) + "\n"
 
     @classmethod
-    def parse(cls, line: str) -> Self:
-        """A line of a manifest. Raises `ValueError` if it is none."""
-        found = json.loads(line)
+    def parse(cls, line: str, place: str = "line") -> Self:
+        """The record in a line of a manifest.
+
+        Args:
+            line: as `CopyRecord.line` gives it.
+            place: named in the error, such as `line 3 of more/a_aug.jsonl`.
+
+        Raises:
+            OptionError: the line is not a record of this format.
+        """
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            raise OptionError(f"{place}: not JSON: {error}") from None
         if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
-            raise ValueError(f'not an object with "format": {FORMAT}')
-        kinds = {field.name: _KINDS[str(field.type)] for field in fields(cls)}
-        if found.keys() != kinds.keys():
-            raise ValueError(f"keys {' '.join(sorted(found.keys() ^ kinds.keys()))}")
-        for name, value in found.items():
-            if type(value) not in kinds[name]:
-                raise ValueError(f"{name} is {value!r}")
-        for name in ("output", "source"):
-            path = PurePosixPath(found[name])
+            raise OptionError(f'{place}: not an object with "format": {FORMAT}')
+        record = from_table(cls, found, OptionError, file=place)
+        for name, value in (("output", record.output), ("source", record.source)):
+            path = PurePosixPath(value)
             if path.is_absolute() or ".." in path.parts or not path.name:
-                raise ValueError(f"{name} {found[name]!r} leaves its folder")
-        if not found["output"].endswith(".png"):
-            raise ValueError(f"output {found['output']!r} is no PNG file")
-        return cls(**found)
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "Levels": (str,),
-    "str | None": (str, type(None)),
-    "float": (float, int),
-    "int": (int,),
-    "bool": (bool,),
-}
+                raise OptionError(f"{place}: {name} {value!r} is not inside its folder")
+        if not record.output.endswith(".png"):
+            raise OptionError(f"{place}: output {record.output!r} is not a PNG file")
+        return record
 
 
 def read_records(place: Path) -> list[CopyRecord]:
-    """The records in a manifest, or in all `*_aug.jsonl` files of a folder.
+    """The records in a manifest, or in all files `*_aug.jsonl` under a folder.
+
+    Args:
+        place: the file or folder.
 
     Raises:
-        OptionError: there are none, or a line that is no record.
+        OptionError: there is no record, a file cannot be read, or a line is not a record.
     """
     files = sorted(place.rglob(f"*{SUFFIX}")) if place.is_dir() else [place]
     records = []
@@ -119,20 +121,23 @@ def read_records(place: Path) -> list[CopyRecord]:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "is not text"
+            reason = getattr(error, "strerror", None) or "is not UTF-8 text"
             raise OptionError(f"manifest {file}: {reason}") from None
-        for number, line in enumerate(lines, 1):
-            try:
-                records.append(CopyRecord.parse(line))
-            except ValueError as error:
-                raise OptionError(f"manifest {file}, line {number}: {error}") from None
+        records += [
+            CopyRecord.parse(line, f"manifest {file}, line {number}")
+            for number, line in enumerate(lines, 1)
+        ]
     if not records:
-        raise OptionError(f"there is no manifest in {place}", remedy=f"its files end in {SUFFIX}")
+        raise OptionError(f"no manifest in {place}", remedy=f"files of a manifest end in {SUFFIX}")
     return records
 
 
 def copy_file(image: Image, record: CopyRecord) -> tuple[bytes, CopyRecord]:
-    """A copy as a PNG file, and its record with the sha256 of that."""
+    """A copy as a PNG file, tagged if the record says so.
+
+    Returns:
+        The bytes of the file, and the record with their SHA-256.
+    """
     data = encode_image(image, "png")
     if record.tagged:
         data = _tagged(data)
@@ -140,6 +145,6 @@ def copy_file(image: Image, record: CopyRecord) -> tuple[bytes, CopyRecord]:
 
 
 def _tagged(png: bytes) -> bytes:
-    """A PNG with `DIGITAL_SOURCE` as XMP, in the chunk that PNG's third edition names for it."""
+    """The PNG file with `DIGITAL_SOURCE` as XMP, in the chunk that PNG (third edition) has for it."""
     chunk = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + _XMP.encode())
     return png[:_HEADER_END] + chunk + png[_HEADER_END:]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vaetools.augmentation.latent import LatentJitter, LatentMix, LatentStyle
+from vaetools.augmentation.latent import LatentJitter, LatentMix, LatentStyle, Levels
 from vaetools.augmentation.space import CodecSpace, latent_space
 from vaetools.errors import OptionError
+from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,30 +18,53 @@ if TYPE_CHECKING:
 
 Move: TypeAlias = LatentJitter | LatentMix | LatentStyle
 
-KINDS: dict[str, tuple[type[Move], tuple[str, ...]]] = {
-    "LatentJitter": (LatentJitter, ("strength", "levels")),
-    "LatentMix": (LatentMix, ("alpha",)),
-    "LatentStyle": (LatentStyle, ("strength",)),
-}
-"""By name: the class, and its arguments beside the model."""
 
-SHARED = ("kind", "model", "model_sha256", "level")
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """What all moves have."""
+
+    kind: str
+    model: str
+    model_sha256: str | None = None
+    level: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _JitterSettings(_Settings):
+    strength: float = 0.5
+    levels: Levels = "fine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MixSettings(_Settings):
+    alpha: float = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StyleSettings(_Settings):
+    strength: float = 1.0
+
+
+_KINDS: dict[str, tuple[type[Move], type[_Settings]]] = {
+    "LatentJitter": (LatentJitter, _JitterSettings),
+    "LatentMix": (LatentMix, _MixSettings),
+    "LatentStyle": (LatentStyle, _StyleSettings),
+}
 
 
 def move_settings(move: Move) -> dict[str, Any]:
-    """What a move is, as words and numbers. `open_move` makes the same one again.
+    """The settings of a move; `open_move` turns them into the same move.
 
     Returns:
-        `kind`, `model` (its id), `model_sha256` (its fingerprint), the arguments of the kind, and
-        `level`, the rate at which a codec decodes.
+        `kind` (name of the class), `model` (its id), `model_sha256` (its fingerprint), the arguments
+        of the class, and for a codec `level`, the rate index at which it decodes.
     """
-    kind = type(move).__name__
-    manifest = move.space.model.manifest
+    kind, manifest = type(move).__name__, move.space.model.manifest
     found: dict[str, Any] = {
         "kind": kind,
         "model": manifest.id,
         "model_sha256": manifest.fingerprint,
-        **{name: getattr(move, name) for name in KINDS[kind][1]},
+        **{name: getattr(move, name) for name in _arguments(_KINDS[kind][1])},
     }
     if isinstance(move.space, CodecSpace):
         found["level"] = move.space.level
@@ -46,34 +72,37 @@ def move_settings(move: Move) -> dict[str, Any]:
 
 
 def open_move(settings: Mapping[str, Any], registry: ModelRegistry) -> Move:
-    """The move that `move_settings` described. What is missing is as the class has it.
+    """The move that `move_settings` described. Missing arguments have the defaults of the class.
 
     Args:
-        registry: knows the model; `vaetools.open().registry` knows those that are installed. Without
-            `model_sha256` any model of that id will do.
+        settings: as `move_settings` returns. Without `model_sha256` any model of that id is accepted.
+        registry: finds the model; `vaetools.open().registry` has the installed ones.
 
     Raises:
-        OptionError: an unknown kind or name, a value out of bounds, or another model of that id.
-        ModelError: there is no such model, or it does not fit.
+        OptionError: an unknown kind or name, a value out of range, or another model with that id.
+        ModelError: the model is not installed, or has no such latents.
     """
     kind = settings.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise OptionError(f"kind={kind!r} is not one of {', '.join(KINDS)}")
-    made, names = KINDS[kind]
-    unknown = [str(name) for name in settings if name not in (*SHARED, *names)]
-    if unknown or not isinstance(settings.get("model"), str):
-        problem = f"unknown {unknown[0]!r}" if unknown else "model is not named"
-        raise OptionError(f"{kind}: {problem}", remedy=f"known: {', '.join((*SHARED, *names))}")
-    model = registry.open(settings["model"])
-    wanted = settings.get("model_sha256", model.manifest.fingerprint)
-    if model.manifest.fingerprint != wanted:
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise OptionError(f"kind={kind!r} is not one of {', '.join(_KINDS)}")
+    move, schema = _KINDS[kind]
+    checked = from_table(schema, dict(settings), OptionError, where=kind)
+    model = registry.open(checked.model)
+    wanted, found = checked.model_sha256, model.manifest.fingerprint
+    if wanted not in (None, found):
         raise OptionError(
-            f"model {model.id} here is {model.manifest.fingerprint[:16]}, not {str(wanted)[:16]}",
-            remedy="install the model that was used, or leave model_sha256 out",
+            f"the installed model {model.id} is {found[:16]}, not {str(wanted)[:16]}",
+            remedy="install the model that was used, or omit model_sha256",
         )
     space = latent_space(model)
-    if "level" in settings:
+    if checked.level is not None:
         if not isinstance(space, CodecSpace):
-            raise OptionError(f"model {model.id} is no codec: it has no level")
-        space = CodecSpace(model, settings["level"])
-    return made(space, **{name: settings[name] for name in names if name in settings})
+            raise OptionError(f"model {model.id} is not a codec: it has no level")
+        space = CodecSpace(model, checked.level)
+    return move(space, **{name: getattr(checked, name) for name in _arguments(schema)})
+
+
+def _arguments(schema: type[_Settings]) -> list[str]:
+    """Names of the arguments of a kind of move, besides its latent space."""
+    shared = {field.name for field in dataclasses.fields(_Settings)}
+    return [field.name for field in dataclasses.fields(schema) if field.name not in shared]

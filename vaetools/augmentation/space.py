@@ -1,12 +1,12 @@
-"""Latent spaces that pictures can be moved in: one face for every kind of model.
+"""Latent spaces that images can be moved in: one interface for all kinds of models.
 
-A space says where a picture is (the posterior mean of its latents), how far one may go from there
-(a deviation for every latent), and which latents are coarse. All else is the same for all models.
+A space gives the latents of an image (their posterior mean), a standard deviation for each latent,
+which is the unit of a move, and the channels that are coarse.
 
-    model                   latents    deviation                              coarse
-    VAE                     z          that of the posterior                  none
-    photo codec: two        y          that of the prior of y given the       those that a preview is
-    levels, y given z                  hyper-latents z                        decoded from
+    model                   latents    standard deviation                     coarse
+    VAE                     z          that of the posterior q(z | x)         none
+    photo codec: two        y          that of the prior p(y | z) given the   the channels that a
+    levels, y given z                  hyper-latents z                        preview is decoded from
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Code:
-    """Where a picture is in a latent space.
+    """An image in a latent space.
 
     Attributes:
-        mean: (1, C, h, w), or (1, C) for models without space, float32.
-        deviation: the same shape, not negative; 0 where there is nothing to draw.
-        height, width: of the picture in pixels.
+        mean: latents, (1, C, h, w) float32, or (1, C) for a model whose latents are a vector.
+        deviation: their standard deviations, same shape, at least 0; 0 where nothing can move.
+        height, width: size of the image in pixels.
     """
 
     mean: np.ndarray
@@ -47,26 +47,48 @@ class Code:
 
 
 class LatentSpace(ABC):
-    """The latents of one model. Safe to use from several threads."""
+    """The latents of one model. Can be used by several threads at once, and pickled.
+
+    Attributes:
+        model: the model.
+    """
 
     model: Model
 
     @property
     @abstractmethod
     def coarse(self) -> np.ndarray:
-        """The channels that hold what a picture shows rather than how it looks, (C,) bool."""
+        """The channels of large shapes and colours, (C,) bool; the others hold grain and texture."""
 
     @abstractmethod
     def encode(self, image: np.ndarray) -> Code:
-        """The code of a picture, float32 RGB (H, W, 3) in [0, 1]. Raises `ImageValueError`."""
+        """The latents of an image.
+
+        Args:
+            image: (H, W, 3) float32 RGB in [0, 1].
+
+        Raises:
+            ImageValueError: the model does not accept an image of this size, or a coloured one.
+        """
 
     @abstractmethod
     def decode(self, code: Code, values: np.ndarray) -> np.ndarray:
-        """What `values` in the place of `code.mean` look like: float32 RGB (H, W, 3), not clipped."""
+        """The image of other latents.
+
+        Args:
+            code: gives the size of the image.
+            values: latents of the shape of `code.mean`, float32.
+
+        Returns:
+            (H, W, 3) float32 RGB, not clipped to [0, 1].
+        """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model.id})"
 
 
 class VaeSpace(LatentSpace):
-    """The latents of a VAE with one level, over space or as a vector: all of them are fine."""
+    """The latents of a VAE with one level, spatial or a vector; none of them is coarse."""
 
     def __init__(self, model: Vae) -> None:
         self.model: Vae = model
@@ -78,7 +100,7 @@ class VaeSpace(LatentSpace):
     def encode(self, image: np.ndarray) -> Code:
         posterior = self.model.encode(image)
         mean, logvar = posterior.mean, posterior.logvar
-        # A plain autoencoder's posterior is a point.
+        # The posterior of a plain autoencoder is a point.
         deviation = np.zeros_like(mean) if logvar is None else np.exp(0.5 * logvar)
         return Code(mean, deviation, posterior.height, posterior.width)
 
@@ -87,18 +109,19 @@ class VaeSpace(LatentSpace):
 
 
 class CodecSpace(LatentSpace):
-    """The latents y of the codec, not quantised.
+    """The latents y of the codec, before quantisation.
 
-    Their deviation is that of the conditional prior p(y | z) at a level: the spread of the table that
-    would code the latent, times the quantisation step.
+    Their standard deviation is that of the conditional prior p(y | z) at one rate: the standard
+    deviation of the entropy table that would code the latent, times the quantisation step.
 
     Args:
-        model: of the task `compress`.
-        level: rate at which the synthesis decodes; None for the highest, which shows most.
+        model: a model for `compress`.
+        level: rate index at which the synthesis decodes; by default the highest, which keeps most
+            detail.
 
     Raises:
-        OptionError: a level that the model does not have.
-        ModelBrokenError: as `Codec`.
+        OptionError: the model does not have this rate index.
+        ModelBrokenError: the model has no `[codec]` table.
     """
 
     def __init__(self, model: Model, level: int | None = None) -> None:
@@ -114,7 +137,8 @@ class CodecSpace(LatentSpace):
 
     @cached_property
     def _spreads(self) -> np.ndarray:
-        """Deviation of every table in quantisation steps, (T,) float32; escapes are not counted."""
+        """Standard deviation of each entropy table in quantisation steps, (T,) float32, without the
+        escape symbol."""
         spreads = []
         for table in self.codec.tables.latent:
             symbols = np.arange(-table.reach, table.reach + 1)
@@ -123,8 +147,7 @@ class CodecSpace(LatentSpace):
         return np.array(spreads, np.float32)
 
     def encode(self, image: np.ndarray) -> Code:
-        picture = Image.from_array(image, channel_order="rgb")
-        y = self.codec.analyse(picture).latents
+        y = self.codec.analyse(Image.from_array(image, channel_order="rgb")).latents
         rows, columns = (side // LATENTS for side in y.shape[2:])
         levels = np.full((rows, columns), self.level, np.uint8)
         networks = self.codec.networks(levels)
@@ -150,17 +173,20 @@ class CodecSpace(LatentSpace):
         image: np.ndarray = pixels[0].transpose(1, 2, 0)[: code.height, : code.width]
         return image
 
+    def __repr__(self) -> str:
+        return f"CodecSpace({self.model.id}, level={self.level})"
+
     @property
     def _tile(self) -> int:
-        """Side of what the networks see at once, in cells."""
+        """Side of a tile in cells."""
         return self.codec.spec.tile // LATENTS
 
 
 def latent_space(model: Model) -> LatentSpace:
-    """The latent space of a model.
+    """The latent space of a model: `VaeSpace` for a VAE, `CodecSpace` for a codec.
 
     Raises:
-        ModelBrokenError: the model has none: it is neither a VAE nor a codec.
+        ModelBrokenError: the model is neither a VAE nor a codec.
     """
     if isinstance(model, Vae):
         return VaeSpace(model)
