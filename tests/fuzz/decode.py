@@ -1,42 +1,32 @@
-"""Decode damaged and forged `.vae` files to the end: networks, metadata and pictures inside as well.
+"""Decode damaged and forged `.vae` files completely, with networks, metadata and embedded images.
 
-    python benchmarks/fuzz_decode.py --cases 20000 --seed 0
+    python -m tests.fuzz.decode --cases 20000 --seed 0
 
-The mutations are those of `fuzz_container.py`, of the golden files of the tests; the model is the
-miniature codec beside them, so that a case costs milliseconds. Some cases ask for a preview, some for a
-part of the picture. The promise: a picture of the size that the header says, or a `BitstreamError`,
-within two seconds of CPU time and 64 MiB; and no picture out of a damaged file whose checksums nobody
-made right.
+The mutations are those of `tests.fuzz.container`, applied to the golden files of the codec tests. The
+model is their miniature codec, so that a case takes milliseconds. Some cases decode a preview, some a
+region. Allowed outcomes are an image of the size in the header or a `BitstreamError`, within two
+seconds of CPU time and 64 MiB. A damaged file whose checksums were not recomputed must be refused.
 """
 
 from __future__ import annotations
 
+import random
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fuzz_container import run
-
-from vaetools.codec import Codec, Container, Region
+from tests.codec.miniature import STREAMS, open_codec
+from tests.fuzz.run import run
+from vaetools.codec import Container, Region
 from vaetools.codec.container import unpack
-from vaetools.model.manifest import read_manifest
-from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Model
-
-if TYPE_CHECKING:
-    import random
-
-GOLDEN = Path(__file__).parents[1] / "tests" / "codec" / "golden"
 
 MAX_PIXELS = 2**16
-"""Room for the golden files, and for mutations that make them larger."""
+"""Enough for the golden files, and for mutations that enlarge them."""
 
 
 class FullDecoder:
-    """`Codec.decode`, and a look at what it gives."""
+    """`Codec.decode`, with a check of the size."""
 
-    def __init__(self, folder: Path) -> None:
-        self.codec = Codec(Model(read_manifest(folder), folder, Runtime("cpu", threads=1)))
+    def __init__(self) -> None:
+        self.codec = open_codec()
 
     def __call__(self, data: bytes, preview: bool, rng: random.Random) -> Container:
         found = unpack(data, max_pixels=MAX_PIXELS, preview=preview)
@@ -49,7 +39,7 @@ class FullDecoder:
 
 
 def random_region(container: Container, rng: random.Random) -> Region | None:
-    """In half of the cases a part of the picture."""
+    """A random region in half of the cases, else None."""
     if rng.random() < 0.5:
         return None
     left, top = rng.randrange(container.width), rng.randrange(container.height)
@@ -58,9 +48,8 @@ def random_region(container: Container, rng: random.Random) -> Region | None:
 
 
 def main() -> int:
-    files = [unpack(path.read_bytes()) for path in sorted(GOLDEN.glob("streams/*.vae"))]
-    decode = FullDecoder(GOLDEN / "model")
-    return run(__doc__ or "", files, decode, seconds=2.0)
+    files = [unpack(path.read_bytes()) for path in sorted(STREAMS.glob("*.vae"))]
+    return run(__doc__ or "", files, FullDecoder(), seconds=2.0)
 
 
 if __name__ == "__main__":

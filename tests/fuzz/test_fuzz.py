@@ -1,9 +1,8 @@
-"""Short runs of the fuzzers on every test run; the long ones are slow tests, or started by hand."""
+"""Short runs of the fuzzers on every test run; long runs are marked slow, or started by hand."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import random
 import re
 import subprocess
@@ -11,16 +10,21 @@ import sys
 
 import pytest
 
-from tests.paths import BENCHMARKS
+from tests.fuzz import container as fuzzer
+from tests.fuzz.mutations import Case
+from tests.fuzz.run import attempt
+from tests.paths import ROOT
 
 
 def fuzz(script, *arguments):
-    command = [sys.executable, BENCHMARKS / script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+    command = [sys.executable, "-m", f"tests.fuzz.{script}", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False
+    )
 
 
 def assert_none_fails(script, cases, codes):
-    """The cases go well, and they are neither all refused nor all taken."""
+    """No case fails, and the cases are neither all refused nor all decoded."""
     run = fuzz(script, "--cases", str(cases), "--seed", "7")
     assert run.returncode == 0, run.stderr
     (line,) = run.stdout.splitlines()
@@ -33,36 +37,34 @@ def assert_none_fails(script, cases, codes):
 
 
 def test_containers_that_are_damaged():
-    assert_none_fails("fuzz_container.py", 2000, ["E030", "E031", "E032", "E034"])
+    assert_none_fails("container", 2000, ["E030", "E031", "E032", "E034"])
 
 
 def test_pictures_of_damaged_files():
-    assert_none_fails("fuzz_decode.py", 400, ["E030", "E031", "E032", "E033", "E034"])
+    assert_none_fails("decode", 400, ["E030", "E031", "E032", "E033", "E034"])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_many_containers_that_are_damaged():
-    assert_none_fails("fuzz_container.py", 100_000, ["E030", "E031", "E032", "E034"])
+    assert_none_fails("container", 100_000, ["E030", "E031", "E032", "E034"])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_pictures_of_many_damaged_files():
-    assert_none_fails("fuzz_decode.py", 20_000, ["E030", "E031", "E032", "E033", "E034"])
+    assert_none_fails("decode", 20_000, ["E030", "E031", "E032", "E033", "E034"])
 
 
 def test_a_case_can_be_repeated_alone():
-    one = fuzz("fuzz_container.py", "--cases", "1", "--first", "1234", "--seed", "7").stdout
-    two = fuzz("fuzz_container.py", "--cases", "1", "--first", "1234", "--seed", "7").stdout
+    one = fuzz("container", "--cases", "1", "--first", "1234", "--seed", "7").stdout
+    two = fuzz("container", "--cases", "1", "--first", "1234", "--seed", "7").stdout
     assert one.split(";")[0] == two.split(";")[0]
     assert one.startswith("1 cases, seed 7: ")
 
 
-def test_a_reader_that_takes_damaged_files_is_found(monkeypatch):
-    """What the runs above have not met: the fuzzer sees it."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    fuzzer = importlib.import_module("fuzz_container")
+def test_a_reader_that_takes_damaged_files_is_found():
+    """The fuzzer detects what the runs above never met."""
     tables = fuzzer.toy_tables()
     files = [fuzzer.good_file(tables, number) for number in range(4)]
     hyper, *rest = files[1].sections
@@ -75,6 +77,6 @@ def test_a_reader_that_takes_damaged_files_is_found(monkeypatch):
         (damaged, True, ""),
         (damaged, False, "decoded a damaged file"),
     ]:
-        case = fuzzer.Case(b"", is_forged)
-        told = fuzzer.attempt(case, files, lambda *_, found=found: found, random.Random(0))
-        assert told == ("decoded", problem)
+        case = Case(b"", is_forged)
+        outcome = attempt(case, files, lambda *_, found=found: found, random.Random(0))
+        assert outcome == ("decoded", problem)

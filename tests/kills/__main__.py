@@ -1,10 +1,10 @@
-"""How safe are files when runs are killed? `kill -9` at random times, then a resume, many times.
+"""Kill runs with `kill -9` at random times and resume them, many times.
 
-    python benchmarks/kills.py --kills 200
-    python benchmarks/kills.py --command "vaetools compress {in} -o {out}" --inputs photos/
+    python -m tests.kills --kills 200
+    python -m tests.kills --command "vaetools compress {in} -o {out}" --inputs photos/
 
-What is counted is described in `tests/runner/kill_harness.py`, which the tests use as well. Exits
-with 1 if a file was ever half-written, an input changed, a temporary file left or a tree different.
+`tests.kills.harness.Tally` lists what is counted. The exit status is 1 if a file was half-written, an
+input changed, a temporary file left behind or an output tree wrong.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "runner"))
-
-from kill_harness import Command, kill_runs, own_command, plant_inputs
+from tests.kills.harness import Command, kill_runs, own_command, plant_inputs
 
 
 def main() -> int:
@@ -56,10 +54,12 @@ def _command(template: str | None) -> Command:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Kill runs at random times.")
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--command", help="with {in} and {out}; else a slow copy of this project's")
-    parser.add_argument("--inputs", type=Path, help="folder; else random files are made")
-    parser.add_argument("--files", type=int, default=60, help="how many random files")
-    parser.add_argument("--workplace", type=Path, help="where the output trees go; on a real disk")
+    parser.add_argument("--command", help="command with {in} and {out} [default: a slow copy]")
+    parser.add_argument("--inputs", type=Path, help="folder [default: random files]")
+    parser.add_argument("--files", type=int, default=60, help="number of random files")
+    parser.add_argument(
+        "--workplace", type=Path, help="folder for the output trees, on a real disk"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.command and not args.inputs:

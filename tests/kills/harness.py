@@ -1,6 +1,6 @@
-"""Kills runs at random times and looks at what they leave behind.
+"""Kills runs at random times and checks what they leave behind.
 
-As a script it is the run that gets killed: `python kill_harness.py IN OUT`.
+As a script it is the run that is killed: `python tests/kills/harness.py IN OUT`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 KILLS_PER_TREE = 15
-"""A tree that survived so many kills is completed, compared and begun anew."""
+"""After this number of kills a tree is completed and compared, and a new one begins."""
 
 Command = Callable[[Path, Path], list[str]]
 """(inputs, out) -> the command line of a run."""
@@ -26,16 +26,16 @@ Command = Callable[[Path, Path], list[str]]
 
 @dataclass
 class Tally:
-    """What was seen.
+    """Counts.
 
     Attributes:
         kills: runs that were killed.
-        at_work: those that had new files under way or finished in that very run.
+        at_work: killed runs that left finished files.
         trees: output trees that were completed after kills.
-        half_written: finished names with other bytes than those of an undisturbed run.
-        inputs_changed: times that an input had other bytes or another time than before.
+        half_written: finished files that differ from those of an uninterrupted run.
+        inputs_changed: times that the content or modification time of an input had changed.
         stale_parts: temporary files left in completed trees.
-        trees_wrong: completed trees that are not those of an undisturbed run.
+        trees_wrong: completed trees that differ from that of an uninterrupted run.
     """
 
     kills: int = 0
@@ -64,7 +64,7 @@ def plant_inputs(folder: Path, count: int = 60, seed: int = 0) -> Path:
 
 
 def own_command(inputs: Path, out: Path) -> list[str]:
-    """A run of a slow operation that copies."""
+    """Command of a slow operation that copies."""
     return [sys.executable, str(Path(__file__).resolve()), str(inputs), str(out)]
 
 
@@ -72,7 +72,7 @@ def kill_runs(command: Command, inputs: Path, workplace: Path, kills: int, seed:
     """Start runs and kill them until `kills` were killed, completing trees in between.
 
     Raises:
-        RuntimeError: an undisturbed run failed.
+        RuntimeError: an uninterrupted run failed.
     """
     rng, tally = random.Random(seed), Tally()
     whole = workplace / "whole"
@@ -99,7 +99,7 @@ def kill_runs(command: Command, inputs: Path, workplace: Path, kills: int, seed:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Relative name -> SHA-256 of all files that are not hidden."""
+    """SHA-256 of all files that are not hidden, by relative name."""
     files = (path for path in folder.rglob("*") if path.is_file())
     named = ((path.relative_to(folder), path) for path in files)
     return {
@@ -115,7 +115,7 @@ def _state(folder: Path) -> Mapping[str, object]:
 
 
 def _complete(command: list[str]) -> float:
-    """Run to the end; returns the seconds that it took."""
+    """Run to the end; returns the time in seconds."""
     started = time.monotonic()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
@@ -127,7 +127,7 @@ def _kill_one(command: list[str], out: Path, pause: float, *, early: bool) -> bo
     """Start a run and kill it `pause` seconds after it began to write; False if it ended before.
 
     Args:
-        early: kill it that long after it started instead, mostly before it does anything.
+        early: count the pause from the start of the process instead, mostly before it does anything.
     """
     journal = out / ".vaetools" / "journal.ndjson"
     before = _size(journal)

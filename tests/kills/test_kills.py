@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .kill_harness import kill_runs, own_command, plant_inputs
+from tests.kills.harness import kill_runs, own_command, plant_inputs
 
 
 def test_killed_runs_lose_nothing_and_resume_to_the_same_tree(tmp_path: Path) -> None:
