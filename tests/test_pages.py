@@ -159,7 +159,7 @@ def manifest_keys(kind: Any, where: str = "") -> Iterator[tuple[str, str, str, s
 
 
 def test_the_page_of_the_manifest_has_every_key() -> None:
-    from vaetools.model.manifest import Manifest
+    from vaetools.model.spec import Manifest
 
     page = (DOCS / "model.md").read_text()
     found = set()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
-from vaetools.tiling import ahead, ceil_div, map_tiles, pad_to_multiple, tiles
+from vaetools.tiling import ceil_div, map_ordered, map_tiles, pad_to_multiple, tiles
 
 sides = st.integers(1, 13)
 sizes = st.integers(1, 9)
@@ -240,18 +240,20 @@ def test_results_come_in_order_however_long_they_take(pieces, threads):
         time.sleep(piece / 2000)
         return 10 * piece
 
-    assert list(ahead(work, pieces, threads)) == [10 * piece for piece in pieces]
+    assert list(map_ordered(work, pieces, threads)) == [10 * piece for piece in pieces]
 
 
 def test_pieces_are_worked_on_at_the_same_time():
     together = threading.Barrier(3, timeout=20)  # passes only if three are there at once
-    assert list(ahead(lambda piece: together.wait() >= 0 and piece, range(6), 3)) == [*range(6)]
+    assert list(map_ordered(lambda piece: together.wait() >= 0 and piece, range(6), 3)) == [
+        *range(6)
+    ]
 
 
 @pytest.mark.parametrize(("threads", "most"), [(1, 1), (2, 3), (4, 5)])
 def test_no_more_is_done_than_there_is_room_for(threads, most):
     begun = []
-    results = ahead(begun.append, range(20), threads)
+    results = map_ordered(begun.append, range(20), threads)
     for taken in range(1, 6):
         next(results)
         assert len(begun) <= taken - 1 + most
@@ -269,7 +271,7 @@ def test_an_exception_comes_in_its_turn_and_ends_it(threads):
         done.append(piece)
         return piece
 
-    results = ahead(work, range(50), threads)
+    results = map_ordered(work, range(50), threads)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(results)
@@ -279,7 +281,7 @@ def test_an_exception_comes_in_its_turn_and_ends_it(threads):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_nothing_goes_on_behind_a_consumer_that_fails(threads):
     done = []
-    results = ahead(lambda piece: done.append(piece) or piece, range(50), threads)
+    results = map_ordered(lambda piece: done.append(piece) or piece, range(50), threads)
     next(results)
     results.close()  # as when what was done with a result has failed
     count = len(done)

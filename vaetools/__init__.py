@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from vaetools.hub import Hub
     from vaetools.hub import open_hub as open  # noqa: A004 - vaetools.open() is meant
     from vaetools.image import Image
+    from vaetools.model.folder import Model
+    from vaetools.model.latent import Latent, Posterior
     from vaetools.model.registry import ModelRegistry
-    from vaetools.model.vae import Latent, Model, Posterior, Vae
+    from vaetools.model.vae import Vae
     from vaetools.operation import ImageOperation, Operation, option
     from vaetools.operation.masks import Masks
     from vaetools.plugin.hookspecs import PLUGIN_API, hookimpl
@@ -69,20 +71,20 @@ _HOME = {
     "Inpainter": "restoration",
     "InputError": "errors",
     "JitterTransformer": "augmentation",
-    "Latent": "model.vae",
+    "Latent": "model.latent",
     "LatentJitter": "augmentation",
     "LatentMix": "augmentation",
     "LatentSpace": "augmentation",
     "LatentStyle": "augmentation",
     "Masks": "operation.masks",
-    "Model": "model.vae",
+    "Model": "model.folder",
     "ModelError": "errors",
     "ModelRegistry": "model.registry",
     "Operation": "operation",
     "OptionError": "errors",
     "PLUGIN_API": "plugin.hookspecs",
     "PluginError": "errors",
-    "Posterior": "model.vae",
+    "Posterior": "model.latent",
     "Region": "codec",
     "Restored": "restoration",
     "TensorTransform": "augmentation",

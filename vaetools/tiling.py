@@ -102,14 +102,16 @@ def tiles(height: int, width: int, *, size: int, halo: int) -> Iterator[Tile]:
             yield Tile(core, outer, within(core, outer))
 
 
-def ahead(work: Callable[[T], R], pieces: Sequence[T], threads: int) -> Iterator[R]:
-    """`work(piece)` for every piece, in their order, while threads are at work on the next ones.
+def map_ordered(work: Callable[[T], R], pieces: Sequence[T], threads: int) -> Iterator[R]:
+    """`work(piece)` for every piece, in order, while threads work on the next pieces.
 
-    What is not yet asked for fills the memory with no more than one result for each thread, and one.
-    An exception comes up in its turn; what was not begun by then never is.
+    Buffers at most `threads + 1` finished results. An exception is raised in its turn; pieces that
+    were not started by then never are.
 
     Args:
-        threads: with 1, nothing is done before it is asked for.
+        work: must be safe to call from several threads.
+        pieces: its arguments.
+        threads: with 1, each piece is computed when its result is requested.
     """
     if threads < 2 or len(pieces) < 2:
         yield from map(work, pieces)

@@ -21,7 +21,8 @@ from vaetools.augmentation import (
 from vaetools.codec.entropy import gaussian_table
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 from vaetools.image import Image
-from vaetools.model.vae import Model, Vae
+from vaetools.model.folder import Model
+from vaetools.model.vae import Vae
 
 DTYPES = {np.uint8: 255, np.uint16: 65535, np.float32: 1.0}
 
@@ -245,6 +246,6 @@ def test_models_without_a_spread_or_latents(spatial: VaeSpace) -> None:
     model = spatial.model
     point = replace(model.manifest, latent=replace(model.manifest.latent, distribution="point"))
     with pytest.raises(ModelBrokenError, match="plain autoencoder"):
-        LatentJitter(Vae(point, model.folder, model._runtime))
+        LatentJitter(Vae(point, model.folder, model.runtime))
     with pytest.raises(ModelBrokenError, match="neither a VAE nor a codec"):
-        latent_space(Model(model.manifest, model.folder, model._runtime))
+        latent_space(Model(model.manifest, model.folder, model.runtime))

@@ -12,9 +12,9 @@ import numpy as np
 
 from vaetools.codec import Codec
 from vaetools.codec.container import unpack
+from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Model
 
 GOLDEN = Path(__file__).parent / "golden"
 MODEL = GOLDEN / "model"

@@ -27,9 +27,9 @@ from vaetools.errors import (
 )
 from vaetools.image import Image, decode_image, encode_image
 from vaetools.metrics import psnr
+from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Model
 from vaetools.testing import TINY
 from vaetools.tiling import scaled
 

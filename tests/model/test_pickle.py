@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from vaetools.errors import ManifestError, ModelAlteredError
+from vaetools.model.folder import Model
 from vaetools.model.registry import ModelRegistry
 from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Model, Vae
+from vaetools.model.vae import Vae
 from vaetools.testing import TINY, write_tiny_vae
 
 

@@ -17,10 +17,11 @@ from vaetools.errors import (
     ModelBrokenError,
     ModelNotFoundError,
 )
+from vaetools.model.latent import Posterior
 from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
 from vaetools.model.registry import ModelRegistry
 from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Posterior, Vae
+from vaetools.model.vae import Vae
 from vaetools.testing import TINY, gradient, write_tiny_vae
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from onnx import TensorProto, helper
 
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 from vaetools.model import runtime
-from vaetools.model.runtime import Device, Runtime, identity_graph, parse_device, with_uint8_pixels
+from vaetools.model.pixels import with_uint8_pixels
+from vaetools.model.runtime import Device, Runtime, identity_graph, parse_device
 
 NO_GPU = not runtime.driver_present()
 

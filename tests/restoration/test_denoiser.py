@@ -13,10 +13,10 @@ import vaetools
 from tests.restoration.models import BLUR, INTERVAL, LEVELS, SPREAD, write_denoiser
 from vaetools import Denoiser, Image
 from vaetools.errors import ImageValueError, ManifestError, ModelBrokenError, OptionError
+from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.registry import shipped_folder
 from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Model
 from vaetools.restoration import patches as parts
 from vaetools.testing import gradient
 

@@ -20,9 +20,9 @@ from tests.restoration.models import (
 )
 from vaetools import Image, Inpainter
 from vaetools.errors import ImageValueError, InputError, ManifestError, ModelBrokenError
+from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Model
 from vaetools.restoration import holes
 from vaetools.restoration import patches as parts
 from vaetools.restoration.holes import depth_of, hole_tiles

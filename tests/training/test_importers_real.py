@@ -17,7 +17,7 @@ from skimage import data
 from tests.paths import SHARED
 from tests.training.test_importers import opened
 from vaetools.metrics import psnr
-from vaetools.model.vae import gaussian_kl
+from vaetools.model.latent import gaussian_kl
 from vaetools.training.importers import import_model
 
 

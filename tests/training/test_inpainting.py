@@ -15,8 +15,8 @@ from tests.training.tiny import SMALL, read, restore_recipe, trainer, write_phot
 from vaetools import Inpainter as Runtime_
 from vaetools.errors import UsageError
 from vaetools.image import Image
+from vaetools.model.folder import Model
 from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Model
 from vaetools.restoration import patches as parts
 from vaetools.training.data.holes import KINDS, Holes, HoleSettings
 from vaetools.training.data.pictures import PicturePack

@@ -19,8 +19,8 @@ from vaetools import Denoiser
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image
 from vaetools.metrics import psnr
+from vaetools.model.folder import Model
 from vaetools.model.runtime import Runtime
-from vaetools.model.vae import Model
 from vaetools.restoration import patches as parts
 from vaetools.training.data.jpeg import jpeg
 from vaetools.training.data.noise import Damage, NoiseSettings, rounded_to_8_bit

@@ -24,7 +24,7 @@ from vaetools.seeding import seeded_generator
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
 
 Levels: TypeAlias = Literal["fine", "all"]
 """The latents that move: all but the coarse ones, or all."""

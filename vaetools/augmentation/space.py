@@ -23,11 +23,12 @@ from vaetools.codec.container import CELL
 from vaetools.codec.tables import LATENTS
 from vaetools.errors import ModelBrokenError, OptionError
 from vaetools.image import Image
-from vaetools.model.vae import Latent, Vae
+from vaetools.model.latent import Latent
+from vaetools.model.vae import Vae
 from vaetools.tiling import map_tiles, scaled, tiles
 
 if TYPE_CHECKING:
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
 
 
 @dataclass(frozen=True)

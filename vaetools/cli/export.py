@@ -15,7 +15,7 @@ from vaetools.training.importers import KINDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
 
 HELP = "\n".join(
     [

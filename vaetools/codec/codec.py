@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from vaetools.codec.encoding import Analysis, Encoded
     from vaetools.codec.networks import EntropyNetworks
     from vaetools.codec.region import Region
+    from vaetools.model.folder import Model
     from vaetools.model.spec import RefineSpec
-    from vaetools.model.vae import Model
     from vaetools.tiling import Box
 
 
@@ -56,7 +56,7 @@ class Codec(CodecModel):
 
     Attributes:
         levels: number of rates; rate indices are 0 (smallest file) … `levels` − 1.
-        threads: tiles processed at a time. All codecs of one model share this limit, unless it is 1.
+        threads: tiles processed at a time. All codecs of one runtime share this limit, unless it is 1.
 
     Raises:
         ModelBrokenError: the manifest has no `[codec]`.

@@ -13,7 +13,7 @@ from vaetools.codec.pixels import bgr_of, metadata_sections, rgb_of
 from vaetools.codec.refine import MAX_PASSES, Refinement, Symbols
 from vaetools.codec.region import cell_grid
 from vaetools.codec.tables import LATENTS, encode_hyper, encode_latents
-from vaetools.errors import OptionError, UnsupportedImageError
+from vaetools.errors import ModelBrokenError, OptionError, UnsupportedImageError
 from vaetools.image import MAX_PIXELS, Image
 from vaetools.tiling import scaled
 
@@ -145,7 +145,10 @@ def refine_spec(codec: CodecModel, passes: int) -> RefineSpec:
     """Check that the model can refine; see `Codec.refine_spec`."""
     if not 0 < passes <= MAX_PASSES:
         raise OptionError(f"refine={passes} is not 0 … {MAX_PASSES}")
-    spec = codec.model.required("codec.refine", codec.spec.refine)
+    spec = codec.spec.refine
+    if spec is None:
+        problem = f"model {codec.model.id} has no [codec.refine]"
+        raise ModelBrokenError(problem, file=codec.model.folder)
     codec.model.graph("synthesis_gradient")
     return spec
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, TypeVar
 
 from vaetools.codec.container import CELL, SectionKind
 from vaetools.codec.networks import EntropyNetworks
 from vaetools.codec.tables import LATENTS, CodecTables
 from vaetools.errors import ModelBrokenError
-from vaetools.tiling import ahead, ceil_div, tiles
+from vaetools.tiling import ceil_div, tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.tiling import Box, Tile
 
 T = TypeVar("T")
@@ -35,7 +34,7 @@ class CodecModel:
     Attributes:
         spec: the `[codec]` table.
         halo: receptive radius of the analysis and synthesis networks in cells of 64 pixels.
-        threads: tiles processed at a time. All codecs of one model share this limit, unless it is 1.
+        threads: tiles processed at a time. All codecs of one runtime share this limit, unless it is 1.
 
     Raises:
         ModelBrokenError: the manifest has no `[codec]`.
@@ -43,7 +42,7 @@ class CodecModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.spec = model.required("codec", model.manifest.codec)
+        self.spec = model.required("codec")
         self.halo = ceil_div(model.manifest.tiling.halo, CELL)
         self.threads = min(model.threads, MAX_THREADS)
 
@@ -92,15 +91,7 @@ class CodecModel:
 
     def in_order(self, work: Callable[[T], R], pieces: Sequence[T]) -> Iterator[R]:
         """`work(piece)` for every piece, in order, with up to `threads` pieces in progress."""
-        if self.threads == 1:
-            return ahead(work, pieces, 1)
-        slots = self.model.once("parts at a time", lambda: BoundedSemaphore(self.threads))
-
-        def limited(piece: T) -> R:
-            with slots:
-                return work(piece)
-
-        return ahead(limited, pieces, self.threads)
+        return self.model.runtime.map_ordered(work, pieces, self.threads)
 
 
 def coded_boxes(rows: int, columns: int, tile: int) -> list[Box]:

@@ -17,8 +17,8 @@ from vaetools.tiling import grown, map_tiles, scaled, within
 
 if TYPE_CHECKING:
     from vaetools.codec.tables import CodecTables
+    from vaetools.model.folder import Model
     from vaetools.model.spec import CodecSpec
-    from vaetools.model.vae import Model
     from vaetools.tiling import Box
 
 

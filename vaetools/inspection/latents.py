@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaetools.model.vae import gaussian_kl
+from vaetools.model.latent import gaussian_kl
 
 ACTIVE = 0.01
 """Variance of a latent's posterior mean above which Burda et al. call it active."""

@@ -33,7 +33,7 @@ from vaetools.inspection.latents import LatentSums
 from vaetools.inspection.pictures import decode_all
 from vaetools.metrics import psnr
 from vaetools.model.bounds import binarise, elbo, log_likelihood
-from vaetools.model.vae import gaussian_kl
+from vaetools.model.latent import gaussian_kl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

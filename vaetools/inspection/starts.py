@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from vaetools.inspection.latents import LatentStatistics
     from vaetools.inspection.pictures import Picture
-    from vaetools.model.vae import Latent, Vae
+    from vaetools.model.latent import Latent
+    from vaetools.model.vae import Vae
 
 SIDE = 128
 """Side, in pixels, of the part of a picture that is moved, for models of any size."""

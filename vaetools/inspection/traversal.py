@@ -15,7 +15,8 @@ from vaetools.inspection.pictures import decode_all
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vaetools.model.vae import Latent, Vae
+    from vaetools.model.latent import Latent
+    from vaetools.model.vae import Vae
 
 MOVES = tuple(x / 2 for x in range(-5, 6))
 """Columns of the grid, in steps."""

@@ -15,7 +15,8 @@ import numpy as np
 from vaetools.inspection.pictures import decode_all
 
 if TYPE_CHECKING:
-    from vaetools.model.vae import Posterior, Vae
+    from vaetools.model.latent import Posterior
+    from vaetools.model.vae import Vae
 
 FEWEST_DRAWS = 32
 """Draws for a map that is looked at: a deviation over 32 is known to about an eighth."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.errors import ModelBrokenError
-from vaetools.model.vae import gaussian_kl
+from vaetools.model.latent import gaussian_kl
 
 if TYPE_CHECKING:
     from vaetools.model.vae import Vae

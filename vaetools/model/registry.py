@@ -14,9 +14,9 @@ from vaetools.model.manifest import FILE_NAME, read_manifest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from vaetools.model.folder import Model
     from vaetools.model.runtime import Runtime
     from vaetools.model.spec import Manifest
-    from vaetools.model.vae import Model
 
 ENVIRONMENT = "VAETOOLS_MODELS"
 """Folders with model folders in them, separated as in PATH."""
@@ -113,7 +113,8 @@ class ModelRegistry:
         Raises:
             ModelNotFoundError: no model has this id.
         """
-        from vaetools.model.vae import Model, Vae
+        from vaetools.model.folder import Model
+        from vaetools.model.vae import Vae
 
         if model_id not in self._opened:
             manifest = self.manifest(model_id)

@@ -18,16 +18,20 @@ import re
 import sys
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
+from vaetools.tiling import map_ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import onnxruntime
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +120,7 @@ class Runtime:
         wanted = parse_device(device)
         self.device = _automatic_device() if wanted is None else _proven_device(wanted)
         self.threads = threads or usable_cores()
+        self._slots: dict[int, threading.BoundedSemaphore] = {}
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
 
@@ -138,6 +143,23 @@ class Runtime:
                     raise DeviceError(f"{device}: a graph of it fell back to the CPU", file=name)
                 self._sessions[key] = Session(created, name, device)
             return self._sessions[key]
+
+    def map_ordered(self, work: Callable[[T], R], pieces: Sequence[T], threads: int) -> Iterator[R]:
+        """`work(piece)` for every piece, in order, up to `threads` at a time.
+
+        Unless it is 1, the limit holds for all callers with the same limit together, so that memory
+        does not grow with their number. `work` must not call `map_ordered` itself.
+        """
+        if threads == 1:
+            return map(work, pieces)
+        with self._lock:
+            slots = self._slots.setdefault(threads, threading.BoundedSemaphore(threads))
+
+        def limited(piece: T) -> R:
+            with slots:
+                return work(piece)
+
+        return map_ordered(limited, pieces, threads)
 
     def close(self) -> None:
         """Drop all sessions and the memory that they hold."""
@@ -271,73 +293,3 @@ def identity_graph() -> bytes:
     graph = helper.make_graph([node], "probe", [value("x")], [value("y")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())
-
-
-def with_uint8_pixels(graph: bytes, images: Sequence[str]) -> bytes:
-    """`graph` with its float RGB NCHW images replaced by uint8 BGR pixels, as OpenCV has them.
-
-    Casting, scaling, channel order and layout become nodes, so that a byte per sample crosses to
-    the device, and not four.
-
-    Args:
-        graph: ONNX bytes.
-        images: names of inputs or outputs to change: (1, 3, H, W) float32 in [0, 1] becomes
-            (H, W, 3) uint8; outputs are clipped and rounded.
-    """
-    import onnx
-    from onnx import TensorProto, helper
-
-    model = onnx.load_from_string(graph)
-    for value in (*model.graph.input, *model.graph.output):
-        if value.name not in images:
-            continue
-        is_input = value in model.graph.input
-        nodes = _pixels_in(value.name) if is_input else _pixels_out(value.name)
-        for node in model.graph.node:
-            for names in (node.input, node.output):
-                for place, name in enumerate(names):
-                    if name == value.name:
-                        names[place] = f"{name}.float"
-        spot = 0 if is_input else len(model.graph.node)
-        for node in reversed(nodes):
-            model.graph.node.insert(spot, node)
-        shape: list[str | int | None] = [f"{value.name}.height", f"{value.name}.width", 3]
-        value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.UINT8, shape))
-    constants = {
-        "pixels.255": np.float32(255),
-        "pixels.0": np.float32(0),
-        "pixels.1": np.float32(1),
-    }
-    arrays = {**constants, "pixels.bgr": np.array([2, 1, 0]), "pixels.axis": np.array([0])}
-    for name, array in arrays.items():
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
-    del model.graph.value_info[:]
-    return bytes(model.SerializeToString())
-
-
-def _pixels_in(name: str) -> list[Any]:
-    from onnx import TensorProto, helper
-
-    steps = [f"{name}.{i}" for i in range(4)]
-    return [
-        helper.make_node("Gather", [name, "pixels.bgr"], [steps[0]], axis=2),
-        helper.make_node("Transpose", [steps[0]], [steps[1]], perm=[2, 0, 1]),
-        helper.make_node("Unsqueeze", [steps[1], "pixels.axis"], [steps[2]]),
-        helper.make_node("Cast", [steps[2]], [steps[3]], to=TensorProto.FLOAT),
-        helper.make_node("Div", [steps[3], "pixels.255"], [f"{name}.float"]),
-    ]
-
-
-def _pixels_out(name: str) -> list[Any]:
-    from onnx import TensorProto, helper
-
-    steps = [f"{name}.{i}" for i in range(6)]
-    return [
-        helper.make_node("Clip", [f"{name}.float", "pixels.0", "pixels.1"], [steps[0]]),
-        helper.make_node("Mul", [steps[0], "pixels.255"], [steps[1]]),
-        helper.make_node("Round", [steps[1]], [steps[2]]),
-        helper.make_node("Cast", [steps[2]], [steps[3]], to=TensorProto.UINT8),
-        helper.make_node("Squeeze", [steps[3], "pixels.axis"], [steps[4]]),
-        helper.make_node("Transpose", [steps[4]], [steps[5]], perm=[1, 2, 0]),
-        helper.make_node("Gather", [steps[5], "pixels.bgr"], [name], axis=2),
-    ]

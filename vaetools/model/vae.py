@@ -1,329 +1,33 @@
-"""Models at work: a folder of graphs, and the variational autoencoder among them.
+"""Variational autoencoders at work.
 
-The words are those of the literature: an encoder gives the *posterior* of an image, whose *mode* is
+The terms are those of the literature: an encoder gives the *posterior* of an image, whose *mode* is
 its best single code and from which one can *sample*; the decoder turns a *latent* into an image; the
 *prior* is where latents come from when there is no image.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import logging
 import math
-import stat
-import threading
-import typing
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.errors import ImageValueError, ModelAlteredError, ModelBrokenError, OptionError
-from vaetools.graphcheck import check_graph
-from vaetools.model.manifest import read_manifest
-from vaetools.model.runtime import Device, Runtime, Session, with_uint8_pixels
+from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
+from vaetools.model.folder import Model
+from vaetools.model.latent import Latent, Posterior
 from vaetools.tiling import ceil_div, map_tiles, pad_to_multiple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vaetools.model.spec import FileSpec, GraphSpec, Manifest
-
-
-T = TypeVar("T")
-
 log = logging.getLogger(__name__)
 
 TILE = 1024
-"""Side, in pixels, of what one call of a graph sees beside its halo."""
-
-SELF_TEST = 2**24
-"""Elements that an input of a self-test may have."""
+"""Tile side in pixels, excluding the halo."""
 
 GREY = 0.02
 """Mean spread of R, G and B up to which an image counts as grey: what JPEG does to a scan."""
-
-
-class Model:
-    """A model folder: its manifest, and its graphs, opened when first used.
-
-    A pickled model is its folder, its fingerprint, the device and the number of threads.
-
-    Attributes:
-        manifest: what `model.toml` says.
-        folder: where it lies.
-    """
-
-    def __init__(self, manifest: Manifest, folder: Path, runtime: Runtime) -> None:
-        self.manifest = manifest
-        self.folder = folder
-        self._runtime = runtime
-        self._made: dict[str, Any] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def id(self) -> str:
-        return self.manifest.id
-
-    @property
-    def device(self) -> Device:
-        """The device that its graphs run on."""
-        return self._runtime.device
-
-    @property
-    def threads(self) -> int:
-        """Threads of ONNX Runtime within one call of a graph."""
-        return self._runtime.threads
-
-    def __reduce__(self) -> Any:
-        place = str(self.folder.absolute()), self.manifest.fingerprint
-        return _reopened, (type(self), *place, str(self.device), self.threads)
-
-    def required(self, table: str, spec: T | None) -> T:
-        """A table of the manifest that a task cannot do without, such as `manifest.codec`.
-
-        Raises:
-            ModelBrokenError: it is not there.
-        """
-        if spec is None:
-            raise ModelBrokenError(f"model {self.id} has no [{table}]", file=self.folder)
-        return spec
-
-    def graph(self, role: str, *, pixels: tuple[str, ...] = ()) -> Session:
-        """The session of a role.
-
-        Args:
-            role: such as `encode`.
-            pixels: inputs or outputs that shall be uint8 BGR (H, W, 3); see `with_uint8_pixels`.
-
-        Raises:
-            ModelBrokenError: the model has no such graph, or it does not load or is refused (see
-                `graphcheck`).
-            ModelAlteredError: the file is not the one that the manifest names.
-        """
-        spec = self.manifest.graphs.get(role)
-        if spec is None:
-            raise ModelBrokenError(f"model {self.id} has no graph for {role!r}", file=self.folder)
-
-        name = str(self.folder / spec.file)
-
-        def load() -> bytes:
-            data = read_verified(self.folder, spec)
-            check_graph(
-                data,
-                name,
-                inputs=spec.inputs,
-                outputs=spec.outputs,
-                channels=_channels(self.manifest, role),
-                sizes=_small_sizes(self.manifest),
-            )
-            return with_uint8_pixels(data, pixels) if pixels else data
-
-        key = f"{spec.sha256} {' '.join(pixels)}"
-        return self._runtime.session(load, key=key, name=name, exact=spec.exact)
-
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """The arrays of a data file (.npz). Raises as `graph` does."""
-        import io
-
-        spec = self.manifest.files.get(name)
-        if spec is None:
-            raise ModelBrokenError(f"model {self.id} has no file {name!r}", file=self.folder)
-        with np.load(io.BytesIO(read_verified(self.folder, spec)), allow_pickle=False) as archive:
-            return dict(archive)
-
-    def once(self, key: str, make: Callable[[], T]) -> T:
-        """What `make` gives, made once per model and kept: for tables and the like."""
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-            return typing.cast("T", self._made[key])
-
-    def check_files(self) -> None:
-        """Check every file's size and sha256. Raises `ModelAlteredError`."""
-        for spec in self.manifest.parts.values():
-            read_verified(self.folder, spec)
-
-    def verify(self) -> None:
-        """Check every file, open every graph, and run the self-test.
-
-        Raises:
-            ModelAlteredError, ModelBrokenError
-        """
-        self.check_files()
-        for role in self.manifest.graphs:
-            self.graph(role)
-        for role, expected in self.manifest.selftest.values.items():
-            found = self_test(self, role)
-            if not abs(found - expected) <= self.manifest.selftest.relative * (
-                abs(expected) + 1e-6
-            ):
-                raise ModelBrokenError(
-                    f"self-test of {role}: {found:.6g} where {expected:.6g} was exported",
-                    file=self.folder,
-                )
-
-
-@functools.lru_cache(maxsize=8)
-def _reopened(kind: type[Model], folder: str, fingerprint: str, device: str, threads: int) -> Model:
-    """The model that was pickled; one per process, so that unpickling again opens no new sessions.
-
-    Raises:
-        ModelAlteredError: the folder holds another model now.
-        ManifestError: there is no model in the folder, or its manifest is wrong.
-        DeviceError: the device does not work in this process.
-    """
-    manifest = read_manifest(Path(folder))
-    if manifest.fingerprint != fingerprint:
-        raise ModelAlteredError(
-            f"holds model {manifest.fingerprint[:16]}, not the pickled one, {fingerprint[:16]}",
-            file=folder,
-            remedy="pickle again",
-        )
-    return kind(manifest, Path(folder), Runtime(device, threads=threads))
-
-
-def read_verified(folder: Path, spec: GraphSpec | FileSpec) -> bytes:
-    """The bytes of a model's file, once size and sha256 are those of the manifest.
-
-    Raises:
-        ModelAlteredError: missing, not a plain file, linked from elsewhere, or other content.
-    """
-    path = folder / spec.file
-    remedy = "get the model anew, or export it again"
-    try:
-        info = path.lstat()
-        if not stat.S_ISREG(info.st_mode):
-            raise ModelAlteredError("is not a regular file", file=path, remedy=remedy)
-        if info.st_size != spec.bytes:
-            raise ModelAlteredError(
-                f"has {info.st_size} bytes where the manifest says {spec.bytes}",
-                file=path,
-                remedy=remedy,
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelAlteredError(f"cannot be read: {error.strerror}", file=path) from None
-    if hashlib.sha256(data).hexdigest() != spec.sha256:
-        raise ModelAlteredError(
-            "its sha256 is not the one in the manifest", file=path, remedy=remedy
-        )
-    return data
-
-
-def _channels(manifest: Manifest, role: str) -> dict[str, int]:
-    """Channels of inputs and outputs, for the roles of a VAE; other inputs are the graph's own."""
-    spec, image, latent = manifest.graphs[role], manifest.image.channels, manifest.latent.channels
-    if role == "encode":
-        return {**dict.fromkeys(spec.inputs[:1], image), **dict.fromkeys(spec.outputs, latent)}
-    if role == "decode":
-        return {**dict.fromkeys(spec.inputs[:1], latent), **dict.fromkeys(spec.outputs, image)}
-    return {}
-
-
-def self_test(model: Model, role: str) -> float:
-    """Mean absolute value of the role's outputs for inputs drawn from the manifest's seed.
-
-    Raises:
-        ModelAlteredError, ModelBrokenError
-    """
-    session = model.graph(role)
-    rng = np.random.default_rng(model.manifest.selftest.seed)
-    sizes = _small_sizes(model.manifest)
-    shapes = [
-        tuple(side if isinstance(side, int) else sizes.get(side or "", 1) for side in shape)
-        for shape in session.input_shapes
-    ]
-    inputs = zip(session.inputs, shapes, strict=True)
-    outputs = session(*(_seeded(name, shape, rng) for name, shape in inputs))
-    return float(np.mean([np.abs(o.astype(np.float64)).mean() for o in outputs]))
-
-
-def _small_sizes(manifest: Manifest) -> dict[str, int]:
-    """The self-test's picture, by the symbolic names that the exporter gives to sides."""
-    height, width = manifest.selftest.height, manifest.selftest.width
-    down = manifest.latent.downscale
-    return {
-        "height": height,
-        "width": width,
-        "latent_height": height // down,
-        "latent_width": width // down,
-        "hyper_height": height // (4 * down),
-        "hyper_width": width // (4 * down),
-    }
-
-
-def _seeded(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Input for a self-test: images and noise levels are uniform, masks hide a quarter, everything else
-    is integers."""
-    if min(shape, default=1) < 1 or math.prod(shape) > SELF_TEST:
-        raise ModelBrokenError(f"self-test: {name!r} would have the shape {shape}")
-    if name in {"image", "sigma"}:
-        return rng.random(shape, dtype=np.float32)
-    if name == "mask":
-        return (rng.random(shape) < 0.25).astype(np.float32)
-    return rng.integers(-3, 4, shape).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Latent:
-    """A code, and the size of the image that it belongs to.
-
-    Attributes:
-        values: (1, C, h, w), or (1, C) for models without space, float32.
-        height, width: of the image in pixels, before padding.
-    """
-
-    values: np.ndarray
-    height: int
-    width: int
-
-    def with_values(self, values: np.ndarray) -> Latent:
-        """Other values for the same image size."""
-        return replace(self, values=values.astype(np.float32, copy=False))
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """q(z | image), a diagonal Gaussian; with `logvar` None it is a point.
-
-    Attributes:
-        mean, logvar: as `Latent.values`; logvar is ln(variance).
-    """
-
-    mean: np.ndarray
-    logvar: np.ndarray | None
-    height: int
-    width: int
-
-    def mode(self) -> Latent:
-        """The most probable latent."""
-        return Latent(self.mean, self.height, self.width)
-
-    def sample(self, rng: np.random.Generator, *, temperature: float = 1.0) -> Latent:
-        """mean + temperature · deviation · noise; temperature 0 is the mode."""
-        if self.logvar is None:
-            return self.mode()
-        noise = rng.standard_normal(self.mean.shape, dtype=np.float32)
-        values = self.mean + temperature * np.exp(0.5 * self.logvar) * noise
-        return self.mode().with_values(values)
-
-    def kl(self) -> np.ndarray:
-        """KL(q || N(0, 1)) per element in nats; zeros for a point."""
-        if self.logvar is None:
-            return np.zeros_like(self.mean)
-        return gaussian_kl(self.mean, self.logvar)
-
-
-def gaussian_kl(mean: np.ndarray, logvar: np.ndarray) -> np.ndarray:
-    """KL(N(mean, exp(logvar)) || N(0, 1)) per element in nats.
-
-    Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix B.
-    """
-    kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1.0 - logvar)
-    return kl
 
 
 class Vae(Model):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.image import Image
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.restoration.patches import Part
 
 SAMPLE = "denoise_sample"
@@ -66,7 +66,7 @@ class Denoiser:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.spec = model.required("denoise", model.manifest.denoise)
+        self.spec = model.required("denoise")
 
     @property
     def strongest(self) -> float:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.image import Image
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.restoration.patches import Part
     from vaetools.tiling import Box
 
@@ -52,7 +52,7 @@ class Inpainter:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.spec = model.required("inpaint", model.manifest.inpaint)
+        self.spec = model.required("inpaint")
 
     def inpaint(
         self,

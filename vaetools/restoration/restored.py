@@ -10,7 +10,7 @@ import numpy as np
 from vaetools.image import Image
 
 if TYPE_CHECKING:
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.restoration.noise_field import NoiseField
     from vaetools.restoration.patches import Part
 

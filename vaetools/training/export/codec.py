@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.training.data.pictures import PicturePack
     from vaetools.training.networks.codec import PhotoCodec
     from vaetools.training.recipe import Recipe

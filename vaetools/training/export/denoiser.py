@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.training.export.restorer import HeldOutCrops
     from vaetools.training.networks.restoration.denoiser import Denoiser
     from vaetools.training.recipe import Recipe

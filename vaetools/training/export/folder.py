@@ -14,10 +14,11 @@ import onnx
 import tomli_w
 
 from vaetools.errors import ExistsError, ModelBrokenError
+from vaetools.model.folder import Model
 from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
 from vaetools.model.runtime import Runtime
+from vaetools.model.selftest import self_test
 from vaetools.model.spec import FileSpec, GraphSpec, Manifest
-from vaetools.model.vae import Model, self_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +187,7 @@ def _write(
         limit = 0.0 if plans[role].exact else PARITY
         if not difference <= limit:  # true for NaN as well
             raise ModelBrokenError(_disagreement(role, difference), file=target)
-    values = {role: float(f"{self_test(model, role):.7g}") for role in plans}
+    values = {role: float(f"{self_test(model.graph(role), manifest):.7g}") for role in plans}
     manifest = replace(manifest, selftest=replace(manifest.selftest, values=values))
     save_manifest(part, manifest)
     read_manifest(part)  # refuses what nobody could open

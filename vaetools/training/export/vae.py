@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.training.networks.common import VaeNetwork
     from vaetools.training.recipe import Recipe
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.training.export.model_plan import ModelPlan
 
 

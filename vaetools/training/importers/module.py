@@ -25,7 +25,7 @@ from vaetools.training.export.network import Network
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.training.export.model_plan import ModelPlan
 
 

@@ -18,9 +18,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
+from vaetools.model.folder import read_verified
 from vaetools.model.manifest import FILE_NAME as MANIFEST
 from vaetools.model.manifest import read_manifest
-from vaetools.model.vae import read_verified
 from vaetools.training.networks.codec import PhotoCodec
 from vaetools.training.networks.restoration.denoiser import Denoiser
 from vaetools.training.networks.restoration.inpainter import Inpainter

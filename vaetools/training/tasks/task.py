@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.training.recipe import Recipe
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from vaetools.model.vae import Model
+    from vaetools.model.folder import Model
     from vaetools.training.recipe import Recipe
 
 VALIDATED = 1000

@@ -1,0 +1,222 @@
+"""A model folder: files checked against the manifest, graphs opened when first used."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import stat
+import threading
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import numpy as np
+
+from vaetools.errors import ModelAlteredError, ModelBrokenError
+from vaetools.graphcheck import check_graph
+from vaetools.model.manifest import read_manifest
+from vaetools.model.pixels import with_uint8_pixels
+from vaetools.model.runtime import Device, Runtime, Session
+from vaetools.model.selftest import self_test, small_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vaetools.model.spec import (
+        CodecSpec,
+        DenoiseSpec,
+        FileSpec,
+        GraphSpec,
+        InpaintSpec,
+        Manifest,
+    )
+
+T = TypeVar("T")
+
+
+class Model:
+    """A model folder: its manifest, and its graphs, opened when first used.
+
+    A pickled model is its folder, its fingerprint, the device and the number of threads.
+
+    Attributes:
+        manifest: the content of `model.toml`.
+        folder: the folder.
+        runtime: opens the graphs.
+    """
+
+    def __init__(self, manifest: Manifest, folder: Path, runtime: Runtime) -> None:
+        self.manifest = manifest
+        self.folder = folder
+        self.runtime = runtime
+        self._made: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id
+
+    @property
+    def device(self) -> Device:
+        """The device that its graphs run on."""
+        return self.runtime.device
+
+    @property
+    def threads(self) -> int:
+        """Threads of ONNX Runtime within one call of a graph."""
+        return self.runtime.threads
+
+    def __reduce__(self) -> Any:
+        place = str(self.folder.absolute()), self.manifest.fingerprint
+        return _reopened, (type(self), *place, str(self.device), self.threads)
+
+    @overload
+    def required(self, table: Literal["codec"]) -> CodecSpec: ...
+    @overload
+    def required(self, table: Literal["denoise"]) -> DenoiseSpec: ...
+    @overload
+    def required(self, table: Literal["inpaint"]) -> InpaintSpec: ...
+
+    def required(self, table: str) -> Any:
+        """A table of the manifest that a task cannot do without.
+
+        Args:
+            table: its name.
+
+        Raises:
+            ModelBrokenError: the manifest does not have it.
+        """
+        spec = getattr(self.manifest, table)
+        if spec is None:
+            raise ModelBrokenError(f"model {self.id} has no [{table}]", file=self.folder)
+        return spec
+
+    def graph(self, role: str, *, pixels: tuple[str, ...] = ()) -> Session:
+        """The session of a role.
+
+        Args:
+            role: such as `encode`.
+            pixels: inputs or outputs that shall be uint8 BGR (H, W, 3); see `with_uint8_pixels`.
+
+        Raises:
+            ModelBrokenError: the model has no such graph, or it does not load or is refused (see
+                `graphcheck`).
+            ModelAlteredError: the file is not the one that the manifest names.
+        """
+        spec = self.manifest.graphs.get(role)
+        if spec is None:
+            raise ModelBrokenError(f"model {self.id} has no graph for {role!r}", file=self.folder)
+
+        name = str(self.folder / spec.file)
+
+        def load() -> bytes:
+            data = read_verified(self.folder, spec)
+            check_graph(
+                data,
+                name,
+                inputs=spec.inputs,
+                outputs=spec.outputs,
+                channels=_channels(self.manifest, role),
+                sizes=small_sizes(self.manifest),
+            )
+            return with_uint8_pixels(data, pixels) if pixels else data
+
+        key = f"{spec.sha256} {' '.join(pixels)}"
+        return self.runtime.session(load, key=key, name=name, exact=spec.exact)
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of a data file (.npz). Raises as `graph` does."""
+        spec = self.manifest.files.get(name)
+        if spec is None:
+            raise ModelBrokenError(f"model {self.id} has no file {name!r}", file=self.folder)
+        with np.load(io.BytesIO(read_verified(self.folder, spec)), allow_pickle=False) as archive:
+            return dict(archive)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """The result of `make`, made once per model and kept: for tables and the like."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            return typing.cast("T", self._made[key])
+
+    def check_files(self) -> None:
+        """Check every file's size and sha256. Raises `ModelAlteredError`."""
+        for spec in self.manifest.parts.values():
+            read_verified(self.folder, spec)
+
+    def verify(self) -> None:
+        """Check every file, open every graph, and run the self-test.
+
+        Raises:
+            ModelAlteredError, ModelBrokenError
+        """
+        self.check_files()
+        for role in self.manifest.graphs:
+            self.graph(role)
+        for role, expected in self.manifest.selftest.values.items():
+            found = self_test(self.graph(role), self.manifest)
+            if not abs(found - expected) <= self.manifest.selftest.relative * (
+                abs(expected) + 1e-6
+            ):
+                raise ModelBrokenError(
+                    f"self-test of {role}: {found:.6g} where {expected:.6g} was exported",
+                    file=self.folder,
+                )
+
+
+@functools.lru_cache(maxsize=8)
+def _reopened(kind: type[Model], folder: str, fingerprint: str, device: str, threads: int) -> Model:
+    """The model that was pickled; one per process, so that unpickling again opens no new sessions.
+
+    Raises:
+        ModelAlteredError: the folder holds another model now.
+        ManifestError: there is no model in the folder, or its manifest is wrong.
+        DeviceError: the device does not work in this process.
+    """
+    manifest = read_manifest(Path(folder))
+    if manifest.fingerprint != fingerprint:
+        raise ModelAlteredError(
+            f"holds model {manifest.fingerprint[:16]}, not the pickled one, {fingerprint[:16]}",
+            file=folder,
+            remedy="pickle again",
+        )
+    return kind(manifest, Path(folder), Runtime(device, threads=threads))
+
+
+def read_verified(folder: Path, spec: GraphSpec | FileSpec) -> bytes:
+    """The bytes of a model's file, once size and sha256 are those of the manifest.
+
+    Raises:
+        ModelAlteredError: missing, not a plain file, linked from elsewhere, or other content.
+    """
+    path = folder / spec.file
+    remedy = "get the model anew, or export it again"
+    try:
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode):
+            raise ModelAlteredError("is not a regular file", file=path, remedy=remedy)
+        if info.st_size != spec.bytes:
+            raise ModelAlteredError(
+                f"has {info.st_size} bytes where the manifest says {spec.bytes}",
+                file=path,
+                remedy=remedy,
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelAlteredError(f"cannot be read: {error.strerror}", file=path) from None
+    if hashlib.sha256(data).hexdigest() != spec.sha256:
+        raise ModelAlteredError(
+            "its sha256 is not the one in the manifest", file=path, remedy=remedy
+        )
+    return data
+
+
+def _channels(manifest: Manifest, role: str) -> dict[str, int]:
+    """Channels of inputs and outputs, for the roles of a VAE; other inputs are the graph's own."""
+    spec, image, latent = manifest.graphs[role], manifest.image.channels, manifest.latent.channels
+    if role == "encode":
+        return {**dict.fromkeys(spec.inputs[:1], image), **dict.fromkeys(spec.outputs, latent)}
+    if role == "decode":
+        return {**dict.fromkeys(spec.inputs[:1], latent), **dict.fromkeys(spec.outputs, image)}
+    return {}
