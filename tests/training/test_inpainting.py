@@ -285,11 +285,11 @@ def test_a_model_without_samples_is_exported_without_pictures(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("crop = 48", "crop = 44"), "multiples of 8"),
+        (("crop = 48", "crop = 44"), "not a multiple of 8"),
         (("block = 0", "block = -1"), "block"),
         (("block = 0", "most = 0"), "most"),
-        (("block = 0", "scratch = 0\ntext = 0\ndust = 0\nbrush = 0\nblock = 0"), "no kind"),
-        (("block = 0", "stars = 1"), "'stars'"),
+        (("block = 0", "scratch = 0\ntext = 0\ndust = 0\nbrush = 0\nblock = 0"), "all kinds"),
+        (("block = 0", "stars = 1"), "unknown key data.stars"),
         (("steps = 150", "steps = 150\npatience = 3"), "patience"),
     ],
 )

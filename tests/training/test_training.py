@@ -291,7 +291,7 @@ def test_crops_come_from_the_pictures(pack: PicturePack) -> None:
     [
         (('task = "codec"', 'task = "magic"'), "known: codec, "),
         (("batch = 2", "batsh = 2"), "batsh"),
-        (("crop = 64", "crop = 65"), "multiples of 64"),
+        (("crop = 64", "crop = 65"), "not a multiple of 64"),
         (("channels = 16", "chanels = 16"), "chanels"),
         (("[data]", "[data"), "not TOML"),
     ],

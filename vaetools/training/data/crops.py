@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vaetools.errors import UsageError
 from vaetools.training.data.pictures import PicturePack
-from vaetools.training.recipe import at_least
+from vaetools.training.recipe import Count, HoldOut, NotNegative, Shrink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,17 +33,17 @@ class CropSettings:
 
     crop: int
     late_crop: int
-    late: float
-    batch: int
-    shrink: float = 2.0
-    hold_out: int = 24
+    late: NotNegative
+    batch: Count
+    shrink: Shrink = 2.0
+    hold_out: HoldOut = 24
 
     def __post_init__(self) -> None:
-        """Raises `UsageError` for a value out of range."""
-        least = self.cell
-        at_least("data", self, crop=least, late_crop=least, late=0, batch=1, shrink=1, hold_out=2)
-        if self.crop % least or self.late_crop % least:
-            raise UsageError(f"recipe: [data]: crop and late_crop are multiples of {least}")
+        """Raises `UsageError` for a side that the network does not take."""
+        for name in ("crop", "late_crop"):
+            side = getattr(self, name)
+            if side < 1 or side % self.cell:
+                raise UsageError(f"recipe: data.{name} = {side} is not a multiple of {self.cell}")
 
     def load(self, path: Path) -> PicturePack:
         """The pictures below a folder that are large enough. Raises `InputError` if there are none."""

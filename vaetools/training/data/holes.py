@@ -14,17 +14,21 @@ kinds are drawn for all pictures, and then one is taken: that is still quicker t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vaetools.errors import UsageError
+from vaetools.tomlfile import Bounds
 from vaetools.training.data.draws import Draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Frequency: TypeAlias = Annotated[float, Bounds(ge=0, le=1000)]
+PositiveShare: TypeAlias = Annotated[float, Bounds(gt=0, le=1)]
 
 KINDS = ("scratch", "text", "dust", "brush", "block")
 
@@ -46,23 +50,18 @@ class HoleSettings:
         most: holes that would cover a larger share of a picture are cut off at half of its width.
     """
 
-    scratch: float = 1.0
-    text: float = 1.0
-    dust: float = 1.0
-    brush: float = 1.0
-    block: float = 1.0
-    mixed: float = 1.0
-    most: float = 0.5
+    scratch: Frequency = 1.0
+    text: Frequency = 1.0
+    dust: Frequency = 1.0
+    brush: Frequency = 1.0
+    block: Frequency = 1.0
+    mixed: Frequency = 1.0
+    most: PositiveShare = 0.5
 
     def check(self) -> None:
-        """Raises `UsageError` for a value out of range, or if nothing is to be drawn."""
-        for name in (*KINDS, "mixed"):
-            if not 0 <= getattr(self, name) <= 1000:
-                raise UsageError(f"recipe: [data]: {name} = {getattr(self, name)} is not 0 … 1000")
+        """Raises `UsageError` if there is no kind of hole to draw."""
         if not sum(self.shares):
-            raise UsageError("recipe: [data]: no kind of hole is drawn")
-        if not 0 < self.most <= 1:
-            raise UsageError(f"recipe: [data]: most = {self.most} is not a share")
+            raise UsageError("recipe: data: all kinds of hole have the frequency 0")
 
     @property
     def shares(self) -> list[float]:

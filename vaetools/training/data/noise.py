@@ -18,19 +18,20 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaetools.errors import UsageError
+from vaetools.tomlfile import Bounds
 from vaetools.training.data.draws import Draws
 from vaetools.training.data.jpeg import jpeg
+from vaetools.training.recipe import Share
 
 JPEG_QUALITY = (70.0, 98.0)
 
-SHARES = "clean", "varying", "camera", "grey", "even", "clipped", "jpeg", "camera_jpeg"
-"""Those of `NoiseSettings`."""
+Strongest: TypeAlias = Annotated[float, Bounds(ge=5, le=255)]
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,15 @@ class NoiseSettings:
         camera_jpeg: share of those of cameras that does so as well, as cameras write files.
     """
 
-    strongest: float = 55.0
-    clean: float = 0.05
-    varying: float = 0.3
-    camera: float = 0.2
-    grey: float = 0.06
-    even: float = 0.0
-    clipped: float = 0.5
-    jpeg: float = 0.1
-    camera_jpeg: float = 0.0
-
-    def check(self) -> None:
-        """Raises `UsageError` for a value out of range."""
-        if not 5 <= self.strongest <= 255:
-            raise UsageError(f"recipe: [data]: strongest = {self.strongest} is not 5 … 255")
-        for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"recipe: [data]: {name} = {getattr(self, name)} is not 0 … 1")
+    strongest: Strongest = 55.0
+    clean: Share = 0.05
+    varying: Share = 0.3
+    camera: Share = 0.2
+    grey: Share = 0.06
+    even: Share = 0.0
+    clipped: Share = 0.5
+    jpeg: Share = 0.1
+    camera_jpeg: Share = 0.0
 
 
 class Damage(Draws[NoiseSettings]):

@@ -18,20 +18,22 @@ their spread, which is wanted.)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaetools.errors import UsageError
+from vaetools.tomlfile import Bounds
 from vaetools.training.networks.restoration.network import CELL
-from vaetools.training.recipe import at_least
+from vaetools.training.recipe import NotNegative, Share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.training.networks.restoration.network import Given, Restorer
+
+Grain: TypeAlias = Annotated[float, Bounds(ge=0.01)]
 
 CHARBONNIER = 1e-3
 """ε: errors below a quarter of a grey level count as squares."""
@@ -59,16 +61,11 @@ class RestoreObjective:
         centre: weight of the penalty on the mean of samples.
     """
 
-    ladder_from: float = 0.8
-    grain: float = 0.4
-    free_bits: float = 0.1
-    ramp: float = 0.3
-    centre: float = 2.0
-
-    def __post_init__(self) -> None:
-        at_least("objective", self, ladder_from=0, free_bits=0, ramp=0, centre=0, grain=0.01)
-        if self.ladder_from > 1 or self.ramp > 1:
-            raise UsageError("recipe: [objective]: ladder_from and ramp are shares, at most 1")
+    ladder_from: Share = 0.8
+    grain: Grain = 0.4
+    free_bits: NotNegative = 0.1
+    ramp: Share = 0.3
+    centre: NotNegative = 2.0
 
     @property
     def phases(self) -> tuple[float, ...]:

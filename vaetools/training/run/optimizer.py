@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vaetools.errors import UsageError
 from vaetools.training.run.soap import Soap
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 def make_optimizer(
     groups: list[dict[str, object]], settings: TrainSettings
 ) -> torch.optim.Optimizer:
-    """The optimizer that `[train]` names. Raises `UsageError` for an unknown name."""
+    """The optimizer of `[train]`."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, lr=rate, betas=(0.9, 0.99), fused=True)
@@ -25,11 +24,7 @@ def make_optimizer(
         return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
     if settings.optimizer == "soap":
         return Soap(groups, lr=rate, every=settings.basis_every)
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay)
-    raise UsageError(
-        f"recipe: unknown optimizer {settings.optimizer!r}", remedy="known: adam, adamw, sgd, soap"
-    )
+    return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay)
 
 
 def learning_rate(progress: float, *, warmup: float, flat: float) -> float:

@@ -13,7 +13,7 @@ from vaetools.errors import UsageError
 from vaetools.training.data.crops import CropSettings
 from vaetools.training.data.pictures import PicturePack
 from vaetools.training.networks.codec import CodecConfig, PhotoCodec
-from vaetools.training.recipe import at_least, settings
+from vaetools.training.recipe import NotNegative
 from vaetools.training.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -34,11 +34,7 @@ class CodecData(CropSettings):
     late_crop: int = 256
     late: float = 0.85
     batch: int = 8
-    mixed: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least("data", self, mixed=0)
+    mixed: NotNegative = 0.0
 
 
 class CodecTask(Task[PhotoCodec, PicturePack]):
@@ -49,9 +45,9 @@ class CodecTask(Task[PhotoCodec, PicturePack]):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.data = settings(CodecData, recipe.data, "data")
+        self.data = recipe.table("data", CodecData)
         self.hold_out = self.data.hold_out
-        self.network = PhotoCodec(settings(CodecConfig, recipe.network, "network"))
+        self.network = PhotoCodec(recipe.table("network", CodecConfig))
 
     def load(self, path: Path) -> PicturePack:
         return self.data.load(path)

@@ -14,7 +14,7 @@ from vaetools.training.data.noise import Damage, NoiseSettings, rounded_to_8_bit
 from vaetools.training.networks.precision import in_float32
 from vaetools.training.networks.restoration.denoiser import LEVEL_SCALE, Denoiser, log_level_of
 from vaetools.training.objectives.restoration import charbonnier
-from vaetools.training.recipe import at_least
+from vaetools.training.recipe import NotNegative
 from vaetools.training.tasks.restore import RestoreTask
 
 if TYPE_CHECKING:
@@ -52,19 +52,14 @@ class DenoiseData(NoiseSettings, CropSettings):
     late_crop: int = 128
     late: float = 0.65
     batch: int = 16
-    balance: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check()
-        at_least("data", self, balance=0)
+    balance: NotNegative = 0.0
 
 
 class DenoiseTask(RestoreTask[Denoiser]):
     """Regression of the mean, then the ladder around it; the noise level all the time."""
 
     noun = "a denoiser"
-    settings = DenoiseData
+    crops = DenoiseData
     restorer = Denoiser
     data: DenoiseData
 

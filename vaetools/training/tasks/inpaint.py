@@ -44,7 +44,7 @@ class InpaintTask(RestoreTask[Inpainter]):
     """Regression of the mean in the holes, then the ladder around it."""
 
     noun = "an inpainter"
-    settings = InpaintData
+    crops = InpaintData
     restorer = Inpainter
     data: InpaintData
 

@@ -18,7 +18,6 @@ from vaetools.training.objectives.restoration import (
     spread_loss,
     standard_noise,
 )
-from vaetools.training.recipe import settings
 from vaetools.training.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -42,20 +41,20 @@ class RestoreTask(Task[R, PicturePack]):
 
     Attributes:
         noun: what is trained, for messages.
-        settings: type of `[data]`.
+        crops: type of `[data]`.
         restorer: type of the network, made from `[network]`.
         second: whether the ladder learns; before that the mean does.
     """
 
     exports_with_data = True
     noun: ClassVar[str]
-    settings: ClassVar[type[CropSettings]]
+    crops: ClassVar[type[CropSettings]]
     restorer: type[R]
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.data = settings(self.settings, recipe.data, "data")
-        self.objective = settings(RestoreObjective, recipe.objective, "objective")
+        self.data = recipe.table("data", self.crops)
+        self.objective = recipe.table("objective", RestoreObjective)
         self.hold_out = self.data.hold_out
         self.phases = self.objective.phases
         if recipe.train.patience and self.objective.samples:
@@ -63,7 +62,7 @@ class RestoreTask(Task[R, PicturePack]):
                 "recipe: patience would stop before the ladder learns",
                 remedy="leave it out, or set ladder_from = 1 in [objective]",
             )
-        self.network = self.restorer(settings(RestoreConfig, recipe.network, "network"))
+        self.network = self.restorer(recipe.table("network", RestoreConfig))
         self.second = False
         self.beta = torch.ones(())
         self.nothing = torch.tensor(math.nan)  # a figure of the other phase

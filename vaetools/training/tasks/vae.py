@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from vaetools.training.networks.common import ImageShape, VaeNetwork
 from vaetools.training.networks.mlp import MlpAutoencoder
 from vaetools.training.objectives.elbo import Terms, iwae, terms, terms_at
 from vaetools.training.objectives.em import distance, refine
-from vaetools.training.recipe import at_least, settings
+from vaetools.training.recipe import Count, CountOrNone, HoldOut, NotNegative, Shrink
 from vaetools.training.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -44,16 +44,13 @@ class VaeData:
         hold_out: each so many-th image is for validation.
     """
 
-    height: int = 28
-    width: int = 28
-    channels: int = 1
+    height: Count = 28
+    width: Count = 28
+    channels: Literal[1, 3] = 1
     binarise: bool = False
-    batch: int = 128
-    shrink: float = 1.0
-    hold_out: int = 24
-
-    def __post_init__(self) -> None:
-        at_least("data", self, height=1, width=1, batch=0, shrink=1, hold_out=2)
+    batch: CountOrNone = 128
+    shrink: Shrink = 1.0
+    hold_out: HoldOut = 24
 
 
 @dataclass(frozen=True)
@@ -69,14 +66,11 @@ class VaeObjective:
         e_samples: draws of each posterior that they are to suit.
     """
 
-    beta: float = 1.0
-    samples: int = 1
-    e_steps: int = 0
-    e_rate: float = 0.05
-    e_samples: int = 8
-
-    def __post_init__(self) -> None:
-        at_least("objective", self, beta=0, samples=1, e_steps=0, e_rate=0, e_samples=1)
+    beta: NotNegative = 1.0
+    samples: Count = 1
+    e_steps: CountOrNone = 0
+    e_rate: NotNegative = 0.05
+    e_samples: Count = 8
 
 
 class VaeTask(Task[VaeNetwork, ImageStack | PicturePack]):
@@ -84,11 +78,9 @@ class VaeTask(Task[VaeNetwork, ImageStack | PicturePack]):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.data = settings(VaeData, recipe.data, "data")
-        self.objective = settings(VaeObjective, recipe.objective, "objective")
+        self.data = recipe.table("data", VaeData)
+        self.objective = recipe.table("objective", VaeObjective)
         self.hold_out = self.data.hold_out
-        if self.data.channels not in (1, 3):
-            raise UsageError(f"recipe: channels = {self.data.channels} is not 1 or 3")
         shape = ImageShape(self.data.channels, self.data.height, self.data.width)
         self.network = make_network(recipe.network, shape)
         if self.network.likelihood == "bernoulli" and not self.data.binarise:

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.training.networks.precision import in_float32
-from vaetools.training.recipe import at_least
+from vaetools.training.recipe import Count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,15 +71,14 @@ class RestoreConfig:
         ladder: width of its layers.
     """
 
-    widths: list[int] = field(default_factory=lambda: [48, 96, 160])
-    blocks: int = 1
-    latents: int = 12
-    ladder: int = 32
+    widths: list[Count] = field(default_factory=lambda: [48, 96, 160])
+    blocks: Count = 1
+    latents: Count = 12
+    ladder: Count = 32
 
     def __post_init__(self) -> None:
-        if len(self.widths) != LEVELS or not all(type(w) is int and w > 0 for w in self.widths):
-            raise UsageError(f"recipe: [network]: widths = {self.widths} are not {LEVELS} widths")
-        at_least("network", self, blocks=1, latents=1, ladder=1)
+        if len(self.widths) != LEVELS:
+            raise UsageError(f"recipe: network.widths = {self.widths} are not {LEVELS} widths")
 
     @property
     def noise(self) -> int:
