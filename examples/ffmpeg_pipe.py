@@ -1,4 +1,4 @@
-"""A video through an operation, read and written by FFmpeg: every codec that it has, and the sound.
+"""Apply an operation to a video that FFmpeg reads and writes: any codec, and the sound.
 
 python examples/ffmpeg_pipe.py clip.mov clean.mp4 -c:v libx264 -crf 18
 """
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("out")
     parser.add_argument("--op", default="denoise")
-    args, codec = parser.parse_known_args()  # the rest goes to the FFmpeg that writes
+    args, codec = parser.parse_known_args()  # further options go to the FFmpeg that writes
     clip = cv2.VideoCapture(args.source)
     size = f"{clip.get(cv2.CAP_PROP_FRAME_WIDTH):.0f}x{clip.get(cv2.CAP_PROP_FRAME_HEIGHT):.0f}"
     raw = ["-f", "rawvideo", "-pix_fmt", "bgr24"]

@@ -1,6 +1,6 @@
-"""A PyTorch data set that reads .vae files: pictures stay small on the disk until they are needed.
+"""A PyTorch data set of .vae files: images stay compressed on disk until they are needed.
 
-vaetools compress photos/ -o packed/              class folders are kept: packed/cat/1.jpg.vae
+vaetools compress photos/ -o packed/         class folders are kept: packed/cat/1.jpg.vae
 python examples/vae_dataset.py packed/
 """
 
@@ -16,9 +16,9 @@ import vaetools
 
 
 class VaeFiles(Dataset):
-    """(picture, class) of the files below a folder; a file's class is the folder that it lies in.
+    """(image, class) of the files below a folder; the class of a file is the name of its folder.
 
-    Pictures are float32 RGB (3, H, W) in [0, 1]; `transform` gets them.
+    Images are float32 RGB (3, H, W) in [0, 1]; `transform` is applied to them.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class VaeFiles(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        if self._decode is None:  # here, so that each worker process of a loader has its own
+        if self._decode is None:  # opened here, so that each worker process of a loader has its own
             self._decode = vaetools.open("cpu", threads=1).op("decompress", channel_order="rgb")
         file = self.files[index]
         rgb = self._decode(file.read_bytes())
-        picture = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float() / 255
+        image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float() / 255
         if self.transform is not None:
-            picture = self.transform(picture)
-        return picture, self.classes.index(file.parent.name)
+            image = self.transform(image)
+        return image, self.classes.index(file.parent.name)
 
 
 def main() -> None:
@@ -49,9 +49,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     files = VaeFiles(args.folder)
-    print(f"{len(files)} pictures of {len(files.classes)} classes: {', '.join(files.classes)}")
-    for (picture,), (label,) in DataLoader(files, num_workers=args.workers):
-        print(files.classes[label], tuple(picture.shape), f"mean {picture.mean():.3f}")
+    print(f"{len(files)} images of {len(files.classes)} classes: {', '.join(files.classes)}")
+    for (image,), (label,) in DataLoader(files, num_workers=args.workers):
+        print(files.classes[label], tuple(image.shape), f"mean {image.mean():.3f}")
 
 
 if __name__ == "__main__":

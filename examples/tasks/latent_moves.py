@@ -1,4 +1,4 @@
-"""A latent move kept as JSON, and two pictures mixed: python latent_moves.py a.png b.png out/"""
+"""Save a latent move as JSON, and mix two images: python latent_moves.py a.png b.png out/"""
 
 import json
 import sys
@@ -21,7 +21,7 @@ copy = jitter(image, vaetools.copy_generator(seed=0, key="a", copy=1))
 again = vaetools.open_move(json.loads(settings.read_text()), hub.registry)
 same = np.array_equal(copy, again(image, vaetools.copy_generator(seed=0, key="a", copy=1)))
 moved = 255 * np.abs(copy - image).mean()
-print(f"the same copy: {same}; {moved:.2f} grey levels from the picture")
+print(f"the same copy: {same}; mean change {moved:.2f} of 255")
 
 mixed = vaetools.LatentMix(model, alpha=0.4)(
     image, other, np.random.default_rng(0), labels=("a", "b")

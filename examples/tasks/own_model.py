@@ -1,4 +1,4 @@
-"""A tiny autoencoder, trained, brought in, used: python own_model.py photo.png models/ out.png"""
+"""Train, import and use a tiny autoencoder: python own_model.py photo.png models/ out.png"""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from vaetools.training.importers.module import export_module
 
 
 class Tiny(nn.Module):
-    """12 numbers for 4 x 4 pixels."""
+    """12 latents per 4 x 4 pixels."""
 
     def __init__(self):
         super().__init__()
@@ -40,7 +40,7 @@ for _ in range(200):
     adam.step()
 
 _, parity = export_module(net, Path(models) / "tiny", license="MIT")
-print("from torch to ONNX at most", max(parity.values()))
+print("largest difference between torch and ONNX:", max(parity.values()))
 back = vaetools.open(models_dirs=[models]).reconstruct(bgr, model="tiny")
 cv2.imwrite(out, back)
 print(f"{cv2.PSNR(bgr, back):.1f} dB")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A part of a file, and a first look at one that was cut short: sh part.sh photo.png work/
+# A region of a file, and a preview of a truncated one: sh part.sh photo.png work/
 set -e
 vaetools compress "$1" -o "$2/whole.vae"
 vaetools decompress "$2/whole.vae" -o "$2/part.png" --region 40,24,64,48

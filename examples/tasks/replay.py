@@ -1,4 +1,4 @@
-"""Copies of pictures, made again from their manifest: python replay.py photos/ work/"""
+"""Augment images, and reproduce the copies from their manifest: python replay.py photos/ work/"""
 
 import sys
 from pathlib import Path
@@ -13,4 +13,4 @@ hub.map("replay", (), out=again, manifest=more, source=photos)
 for copy in sorted(more.rglob("*.png")):
     name = copy.relative_to(more)
     same = copy.read_bytes() == (again / name).read_bytes()
-    print(name, "the same bytes" if same else "OTHER BYTES")
+    print(name, "identical" if same else "DIFFERENT")

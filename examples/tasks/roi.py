@@ -1,4 +1,4 @@
-"""Bytes for what matters, in a circle: python roi.py portrait.png mask.png 224 100 60"""
+"""Keep the quality inside a circle only: python roi.py portrait.png mask.png 224 100 60"""
 
 import sys
 

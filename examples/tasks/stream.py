@@ -1,4 +1,4 @@
-"""A video, frame by frame through the codec: python stream.py photo.png clip.avi"""
+"""Pass a video through the codec frame by frame: python stream.py photo.png clip.avi"""
 
 import sys
 

@@ -101,7 +101,7 @@ def test_vae_dataset(
         path.write_bytes(codec_hub.compress(picture, quality=75))
     module = run("vae_dataset", "packed", "--workers", "0")
     said = capsys.readouterr().out
-    assert "2 pictures of 2 classes: dark, light" in said
+    assert "2 images of 2 classes: dark, light" in said
     assert "dark (3, 48, 64)" in said and "light (3, 48, 64)" in said
     picture, label = module.VaeFiles(tmp_path / "packed")[1]
     assert label == 1 and picture.dtype == torch.float32

@@ -205,19 +205,19 @@ BROKEN = {
         path, node("Add", "x z"), inputs=[face("x"), face("z", [1, 3, "x_h", "x_w"])]
     ),
     "takes 48 × 64 pixels only": lambda path: same(path, inputs=[face("x", [1, 3, 48, 64])]),
-    "[1, 1, 'h', 'w'], and not (1, 3,": lambda path: same(
+    "[1, 1, 'h', 'w']; expected (1, 3,": lambda path: same(
         path, inputs=[face("x", [1, 1, "h", "w"])]
     ),
     "x is tensor(double)": lambda path: same(
         path, node("Cast", to=TensorProto.FLOAT), inputs=[face("x", kind=TensorProto.DOUBLE)]
     ),
-    "makes 32 × 32 of 64 × 64": lambda path: same(
+    "returns 32 × 32 for 64 × 64": lambda path: same(
         path, node("AveragePool", kernel_shape=[2, 2], strides=[2, 2])
     ),
-    "makes 66 × 66 of 64 × 64": lambda path: same(
+    "returns 66 × 66 for 64 × 64": lambda path: same(
         path, node("Pad", "x by"), by=[0, 0, 1, 1, 0, 0, 1, 1]
     ),
-    "gives (1, 1, 64, 64)": lambda path: same(
+    "returns (1, 1, 64, 64)": lambda path: same(
         path, node("ReduceMean", axes=[1]), outputs=[face("y", [1, 1, "h", "w"])]
     ),
     "Loop": lambda path: same(path, node("Loop", "x", body=helper.make_graph([], "b", [], []))),
@@ -386,7 +386,7 @@ def test_auroc_counts_pairs(measure: ModuleType) -> None:
 
 
 def test_the_painted_defects(measure: ModuleType) -> None:
-    good, bad, masks = measure.drawn_pictures("gravel", 4)
+    good, bad, masks = measure.drawn_images("gravel", 4)
     assert good.shape == bad.shape == masks.shape == (12, 128, 128)
     assert masks.sum(axis=(1, 2)).min() > 50 and masks.mean() < 0.05
     flat = np.full((128, 128), 0.5)
@@ -394,7 +394,7 @@ def test_the_painted_defects(measure: ModuleType) -> None:
         changed, mask = measure.paint(np.random.default_rng(3), kind, flat)
         assert np.abs(changed - flat)[mask].min() > 0.1
         assert (changed != flat).mean() < 0.15
-    again = measure.drawn_pictures("gravel", 4)
+    again = measure.drawn_images("gravel", 4)
     assert all(np.array_equal(a, b) for a, b in zip((good, bad, masks), again, strict=True))
 
 

@@ -1,12 +1,12 @@
-"""How well `anomaly` finds defects that are painted into photographs of textures.
+"""Measure how well `anomaly` finds defects painted into photographs of textures.
 
 python examples/plugins/anomaly/measure.py --out runs/anomaly
 
-Brick, grass and gravel of scikit-image, 512 × 512 grey pixels each: the left half is for training, the
-right half for testing. Test pictures are 128 × 128 crops, half of them with a scratch, a stain or a
-hole. For each texture a VAE is trained, exported and used through the operation. Beside it stand the
-linear VAE (probabilistic PCA: Tipping & Bishop, 1999) of the same windows, and the difference to a
-blurred picture.
+Brick, grass and gravel from scikit-image, 512 × 512 grayscale pixels each: the left half is for
+training, the right half for testing. Test images are 128 × 128 crops, half of them with a scratch, a
+stain or a hole. For each texture a VAE is trained, exported and used through the operation. Baselines
+are the linear VAE (probabilistic PCA: Tipping & Bishop, 1999) of the same windows, and the difference
+to a blurred image.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ TEXTURES: dict[str, Callable[[], np.ndarray]] = {
 DEFECTS = ("scratch", "stain", "hole")
 
 SIDE = 128
-"""Of test pictures, in pixels."""
+"""Side of test images in pixels."""
 
 WINDOW = 16
-"""Side of what the models see, as in texture.toml."""
+"""Side of the models' input, as in texture.toml."""
 
 WINDOWS = 8000
-"""For training; half of them mirrored, as the wall's joints lean the other way in its other half."""
+"""Number of training windows. Half are mirrored: the joints of the right half lean the other way."""
 
 BLUR = 6.0
-"""Deviation of the blur, in pixels, that did best of 2, 4, 6 and 8."""
+"""Standard deviation of the blur in pixels, the best of 2, 4, 6 and 8."""
 
 
 def halves(texture: str) -> tuple[np.ndarray, np.ndarray]:
-    """What is for training and what for testing, (512, 256) uint8 each."""
+    """The training half and the test half, (512, 256) uint8 each."""
     pixels = TEXTURES[texture]()
     return pixels[:, :256], pixels[:, 256:]
 
@@ -65,24 +65,22 @@ def training_windows(texture: str) -> np.ndarray:
     return np.concatenate([windows[::2], windows[1::2, :, ::-1]])
 
 
-def paint(
-    rng: np.random.Generator, kind: str, picture: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """A picture (SIDE, SIDE), 0 … 1, with a defect, and where it is (bool).
+def paint(rng: np.random.Generator, kind: str, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An image (SIDE, SIDE), 0 … 1, with a defect, and the mask of the defect (bool).
 
-    They are plain to see: a scratch is lighter or darker by 0.35 … 0.5 of the range, a stain by 0.25 …
-    0.35, a hole is nearly black. The textures' own deviations are 0.10 to 0.15.
+    Defects are clearly visible: a scratch is lighter or darker by 0.35 … 0.5 of the range, a stain by
+    0.25 … 0.35, a hole is nearly black. The standard deviations of the textures are 0.10 to 0.15.
     """
     if kind == "scratch":
         mask = _line(rng)
         depth = rng.choice([-1, 1]) * rng.uniform(0.35, 0.5)
-        changed = picture + mask * depth
+        changed = image + mask * depth
     elif kind == "stain":
         mask = _ellipse(rng, 8, 14, soft=2.0)
-        changed = picture + mask * rng.choice([-1, 1]) * rng.uniform(0.25, 0.35)
+        changed = image + mask * rng.choice([-1, 1]) * rng.uniform(0.25, 0.35)
     else:
         mask = _ellipse(rng, 5, 9, soft=0.8)
-        changed = picture + mask * (rng.uniform(0, 0.1) - picture)
+        changed = image + mask * (rng.uniform(0, 0.1) - image)
     return changed.clip(0, 1), mask > 0.5
 
 
@@ -98,7 +96,7 @@ def _line(rng: np.random.Generator) -> np.ndarray:
 
 
 def _ellipse(rng: np.random.Generator, low: float, high: float, *, soft: float) -> np.ndarray:
-    """With half axes of `low` … `high` pixels, and a rim that is blurred: (SIDE, SIDE), 0 … 1."""
+    """An ellipse with half axes of `low` … `high` pixels and a soft edge: (SIDE, SIDE), 0 … 1."""
     middle, axes = rng.uniform(high + 2, SIDE - high - 2, 2), rng.uniform(low, high, 2)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     centre, radii = (np.rint(pair * 8).astype(int).tolist() for pair in (middle, axes))
@@ -106,8 +104,8 @@ def _ellipse(rng: np.random.Generator, low: float, high: float, *, soft: float) 
     return cv2.GaussianBlur(mask / 255, (0, 0), soft)
 
 
-def drawn_pictures(texture: str, each: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Good pictures, bad ones with `each` of every kind of defect in order, and where those are:
+def drawn_images(texture: str, each: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Good images, bad images with `each` of every kind of defect in order, and the defect masks:
     (N, SIDE, SIDE), uint8 and bool."""
     rng, (_, half) = np.random.default_rng(1), halves(texture)
 
@@ -117,13 +115,13 @@ def drawn_pictures(texture: str, each: int) -> tuple[np.ndarray, np.ndarray, np.
 
     painted = [paint(rng, kind, crop()) for kind in DEFECTS for _ in range(each)]
     good = np.stack([crop() for _ in painted])
-    bad = np.stack([picture for picture, _ in painted])
+    bad = np.stack([image for image, _ in painted])
     masks = np.stack([mask for _, mask in painted])
     return np.rint(good * 255).astype(np.uint8), np.rint(bad * 255).astype(np.uint8), masks
 
 
 def auroc(bad: np.ndarray, good: np.ndarray) -> float:
-    """Area under the ROC curve: how often a bad one has the higher score; ties count half."""
+    """Area under the ROC curve: how often a bad image has the higher score; ties count half."""
     values = np.concatenate([bad, good])
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
@@ -150,7 +148,7 @@ def _vaetools(*words: str | Path) -> None:
 
 
 def write_linear(texture: str, folder: Path, latents: int) -> None:
-    """Export the linear VAE of a texture's windows: its posterior and decoder are known."""
+    """Export the linear VAE of a texture's windows; posterior and decoder have a closed form."""
     import torch
     from torch import nn
 
@@ -179,9 +177,9 @@ def write_linear(texture: str, folder: Path, latents: int) -> None:
     export_module(Linear().eval(), folder, size=(WINDOW, WINDOW), channels=1)
 
 
-def blur_residual(picture: np.ndarray) -> np.ndarray:
-    """|picture − blurred picture|, smoothed as the operation does."""
-    values = picture.astype(np.float32)
+def blur_residual(image: np.ndarray) -> np.ndarray:
+    """|image − blurred image|, smoothed as the operation does."""
+    values = image.astype(np.float32)
     return cv2.GaussianBlur(np.abs(values - cv2.GaussianBlur(values, (0, 0), BLUR)), (0, 0), 2.0)
 
 
@@ -191,8 +189,8 @@ def score(
     bad: np.ndarray,
     masks: np.ndarray,
 ) -> list[float]:
-    """AUROC of pictures, of the pictures with each defect, and of pixels."""
-    calm, hot = (np.stack([heat(picture) for picture in pictures]) for pictures in (good, bad))
+    """AUROC of images, of the images with each kind of defect, and of pixels."""
+    calm, hot = (np.stack([heat(image) for image in images]) for images in (good, bad))
     low, high = (maps.max(axis=(1, 2)).astype(float) for maps in (calm, hot))
     kinds = [auroc(part, low) for part in np.split(high, len(DEFECTS))]
     outside = np.concatenate([calm.ravel(), hot[~masks]])
@@ -201,9 +199,11 @@ def score(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/anomaly"), help="for the models")
-    parser.add_argument("--each", type=int, default=20, help="pictures with each kind of defect")
-    parser.add_argument("--latents", type=int, default=6, help="of the linear VAE")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/anomaly"), help="folder for the models"
+    )
+    parser.add_argument("--each", type=int, default=20, help="images with each kind of defect")
+    parser.add_argument("--latents", type=int, default=6, help="latents of the linear VAE")
     args = parser.parse_args()
     found: dict[str, list[list[float]]] = {}
     for texture in TEXTURES:
@@ -211,23 +211,22 @@ def main() -> None:
             train(texture, args.out)
         write_linear(texture, args.out / "models" / f"{texture}-linear", args.latents)
         hub = vaetools.open("cpu", models_dirs=[args.out / "models"], plugins_dirs=[HERE / "src"])
-        pictures = drawn_pictures(texture, args.each)
+        images = drawn_images(texture, args.each)
         methods = {
             f"{title}, {by}": hub.op("anomaly", model=model, by=by)
             for title, model in [("VAE", texture), ("linear VAE", f"{texture}-linear")]
             for by in ("kl", "residual")
         }
         for name, heat in {**methods, "blur, residual": blur_residual}.items():
-            found.setdefault(name, []).append(score(heat, *pictures))
+            found.setdefault(name, []).append(score(heat, *images))
     show(found)
     used = os.times()
-    print(
-        f"\n{used.user + used.children_user:.0f} s of CPU, {used.children_user:.0f} of it to train"
-    )
+    training = f"{used.children_user:.0f} s of it training"
+    print(f"\n{used.user + used.children_user:.0f} s of CPU time, {training}")
 
 
 def show(found: dict[str, list[list[float]]]) -> None:
-    """Tables as they are in the README."""
+    """Print the table of the README."""
     print(f"| AUROC | {' | '.join(TEXTURES)} | mean | {' | '.join(DEFECTS)} | pixels |")
     print("|---|" + "---:|" * (len(TEXTURES) + len(DEFECTS) + 2))
     for name, rows in found.items():

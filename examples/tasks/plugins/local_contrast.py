@@ -1,4 +1,4 @@
-"""A plugin with one operation: more contrast in every part of a picture, by OpenCV's CLAHE."""
+"""A plugin with one operation: local contrast enhancement with OpenCV's CLAHE."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from vaetools import hookimpl, option
 
 
 class LocalContrast(vaetools.ImageOperation):
-    """Raise the contrast of every part of a picture."""
+    """Enhance the local contrast of an image."""
 
     name = "local-contrast"
 
     @dataclass(frozen=True)
     class Options:
-        clip: float = option(2.0, min=1, max=40, help="how far the contrast may rise")
+        clip: float = option(2.0, min=1, max=40, help="clip limit of CLAHE")
 
     def apply(self, image):  # float32 RGB (H, W, 3) in [0, 1]
         lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)  # lightness 0 … 100

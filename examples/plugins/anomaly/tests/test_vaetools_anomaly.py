@@ -20,7 +20,7 @@ def test_what_the_model_does_not_know_is_hot(hub, photo, by):
     assert heat[18:30, 34:46].min() > heat[:, :24].max()
 
 
-def test_an_overlay_is_as_the_picture_is(hub, photo):
+def test_an_overlay_has_the_type_of_the_image(hub, photo):
     shown = hub.op("anomaly", show="overlay")(photo)
     assert (shown.dtype, shown.shape) == (photo.dtype, photo.shape)
     assert not np.array_equal(shown, photo)

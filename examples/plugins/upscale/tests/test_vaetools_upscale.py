@@ -29,7 +29,7 @@ def network(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_pictures_become_larger_and_keep_their_depth(hub, photo, network, dtype):
+def test_images_become_larger_and_keep_their_depth(hub, photo, network, dtype):
     top = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[dtype]
     array = (photo / 255 * top).astype(dtype)
     large = hub.op("upscale", graph=network)(array)

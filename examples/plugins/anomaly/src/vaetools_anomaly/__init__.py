@@ -1,4 +1,4 @@
-"""The operation `anomaly`, a plugin for vaetools: train a VAE on good parts, find bad ones."""
+"""The operation `anomaly`, a plugin for vaetools: train a VAE on good parts, find defective ones."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
 WINDOWS = 4
-"""Windows along each side that a pixel lies in, where no step is given."""
+"""Windows along each side that contain a pixel, if no step is given."""
 
 STEPS = 100
-"""Grey levels of a map for each nat, or for each grey level of a residual."""
+"""Values of a map per nat, or per unit of a residual (0–255 scale)."""
 
 OPACITY = 0.7
-"""Of the hottest places of an overlay."""
+"""Opacity of the hottest pixels of an overlay."""
 
 
 class Anomaly(vaetools.Operation):
-    """Show where pictures are unlike those that a VAE was trained on.
+    """Show where images differ from those that a VAE was trained on.
 
-    The map is grey with 16 bits: its value divided by 100 is the heat, which is a KL divergence in nats
-    or a residual in grey levels of 255. The note of each picture names its score, the highest heat.
+    The map is 16-bit grayscale: value / 100 is the heat, a KL divergence in nats or a residual on the
+    0–255 scale. The note of each image gives its score, the maximum of the heat.
     """
 
     name = "anomaly"
@@ -38,29 +38,31 @@ class Anomaly(vaetools.Operation):
 
     @dataclass(frozen=True)
     class Options:
-        show: Literal["map", "overlay"] = option("map", help="heat alone, or over the picture")
+        show: Literal["map", "overlay"] = option("map", help="the heat alone, or over the image")
         by: Literal["kl", "residual"] = option(
-            "kl", help="what it takes to encode a place, or what is lost of it on the way"
+            "kl", help="KL divergence of the posterior, or reconstruction error"
         )
-        smooth: float = option(2.0, min=0, max=64, help="deviation of a blur", metavar="PX")
+        smooth: float = option(
+            2.0, min=0, max=64, help="standard deviation of a blur", metavar="PX"
+        )
         step: int = option(
-            0, min=0, help="from window to window; 0: a quarter of a window", metavar="PX"
+            0, min=0, help="distance between windows; 0: a quarter of a window", metavar="PX"
         )
         limit: float = option(
-            0.0, min=0, help="highest score of a good picture; 0: not known", metavar="SCORE"
+            0.0, min=0, help="highest score of a good image; 0: unknown", metavar="SCORE"
         )
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         if options.by == "kl" and model.manifest.latent.prior != "normal":
             raise vaetools.OptionError(
-                f"by='kl' needs a model with the prior N(0, 1), which {model.id} has not",
+                f"by='kl' needs a model with the prior N(0, 1); {model.id} does not have it",
                 remedy="use by='residual'",
             )
         self.step = options.step or max(1, min(model.manifest.size.fixed, default=1) // WINDOWS)
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
-        """A map is a PNG file, an overlay what the input is."""
+        """A map is a PNG file; an overlay has the format of the input."""
         return (source.with_suffix(".png") if self.options.show == "map" else source,)
 
     def process(self, item: vaetools.Image) -> vaetools.Image:
@@ -85,7 +87,7 @@ class Anomaly(vaetools.Operation):
 
 
 def _overlay(item: vaetools.Image, heat: np.ndarray, limit: float) -> vaetools.Image:
-    """The picture, with colours where it is hotter than its median; at `limit` they are full."""
+    """The image, with colours where it is hotter than its median; saturated at `limit`."""
     import cv2
 
     usual = float(np.median(heat))
@@ -94,7 +96,7 @@ def _overlay(item: vaetools.Image, heat: np.ndarray, limit: float) -> vaetools.I
     opacity = OPACITY * share[:, :, None]
     rgb = (1 - opacity) * item.to_rgb() + opacity * (colours[:, :, ::-1] / 255)
     pixels = np.empty((item.height, item.width, 3), item.pixels.dtype)
-    icc = None if item.grey else item.icc  # a profile of greys says nothing of colours
+    icc = None if item.grey else item.icc  # a grayscale profile does not fit colours
     return replace(item, pixels=pixels, icc=icc, encoded=None).with_rgb(rgb)
 
 

@@ -1,4 +1,4 @@
-"""How unlike what a VAE knows each pixel of a picture is."""
+"""Heat maps: how much each pixel of an image differs from what a VAE knows."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 By: TypeAlias = Literal["kl", "residual"]
 
 BATCH = 256
-"""Windows that the model is shown at once."""
+"""Windows per call of the model."""
 
 
 def heat_map(model: vaetools.Vae, image: np.ndarray, by: By, step: int) -> np.ndarray:
-    """The heat of a picture, (H, W) float32.
+    """The heat of an image, (H, W) float32.
 
-    `kl` is KL(q(z | x) ‖ N(0, 1)) in nats, what it costs to say what is seen: of a window for a model
-    of one size, else of the latents that stand for a place. `residual` is |x − decode(mean)|, the
-    mean of the channels, in grey levels of 255.
+    `kl` is KL(q(z | x) ‖ N(0, 1)) in nats, the information needed to encode what is seen: of a window
+    for a model of a single size, else of the latents at that position. `residual` is
+    |x − decode(mean)|, averaged over the channels, on the 0–255 scale.
 
-    A model of any size sees the whole picture. One of a single size sees a window at every `step`
-    pixels, with the picture mirrored at its edge where it is too small; a pixel gets the mean of all
-    windows that it lies in.
+    A model for any size gets the whole image. A model of a single size gets a window every `step`
+    pixels; images that are too small are mirrored at their border. A pixel gets the mean of all
+    windows that contain it.
 
     Args:
         image: float32 RGB (H, W, 3) in [0, 1].
 
     Raises:
-        vaetools.InputError: colours for a model of grey pictures.
+        vaetools.InputError: a colour image for a grayscale model.
         vaetools.ModelError: the graph fails.
     """
     height, width = image.shape[:2]
@@ -55,14 +55,14 @@ def heat_map(model: vaetools.Vae, image: np.ndarray, by: By, step: int) -> np.nd
 
 
 def _heat(model: vaetools.Vae, tensors: np.ndarray, by: By) -> np.ndarray:
-    """The heat of pictures (N, C, H, W) that the model takes as they are, (N, H, W)."""
+    """The heat (N, H, W) of images (N, C, H, W) that need no padding."""
     sides = tensors.shape[2:]
     mean, logvar = model.encode_batch(tensors)
     if by == "residual":
         decoded, _ = model.decode_batch(mean)
         return np.asarray(255 * np.abs(tensors - decoded).mean(axis=1))
     kl = vaetools.Posterior(mean, logvar, *sides).kl().sum(axis=1)
-    if kl.ndim == 1:  # one latent for all of it
+    if kl.ndim == 1:  # one vector of latents
         return np.broadcast_to(kl[:, None, None], (len(kl), *sides))
     down = model.manifest.latent.downscale
     rows, columns = (
@@ -73,7 +73,7 @@ def _heat(model: vaetools.Vae, tensors: np.ndarray, by: By) -> np.ndarray:
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:
-    """Where windows begin so that the last one ends with the picture."""
+    """Positions of windows; the last one ends at the border of the image."""
     last = length - side
     return sorted({*range(0, last, step), last})
 

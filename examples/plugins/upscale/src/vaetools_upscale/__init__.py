@@ -1,4 +1,4 @@
-"""The operation `upscale`, a plugin for vaetools: pictures enlarged by any super-resolution network."""
+"""The operation `upscale`, a plugin for vaetools: enlarge images with any super-resolution network."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from .network import PROBE, Network
 
 
 class Upscale(vaetools.Operation):
-    """Enlarge pictures with a super-resolution network of your own.
+    """Enlarge images with a super-resolution network of your own.
 
-    Large pictures are computed in tiles that overlap: where the network sees no further than the
-    overlap, the result is that of the whole. Depth, grey, ICC and EXIF stay; alpha is interpolated.
+    Large images are computed in overlapping tiles. If the receptive field of the network is not larger
+    than the overlap, the result is that of the whole image. Depth, grayscale, ICC and EXIF are kept;
+    alpha is interpolated.
     """
 
     name = "upscale"
 
     @dataclass(frozen=True)
     class Options:
-        graph: Path | None = option(None, help="the network, RGB in and out", metavar="FILE.onnx")
-        tile: int = option(512, min=64, help="side of what is computed at once", metavar="PX")
-        overlap: int = option(32, min=0, max=256, help="what tiles see around them", metavar="PX")
+        graph: Path | None = option(None, help="the network: RGB in, RGB out", metavar="FILE.onnx")
+        tile: int = option(512, min=64, help="side of a tile", metavar="PX")
+        overlap: int = option(
+            32, min=0, max=256, help="overlap of tiles on every side", metavar="PX"
+        )
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
@@ -43,7 +46,7 @@ class Upscale(vaetools.Operation):
         height, width = item.height * self.network.scale, item.width * self.network.scale
         if height * width > self.max_pixels:
             raise vaetools.InputError(
-                f"would have {height * width / 1e6:,.0f} megapixels, over the limit of "
+                f"the result would have {height * width / 1e6:,.0f} megapixels, over the limit of "
                 f"{self.max_pixels / 1e6:,.0f}",
                 remedy="raise it with --max-pixels",
             )
@@ -52,9 +55,9 @@ class Upscale(vaetools.Operation):
         return replace(item, pixels=np.ascontiguousarray(pixels), alpha=alpha, encoded=None)
 
     def _enlarged(self, pixels: np.ndarray) -> np.ndarray:
-        """Grey (H, W) or BGR (H, W, 3) -> the same `scale` times as large, or a little larger.
+        """Grayscale (H, W) or BGR (H, W, 3), enlarged `scale` times, including padding.
 
-        Each tile is rounded to the picture's depth at once: the whole is never float.
+        Each tile is rounded to the depth of the image at once; the whole image is never float.
         """
         network, cell = self.network, self.network.cell
         source, _ = pad_to_multiple(pixels, cell, minimum=PROBE)
@@ -71,7 +74,7 @@ class Upscale(vaetools.Operation):
 
 
 def _interpolated(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Alpha (H, W) of another size; Lanczos overshoots, which OpenCV clips for integers only."""
+    """Alpha (H, W) resized; Lanczos overshoots, which OpenCV clips for integers only."""
     import cv2
 
     large = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LANCZOS4)

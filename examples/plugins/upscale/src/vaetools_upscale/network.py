@@ -1,4 +1,4 @@
-"""A super-resolution graph of the user's own: what it is and what it makes is found by trying it."""
+"""A super-resolution graph of the user; its factor and size multiple are found by trying."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROBE = 64
-"""Side of the picture that a graph is tried with."""
+"""Side of the test image in pixels."""
 
 CELLS = (1, 2, 4, 8, 16, 32)
-"""Multiples of pixels that graphs may insist on; each divides `PROBE`."""
+"""Size multiples, in pixels, that graphs may require; each divides `PROBE`."""
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
 class Network:
-    """A graph that takes (1, 3, H, W) RGB and gives (1, 3, scale · H, scale · W).
+    """A graph that takes (1, 3, H, W) RGB and returns (1, 3, scale · H, scale · W).
 
     Samples are float32 or float16 in [0, 1], or uint8. It runs on the CPU.
 
     Attributes:
-        digest: sha256 of the file.
-        scale: pixels per side that become of one.
-        cell: the sides that it takes are multiples of this.
+        digest: SHA-256 of the file.
+        scale: enlargement factor of each side.
+        cell: sides of inputs must be multiples of this.
 
     Raises:
-        vaetools.ModelError: there is no such file, it is no ONNX graph that can be trusted to run (see
-            `vaetools.graphcheck`), or not one as above.
+        vaetools.ModelError: the file does not exist, is not an ONNX graph that passes
+            `vaetools.graphcheck`, or is not a graph as above.
     """
 
     def __init__(self, file: Path) -> None:
@@ -51,22 +51,24 @@ class Network:
         self.cell = next((cell for cell in CELLS if self._takes(PROBE - cell)), PROBE)
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
-        """float32 RGB (H, W, 3) in [0, 1] -> (scale · H, scale · W, 3), about [0, 1].
+        """Enlarge float32 RGB (H, W, 3) in [0, 1] to (scale · H, scale · W, 3), about [0, 1].
 
         Raises:
-            vaetools.ModelError: the graph fails, or gives another size or values that are not finite.
+            vaetools.ModelError: the graph fails, or returns another size or values that are not finite.
         """
         large = self._run(rgb)
         wanted = (rgb.shape[0] * self.scale, rgb.shape[1] * self.scale, 3)
         if large.shape != wanted or not np.isfinite(large).all():
-            raise self._error(f"made {large.shape} of {rgb.shape}, or values that are not finite")
+            raise self._error(
+                f"returned {large.shape} for {rgb.shape}, or values that are not finite"
+            )
         return large
 
     def _opened(self, data: bytes) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what matters is raised
+        options.log_severity_level = 4  # errors are raised
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             return onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
@@ -74,18 +76,20 @@ class Network:
             raise self._error(f"does not load: {error}") from None
 
     def _check_faces(self) -> None:
-        """Refuse what is no picture in and picture out."""
+        """Refuse graphs that do not turn one image into one image."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise self._error(
-                f"has {len(inputs)} inputs and {len(outputs)} outputs, and not one of each"
+                f"has {len(inputs)} inputs and {len(outputs)} outputs; one of each is needed"
             )
         for value in (*inputs, *outputs):
             if value.type not in TYPES:
-                raise self._error(f"{value.name} is {value.type}, and none of {', '.join(TYPES)}")
+                raise self._error(
+                    f"{value.name} is {value.type}; expected one of {', '.join(TYPES)}"
+                )
         shape = inputs[0].shape  # numbers, names or None
         if len(shape) != 4 or not (_may_be(shape[0], 1) and _may_be(shape[1], 3)):
-            raise self._error(f"takes {shape}, and not (1, 3, height, width)")
+            raise self._error(f"takes {shape}; expected (1, 3, height, width)")
         if any(isinstance(side, int) for side in shape[2:]):
             raise self._error(
                 f"takes {shape[2]} × {shape[3]} pixels only",
@@ -93,11 +97,11 @@ class Network:
             )
 
     def _scale(self) -> int:
-        """What becomes of one pixel. Raises `vaetools.ModelError`."""
+        """The enlargement factor. Raises `vaetools.ModelError`."""
         height, width, _ = self._run(_grey(PROBE)).shape
         if height != width or height % PROBE or not height:
             raise self._error(
-                f"makes {height} × {width} of {PROBE} × {PROBE} pixels, which is no whole multiple"
+                f"returns {height} × {width} for {PROBE} × {PROBE} pixels, not an integer multiple"
             )
         return int(height // PROBE)
 
@@ -109,7 +113,7 @@ class Network:
         return True
 
     def _run(self, rgb: np.ndarray) -> np.ndarray:
-        """As `__call__`, of any size. Raises `vaetools.ModelError`."""
+        """As `__call__`, but the size of the result is not checked. Raises `vaetools.ModelError`."""
         (source,), (sink,) = self._session.get_inputs(), self._session.get_outputs()
         dtype = TYPES[source.type]
         tensor = np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
@@ -124,7 +128,9 @@ class Network:
                 f"fails for {rgb.shape[1]} × {rgb.shape[0]} pixels: {error}"
             ) from None
         if result.ndim != 4 or result.shape[:2] != (1, 3):
-            raise self._error(f"gives {result.shape} for {tensor.shape}, which is no RGB picture")
+            raise self._error(
+                f"returns {result.shape} for {tensor.shape}, which is not an RGB image"
+            )
         white = 255 if sink.type == "tensor(uint8)" else 1
         large: np.ndarray = result[0].transpose(1, 2, 0).astype(np.float32) / np.float32(white)
         return large
@@ -134,7 +140,7 @@ class Network:
 
 
 def _may_be(side: int | str | None, number: int) -> bool:
-    """Whether a side of a shape, which has a name or nothing where it is open, can be `number`."""
+    """Whether a dimension can be `number`; dynamic ones are names or None."""
     return not isinstance(side, int) or side == number
 
 
