@@ -31,8 +31,11 @@ def astronaut() -> np.ndarray:
 
 
 @pytest.fixture(autouse=True)
-def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_surroundings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Models and plugins of the person who runs the tests must not matter."""
     for name in ("VAETOOLS_MODELS", "VAETOOLS_PLUGINS_DIR", "VAETOOLS_ORT_OPTIMIZATION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data-home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache-home"))

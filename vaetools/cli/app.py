@@ -66,13 +66,10 @@ class Program(click.Group):
         raise UsageError(f"there is no command {args[0]!r}", remedy=remedy)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from vaetools.operation import summary_of
-
         host = host_of(ctx)
-        operations = [(name, summary_of(kind)) for name, kind in host.operations.items()]
-        others = [(n, c.get_short_help_str(80)) for n, c in host.commands.items()]
         with formatter.section("Operations on files and folders"):
-            formatter.write_dl(operations)
+            formatter.write_dl([(name, host.summary(name)) for name in host.operations])
+        others = [(name, host.summary(name)) for name in host.commands]
         with formatter.section("Other commands"):
             formatter.write_dl([*COMMANDS.items(), *others])
 

@@ -24,8 +24,10 @@ def host_of(ctx: click.Context) -> PluginHost:
     root = ctx.find_root()
     if root.obj is None:
         from vaetools.plugin.host import PluginHost, default_folders
+        from vaetools.plugin.probe import probed_offers
 
-        root.obj = PluginHost(folders=default_folders(root.params.get("plugins_dir") or ()))
+        folders = default_folders(root.params.get("plugins_dir") or ())
+        root.obj = PluginHost(folders=folders, cache=probed_offers())
         for plugin in root.obj.broken:
             warn(plugin.error)
         if root.obj.broken and root.params.get("strict_plugins"):

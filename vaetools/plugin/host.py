@@ -3,37 +3,41 @@
 Built-in plugins are a tuple of module names; others come as installed packages (entry points of
 the group `vaetools`), as files in a folder that the user names, or as objects in code. Nothing is
 ever loaded from the current folder unasked.
+
+Installed packages are imported when something of theirs is asked for: what they offer is known from
+a cache. One that the cache does not know is imported for its names.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import importlib.util
 import os
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from vaetools.errors import OptionError, PluginError
+from vaetools.errors import PluginError
 from vaetools.operation import (
     RESERVED_OPERATIONS,
     RESERVED_OPTIONS,
     Operation,
     option_specs,
+    summary_of,
 )
 from vaetools.plugin import hookspecs
+from vaetools.plugin.offers import Offer, OfferCache, installed_points, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from importlib.metadata import EntryPoint
     from types import ModuleType
 
 BUILTIN = (
@@ -48,11 +52,6 @@ BUILTIN = (
 BUILT_IN = "built-in"
 DIRECTORIES = "VAETOOLS_PLUGINS_DIR"
 """Environment variable: folders with plugin files, separated as in PATH."""
-CHOSEN = "VAETOOLS_PLUGINS"
-"""Environment variable: names of the installed plugins to load; empty for none."""
-PATIENCE = "VAETOOLS_PLUGIN_SECONDS"
-"""Environment variable: how long a plugin's import, and each of its hooks, may take."""
-USUAL_PATIENCE = 10.0
 TRACE = "VAETOOLS_TRACE"
 """Environment variable: 1 to show what is loaded and which hooks are called, on stderr."""
 
@@ -61,13 +60,13 @@ T = TypeVar("T")
 
 @dataclass
 class Plugin:
-    """One plugin, loaded or not.
+    """One plugin; of an installed one that is not imported yet, what is known from the cache.
 
     Attributes:
         name: module or entry-point name.
         origin: `built-in`, the distribution with its version, the file, or `object`.
         hooks: names of the hooks that it implements.
-        operations, commands: names of what it registered.
+        operations, commands: names of what it registers.
         error: why it does not work, if it does not.
     """
 
@@ -79,13 +78,46 @@ class Plugin:
     error: PluginError | None = None
 
 
+class _Registered(Mapping[str, T]):
+    """Operations or commands by name, in the order of the plugins.
+
+    Names are known without importing an installed plugin; getting a value imports its plugin.
+    """
+
+    def __init__(self, names: Callable[[], list[str]], load: Callable[[str], None]) -> None:
+        self.loaded: dict[str, T] = {}
+        self._names = names
+        self._load = load
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self.loaded:
+            self._load(name)
+        return self.loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.loaded or name in self._names()
+
+
 class PluginHost:
     """Plugins and what they registered.
 
     Args:
         builtin: load the built-in plugins.
-        installed: load installed packages that name themselves as plugins.
+        installed: use installed packages that name themselves as plugins.
         folders: load every `*.py` file and package in these.
+        cache: what installed plugins offer; the user's cache by default.
+
+    Attributes:
+        plugins: all plugins, broken ones too.
+        operations: operation classes by name. Getting one raises the `PluginError` of an installed
+            plugin that turns out to be broken.
+        commands: click commands by name, likewise.
     """
 
     def __init__(
@@ -94,23 +126,34 @@ class PluginHost:
         builtin: bool = True,
         installed: bool = True,
         folders: Iterable[str | Path] = (),
+        cache: OfferCache | None = None,
     ) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if os.environ.get(TRACE, "0") not in ("", "0"):
             self._manager.trace.root.setwriter(sys.stderr.write)
             self._manager.enable_tracing()
-        self._patience = _patience()
         self.plugins: list[Plugin] = []
-        self.operations: dict[str, type[Operation]] = {}
-        self.commands: dict[str, Any] = {}
-        self.model_folders: list[Path] = []
-        self._owner: dict[str, str] = {}
+        self._operations: _Registered[type[Operation]] = _Registered(
+            lambda: self._names("operations"), self._load_owner
+        )
+        self._commands: _Registered[Any] = _Registered(
+            lambda: self._names("commands"), self._load_owner
+        )
+        self.operations: Mapping[str, type[Operation]] = self._operations
+        self.commands: Mapping[str, Any] = self._commands
+        self._model_folders: dict[str, list[Path]] = {}
+        self._summaries: dict[str, str] = {}
+        self._owner: dict[str, Plugin] = {}
+        self._waiting: list[tuple[Plugin, EntryPoint, Offer | None]] = []
+        self._loading = threading.RLock()
         if builtin:
             for name in BUILTIN:
                 self.load(name, BUILT_IN, _importer(name))
         if installed:
-            self._load_installed()
+            self._cache = OfferCache() if cache is None else cache
+            for point in installed_points():
+                self._expect(point)
         for folder in folders:
             self._load_folder(Path(folder))
 
@@ -118,6 +161,22 @@ class PluginHost:
     def broken(self) -> list[Plugin]:
         """Plugins that could not be loaded, or that failed in a hook."""
         return [plugin for plugin in self.plugins if plugin.error is not None]
+
+    @property
+    def model_folders(self) -> list[Path]:
+        """Folders with models of all plugins."""
+        self._load_unknown()
+        return [folder for folders in self._model_folders.values() for folder in folders]
+
+    def summary(self, name: str) -> str:
+        """One line about an operation or a command, without importing its plugin."""
+        return self._summaries[name]
+
+    def load_all(self) -> None:
+        """Import all installed plugins; those that the cache calls broken are tried again."""
+        with self._loading:
+            for plugin, point, _ in self._waiting[:]:
+                self._load_installed(plugin, point)
 
     def register(self, plugin: object, name: str | None = None) -> Plugin:
         """Add a plugin object. Raises `PluginError` if it does not work; nothing of it stays then."""
@@ -129,55 +188,96 @@ class PluginHost:
         return loaded
 
     def load(self, name: str, origin: str, load: Callable[[], object]) -> Plugin:
-        """Add what `load` gives; if it does not work, the plugin that is returned says why."""
+        """Add what `load` returns; if that fails, the plugin that is returned has the error."""
         plugin = Plugin(name, origin)
         self.plugins.append(plugin)
-        started = time.perf_counter()
-        try:
-            # Stdout belongs to commands: what a plugin prints must not get between their lines.
-            with contextlib.redirect_stdout(sys.stderr):
-                self._register(plugin, self._within(plugin, load))
-        except PluginError as error:
-            plugin.error = error.about(name)  # type: ignore[assignment]
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-            cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            plugin.error = PluginError(f"cannot be loaded: {cause}", file=f"{name} ({origin})")
-        taken = f"{time.perf_counter() - started:.3f} s"
-        self._manager.trace.root.get("plugin")(name, f"({origin})", plugin.error or "loaded", taken)
+        self._load(plugin, load)
         return plugin
+
+    def offer_of(self, plugin: Plugin) -> Offer:
+        """What a loaded plugin registered."""
+        return Offer(
+            {name: self.summary(name) for name in plugin.operations},
+            {name: self.summary(name) for name in plugin.commands},
+            [str(folder) for folder in self._model_folders.get(plugin.name, ())],
+            None if plugin.error is None else plugin.error.problem,
+        )
 
     def load_path(self, path: Path) -> Plugin:
         """`load` a Python file, or a folder that is a package."""
         file = path / "__init__.py" if path.is_dir() else path
         return self.load(path.stem, str(path), _file_importer(file, path.stem))
 
-    def _within(self, plugin: Plugin, call: Callable[[], T]) -> T:
-        """What `call` gives, if it does not take too long; nobody waits for it then.
-
-        Raises:
-            PluginError: it took too long. Further whatever it raises.
-        """
-        if plugin.origin == BUILT_IN:
-            return call()
-        outcome: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                outcome.set_result(call())
-            except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
-                outcome.set_exception(error)
-
-        threading.Thread(target=run, name=f"vaetools plugin {plugin.name}", daemon=True).start()
+    def _load(self, plugin: Plugin, load: Callable[[], object]) -> None:
+        started = time.perf_counter()
+        place = f"{plugin.name} ({plugin.origin})"
         try:
-            return outcome.result(self._patience)
-        except TimeoutError:
-            if outcome.done():  # it was the plugin's own
-                raise
-        raise PluginError(
-            f"takes more than {self._patience:g} s to load",
-            file=f"{plugin.name} ({plugin.origin})",
-            remedy=f"import what is slow inside functions, or set {PATIENCE}",
-        )
+            # Stdout belongs to commands: the output of plugins must not mix with theirs.
+            with contextlib.redirect_stdout(sys.stderr):
+                self._register(plugin, load())
+        except PluginError as error:
+            plugin.error = error.about(place)  # type: ignore[assignment]
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
+            cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            plugin.error = PluginError(f"cannot be loaded: {cause}", file=place)
+        taken = f"{time.perf_counter() - started:.3f} s"
+        trace = self._manager.trace.root.get("plugin")
+        trace(plugin.name, f"({plugin.origin})", plugin.error or "loaded", taken)
+
+    def _expect(self, point: EntryPoint) -> None:
+        """Add an installed plugin as the cache knows it, without importing it."""
+        plugin = Plugin(point.name, origin_of(point))
+        self.plugins.append(plugin)
+        offer = self._cache.get(point)
+        self._waiting.append((plugin, point, offer))
+        if offer is None:
+            return
+        place = f"{plugin.name} ({plugin.origin})"
+        if offer.error is not None:
+            remedy = "fix it, then run vaetools plugins"
+            plugin.error = PluginError(offer.error, file=place, remedy=remedy)
+            return
+        try:
+            self._check_names(plugin, [*offer.operations, *offer.commands])
+        except PluginError as error:
+            plugin.error = error.about(place)  # type: ignore[assignment]
+            return
+        plugin.operations, plugin.commands = [*offer.operations], [*offer.commands]
+        self._model_folders[plugin.name] = [Path(folder) for folder in offer.model_folders]
+        self._claim(plugin, {**offer.operations, **offer.commands})
+
+    def _claim(self, plugin: Plugin, summaries: Mapping[str, str]) -> None:
+        self._summaries.update(summaries)
+        self._owner.update(dict.fromkeys(summaries, plugin))
+
+    def _names(self, kind: str) -> list[str]:
+        self._load_unknown()
+        return [name for plugin in self.plugins for name in getattr(plugin, kind)]
+
+    def _load_unknown(self) -> None:
+        """Import the installed plugins that the cache does not know."""
+        with self._loading:
+            for plugin, point, offer in self._waiting[:]:
+                if offer is None:
+                    self._load_installed(plugin, point)
+
+    def _load_owner(self, name: str) -> None:
+        """Import the plugin that offers a name. Raises `PluginError` if it is broken."""
+        self._load_unknown()
+        with self._loading:
+            for plugin, point, _ in self._waiting[:]:
+                if self._owner.get(name) is plugin:
+                    self._load_installed(plugin, point)
+                    if plugin.error is not None:
+                        raise plugin.error
+
+    def _load_installed(self, plugin: Plugin, point: EntryPoint) -> None:
+        self._waiting = [waiting for waiting in self._waiting if waiting[0] is not plugin]
+        self._owner = {name: owner for name, owner in self._owner.items() if owner is not plugin}
+        self._model_folders.pop(plugin.name, None)
+        plugin.operations, plugin.commands, plugin.error = [], [], None
+        self._load(plugin, point.load)
+        self._cache.put(point, self.offer_of(plugin))
 
     def _register(self, plugin: Plugin, loaded: object) -> None:
         """Register with pluggy, collect from its hooks; undo everything if anything fails."""
@@ -186,20 +286,22 @@ class PluginHost:
             self._manager.check_pending()
             plugin.hooks = self._hooks(loaded)
             operations, commands, folders = (
-                self._within(plugin, functools.partial(self._collect, loaded, hook))
+                self._collect(loaded, hook)
                 for hook in ("register_operations", "register_commands", "register_models")
             )
-            self._check_operations(plugin, operations)
+            self._check_operations(operations)
             self._check_names(plugin, [o.name for o in operations] + [c.name for c in commands])
+            summaries = {operation.name: summary_of(operation) for operation in operations}
+            summaries |= {command.name: command.get_short_help_str(80) for command in commands}
         except BaseException:
             self._manager.unregister(loaded)
             raise
         plugin.operations = [operation.name for operation in operations]
         plugin.commands = [command.name for command in commands]
-        self.operations.update({operation.name: operation for operation in operations})
-        self.commands.update({command.name: command for command in commands})
-        self.model_folders += [Path(folder) for folder in folders]
-        self._owner.update(dict.fromkeys([*plugin.operations, *plugin.commands], plugin.name))
+        self._operations.loaded.update({operation.name: operation for operation in operations})
+        self._commands.loaded.update({command.name: command for command in commands})
+        self._model_folders[plugin.name] = [Path(folder) for folder in folders]
+        self._claim(plugin, summaries)
 
     def _hooks(self, loaded: object) -> list[str]:
         names = sorted(caller.name for caller in self._manager.get_hookcallers(loaded) or [])
@@ -213,34 +315,26 @@ class PluginHost:
         caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
         return [value for values in caller() for value in values]
 
-    def _check_operations(self, plugin: Plugin, operations: Sequence[Any]) -> None:
+    @staticmethod
+    def _check_operations(operations: Sequence[Any]) -> None:
         for operation in operations:
             if not (isinstance(operation, type) and issubclass(operation, Operation)):
-                raise PluginError(f"{operation!r} is not an Operation class", file=plugin.name)
+                raise PluginError(f"{operation!r} is not an Operation class")
             if not isinstance(getattr(operation, "name", None), str):
-                raise PluginError(f"{operation.__name__} has no name", file=plugin.name)
+                raise PluginError(f"{operation.__name__} has no name")
             taken = RESERVED_OPTIONS & {spec.name for spec in option_specs(operation.Options)}
             if taken:
                 raise PluginError(
-                    f"{operation.name}: every operation has an option {min(taken)!r} already",
-                    file=plugin.name,
+                    f"{operation.name}: every operation has an option {min(taken)!r} already"
                 )
 
     def _check_names(self, plugin: Plugin, names: Sequence[str]) -> None:
         for name in names:
             if name in RESERVED_OPERATIONS:
-                raise PluginError(f"{name!r} is a name of vaetools itself", file=plugin.name)
+                raise PluginError(f"{name!r} is a name of vaetools itself")
             if name in self._owner or names.count(name) > 1:
-                owner = self._owner.get(name, plugin.name)
-                raise PluginError(f"{name!r} is registered by {owner!r} already", file=plugin.name)
-
-    def _load_installed(self) -> None:
-        chosen = os.environ.get(CHOSEN)
-        wanted = None if chosen is None else {n.strip() for n in chosen.split(",") if n.strip()}
-        for point in entry_points(group=hookspecs.PROJECT):
-            if wanted is None or point.name in wanted:
-                origin = f"{point.dist.name} {point.dist.version}" if point.dist else "installed"
-                self.load(point.name, origin, point.load)
+                owner = self._owner.get(name, plugin).name
+                raise PluginError(f"{name!r} is registered by {owner!r} already")
 
     def _load_folder(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -253,15 +347,6 @@ class PluginHost:
                 continue
             if path.suffix == ".py" or (path / "__init__.py").exists():
                 self.load_path(path)
-
-
-def _patience() -> float:
-    """Seconds from `$VAETOOLS_PLUGIN_SECONDS`. Raises `OptionError`."""
-    text = os.environ.get(PATIENCE) or str(USUAL_PATIENCE)
-    with contextlib.suppress(ValueError):
-        if float(text) > 0:
-            return float(text)
-    raise OptionError(f"{PATIENCE}={text!r} is not a number of seconds above 0")
 
 
 def default_folders(extra: Iterable[str | Path] = ()) -> list[Path]:

@@ -1,0 +1,81 @@
+"""Finds out what installed plugins offer, in processes of their own.
+
+Importing a plugin may take long, exit or crash. Here that costs one process, which can be stopped,
+once for each installation: `OfferCache` remembers the result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from vaetools.plugin.host import TRACE, PluginHost
+from vaetools.plugin.offers import Offer, OfferCache, installed_points, origin_of
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+SECONDS = 10.0
+"""Time limit for all plugins together; they are loaded in parallel."""
+
+
+def probed_offers(seconds: float = SECONDS) -> OfferCache:
+    """The cache of offers, completed for all installed plugins."""
+    cache = OfferCache()
+    if not sys.executable or getattr(sys, "frozen", False):
+        return cache  # no interpreter to start: the host loads plugins when they are needed
+    unknown = [point for point in installed_points() if cache.get(point) is None]
+    started = [(point, _start(point)) for point in unknown]
+    deadline = time.monotonic() + seconds
+    for point, process in started:
+        cache.put(point, _offer(process, max(0.0, deadline - time.monotonic()), seconds))
+    return cache
+
+
+def _start(point: EntryPoint) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "vaetools.plugin.probe", point.name, point.value]
+    return subprocess.Popen(  # noqa: S603 - our own module
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, TRACE: "0", "PYTHONIOENCODING": "utf-8"},
+    )
+
+
+def _offer(process: subprocess.Popen[str], left: float, limit: float) -> Offer:
+    with process:
+        try:
+            out, _ = process.communicate(timeout=left)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return Offer(error=f"takes more than {limit:g} s to load")
+        except BaseException:
+            process.kill()
+            raise
+    try:
+        return Offer(**json.loads(out.splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
+        return Offer(error=f"cannot be loaded: its process ended with code {process.returncode}")
+
+
+def main(name: str, value: str) -> None:
+    """What the process does: load one plugin and print its offer."""
+    points = [point for point in installed_points() if (point.name, point.value) == (name, value)]
+    host = PluginHost(installed=False)  # with the built-in plugins, whose names are taken
+    stdout = sys.stdout
+    plugin = host.load(name, origin_of(points[0]), points[0].load)
+    stdout.write("\n" + json.dumps(asdict(host.offer_of(plugin))))
+    stdout.flush()
+    os._exit(0)  # threads that the plugin started must not keep the process alive
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
