@@ -13,8 +13,8 @@ import vaetools
 
 def dark_parts(bgr: np.ndarray, below: int) -> np.ndarray:
     """(H, W, 1) float32: 1 in dark parts, 0 in bright ones, with soft edges."""
-    gray = cv2.GaussianBlur(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), (0, 0), 3)
-    _, mask = cv2.threshold(gray, below, 1, cv2.THRESH_BINARY_INV)
+    grey = cv2.GaussianBlur(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), (0, 0), 3)
+    _, mask = cv2.threshold(grey, below, 1, cv2.THRESH_BINARY_INV)
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     return cv2.GaussianBlur(closed.astype(np.float32), (0, 0), 2)[:, :, None]
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("out")
     parser.add_argument("--op", default="denoise")
     parser.add_argument(
-        "--below", type=int, default=80, help="gray value from which a pixel is bright"
+        "--below", type=int, default=80, help="grey value from which a pixel is bright"
     )
     args = parser.parse_args()
     bgr = cv2.imread(args.image)

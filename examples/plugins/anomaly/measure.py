@@ -2,7 +2,7 @@
 
 python examples/plugins/anomaly/measure.py --out runs/anomaly
 
-Brick, grass and gravel from scikit-image, 512 × 512 grayscale pixels each: the left half is for
+Brick, grass and gravel from scikit-image, 512 × 512 greyscale pixels each: the left half is for
 training, the right half for testing. Test images are 128 × 128 crops, half of them with a scratch, a
 stain or a hole. For each texture a VAE is trained, exported and used through the operation. Baselines
 are the linear VAE (probabilistic PCA: Tipping & Bishop, 1999) of the same windows, and the difference

@@ -29,7 +29,7 @@ OPACITY = 0.7
 class Anomaly(vaetools.Operation):
     """Show where images differ from those that a VAE was trained on.
 
-    The map is 16-bit grayscale: value / 100 is the heat, a KL divergence in nats or a residual on the
+    The map is 16-bit greyscale: value / 100 is the heat, a KL divergence in nats or a residual on the
     0–255 scale. The note of each image gives its score, the maximum of the heat.
     """
 
@@ -96,7 +96,7 @@ def _overlay(item: vaetools.Image, heat: np.ndarray, limit: float) -> vaetools.I
     opacity = OPACITY * share[:, :, None]
     rgb = (1 - opacity) * item.to_rgb() + opacity * (colours[:, :, ::-1] / 255)
     pixels = np.empty((item.height, item.width, 3), item.pixels.dtype)
-    icc = None if item.grey else item.icc  # a grayscale profile does not fit colours
+    icc = None if item.grey else item.icc  # a greyscale profile does not fit colours
     return replace(item, pixels=pixels, icc=icc, encoded=None).with_rgb(rgb)
 
 

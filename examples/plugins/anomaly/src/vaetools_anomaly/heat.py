@@ -33,7 +33,7 @@ def heat_map(model: vaetools.Vae, image: np.ndarray, by: By, step: int) -> np.nd
         image: float32 RGB (H, W, 3) in [0, 1].
 
     Raises:
-        vaetools.InputError: a colour image for a grayscale model.
+        vaetools.InputError: a colour image for a greyscale model.
         vaetools.ModelError: the graph fails.
     """
     height, width = image.shape[:2]

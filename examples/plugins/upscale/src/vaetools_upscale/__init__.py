@@ -19,7 +19,7 @@ class Upscale(vaetools.Operation):
     """Enlarge images with a super-resolution network of your own.
 
     Large images are computed in overlapping tiles. If the receptive field of the network is not larger
-    than the overlap, the result is that of the whole image. Depth, grayscale, ICC and EXIF are kept;
+    than the overlap, the result is that of the whole image. Depth, greyscale, ICC and EXIF are kept;
     alpha is interpolated.
     """
 
@@ -55,7 +55,7 @@ class Upscale(vaetools.Operation):
         return replace(item, pixels=np.ascontiguousarray(pixels), alpha=alpha, encoded=None)
 
     def _enlarged(self, pixels: np.ndarray) -> np.ndarray:
-        """Grayscale (H, W) or BGR (H, W, 3), enlarged `scale` times, including padding.
+        """Greyscale (H, W) or BGR (H, W, 3), enlarged `scale` times, including padding.
 
         Each tile is rounded to the depth of the image at once; the whole image is never float.
         """
