@@ -5,7 +5,8 @@ import vaetools
 hub = vaetools.open(device="auto")
 data = hub.compress(bgr, quality=75)                    # array -> bytes
 bgr = hub.decompress(data)                              # bytes -> array
-drawn = hub.generate(n=16, seed=0)                      # nothing -> list of arrays
+whole = hub.inpaint(bgr, mask)                          # arrays in, array out
+drawn = hub.generate(n=16, seed=0)                      # a list of arrays
 step = hub.op("denoise", strength=0.6)                  # a callable for loops and pipelines
 both = hub.chain(step, hub.op("compress", quality=60))  # one after the other
 result = hub.map("compress", "photos/", out="packed/")  # folders, and video files
@@ -19,15 +20,18 @@ import dataclasses
 import functools
 import hashlib
 import json
+import pickle
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, TypeVar, overload
 
-from vaetools.errors import UsageError
+from vaetools.errors import OptionError, UsageError, did_you_mean
 from vaetools.model.registry import ModelRegistry
 from vaetools.model.registry import default_folders as model_folders
 from vaetools.model.runtime import Runtime
-from vaetools.operation import Operation, make_options
+from vaetools.operation import Operation, make_options, option_specs
 from vaetools.operation.chain import chained, is_chain, read_chain
+from vaetools.operation.signature import FIRST, documentation, signature
 from vaetools.operation.step import Step
 from vaetools.plugin.host import PluginHost
 from vaetools.plugin.host import default_folders as plugin_folders
@@ -36,24 +40,29 @@ from vaetools.runner import run as run_operation
 from vaetools.video import DEPTH, parse_raw, pipe, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
-    import numpy as np
-
+    from vaetools.hub_methods import HubMethods
     from vaetools.image import ChannelOrder
     from vaetools.video import Source
+else:
+    HubMethods = object
 
-Op: TypeAlias = "str | Path | Step | Sequence[str | Path | Step]"
-"""An operation or a chain by name, a pipeline file, a step, or a list of such."""
+R = TypeVar("R")
 
-EACH_ITS_OWN = "use hub.chain(hub.op(…), hub.op(…)), or a pipeline file"
-"""What to do with options where there are several steps."""
+Op: TypeAlias = (
+    "str | Path | type[Operation] | Step[Any] | Sequence[str | Path | type[Operation] | Step[Any]]"
+)
+"""An operation by name or class, a chain, a pipeline file, a step, or a list of these."""
 
-REMEMBERED = 32
-"""Steps that a hub keeps for calls such as `hub.compress(frame, quality=75)`."""
+STEP_OPTIONS_HINT = "use hub.chain(hub.op(…), hub.op(…)), or a pipeline file"
+"""How to give options to one of several steps."""
+
+STEP_CACHE_SIZE = 32
+"""Steps kept for calls such as `hub.compress(frame, quality=75)`."""
 
 
-def open_hub(
+def open(  # noqa: A001 - `vaetools.open()`
     device: str = "auto",
     *,
     models_dirs: Iterable[str | Path] = (),
@@ -64,7 +73,7 @@ def open_hub(
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        models_dirs: folders with models, searched before the usual ones.
+        models_dirs: folders with models, searched before the default ones.
         plugins_dirs: folders with plugin files. Plugins are programs: load only what you trust.
         threads: threads within one call of a network; None for one per core.
     """
@@ -72,8 +81,10 @@ def open_hub(
     return Hub(host, model_folders(models_dirs), device=device, threads=threads)
 
 
-class Hub:
+class Hub(HubMethods):
     """What `vaetools.open()` returns; also a context manager. Operations are methods by their name.
+
+    A hub can be pickled: the other process opens its own, once for equal settings.
 
     Args:
         host: the plugins.
@@ -93,7 +104,7 @@ class Hub:
         self._folders = [*folders]
         self._device = device
         self._threads = threads
-        self._steps: dict[Any, Step] = {}
+        self._steps: dict[Any, Step[Any]] = {}
 
     @functools.cached_property
     def runtime(self) -> Runtime:
@@ -106,81 +117,114 @@ class Hub:
         folders = [*self._folders, *self.host.model_folders]
         return ModelRegistry(folders, lambda: self.runtime)
 
-    def operation(self, name: str) -> type[Operation]:
+    # The one way from a name to an operation.
+
+    def _resolve(self, op: Op, options: Mapping[str, Any]) -> Operation:
+        """The operation, with its model, that `op` names or holds.
+
+        Raises:
+            UsageError: unknown operation, operations that cannot follow each other, or options for
+                one of several steps.
+            OptionError: an option that does not fit.
+            ModelNotFoundError: no model for its task, or several and none named.
+        """
+        if isinstance(op, str | Path) and not is_chain(op):
+            return self._open(str(op), **options)
+        if isinstance(op, type):
+            return self._open(op, **options)
+        if options:
+            raise UsageError(
+                f"{', '.join(sorted(options))}: options belong to one of the steps",
+                remedy=STEP_OPTIONS_HINT,
+            )
+        if isinstance(op, str | Path):
+            return chained([self._open(s.op, model=s.model, **s.options) for s in read_chain(op)])
+        if isinstance(op, Step):
+            return op.operation
+        return chained([self._resolve(part, {}) for part in op])
+
+    def _open(
+        self, op: str | type[Operation], /, *, model: str | None = None, **options: Any
+    ) -> Operation:
+        """One operation. Raises as `_resolve`."""
+        kind = self.find(op) if isinstance(op, str) else op
+        checked = make_options(kind.Options, options)
+        if kind.task is None:
+            if model is not None:
+                raise OptionError(f"{kind.name} uses no model, so model={model!r} does nothing")
+            operation = kind(None, checked)
+        elif kind.many_models:
+            operation = kind(None, checked)
+            operation.models = self.registry.all_for_task(kind.task, model)
+        else:
+            operation = kind(self.registry.for_task(kind.task, model), checked)
+        operation.made_by = _reopened, (self, op, model, options)
+        return operation
+
+    def find(self, name: str) -> type[Operation]:
         """The operation class of that name. Raises `UsageError`, or the error of a broken plugin."""
         found = self.host.operations.get(name)
         if found is None:
-            known = ", ".join(sorted(self.host.operations))
+            known = sorted(self.host.operations)
             broken = "".join(f"; not loaded: {p.name}" for p in self.host.broken)
-            raise UsageError(f"there is no operation {name!r}", remedy=f"known: {known}{broken}")
+            listed = f"known: {', '.join(known)}{broken}"
+            raise UsageError(
+                f"there is no operation {name!r}", remedy=_hint(did_you_mean(name, known), listed)
+            )
         return found
 
-    def make(self, name: str | Path, /, *, model: str | None = None, **options: Any) -> Operation:
-        """An operation with its model, opened for the options.
+    @overload
+    def op(self, op: Step[R], /, *, channel_order: ChannelOrder = ...) -> Step[R]: ...
+    @overload
+    def op(self, op: Op, /, *, channel_order: ChannelOrder = ..., **options: Any) -> Step[Any]: ...
+    def op(self, op: Op, /, *, channel_order: ChannelOrder = "bgr", **options: Any) -> Step[Any]:
+        """A callable that applies an operation to images; see `Step`.
 
         Args:
-            name: an operation; or several with commas between them, or a pipeline file (`.toml`),
-                where options belong to the steps: give them in the file, or see `chain`.
+            op: an operation by name or class, or a chain as `map` takes it.
+            channel_order: `bgr` or `rgb`, of arrays that come in and go out.
+            options: `model`, and those of the operation.
 
         Raises:
             UsageError: unknown operation, or operations that cannot follow each other.
             OptionError: an option that does not fit.
             ModelNotFoundError: no model for its task, or several and none named.
         """
-        if is_chain(name):
-            if model is not None or options:
-                raise UsageError(
-                    f"{name} has several steps: options and models belong to one of them",
-                    remedy=EACH_ITS_OWN,
-                )
-            return chained([self._make(s.op, s.model, s.options) for s in read_chain(name)])
-        return self._make(str(name), model, options)
+        return Step(self._resolve(op, options), channel_order)
 
-    def _make(self, name: str, model: str | None, options: Mapping[str, Any]) -> Operation:
-        """One operation. Raises as `make` does."""
-        kind = self.operation(name)
-        checked = make_options(kind.Options, options)
-        if kind.task is None:
-            return kind(None, checked)
-        if not kind.many_models:
-            return kind(self.registry.for_task(kind.task, model), checked)
-        operation = kind(None, checked)
-        operation.models = self.registry.all_for_task(kind.task, model)
-        return operation
-
-    def op(
+    def chain(
         self,
-        op: Op,
-        /,
-        *,
+        *steps: str | Path | type[Operation] | Step[Any],
         channel_order: ChannelOrder = "bgr",
-        **options: Any,
-    ) -> Step:
-        """A callable that applies an operation to arrays; see `Step`.
-
-        Args:
-            op: an operation, or a chain of them as `map` takes it.
-            options: `model` and those of the operation.
-
-        Raises:
-            as `make` and `chain`.
-        """
-        return Step(self._operation_of(op, options), channel_order)
-
-    def chain(self, *steps: str | Path | Step, channel_order: ChannelOrder = "bgr") -> Step:
+    ) -> Step[Any]:
         """Operations one after the other as one step; images stay in memory between them.
 
-        hub.chain("denoise", hub.op("compress", quality=60))(bgr) gives the bytes of a file.
+            hub.chain("denoise", hub.op("compress", quality=60))(bgr)   # the bytes of a file
 
         Args:
-            steps: steps with options and models of their own, names of operations, pipeline files.
+            steps: steps with options and models of their own, operations, pipeline files.
 
         Raises:
-            UsageError: operations that cannot follow each other; else as `make`.
+            UsageError: operations that cannot follow each other; otherwise as `op`.
         """
-        made = [s.operation if isinstance(s, Step) else self.make(s) for s in steps]
-        return Step(chained(made), channel_order)
+        return Step(self._resolve(steps, {}), channel_order)
 
+    @overload
+    def stream(
+        self, op: Step[R], source: Source, /, *, depth: int = ..., threads: int = ...
+    ) -> Generator[R]: ...
+    @overload
+    def stream(
+        self,
+        op: Op,
+        source: Source,
+        /,
+        *,
+        depth: int = ...,
+        threads: int = ...,
+        channel_order: ChannelOrder = ...,
+        **options: Any,
+    ) -> Generator[Any]: ...
     def stream(
         self,
         op: Op,
@@ -191,57 +235,28 @@ class Hub:
         threads: int = 1,
         channel_order: ChannelOrder = "bgr",
         **options: Any,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any]:
         """Results for the frames of a source, in order; decoding, work and your own loop overlap.
 
+            for frame in hub.stream("inpaint", capture, mask=lambda frame: logo):
+                ...
+
         Args:
-            op: an operation, a chain of them, a step (with its own channel order), or a list.
-            source, depth, threads: see `vaetools.video.stream`.
-            options: `model` and those of the operation.
+            op: an operation, a chain, a step (with its own channel order), or a list.
+            source: a `cv2.VideoCapture`, the path of a video, the number of a camera, or an iterable
+                of frames or of pairs (frame, mask).
+            depth: frames in flight at once, which bounds memory.
+            threads: frames worked on at once.
+            options: `model`, and those of the operation. An option that is an array may be a
+                function, called with each frame.
 
         Raises:
-            UnreadableError: the video or camera cannot be opened; UsageError: no source; as `make`.
-            While it goes on: what a frame raises, in its place. That ends the stream.
+            UnreadableError: the video or camera cannot be opened. UsageError: not a source. Otherwise
+            as `op`. While it runs: the error of a frame in that frame's place, which ends the stream.
         """
         order = op.channel_order if isinstance(op, Step) else channel_order
-        step = Step(self._operation_of(op, options), order)
+        step: Step[Any] = Step(self._resolve(op, options), order)
         return stream(step, source, depth=depth, threads=threads)
-
-    def _operation_of(self, op: Op, options: dict[str, Any]) -> Operation:
-        """What `op` names or holds. Raises as `make` and `chain` do."""
-        if isinstance(op, str | Path):
-            return self.make(op, **options)
-        if options:
-            raise UsageError(
-                f"{', '.join(sorted(options))}: options belong to one of the steps",
-                remedy=EACH_ITS_OWN,
-            )
-        return self.chain(*([op] if isinstance(op, Step) else op)).operation
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """`hub.compress(array, quality=75)` is `hub.op("compress", quality=75)(array)`, and
-        `hub.generate(n=4)` is `hub.op("generate", n=4)()`."""
-        operation = name.replace("_", "-")
-        if name.startswith("_") or operation not in self.host.operations:
-            raise AttributeError(f"the hub has no operation {name!r}")
-
-        def apply(item: np.ndarray | bytes | None = None, *, key: str = "", **options: Any) -> Any:
-            return self._step(operation, **options)(item, key=key)
-
-        return apply
-
-    def _step(self, name: str, **options: Any) -> Step:
-        """`op`, remembered: a loop over `hub.compress(frame)` shall not open anything twice."""
-        wanted = (name, *sorted(options.items()))
-        try:
-            step = self._steps.get(wanted)
-        except TypeError:  # an option that has no hash, such as an array
-            return self.op(name, **options)
-        if step is None:
-            if len(self._steps) >= REMEMBERED:
-                self._steps.clear()
-            step = self._steps[wanted] = self.op(name, **options)
-        return step
 
     def map(
         self,
@@ -256,29 +271,53 @@ class Hub:
     ) -> RunResult:
         """Apply an operation to files and folders, or to one video; what the command line calls.
 
+            result = hub.map("compress", "photos/", out="packed/", quality=60, jobs=2)
+            result.raise_for_failures()
+
         Args:
-            op: an operation, a chain of them, a step, or a list.
+            op: an operation, a chain, a step, or a list.
             inputs: files, folders or globs; `()` for an operation that takes nothing. One video
-                file by its name: its frames go through in order and are written to a video.
+                file: its frames are processed in order and written to a video.
             out: folder, or a file for one input.
             on_record: called with the record of each input when it is finished.
-            progress: told how the run goes; the command line gives a bar on a terminal.
-            options: `model` and those of the operation, and any field of `RunSettings`, such as
-                `jobs=4`, `on_exists="skip"`, `dry_run=True`. A limit `max_pixels` stays with a step.
+            progress: reports how far the run is; the command line shows a bar on a terminal.
+            options: `model` and options of the operation, and any field of `RunSettings`, such as
+                `jobs=4`, `on_exists="skip"`, `dry_run=True`.
 
         Raises:
-            as `make`, and `UsageError`s for clashes and missing inputs, before any work.
+            UsageError: clashes and missing inputs, before any work; otherwise as `op`.
         """
-        names = {field.name for field in dataclasses.fields(RunSettings)} - {"out", "fingerprint"}
-        given = {key: options.pop(key) for key in names & options.keys()}
-        operation = self._operation_of(op, options)
+        given = {name: options.pop(name) for name in _run_settings() & options.keys()}
+        self._check_names(op, options)
+        operation = self._resolve(op, options)
         if "max_pixels" in given:
-            operation.max_pixels = given["max_pixels"]
+            operation = operation.limited(given["max_pixels"])
+        operation.check_complete()
         for opened in operation.opened:
-            opened.check_files()  # one line now, not one for every picture
+            opened.check_files()  # one error now, not one for every image
         listed = [inputs] if isinstance(inputs, str | Path) else list(inputs)
         settings = RunSettings(out=out, fingerprint=fingerprint(operation), **given)
         return run_operation(operation, listed, settings, on_record=on_record, progress=progress)
+
+    def _check_names(self, op: Op, options: Mapping[str, Any]) -> None:
+        """Refuse a name that is neither a run setting nor an option. Raises `OptionError`."""
+        if isinstance(op, type):
+            kind = op
+        elif isinstance(op, str | Path) and not is_chain(op):
+            kind = self.find(str(op))
+        else:
+            return  # the steps have their options already
+        names = [spec.name for spec in option_specs(kind.Options)]
+        settings = sorted(_run_settings())
+        for name in options.keys() - {*names, "model"}:
+            raise OptionError(
+                f"there is no option {name!r}",
+                remedy=_hint(
+                    did_you_mean(name, [*names, *settings]),
+                    f"options of {kind.name}: {', '.join(names) or 'none'}",
+                    f"run settings: {', '.join(settings)}",
+                ),
+            )
 
     def pipe(
         self,
@@ -300,15 +339,63 @@ class Hub:
             depth, threads, options: as for `stream`.
 
         Returns:
-            How many frames it were.
+            Number of frames written.
 
         Raises:
             OptionError: `raw`. UsageError: the operation does not give one image for an image.
-            DamagedImageError: the source ends within a frame. As `make`; then what a frame raises.
+            DamagedImageError: the source ends within a frame. Otherwise as `stream`.
         """
         layout = parse_raw(raw)
-        operation = self._operation_of(op, options)
+        operation = self._resolve(op, options)
+        operation.check_complete()
         return pipe(operation, layout, source, sink, depth=depth, threads=threads)
+
+    # Operations as methods: `hub.compress(image, quality=75)`. Type checkers see `HubMethods`.
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            operation = name.replace("_", "-")
+            if name.startswith("_") or operation not in self.host.operations:
+                hint = did_you_mean(operation, self.host.operations)
+                problem = f"the hub has no operation {name!r}"
+                raise AttributeError(_hint(problem, hint), name=name, obj=self)
+            return self._method(operation)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *(n.replace("-", "_") for n in self.host.operations)})
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        """`hub.op(name, **options)(image)` as one call, with signature and docstring."""
+        kind = self.host.operations[name]
+        expected = signature(kind)
+        first = FIRST.get(kind.takes)
+
+        def method(*items: Any, key: str = "", **options: Any) -> Any:
+            if first in options and not items:
+                items = (options.pop(first),)
+            if len(items) > 2:
+                raise UsageError(f"{name} takes two positional arguments at most, not {len(items)}")
+            return self._step(name, options)(*items, key=key)
+
+        method.__name__ = name.replace("-", "_")
+        method.__qualname__ = f"Hub.{method.__name__}"
+        method.__doc__ = documentation(kind)
+        method.__signature__ = expected  # type: ignore[attr-defined]
+        return method
+
+    def _step(self, name: str, options: dict[str, Any]) -> Step[Any]:
+        """`op`, cached: a loop over `hub.compress(frame)` must not open anything twice."""
+        wanted = (name, *sorted(options.items()))
+        try:
+            step = self._steps.get(wanted)
+        except TypeError:  # an option without a hash, such as an array
+            return self.op(name, **options)
+        if step is None:
+            if len(self._steps) >= STEP_CACHE_SIZE:
+                self._steps.clear()
+            step = self._steps[wanted] = self.op(name, **options)
+        return step
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin object of your own. Raises `PluginError`."""
@@ -316,9 +403,21 @@ class Hub:
         self.__dict__.pop("registry", None)  # it may have brought models
 
     def close(self) -> None:
-        """Give back the sessions and their memory."""
+        """Release the sessions and their memory. The hub opens them again when it is used."""
         if "runtime" in self.__dict__:
             self.runtime.close()
+
+    def operation(self, name: str) -> type[Operation]:
+        """Deprecated: use `hub.find(name)`."""
+        warnings.warn("Hub.operation is deprecated", DeprecationWarning, stacklevel=2)
+        return self.find(name)
+
+    def make(self, name: str | Path, /, **options: Any) -> Operation:
+        """Deprecated: use `hub.op(name, **options).operation`."""
+        warnings.warn(
+            "Hub.make is deprecated: use op(…).operation", DeprecationWarning, stacklevel=2
+        )
+        return self._resolve(name, options)
 
     def __enter__(self) -> Self:
         return self
@@ -326,8 +425,42 @@ class Hub:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def __reduce__(self) -> Any:
+        settings = (self.host, self._folders, self._device, self._threads)
+        return _hub_of, (pickle.dumps(settings),)
+
+    def __repr__(self) -> str:
+        names = ", ".join(sorted(self.host.operations))
+        return f"Hub(device={self._device!r}, operations: {names})"
+
+
+@functools.lru_cache(maxsize=4)
+def _hub_of(settings: bytes) -> Hub:
+    """The hub of this process for pickled settings: one for equal settings, so that models are opened
+    once, however many steps arrive."""
+    host, folders, device, threads = pickle.loads(settings)  # noqa: S301 - part of a pickle already
+    return Hub(host, folders, device=device, threads=threads)
+
+
+def _reopened(
+    hub: Hub, op: str | type[Operation], model: str | None, options: dict[str, Any]
+) -> Operation:
+    """An operation of a pickle."""
+    return hub._open(op, model=model, **options)  # noqa: SLF001
+
+
+def _hint(*parts: str | None) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+@functools.cache
+def _run_settings() -> frozenset[str]:
+    """Names of the run settings that `map` takes."""
+    names = {field.name for field in dataclasses.fields(RunSettings)}
+    return frozenset(names - {"out", "fingerprint"})
+
 
 def fingerprint(operation: Operation) -> str:
-    """Of everything that decides an operation's results: its name, facts and model."""
+    """A hash of everything that decides an operation's results: its name, facts and model."""
     text = json.dumps(operation.identity(), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -12,7 +12,7 @@ import vaetools
 image, other = (np.float32(cv2.imread(path)[:, :, ::-1]) / 255 for path in sys.argv[1:3])
 settings = Path(sys.argv[3]) / "move.json"
 hub = vaetools.open()
-model = hub.make("augment").model
+model = hub.op("augment").operation.model
 
 jitter = vaetools.LatentJitter(model, strength=0.5, levels="fine")
 settings.write_text(json.dumps(vaetools.move_settings(jitter)))

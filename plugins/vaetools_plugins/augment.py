@@ -30,6 +30,7 @@ class Augment(vaetools.Operation):
     name = "augment"
     summary = "Make further pictures out of each one, by moving it in a model's latent space."
     task = TASKS
+    result_depends_on = ("manifest",)
 
     @dataclass(frozen=True)
     class Options:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - the command line reads the annotation
+from pathlib import Path  # noqa: TC003 - options are read from the annotations
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np  # noqa: TC002 - options are read from the annotations
 
 import vaetools
 from vaetools import hookimpl, option
@@ -15,22 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import PurePath
 
-    import numpy as np
-
 log = logging.getLogger(__name__)
 
 SUFFIX = ".vae"
-USUAL_QUALITY = 75.0
+DEFAULT_QUALITY = 75.0
 AIM = "aim"
-"""Group of the options that say how large a file is to be."""
-
-
-def parse_region(text: str) -> vaetools.Region:
-    """`X,Y,WIDTH,HEIGHT` in pixels, from the top left corner. Raises `OptionError`."""
-    match = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", text.replace(" ", ""))
-    if match is None:
-        raise vaetools.OptionError(f"region={text!r} is not X,Y,WIDTH,HEIGHT")
-    return vaetools.Region(*(int(number) for number in match.groups()))
+"""Group of the options that set the rate or the quality."""
 
 
 def parse_bytes(text: str) -> int:
@@ -54,31 +46,34 @@ class Compress(vaetools.Operation):
             min=0,
             max=100,
             short="-q",
-            help="0 smallest … 100 best; 75 if nothing is said",
+            help=f"From smallest (0) to best (100); {DEFAULT_QUALITY:g} if no target is given",
+            metavar="Q",
             group=AIM,
         )
-        bpp: float | None = option(None, min=0.001, max=64, help="aim at bits per pixel", group=AIM)
+        bpp: float | None = option(None, min=0.001, max=64, help="Target bits per pixel", group=AIM)
         psnr: float | None = option(
-            None, min=1, max=60, help="aim at decibels", metavar="DB", group=AIM
+            None, min=1, max=60, help="Target PSNR in decibels", metavar="DB", group=AIM
         )
         target_size: str | None = option(
-            None, help="stay below a file size, such as 40k", metavar="SIZE", group=AIM
+            None, help="Largest file size, such as 40k", metavar="SIZE", group=AIM
         )
-        roi: Path | None = option(
-            None, help="region of interest: a mask, or a folder of masks; white keeps its quality"
+        roi: np.ndarray | str | Path | None = option(
+            None,
+            help="Region of interest: a mask, or a folder of masks; white keeps its quality",
+            metavar="FILE|DIR",
         )
         roi_drop: float = option(
-            40, min=1, max=100, help="quality that black parts of --roi lose", metavar="Q"
+            40, min=1, max=100, help="Quality that black parts of --roi lose", metavar="Q"
         )
         refine: int = option(
             0,
             min=0,
             max=64,
-            help="passes that look for cheaper and better latents; 8 take 19 times as long",
+            help="Passes that search for cheaper and better latents; 8 take 19 times as long",
             metavar="PASSES",
         )
         keep_smaller: bool = option(
-            False, help="store the source itself where the coded picture would be larger"
+            False, help="Store the source file itself where the coded image would be larger"
         )
 
     def __init__(self, model: Any, options: Any) -> None:
@@ -92,7 +87,7 @@ class Compress(vaetools.Operation):
 
     @property
     def quality(self) -> float:
-        return USUAL_QUALITY if self.options.quality is None else self.options.quality
+        return DEFAULT_QUALITY if self.options.quality is None else self.options.quality
 
     def facts(self) -> dict[str, Any]:
         roi = None if self.masks is None else self.masks.fingerprint
@@ -129,13 +124,13 @@ class Compress(vaetools.Operation):
         """By how much the rate index of each cell is lowered, if there is a region of interest."""
         if self.masks is None:
             return None
-        mask = self.masks.read(self.key, image, max_pixels=self.max_pixels)
+        mask = self.read_mask(self.masks, image)
         levels = round(self.options.roi_drop / 100 * (self.codec.levels - 1))
         return vaetools.roi_level_drop(mask, levels)
 
 
 class Decompress(vaetools.Operation):
-    """Turn .vae files back into pictures."""
+    """Decode .vae files."""
 
     name = "decompress"
     task = "compress"
@@ -146,18 +141,21 @@ class Decompress(vaetools.Operation):
     @dataclass(frozen=True)
     class Options:
         to: Literal["png", "jpg", "webp", "tiff", "same"] = option(
-            "png", help="format of the pictures; same: that of the source"
+            "png", help="Format of the images; same: that of the source"
         )
-        region: str | None = option(
-            None, help="only this part, in pixels from the top left", metavar="X,Y,W,H"
+        region: tuple[int, int, int, int] | None = option(
+            None,
+            help="Decode only this part, in pixels from the top left corner",
+            metavar="X,Y,WIDTH,HEIGHT",
         )
         preview: bool = option(
-            False, help="a rough picture, from the first part of each file; the rest may be missing"
+            False,
+            help="Decode a rough image from the first part of each file; the rest may be missing",
         )
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
-        self.region = None if options.region is None else parse_region(options.region)
+        self.region = None if options.region is None else vaetools.Region(*options.region)
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
         inner = source.with_suffix("") if source.suffix.lower() == SUFFIX else source

@@ -1,4 +1,4 @@
-"""`denoise`: pictures without noise, other pictures that could have been, and how sure it is."""
+"""`denoise`: remove noise; posterior samples; per-pixel uncertainty."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import numpy as np  # noqa: TC002 - options are read from the annotations
 
 import vaetools
 from vaetools import hookimpl, option
 from vaetools_plugins.restoring import Restoring
 
 ESTIMATED = ("auto", "photo", "local")
+SCALE = "it is the standard deviation of the noise on the 0–255 scale"
 
 
 class Denoise(Restoring):
-    """Take the noise off pictures.
+    """Remove noise from images.
 
-    The answer is the mean of what the picture could have been. Samples are such pictures, each with the
-    grain and detail that the mean leaves out. The uncertainty map is grey with 16 bits: its value
-    divided by 256 is half the width of a 90 % interval, in grey levels of 255.
+    The result is the posterior mean. Posterior samples have the grain and detail that the mean
+    averages out. In files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is
+    half the width of a 90 % interval, on the 0–255 scale.
     """
 
     name = "denoise"
@@ -28,25 +29,32 @@ class Denoise(Restoring):
 
     @dataclass(frozen=True)
     class Options:
-        sigma: str = option(
+        sigma: np.ndarray | str | float = option(
             "auto",
-            help="noise level, a deviation in grey levels of 255; auto: estimated; photo: for the noise "
-            "of cameras; local: estimated from place to place; or a grey picture, or a folder of them, "
-            "as a map",
+            help="Noise level: standard deviation on the 0–255 scale; auto: estimated; photo: for "
+            "camera noise; local: estimated for each region; or a map: a greyscale image or a folder "
+            "of them",
             metavar="N|auto|photo|local|MAP",
         )
-        strength: float = option(1.0, min=0, max=1, help="0 leaves the picture as it is")
-        samples: int = option(0, min=0, max=64, help="so many other possible pictures", metavar="K")
-        uncertainty: bool = option(False, help="also write how sure each pixel is, as a picture")
-        seed: int = option(0, help="another seed, other samples")
+        strength: float = option(
+            1.0, min=0, max=1, help="Share of the noise to remove; 0 leaves the image unchanged"
+        )
+        samples: int = option(
+            0, min=0, max=64, help="Number of posterior samples to write", metavar="K"
+        )
+        uncertainty: bool = option(False, help="Also write a per-pixel uncertainty map")
+        seed: int = option(0, help="Random seed of the samples")
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         self.denoiser = vaetools.Denoiser(model)
-        self.level = self._level(options.sigma)
+        self.level = None
         self.maps = None
-        if self.level is None and options.sigma not in ESTIMATED:
-            self.maps = self._maps(Path(options.sigma))
+        if not isinstance(options.sigma, str | Path):
+            self.maps = vaetools.Masks(options.sigma, name="noise map", white=255)
+        elif options.sigma not in ESTIMATED:
+            self.level = self._level(str(options.sigma))
+            self.maps = self._map_files(Path(options.sigma)) if self.level is None else None
 
     def facts(self) -> dict[str, Any]:
         facts = super().facts()
@@ -56,7 +64,7 @@ class Denoise(Restoring):
             facts["sigma"] = self.maps.fingerprint
         return facts
 
-    def restored(self, image: vaetools.Image) -> vaetools.Restored:
+    def restored(self, image: vaetools.Image) -> vaetools.Restored[vaetools.Image]:
         options = self.options
         return self.denoiser.denoise(
             image,
@@ -67,33 +75,31 @@ class Denoise(Restoring):
         )
 
     def _level(self, text: str) -> float | None:
-        """A noise level that was given as a number. Raises `OptionError`."""
+        """A noise level given as a number; None if it is not one. Raises `OptionError`."""
         try:
             level = float(text)
         except ValueError:
             return None
         if not 0 <= level <= self.denoiser.strongest:
             raise vaetools.OptionError(
-                f"sigma={text!r} is not 0 … {self.denoiser.strongest:g}",
-                remedy="it is the deviation of the noise in grey levels of 255",
+                f"sigma={text!r} is not 0 … {self.denoiser.strongest:g}", remedy=SCALE
             )
         return level
 
-    def _maps(self, place: Path) -> vaetools.Masks:
-        """A picture with noise levels, or a folder of them. Raises `OptionError`."""
+    def _map_files(self, place: Path) -> vaetools.Masks:
+        """An image with noise levels, or a folder of them. Raises `OptionError`."""
         if not place.exists():
             raise vaetools.OptionError(
-                f"sigma={str(place)!r} is neither auto, photo, local, a number nor a picture"
+                f"sigma={str(place)!r} is not auto, photo, local, a number or an image file"
             )
-        return vaetools.Masks(place)
+        return vaetools.Masks(place, name="noise map", white=255)
 
     def _sigma(self, image: vaetools.Image) -> float | np.ndarray:
-        """What the picture's noise level is, or is to be taken for."""
+        """The noise level of an image on the 0–255 scale: one number, or a map (H, W)."""
         if self.level is not None:
             return self.level
         if self.maps is not None:
-            grey: np.ndarray = self.maps.read(self.key, image, max_pixels=self.max_pixels)
-            return np.float32(255) * grey
+            return self.read_mask(self.maps, image)
         if self.options.sigma == "photo":
             return self.denoiser.photo_level(image)
         if self.options.sigma == "local":

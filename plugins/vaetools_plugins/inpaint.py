@@ -1,4 +1,4 @@
-"""`inpaint`: holes of pictures filled, other fills that could have been, and how sure it is."""
+"""`inpaint`: fill holes; posterior samples; per-pixel uncertainty."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ALPHA = "alpha"
 
 
 class Inpaint(Restoring):
-    """Fill holes of pictures: scratches, text, dust and other small damage.
+    """Fill holes in images: scratches, text, dust and other small damage.
 
-    The answer is the mean of what the hole could have shown. Samples are such fills, each with the
-    grain and detail that the mean leaves out. The uncertainty map is grey with 16 bits: its value
-    divided by 256 is half the width of a 90 % interval, in grey levels of 255; outside of the hole it
-    is 0. Whatever is not masked comes back unchanged.
+    The result is the posterior mean. Posterior samples have the grain and detail that the mean
+    averages out. In files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is
+    half the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that are
+    not masked come back unchanged.
     """
 
     name = "inpaint"
@@ -32,39 +32,40 @@ class Inpaint(Restoring):
 
     @dataclass(frozen=True)
     class Options:
-        mask: str = option(
-            "",
-            help="a mask for all pictures; a folder with one for each, of the same name; a pattern for "
-            "what lies beside each, as {stem}_mask.png; or alpha: what is transparent is the hole",
+        mask: np.ndarray | str | Path | None = option(
+            None,
+            required=True,
+            help="The hole: a mask for all images; a folder with one for each, of the same name; a "
+            "pattern for files next to each image, as {stem}_mask.png; or alpha: transparent pixels",
             metavar="FILE|DIR|PATTERN|alpha",
         )
-        mask_hole: Literal["white", "black"] = option("white", help="what the hole is in the mask")
+        mask_hole: Literal["white", "black"] = option(
+            "white", help="Colour of the hole in the mask"
+        )
         missing_mask: Literal["fail", "copy"] = option(
-            "fail", help="a picture without a mask fails, or stays as it is"
+            "fail", help="An image without a mask fails, or is copied unchanged"
         )
-        grow: int = option(
-            0, min=0, max=256, help="make the hole larger by so many pixels", metavar="PX"
-        )
+        grow: int = option(0, min=0, max=256, help="Dilate the hole by this radius", metavar="PX")
         feather: float = option(
             0.0,
             min=0,
             max=256,
-            help="fade from the old to the new inside the hole's rim",
+            help="Blend from the original to the fill over this width inside the hole",
             metavar="PX",
         )
-        samples: int = option(0, min=0, max=64, help="so many other possible pictures", metavar="K")
-        uncertainty: bool = option(False, help="also write how sure each pixel is, as a picture")
-        seed: int = option(0, help="another seed, other samples")
+        samples: int = option(
+            0, min=0, max=64, help="Number of posterior samples to write", metavar="K"
+        )
+        uncertainty: bool = option(False, help="Also write a per-pixel uncertainty map")
+        seed: int = option(0, help="Random seed of the samples")
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         self.inpainter = vaetools.Inpainter(model)
-        if not options.mask:
-            raise vaetools.OptionError(
-                "mask is not given", remedy="name a mask, a folder of them, a pattern, or alpha"
-            )
-        self.masks = None if options.mask == ALPHA else vaetools.Masks(Path(options.mask))
-        if self.masks is None and options.mask_hole != self.Options.mask_hole:
+        self.from_alpha = isinstance(options.mask, str | Path) and str(options.mask) == ALPHA
+        given = options.mask is not None and not self.from_alpha
+        self.masks = vaetools.Masks(options.mask) if given else None
+        if self.from_alpha and options.mask_hole != self.Options.mask_hole:
             raise vaetools.OptionError("mask_hole does nothing with alpha")
 
     def facts(self) -> dict[str, Any]:
@@ -75,14 +76,14 @@ class Inpaint(Restoring):
 
     @property
     def never(self) -> Sequence[str]:
-        """Masks beside the pictures are no pictures."""
+        """Masks next to the images are not images to fill."""
         return [] if self.masks is None or not self.masks.glob else [self.masks.glob]
 
-    def restored(self, image: vaetools.Image) -> vaetools.Restored:
+    def restored(self, image: vaetools.Image) -> vaetools.Restored[vaetools.Image]:
         options = self.options
         hole = self._hole(image)
         if not hole.any():
-            self.note("there is no hole: the picture stays as it is")
+            self.note("there is no hole: the image is unchanged")
         found = self.inpainter.inpaint(
             image,
             hole,
@@ -94,20 +95,21 @@ class Inpaint(Restoring):
         return replace(found, image=self._shown(found.image, hole), samples=samples)
 
     def _hole(self, image: vaetools.Image) -> np.ndarray:
-        """Where the picture has a hole, (H, W) bool. Raises `InputError`."""
+        """The hole of an image, (H, W) bool. Raises `InputError`."""
         if self.masks is None:
             return self._transparent(image)
-        if self.options.missing_mask == "copy" and not self.masks.candidates(self.key, self.source):
+        files = self.masks.candidates(self.key, self.source) if self.masks.is_file else [None]
+        if self.options.missing_mask == "copy" and not files:
             return np.zeros((image.height, image.width), np.bool_)
-        grey = self.masks.read(self.key, image, source=self.source, max_pixels=self.max_pixels)
+        grey = self.read_mask(self.masks, image)
         return self._grown(grey >= 0.5 if self.options.mask_hole == "white" else grey < 0.5)
 
     def _transparent(self, image: vaetools.Image) -> np.ndarray:
-        """What is nearer to transparent than to opaque."""
+        """Pixels that are nearer to transparent than to opaque."""
         if image.alpha is None:
             if self.options.missing_mask == "copy":
                 return np.zeros((image.height, image.width), np.bool_)
-            raise vaetools.InputError("the picture has no alpha to take for a mask")
+            raise vaetools.InputError("the image has no alpha channel to use as a mask")
         return self._grown(image.alpha < _opaque(image) / 2)
 
     def _grown(self, hole: np.ndarray) -> np.ndarray:
@@ -118,15 +120,15 @@ class Inpaint(Restoring):
         return np.asarray(cv2.dilate(hole.astype(np.uint8), disc) > 0)
 
     def _shown(self, image: vaetools.Image, hole: np.ndarray) -> vaetools.Image:
-        """The picture, opaque where alpha was the mask: else nobody would see the fill."""
-        if self.masks is not None or image.alpha is None:
+        """The image, opaque where alpha was the mask: otherwise the fill would be invisible."""
+        if not self.from_alpha or image.alpha is None:
             return image
         alpha = np.where(hole, np.asarray(_opaque(image), image.alpha.dtype), image.alpha)
         return replace(image, alpha=alpha)
 
 
 def _opaque(image: vaetools.Image) -> float:
-    """The alpha of what is not transparent at all."""
+    """The alpha of opaque pixels."""
     return 1.0 if image.depth == 32 else float(2**image.depth - 1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - options are typed at run time
@@ -33,6 +32,7 @@ class Reconstruct(vaetools.Operation):
     name = "reconstruct"
     summary = "Pass pictures through a model, or go from them towards another one."
     task = "reconstruct"
+    result_depends_on = ("towards",)
 
     @dataclass(frozen=True)
     class Options:
@@ -50,8 +50,7 @@ class Reconstruct(vaetools.Operation):
             raise vaetools.OptionError("temperature does nothing without sample")
         if options.steps != self.Options.steps and options.towards is None:
             raise vaetools.OptionError("steps does nothing without towards")
-        # Read when first needed, as the limit of pixels is set later; once for all inputs.
-        self._goal = functools.cache(self._read_goal)
+        self._goals: dict[int, tuple[vaetools.Posterior, str]] = {}
 
     def facts(self) -> dict[str, Any]:
         facts = super().facts()
@@ -87,6 +86,12 @@ class Reconstruct(vaetools.Operation):
             )
         for share in np.linspace(0, 1, self.options.steps, dtype=np.float32):
             yield start.mode().with_values((1 - share) * start.mean + share * goal.mean)
+
+    def _goal(self) -> tuple[vaetools.Posterior, str]:
+        """`_read_goal`, once for each limit of pixels and all inputs."""
+        if self.max_pixels not in self._goals:
+            self._goals[self.max_pixels] = self._read_goal()
+        return self._goals[self.max_pixels]
 
     def _read_goal(self) -> tuple[vaetools.Posterior, str]:
         """Posterior of the picture to go to, and a digest of its pixels."""

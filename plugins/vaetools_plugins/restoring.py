@@ -1,4 +1,4 @@
-"""What operations that restore pictures have in common: samples, uncertainty, and their files."""
+"""What operations that restore images have in common: samples, uncertainty, and their files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Restoring(vaetools.Operation):
     """An operation with the options `samples`, `uncertainty` and `seed`."""
 
+    result_depends_on = ("samples", "uncertainty")
+
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         if options.seed and not options.samples:
@@ -28,15 +30,15 @@ class Restoring(vaetools.Operation):
             names.append(source.with_name(f"{source.stem}_uncertainty.png"))
         return names
 
-    def process(self, item: vaetools.Image) -> vaetools.Image | list[vaetools.Image]:
-        """The best answer, the samples, and the uncertainty: what was asked for."""
-        pictures = self.restored(item).pictures
-        return pictures if len(pictures) > 1 else pictures[0]
+    def process(self, item: vaetools.Image) -> vaetools.Image | vaetools.Restored[vaetools.Image]:
+        """The posterior mean; with samples and uncertainty where they are requested."""
+        found = self.restored(item)
+        return found if self.options.samples or self.options.uncertainty else found.image
 
     @abstractmethod
-    def restored(self, image: vaetools.Image) -> vaetools.Restored:
-        """What becomes of a picture."""
+    def restored(self, image: vaetools.Image) -> vaetools.Restored[vaetools.Image]:
+        """The restored image with everything that was requested."""
 
     def seeds(self) -> list[int]:
-        """One for each sample, drawn from the picture's own random numbers."""
+        """One for each sample, drawn from the random numbers of the image."""
         return [int(seed) for seed in self.rng.integers(0, 2**63, self.options.samples)]

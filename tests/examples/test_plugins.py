@@ -261,9 +261,9 @@ def test_results_that_would_be_too_large(hub: Hub, tmp_path: Path) -> None:
 
 def test_another_network_is_other_work(hub: Hub, tmp_path: Path) -> None:
     graph = times_three(tmp_path / "n.onnx")
-    first = hub.make("upscale", graph=graph).identity()
-    assert hub.make("upscale", graph=times_three(tmp_path / "m.onnx")).identity() == first
-    assert hub.make("upscale", graph=of_even_sides(graph)).identity() != first
+    first = hub.op("upscale", graph=graph).operation.identity()
+    assert hub.op("upscale", graph=times_three(tmp_path / "m.onnx")).operation.identity() == first
+    assert hub.op("upscale", graph=of_even_sides(graph)).operation.identity() != first
 
 
 # anomaly

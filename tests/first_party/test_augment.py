@@ -220,18 +220,18 @@ def test_a_manifest_that_is_none(tiny: Hub, tmp_path: Path) -> None:
     for line in bad:
         manifest.write_text(f"{record.line}{line}\n")
         with pytest.raises(OptionError, match="line 2"):
-            tiny.make("replay", manifest=manifest, source=tmp_path)
+            tiny.op("replay", manifest=manifest, source=tmp_path)
     manifest.write_text(record.line + replace(record, copy=2).line)
     with pytest.raises(OptionError, match="different copies have one name"):
-        tiny.make("replay", manifest=manifest, source=tmp_path)
+        tiny.op("replay", manifest=manifest, source=tmp_path)
     manifest.write_text(2 * record.line)
-    assert len(tiny.make("replay", manifest=manifest, source=tmp_path).items()) == 1
+    assert len(tiny.op("replay", manifest=manifest, source=tmp_path).operation.items()) == 1
     (tmp_path / "empty").mkdir()
     for place in (tmp_path / "empty", tmp_path / "gone.jsonl"):
         with pytest.raises(OptionError, match=place.name):
-            tiny.make("replay", manifest=place, source=tmp_path)
+            tiny.op("replay", manifest=place, source=tmp_path)
     with pytest.raises(OptionError, match="both manifest and source"):
-        tiny.make("replay", source=tmp_path)
+        tiny.op("replay", source=tmp_path)
 
 
 def test_names_that_are_no_plain_text(tiny: Hub, tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_copies_go_on_in_chains(tiny: Hub, photo: np.ndarray) -> None:
 def test_bad_options(tiny: Hub) -> None:
     for bad in ({"n": 0}, {"strength": 1.1}, {"levels": "coarse"}, {"tag": True}):
         with pytest.raises(OptionError):
-            tiny.make("augment", **bad)
+            tiny.op("augment", **bad)
 
 
 def test_the_model(tmp_path: Path) -> None:
@@ -288,17 +288,17 @@ def test_the_model(tmp_path: Path) -> None:
     folders = [MINIATURE, write_tiny_vae(tmp_path / "a"), write_tiny_grey_vae(tmp_path / "b")]
     host = PluginHost(installed=False)
     hub = Hub(host, folders, device="cpu", threads=1)
-    assert hub.make("augment").model.id == "miniature-codec"
-    assert hub.make("augment", model=TINY).model.id == TINY
+    assert hub.op("augment").operation.model.id == "miniature-codec"
+    assert hub.op("augment", model=TINY).operation.model.id == TINY
     with pytest.raises(ModelNotFoundError, match="2 models fit for 'reconstruct'"):
-        Hub(host, folders[1:], device="cpu").make("augment")
+        Hub(host, folders[1:], device="cpu").op("augment")
     with pytest.raises(ModelNotFoundError, match="there is no model for 'compress'"):
-        Hub(host, [], device="cpu").make("augment")
+        Hub(host, [], device="cpu").op("augment")
     shutil.copytree(MINIATURE, tmp_path / "c")
     text = (tmp_path / "c/model.toml").read_text()
     (tmp_path / "c/model.toml").write_text(text.replace('"compress"', '"other"'))
     with pytest.raises(ModelNotFoundError, match="is not for 'compress' or 'reconstruct'"):
-        Hub(host, [tmp_path / "c"], device="cpu").make("augment", model="miniature-codec")
+        Hub(host, [tmp_path / "c"], device="cpu").op("augment", model="miniature-codec")
 
 
 def test_from_the_shell(

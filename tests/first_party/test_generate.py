@@ -118,7 +118,7 @@ def test_a_model_without_a_prior_is_refused(tmp_path: Path, greys: Hub) -> None:
 
 
 def test_nothing_is_taken(greys: Hub, photo: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="takes no array"):
+    with pytest.raises(UsageError, match="takes no image"):
         greys.generate(photo)
     with pytest.raises(UsageError, match="no key"):
         greys.generate(key="a")

@@ -102,7 +102,7 @@ def test_a_folder_of_masks_and_what_is_wrong_with_some(hub: Hub, tmp_path: Path)
     assert result.exit_code == 1
     assert found["good.png"] == ("done", "", "")
     assert found["other_size.png"][:2] == ("failed", "E001")
-    assert "has 64 x 40 pixels, the picture 64 x 48" in found["other_size.png"][2]
+    assert "has 64 x 40 pixels, the image 64 x 48" in found["other_size.png"][2]
     assert found["missing.png"][:2] == ("failed", "E001") and "no mask" in found["missing.png"][2]
     assert found["empty.png"][0] == "done" and "there is no hole" in found["empty.png"][2]
     assert found["empty.png"][2].startswith(str(tmp_path / "in" / "empty.png"))
@@ -131,7 +131,7 @@ def test_masks_beside_the_pictures(hub: Hub, tmp_path: Path) -> None:
     assert np.array_equal(
         read_image(tmp_path / "out" / "sub" / "b.png").pixels, expected(hub, mask() > 0)
     )
-    with pytest.raises(OptionError, match="counted from a picture's file"):
+    with pytest.raises(OptionError, match="relative to the file of an image"):
         hub.inpaint(gradient(), mask="{stem}_mask.png")
 
 
@@ -172,8 +172,8 @@ def test_files_come_out(hub: Hub, tmp_path: Path) -> None:
 def test_samples_follow_seed_and_name_and_not_their_number(hub: Hub, tmp_path: Path) -> None:
     place = save(tmp_path / "mask.png", mask())
 
-    def draw(key: str = "", **options: Any) -> list[np.ndarray]:
-        return hub.inpaint(gradient(), mask=place, key=key, **options)[1:]
+    def draw(key: str = "", **options: Any) -> tuple[np.ndarray, ...]:
+        return hub.inpaint(gradient(), mask=place, key=key, **options).samples
 
     two, four = draw(samples=2), draw(samples=4)
     assert all(np.array_equal(a, b) for a, b in zip(two, four, strict=False))
@@ -184,7 +184,7 @@ def test_samples_follow_seed_and_name_and_not_their_number(hub: Hub, tmp_path: P
 
 def test_names_of_outputs(hub: Hub, tmp_path: Path) -> None:
     place = save(tmp_path / "mask.png", mask())
-    operation = hub.make("inpaint", mask=place, samples=1, uncertainty=True)
+    operation = hub.op("inpaint", mask=place, samples=1, uncertainty=True).operation
     names = [str(name) for name in operation.outputs(PurePath("trip/a.b.jpg"))]
     assert names == ["trip/a.b.jpg", "trip/a.b_sample1.jpg", "trip/a.b_uncertainty.png"]
 

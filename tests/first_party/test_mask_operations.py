@@ -116,7 +116,7 @@ def test_a_colour_is_found(hub: Hub) -> None:
 @pytest.mark.parametrize("colour", ["red", "#ff00", "#ff00zz", "##ff0000", ""])
 def test_a_colour_is_six_digits(hub: Hub, colour: str) -> None:
     with pytest.raises(OptionError, match="RRGGBB"):
-        hub.make("mask-colour", colour=colour)
+        hub.op("mask-colour", colour=colour)
 
 
 def test_a_folder_of_pictures_becomes_one_of_masks(hub: Hub, tmp_path: Path) -> None:

@@ -115,12 +115,12 @@ def test_files_on_the_way(colours: Hub, tmp_path: Path) -> None:
 def test_names_have_room_for_all_steps(colours: Hub, tmp_path: Path) -> None:
     goal = save(tmp_path / "goal.png", gradient())
     for steps, last in ((100, "a-99.png"), (101, "a-100.png")):
-        operation = colours.make("reconstruct", towards=goal, steps=steps)
+        operation = colours.op("reconstruct", towards=goal, steps=steps).operation
         names = [str(name) for name in operation.outputs(PurePath("a.jpg"))]
         assert len(names) == steps
         assert names == sorted(names)
         assert names[-1] == last
-    assert colours.make("reconstruct").outputs(PurePath("a.jpg")) == (PurePath("a.jpg"),)
+    assert colours.op("reconstruct").operation.outputs(PurePath("a.jpg")) == (PurePath("a.jpg"),)
 
 
 def test_the_content_of_the_goal_counts_and_not_its_name(colours: Hub, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_list_is_a_chain_everywhere(hub: Hub) -> None:
 
 
 def test_options_belong_to_one_step(hub: Hub) -> None:
-    with pytest.raises(UsageError, match="options and models belong to one of them"):
+    with pytest.raises(UsageError, match="options belong to one of the steps"):
         hub.op("dust,pack", amount=1)
     with pytest.raises(UsageError, match="options belong to one of the steps"):
         hub.map(hub.op("dust"), (), out="out", amount=1)

@@ -88,7 +88,7 @@ def test_black_is_0_and_white_is_1(tmp_path, pixels, alpha, expected):
 
 def test_a_mask_has_the_size_of_its_picture(tmp_path):
     write(tmp_path / "mask.png", np.zeros((7, 5), np.uint8))
-    with pytest.raises(InputError, match=r"mask\.png has 5 x 7 pixels, the picture 7 x 5"):
+    with pytest.raises(InputError, match=r"mask\.png has 5 x 7 pixels, the image 7 x 5"):
         vaetools.Masks(tmp_path / "mask.png").read("a.jpg", PICTURE)
 
 
@@ -136,7 +136,7 @@ def test_a_pattern_is_counted_from_the_picture(tmp_path):
     assert masks.read("a.jpg", PICTURE, source=source).all()
     with pytest.raises(InputError, match=r"there is no mask .*b_mask\.png"):
         masks.find("b.jpg", tmp_path / "deep" / "b.jpg")
-    with pytest.raises(OptionError, match="counted from a picture's file"):
+    with pytest.raises(OptionError, match="relative to the file of an image"):
         masks.find("a.jpg")
     write(tmp_path / "deep" / "a" / "mask.png", grey(255))
     inside = vaetools.Masks(Path("{stem}/mask.png"))

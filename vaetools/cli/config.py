@@ -99,7 +99,7 @@ def _options(op: str, table: Mapping[str, Any], hub: Hub, path: Path) -> dict[st
     values = _plain(table, path)
     model = values.pop("model", "")
     try:
-        options = make_options(hub.operation(op).Options, values)
+        options = make_options(hub.find(op).Options, values)
     except OptionError as error:
         problem = f"[{op}] {error.problem}"
         raise OptionError(problem, file=path, remedy=error.remedy) from None

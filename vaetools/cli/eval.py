@@ -152,7 +152,7 @@ def compare(original: Path, other: Path, hub: Hub) -> Row:
 def _load(path: Path, hub: Hub) -> Image:
     if path.suffix.lower() != VAE:
         return read_image(path)
-    operation = hub.make("decompress")
+    operation = hub.op("decompress").operation
     most = most_bytes(operation.max_pixels)
     result = operation.process(read_file(path, check_head=operation.check_head, most=most))
     if not isinstance(result, Image):

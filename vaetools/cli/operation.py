@@ -83,8 +83,8 @@ def command_of(
     return command
 
 
-def step_of(hub: Hub, steps: Sequence[StepSpec]) -> Step:
-    """The steps of a command as one step. Raises as `Hub.op` and `Hub.chain`."""
+def step_of(hub: Hub, steps: Sequence[StepSpec]) -> Step[Any]:
+    """The steps of a command as one. Raises as `Hub.op` and `Hub.chain`."""
     return hub.chain(*(hub.op(step.op, model=step.model, **step.options) for step in steps))
 
 

@@ -43,7 +43,7 @@ class Chains(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         specs = read_chain(cmd_name)
         hub = hub_of(ctx)
-        steps = step_flags([hub.operation(spec.op) for spec in specs], specs)
+        steps = step_flags([hub.find(spec.op) for spec in specs], specs)
         help_text = f"Run {', then '.join(spec.op for spec in specs)}."
         try:
             return command_of(cmd_name, help_text, steps, *VIDEO_FLAGS, run=run)

@@ -14,6 +14,7 @@ from vaetools.image.array import ChannelOrder, Image
 from vaetools.image.containers import SUFFIXES, format_of
 from vaetools.image.decode import MAX_PIXELS, ImageInfo, decode_image, inspect_image, read_image
 from vaetools.image.encode import Strip, encode_image, strip_metadata
+from vaetools.image.pillow import pillow_array
 from vaetools.image.read_bytes import HEAD_SIZE, most_bytes, read_file
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "format_of",
     "inspect_image",
     "most_bytes",
+    "pillow_array",
     "read_file",
     "read_image",
     "strip_metadata",

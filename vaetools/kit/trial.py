@@ -44,7 +44,7 @@ def trial(host: PluginHost, plugin: Plugin, models: Path) -> Iterator[Finding]:
     write_tiny_vae(models / TINY)
     hub = Hub(host, [models, *default_folders()], device="cpu", threads=1)
     for name in plugin.operations:
-        options = ", ".join(_shown(spec) for spec in option_specs(hub.operation(name).Options))
+        options = ", ".join(_shown(spec) for spec in option_specs(hub.find(name).Options))
         yield Finding("ok", name, f"options: {options or 'none'}")
         yield from _try(hub, name)
 
@@ -69,9 +69,9 @@ def pictures() -> dict[str, Image]:
 
 def _try(hub: Hub, name: str) -> Iterator[Finding]:
     """Findings about one operation, with its options at their defaults."""
-    kind = hub.operation(name)
+    kind = hub.find(name)
     try:
-        operation = hub.make(name, model=TINY if kind.task in TINY_TASKS else None)
+        operation = hub.op(name, model=TINY if kind.task in TINY_TASKS else None).operation
         if operation.takes == "nothing":
             made = list(operation.items())[:MADE]
             trials: dict[str, Any] = {str(item): item for item in made}

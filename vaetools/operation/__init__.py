@@ -1,23 +1,27 @@
 """Operations: what a user asks for, with options that become flags, keywords and config keys."""
 
 from vaetools.operation.base import (
-    RESERVED_OPERATIONS,
-    RESERVED_OPTIONS,
+    Compound,
     ImageOperation,
     Item,
-    NoOptions,
     Operation,
+    results_of,
+    summary_of,
+)
+from vaetools.operation.options import (
+    NoOptions,
     OptionSpec,
     make_options,
     option,
     option_specs,
-    results_of,
-    summary_of,
+    positional_option,
 )
+from vaetools.operation.reserved import RESERVED_OPERATIONS, RESERVED_OPTIONS
 
 __all__ = [
     "RESERVED_OPERATIONS",
     "RESERVED_OPTIONS",
+    "Compound",
     "ImageOperation",
     "Item",
     "NoOptions",
@@ -26,6 +30,7 @@ __all__ = [
     "make_options",
     "option",
     "option_specs",
+    "positional_option",
     "results_of",
     "summary_of",
 ]

@@ -1,4 +1,4 @@
-"""Operations: what a user asks for, and the options that become flags, keywords and config keys.
+"""Operations: what a user asks for.
 
 A plugin author writes one small class:
 
@@ -19,295 +19,68 @@ and returns it from the hook `register_operations`. Folders, resume, reports and
 
 from __future__ import annotations
 
-import copy
+import copyreg
 import dataclasses
-import types
-import typing
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 
 from vaetools.errors import OptionError, PluginError
 from vaetools.image import MAX_PIXELS, Image, read_image
+from vaetools.operation.options import NoOptions, make_options, option_specs, positional_option
 from vaetools.seeding import seeded_generator
 
-if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-RESERVED_OPTIONS = frozenset(
-    {
-        "inputs",
-        "out",
-        "model",
-        "models_dir",
-        "device",
-        "threads",
-        "json",
-        "as_json",
-        "quiet",
-        "debug",
-        "frames",
-        "key",
-        "channel_order",
-        "on_record",
-        "progress",
-        "jobs",
-        "include",
-        "exclude",
-        "resume",
-        "force",
-        "on_exists",
-        "dry_run",
-        "max_pixels",
-        "strict",
-        "first_frame",
-        "strip",
-        "image_quality",
-        "memory",
-        "fingerprint",
-        "shard",
-        "report",
-        "config",
-        "fourcc",
-        "raw",
-        "depth",
-        "op",
-    }
-)
-"""Names that every operation's command, method and step of a chain has already."""
-
-RESERVED_OPERATIONS = frozenset(
-    {
-        "info",
-        "eval",
-        "models",
-        "plugins",
-        "doctor",
-        "demo",
-        "train",
-        "export",
-        "run",
-        "inspect",
-        "report",
-        "host",
-        "runtime",
-        "registry",
-        "operation",
-        "make",
-        "op",
-        "chain",
-        "map",
-        "register",
-        "close",
-        "stream",
-        "pipe",
-    }
-)
-"""Names of commands and of the hub's own methods."""
+if TYPE_CHECKING:
+    from vaetools.image import ChannelOrder
+    from vaetools.operation.masks import Masks
 
 Item: TypeAlias = Image | bytes
 """What an operation takes or gives: an image, or the bytes of a file."""
 
-
-def option(
-    default: Any,
-    *,
-    min: float | None = None,  # noqa: A002 - the plain words read best in a plugin
-    max: float | None = None,  # noqa: A002
-    choices: Sequence[str] | None = None,
-    help: str = "",  # noqa: A002
-    short: str | None = None,
-    metavar: str | None = None,
-    group: str | None = None,
-) -> Any:
-    """A field of an `Options` class, with its bounds and its line of help.
-
-    Args:
-        default: the value when nothing is said; the field's annotation gives the type.
-        min, max: bounds, both allowed; only for numbers.
-        choices: the allowed words.
-        help: one line, shown by `--help`.
-        short: a short flag such as `-q`.
-        metavar: the value's name in the help.
-        group: options of one group exclude each other; one that is typed puts aside those of a file.
-    """
-    metadata = {
-        "min": min,
-        "max": max,
-        "choices": None if choices is None else tuple(choices),
-        "help": help,
-        "short": short,
-        "metavar": metavar,
-        "group": group,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+Made: TypeAlias = "tuple[Callable[..., Operation], tuple[Any, ...]]"
+"""A function and its arguments, the last of them the options, that make an operation in another
+process."""
 
 
-@dataclass(frozen=True)
-class OptionSpec:
-    """One option, read from an `Options` class: everything that a command line needs to know.
+class Compound(ABC):
+    """A result of several named parts, such as an image with posterior samples.
 
-    Attributes:
-        name: the field's name; the flag is `--name` with dashes.
-        kind: `bool`, `int`, `float`, `str` or `Path`.
-        optional: whether None is a value (annotation `X | None`).
+    The runner writes `parts` to the files that `Operation.outputs` names; Python callers get the
+    object itself, with arrays in place of images.
     """
 
-    name: str
-    kind: type
-    optional: bool
-    default: Any
-    min: float | None = None
-    max: float | None = None
-    choices: tuple[str, ...] | None = None
-    help: str = ""
-    short: str | None = None
-    metavar: str | None = None
-    group: str | None = None
+    @abstractmethod
+    def parts(self) -> list[Item]:
+        """Everything, in the order of `Operation.outputs`."""
 
-    def check(self, value: Any) -> Any:
-        """`value` converted to the option's type. Raises `OptionError` if it does not fit."""
-        if value is None and self.optional:
-            return None
-        converted = self._convert(value)
-        if self.choices is not None and converted not in self.choices:
-            raise self._error(value, f"one of {', '.join(self.choices)}")
-        too_small = self.min is not None and not converted >= self.min
-        too_large = self.max is not None and not converted <= self.max
-        if too_small or too_large:
-            raise self._error(value, self.bounds)
-        return converted
-
-    @property
-    def bounds(self) -> str:
-        """`0 … 100`, `at least 1`, `at most 2`, or nothing."""
-        if self.min is not None and self.max is not None:
-            return f"{self.min:g} … {self.max:g}"
-        if self.min is not None:
-            return f"at least {self.min:g}"
-        return "" if self.max is None else f"at most {self.max:g}"
-
-    def _convert(self, value: Any) -> Any:
-        if self.kind is bool:
-            if isinstance(value, bool):
-                return value
-            raise self._error(value, "true or false")
-        if self.kind in (int, float):
-            return self._convert_number(value)
-        if isinstance(value, str | Path):
-            return self.kind(value)
-        if self.kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-            return str(value)  # text that may be a number, as it is on a command line
-        raise self._error(value, "text")
-
-    def _convert_number(self, value: Any) -> Any:
-        wanted = "a whole number" if self.kind is int else "a number"
-        if isinstance(value, bool):
-            raise self._error(value, wanted)
-        try:
-            converted = self.kind(value)
-        except (TypeError, ValueError, OverflowError):
-            raise self._error(value, wanted) from None
-        whole = not isinstance(value, float) or value == converted
-        if not np.isfinite(converted) or not whole:
-            raise self._error(value, wanted)
-        return converted
-
-    def _error(self, value: Any, wanted: str) -> OptionError:
-        plain = value is None or isinstance(value, str | Path | int | float)
-        shown = repr(value) if plain else type(value).__name__  # an array would take many lines
-        return OptionError(f"{self.name}={shown} is not {wanted}", remedy=self.help or None)
-
-
-def option_specs(options: type) -> list[OptionSpec]:
-    """The options of an `Options` class, in order.
-
-    Raises:
-        TypeError: an option without a default, or of a type that cannot become a flag.
-    """
-    hints = typing.get_type_hints(options)
-    return [_spec(field, hints[field.name]) for field in dataclasses.fields(options)]
-
-
-def _spec(field: dataclasses.Field[Any], hint: Any) -> OptionSpec:
-    default = field.default
-    if default is dataclasses.MISSING:
-        raise TypeError(f"option {field.name!r} needs a default")
-    kind, optional, choices = _kind_of(field.name, hint)
-    metadata = dict(field.metadata)
-    if choices is not None:
-        metadata["choices"] = choices
-    return OptionSpec(field.name, kind, optional, default, **metadata)
-
-
-def _kind_of(name: str, hint: Any) -> tuple[type, bool, tuple[str, ...] | None]:
-    """(type, None allowed, choices) of an annotation."""
-    members = [hint]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        members = list(typing.get_args(hint))
-    optional = type(None) in members
-    members = [m for m in members if m is not type(None)]
-    if len(members) == 1:
-        if typing.get_origin(members[0]) is Literal:
-            return str, optional, typing.get_args(members[0])
-        if members[0] in (bool, int, float, str, Path):
-            return members[0], optional, None
-    raise TypeError(
-        f"option {name!r}: {hint} is not bool, int, float, str, Path or a Literal of words"
-    )
-
-
-def make_options(options: type, values: Mapping[str, Any]) -> Any:
-    """An instance of `options` from checked values.
-
-    Raises:
-        OptionError: an unknown name, a wrong type, a value out of bounds, two options of a group.
-    """
-    specs = {spec.name: spec for spec in option_specs(options)}
-    for name in values:
-        if name not in specs:
-            known = ", ".join(specs) or "none"
-            raise OptionError(f"there is no option {name!r}", remedy=f"options: {known}")
-    checked = {name: specs[name].check(value) for name, value in values.items()}
-    _refuse_rivals(specs.values(), checked)
-    return options(**checked)
-
-
-def _refuse_rivals(specs: Iterable[OptionSpec], values: Mapping[str, Any]) -> None:
-    """Only one option of a group may differ from its default. Raises `OptionError`."""
-    first: dict[str, str] = {}
-    for spec in specs:
-        if spec.group is not None and values.get(spec.name, spec.default) != spec.default:
-            rival = first.setdefault(spec.group, spec.name)
-            if rival != spec.name:
-                raise OptionError(f"{rival} and {spec.name} exclude each other")
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """For operations that have nothing to choose."""
+    @abstractmethod
+    def with_arrays(self, to_array: Callable[[Image], np.ndarray]) -> Any:
+        """The same result with `to_array(image)` in place of each image."""
 
 
 class Operation(ABC):
-    """Something that a user asks for, applied to one input at a time.
+    """One kind of work on one input at a time.
 
-    Class attributes (a chain has a name, `takes` and `suffixes` of its own in each object):
+    Class attributes (a chain has its own `name`, `takes` and `suffixes` in each object):
         name: the command's name, lower case with dashes.
-        summary: one line for lists and help; the class docstring's first line if not given.
-        task: the model task that it needs, or None if it works without a model. Several: the first one
-            that there are models for.
-        many_models: choose among all models of the task for each input: they are `self.models`,
-            and `self.model` is None.
-        takes: `image` (the runner decodes the file), `file` (it hands over the bytes), or `nothing`:
-            it makes pictures or files out of its options and model, those that `items` names.
-        suffixes: with `takes = "file"`: which files of a folder are meant, such as `(".vae",)`.
+        summary: one line for lists and help; by default the first line of the class docstring.
+        task: the model task that it needs, or None if it works without a model. With several, the
+            first one that has models.
+        many_models: the model is chosen for each input among all models of the task; they are in
+            `self.models`, and `self.model` is None.
+        takes: `image` (the runner decodes the file), `file` (it passes the bytes), or `nothing`:
+            the operation makes images or files from its options and model, named by `items`.
+        suffixes: with `takes = "file"`: which files of a folder are inputs, such as `(".vae",)`.
         Options: a frozen dataclass; its fields become flags, keyword arguments and config keys.
+        result_depends_on: options that turn the first type that `process` returns into the others,
+            as `samples` does; for type checkers.
 
-    Instances are shared between threads: `process` must not change `self`.
+    Instances are shared between threads: `process` must not change `self`. An operation that a hub
+    made can be pickled; it opens its model again on the other side.
     """
 
     name: str
@@ -317,13 +90,20 @@ class Operation(ABC):
     many_models: ClassVar[bool] = False
     suffixes: tuple[str, ...] = ()
     Options: ClassVar[type] = NoOptions
+    result_depends_on: ClassVar[tuple[str, ...]] = ()
 
     max_pixels: int = MAX_PIXELS
-    """Limit for operations that decode files themselves or make pictures; the runner sets it."""
+    """Limit for operations that decode files themselves or make images; set by the runner."""
+
+    channel_order: ChannelOrder = "bgr"
+    """Order of the arrays that functions given as options see; set by `Step`."""
 
     wants_encoded: bool = False
-    """With `takes = "image"`: be given each picture's own file as well, as `Image.encoded`, unless the
-    user wants metadata stripped or accepts damaged files."""
+    """With `takes = "image"`: also get the source file of each image, as `Image.encoded`, unless
+    the user wants metadata stripped or accepts damaged files."""
+
+    made_by: Made | None = None
+    """How to make this operation in another process; set by the hub."""
 
     def __init__(self, model: Any, options: Any) -> None:
         self.model = model
@@ -338,29 +118,72 @@ class Operation(ABC):
         """Every model that it may use."""
         return self.models if self.model is None else (self.model,)
 
+    @property
+    def missing(self) -> list[str]:
+        """Names of the required options that are not given."""
+        specs = option_specs(type(self).Options)
+        return [s.name for s in specs if s.required and getattr(self.options, s.name) is None]
+
+    def check_complete(self) -> None:
+        """Raise `OptionError` if a required option is missing."""
+        for spec in option_specs(type(self).Options):
+            if spec.name in self.missing:
+                raise OptionError(f"{spec.name} is not given", remedy=spec.help or None)
+
+    def with_options(self, **options: Any) -> Self:
+        """This operation with other values for some options. Raises `OptionError`."""
+        current = {f.name: getattr(self.options, f.name) for f in dataclasses.fields(self.options)}
+        made = type(self)(self.model, make_options(type(self).Options, {**current, **options}))
+        made.models = self.models
+        made.max_pixels = self.max_pixels
+        if self.made_by is not None:
+            make, (*first, before) = self.made_by
+            made.made_by = make, (*first, {**before, **options})
+        return made
+
+    def with_map(self, values: Any) -> Self:
+        """This operation with its first option set: `hub.inpaint(image, mask)`.
+
+        Raises:
+            OptionError: the first option is not an array, or the values do not fit.
+        """
+        spec = positional_option(type(self).Options)
+        if spec is None:
+            raise OptionError(
+                f"{self.name} takes one positional argument", remedy="pass options by name"
+            )
+        return self.with_options(**{spec.name: values})
+
+    def limited(self, max_pixels: int) -> Self:
+        """A copy with another limit of pixels."""
+        copied = self.__copy__()
+        copied.max_pixels = max_pixels
+        return copied
+
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
-        """Names of the files that `source` will give, relative as it is. Called before any work."""
+        """Names of the files that `source` gives, relative as it is. Called before any work."""
         return (source,)
 
     def items(self) -> Sequence[PurePath]:
         """With `takes = "nothing"`: the items that it makes, by the names of their files.
 
-        An item's name is what `outputs` and `process` are given and what seeds `rng`. So an item stays
-        the same when there are more of them, if its name does. Called before any work: what it raises
-        ends the run.
+        The name of an item is what `outputs` and `process` are given and what seeds `rng`: an item
+        stays the same when others are added. Called before any work: what it raises ends the run.
         """
         return ()
 
     def facts(self) -> dict[str, Any]:
-        """What decides the result of one input, beside the model: other facts are other work.
+        """What decides the result of one input, apart from the model; other facts are other work.
 
-        All options, if not said otherwise. Leave out what changes no single result, such as how many
-        items there are; put the content of a file in the place of its name. Values are for JSON.
+        By default all options, arrays by the hash of their values. Leave out what changes no single
+        result, such as the number of items; put the content of a file in place of its name. Values
+        are for JSON.
         """
-        return dataclasses.asdict(self.options)
+        names = [field.name for field in dataclasses.fields(self.options)]
+        return {name: _fact(name, getattr(self.options, name)) for name in names}
 
     def identity(self) -> dict[str, Any]:
-        """What decides all its results: which operation it is, its `facts` and its model. For JSON."""
+        """What decides all its results: the operation, its `facts` and its model. For JSON."""
         return {
             "operation": f"{type(self).__module__}.{self.name}",
             "options": self.facts(),
@@ -368,74 +191,104 @@ class Operation(ABC):
         }
 
     def read_image(self, path: str | Path, *, keep_encoded: bool = False) -> Image:
-        """A further picture, that an option names; limits are those of the run.
+        """Read a further image that an option names, within the limits of the run.
 
         Args:
             keep_encoded: keep the file's bytes in `Image.encoded`.
 
         Raises:
-            InputError: it cannot be read, or is no picture that we take.
+            InputError: it cannot be read or is not an image that vaetools reads.
         """
         return read_image(path, max_pixels=self.max_pixels, keep_encoded=keep_encoded)
 
+    def read_mask(self, masks: Masks, image: Image) -> np.ndarray:
+        """The mask of `image`, (H, W) float32 in [0, 1]; see `Masks.read`."""
+        return masks.read(
+            self.key,
+            image,
+            source=self.source,
+            max_pixels=self.max_pixels,
+            channel_order=self.channel_order,
+        )
+
     def check_head(self, head: bytes) -> None:  # noqa: B027 - most operations take any file
-        """With `takes = "file"`: raise if a file that begins like this is none of ours.
+        """With `takes = "file"`: raise if a file that begins like this is not an input.
 
         The rest is then never read. `head` has `vaetools.image.HEAD_SIZE` bytes, fewer for short files.
         """
 
     @abstractmethod
-    def process(self, item: Any) -> Item | Sequence[Item]:
-        """The work: an `Image`, the bytes of a file, or the name of an item to make; as many results
-        out as `outputs` names."""
+    def process(self, item: Any) -> Item | Sequence[Item] | Compound:
+        """The work: from an `Image`, the bytes of a file, or the name of an item to make, to as many
+        results as `outputs` names."""
 
     def on(self, key: str, source: Path | None = None) -> Self:
         """This operation for the input called `key`, which seeds `rng`; `source` is its file."""
-        bound = copy.copy(self)
+        bound = self.__copy__()
         bound.__dict__.update(_key=key, _file=source, _notes=[])
         bound.__dict__.pop("_rng", None)
         return bound
 
     @property
     def key(self) -> str:
-        """What the input is called: its path in the run, or what a caller said; empty if nothing."""
+        """Name of the input: its path in the run, or what the caller passed; may be empty."""
         return self._key
 
     @property
     def source(self) -> Path | None:
-        """The file that the input comes from, for what lies beside it; None for arrays."""
+        """The file of the input, for what lies next to it; None for arrays."""
         return self._file
 
     def note(self, text: str) -> None:
-        """Say something about this input that is no error: its record will tell."""
+        """Add a remark about this input to its record; not an error."""
         self._notes.append(text)
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was said about this input."""
+        """Remarks about this input."""
         return tuple(self._notes)
 
     @property
     def never(self) -> Sequence[str]:
-        """Globs of files in a folder that are never its inputs, though their suffix fits."""
+        """Globs of files in a folder that are never inputs, although their suffix fits."""
         return ()
 
     @property
     def rng(self) -> np.random.Generator:
         """Random numbers that depend only on the option `seed` and on the input's key.
 
-        So the result of one input is the same in any order, with any number of workers.
+        The result of one input is the same in any order, with any number of workers.
         """
         if "_rng" not in self.__dict__:
             self._rng = seeded_generator(getattr(self.options, "seed", 0), self._key)
         return self._rng
 
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __reduce__(self) -> Any:
+        if self.made_by is None:
+            return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
+        make, arguments = self.made_by
+        state = {name: self.__dict__[name] for name in ("max_pixels",) if name in self.__dict__}
+        return make, arguments, state
+
+    def __repr__(self) -> str:
+        named = [f"model={self.model.id!r}"] if self.model is not None else []
+        for spec in option_specs(type(self).Options):
+            value = getattr(self.options, spec.name)
+            if not spec.is_default(value):
+                named.append(f"{spec.name}={_short(value)}")
+        return f"<{self.name}{': ' if named else ''}{', '.join(named)}>"
+
 
 class ImageOperation(Operation):
-    """Image in, image out; only colours change.
+    """Image in, image out; only the colours change.
 
-    `apply` sees float32 RGB (H, W, 3) in [0, 1]. Depth, grey, alpha, channel order, ICC and EXIF are
-    taken off before and put back after, so that no operation has to think of them.
+    `apply` sees float32 RGB (H, W, 3) in [0, 1]. Bit depth, greyscale, alpha, channel order, ICC and
+    EXIF are removed before and restored after, so that operations need not handle them.
     """
 
     def process(self, item: Image) -> Image:
@@ -449,18 +302,20 @@ class ImageOperation(Operation):
 
     @abstractmethod
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """float32 RGB (H, W, 3) in [0, 1] -> the same shape; values are clipped to [0, 1] afterwards."""
+        """float32 RGB (H, W, 3) in [0, 1] -> the same shape; the result is clipped to [0, 1]."""
 
 
 def results_of(operation: Operation, given: Any, count: int | None = None) -> list[Item]:
-    """What `process` gave, as a list.
+    """The results of `process` as a list.
 
     Args:
-        count: how many results its `outputs` named; None where nobody asked.
+        count: number of results that its `outputs` named; None if it was not called.
 
     Raises:
         PluginError: neither images nor bytes, or another number of them.
     """
+    if isinstance(given, Compound):
+        given = given.parts()
     results = [given] if isinstance(given, Image | bytes) else given
     if not isinstance(results, Sequence) or not all(isinstance(r, Image | bytes) for r in results):
         raise PluginError(f"{operation.name} gave {type(given).__name__}, neither images nor bytes")
@@ -472,3 +327,22 @@ def results_of(operation: Operation, given: Any, count: int | None = None) -> li
 def summary_of(operation: type[Operation]) -> str:
     """The operation's one-line summary."""
     return operation.summary or (operation.__doc__ or operation.name).strip().splitlines()[0]
+
+
+def _fact(name: str, value: Any) -> Any:
+    """An option's value for JSON; arrays by their hash."""
+    if isinstance(value, np.ndarray):
+        head = f"{value.dtype.str} {value.shape} ".encode()
+        return "sha256:" + hashlib.sha256(head + np.ascontiguousarray(value).tobytes()).hexdigest()
+    if callable(value):
+        raise OptionError(
+            f"{name} is a function, which the journal of a run cannot identify",
+            remedy="pass an array, or a path that names a file, a folder or a pattern",
+        )
+    return value
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"<{'×'.join(map(str, value.shape))} {value.dtype}>"
+    return repr(str(value)) if isinstance(value, Path) else repr(value)

@@ -22,9 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
-from vaetools.errors import PluginError, UsageError
+from vaetools.errors import OptionError, PluginError, UsageError
 from vaetools.image import SUFFIXES, Image
-from vaetools.operation import Item, NoOptions, Operation, results_of
+from vaetools.operation.base import Compound, Item, Operation, results_of
+from vaetools.operation.options import NoOptions
 from vaetools.tomlfile import Pattern, from_table, read_toml
 
 if TYPE_CHECKING:
@@ -132,14 +133,29 @@ class Chain(Operation):
         return [model for step in self.steps for model in step.opened]
 
     @property
-    def max_pixels(self) -> int:
-        """Limit of every step."""
-        return self.steps[0].max_pixels
+    def missing(self) -> list[str]:
+        return [name for step in self.steps for name in step.missing]
 
-    @max_pixels.setter
-    def max_pixels(self, limit: int) -> None:
+    def check_complete(self) -> None:
         for step in self.steps:
-            step.max_pixels = limit
+            step.check_complete()
+
+    def with_map(self, values: Any) -> Chain:
+        """This chain with the option set that one of its steps still needs.
+
+        Raises:
+            OptionError: no step needs one, or several do.
+        """
+        waiting = [step for step in self.steps if step.missing]
+        if len(waiting) != 1:
+            raise OptionError(
+                f"{self.name}: {'no' if not waiting else 'more than one'} step needs an array",
+                remedy="pass it to a step: hub.op(…, mask=…)",
+            )
+        return Chain([s.with_map(values) if s is waiting[0] else s for s in self.steps])
+
+    def limited(self, max_pixels: int) -> Chain:
+        return Chain([step.limited(max_pixels) for step in self.steps])
 
     def identity(self) -> dict[str, Any]:
         return {"chain": [step.identity() for step in self.steps]}
@@ -168,26 +184,47 @@ class Chain(Operation):
             names = [output for name in names for output in step.outputs(name)]
         return names
 
-    def process(self, item: Any) -> Item | Sequence[Item]:
+    def process(self, item: Any) -> Item | Sequence[Item] | Compound:
         given = [(self._key, item)]
-        for step in self.steps:
+        for step in self.steps[:-1]:
             given = [made for key, part in given for made in self._apply(step, key, part)]
-        results = [part for _, part in given]
-        return results[0] if len(results) == 1 else results
+        if len(given) == 1:  # a compound result of the last step stays one
+            bound, result = self._process(self.steps[-1], *given[0])
+            if isinstance(result, Compound):
+                return result
+            results = [made for _, made in self._named(bound, given[0][0], result)]
+            return results[0] if len(results) == 1 else results
+        return [made for key, part in given for _, made in self._apply(self.steps[-1], key, part)]
 
-    def _apply(self, step: Operation, key: str, item: Any) -> list[tuple[str, Item]]:
-        """(name, result) of each result of a step."""
+    def _process(self, step: Operation, key: str, item: Any) -> tuple[Operation, Any]:
+        """(the step bound to its input, its result)."""
         if step.takes in _TAKEN and not isinstance(item, _TAKEN[step.takes][0]):
             raise PluginError(
                 f"{step.name} takes {_TAKEN[step.takes][1]}, not {type(item).__name__}"
             )
         bound = step.on(key, self.source)
-        # Arrays have no names, so that each result of one goes on without.
-        names = [str(name) for name in bound.outputs(PurePosixPath(key))] if key else None
-        results = results_of(bound, bound.process(item), None if names is None else len(names))
+        bound.channel_order = self.channel_order
+        result = bound.process(item)
         for text in bound.notes:
             self.note(text)
+        return bound, result
+
+    def _apply(self, step: Operation, key: str, item: Any) -> list[tuple[str, Item]]:
+        """(name, result) of each result of a step."""
+        bound, result = self._process(step, key, item)
+        return self._named(bound, key, result)
+
+    def _named(self, bound: Operation, key: str, result: Any) -> list[tuple[str, Item]]:
+        # Arrays have no names: neither have the results of one.
+        names = [str(name) for name in bound.outputs(PurePosixPath(key))] if key else None
+        results = results_of(bound, result, None if names is None else len(names))
         return list(zip(names or [""] * len(results), map(_made, results), strict=True))
+
+    def __reduce__(self) -> Any:
+        return Chain, (self.steps,)
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(repr(step).strip('<>') for step in self.steps)}>"
 
 
 def _check_follows(before: Operation, step: Operation, name: PurePath) -> None:

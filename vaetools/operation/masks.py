@@ -1,119 +1,236 @@
-"""Masks that a user names: one file for all pictures, a folder with one for each, or a pattern for what
-lies beside each."""
+"""Masks and maps of images: given as arrays, or found as files."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from vaetools.errors import InputError, OptionError
-from vaetools.image import MAX_PIXELS, SUFFIXES, Image, most_bytes, read_file, read_image
+from vaetools.image import (
+    MAX_PIXELS,
+    SUFFIXES,
+    Image,
+    most_bytes,
+    pillow_array,
+    read_file,
+    read_image,
+)
+from vaetools.operation.options import check_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vaetools.image import ChannelOrder
 
 STEM = "{stem}"
-"""In a pattern: the picture's name without its suffix."""
+"""In a pattern: the name of the image without its suffix."""
+
+MaskPlace: TypeAlias = "str | Path | np.ndarray | Callable[[np.ndarray], Any]"
 
 
 class Masks:
-    """Finds the mask of every picture.
+    """Gives the mask of each image.
 
     Args:
-        place: a picture, the mask of every input; or a folder: the mask of `a/b.jpg` is `a/b.png` in
-            it, or with another suffix of a picture; or a pattern such as `{stem}_mask.png`, counted
-            from the folder where the picture lies.
+        place: where masks come from:
+
+            - an array: the mask of every image, (H, W); bool, uint8, uint16 or a float in [0, 1].
+              Integers that are all 0 or 1 count as bool.
+            - a function: called with each image as the caller has it, returns such an array.
+            - a file: the mask of every image.
+            - a folder: the mask of `a/b.jpg` is `a/b.png` in it, or with another image suffix.
+            - a pattern such as `{stem}_mask.png`, relative to the folder of the image.
+        name: of the option, for errors.
+        white: for maps of a quantity, such as noise levels: what white in a file stands for. Arrays
+            then hold the quantity itself.
 
     Raises:
-        OptionError: there is no such file or folder.
+        OptionError: no such file or folder; an array that is not a mask.
     """
 
-    def __init__(self, place: Path) -> None:
-        self.is_pattern = STEM in str(place)
-        if not self.is_pattern and not place.exists():
+    def __init__(self, place: MaskPlace, *, name: str = "mask", white: float | None = None) -> None:
+        self.name = name
+        self.white = white
+        self.array: np.ndarray | None = None
+        self.function: Callable[[np.ndarray], Any] | None = None
+        self.path = Path()
+        if isinstance(place, np.ndarray):
+            self.array = check_map(name, place)
+            self._scaled(self.array)  # refused now, not with the first image
+        elif isinstance(place, str | Path):
+            self.path = Path(place)
+        else:
+            self.function = place
+        if self.is_file and not self.is_pattern and not self.path.exists():
             raise OptionError(
-                f"there is no mask {place}",
-                remedy=f"name a picture, a folder of them, or a pattern with {STEM}",
+                f"there is no {name} {self.path}",
+                remedy=f"name an image, a folder of images, or a pattern with {STEM}",
             )
-        self.place = place
+
+    @property
+    def is_file(self) -> bool:
+        """Whether masks are files, not arrays."""
+        return self.array is None and self.function is None
+
+    @property
+    def is_pattern(self) -> bool:
+        return self.is_file and STEM in str(self.path)
 
     def find(self, key: str, source: Path | None = None) -> Path:
-        """The file of the mask for the input called `key`, which comes from the file `source`.
+        """The file of the mask for the input called `key`, which was read from the file `source`.
 
         Raises:
             InputError: there is none, or more than one.
-            OptionError: a pattern, for an input that comes from no file.
+            OptionError: a pattern, for an input that was not read from a file.
         """
         found = self.candidates(key, source)
         if len(found) != 1:
-            name, problem = PurePosixPath(key).stem, "several masks" if found else "no mask"
+            name = PurePosixPath(key).stem
+            problem = f"several {self.name}s" if found else f"no {self.name}"
             if self.is_pattern:
-                raise InputError(f"there is no mask {self._beside(source)}")
-            raise InputError(f"{problem} called {name} in {self.place / PurePosixPath(key).parent}")
+                raise InputError(f"there is no {self.name} {self._next_to(source)}")
+            raise InputError(f"{problem} called {name} in {self.path / PurePosixPath(key).parent}")
         return found[0]
 
     def candidates(self, key: str, source: Path | None = None) -> list[Path]:
-        """Files that may be the mask: one if all is well. Raises `OptionError` as `find` does."""
+        """Files that may be the mask: normally one. Raises `OptionError` as `find` does."""
         if self.is_pattern:
-            beside = self._beside(source)
-            return [beside] if beside.is_file() else []
-        if not self.place.is_dir():
-            return [self.place]
+            file = self._next_to(source)
+            return [file] if file.is_file() else []
+        if not self.path.is_dir():
+            return [self.path]
         name = PurePosixPath(key)
-        folder = self.place / name.parent
+        folder = self.path / name.parent
         found: list[Path] = []
         for suffix in sorted(SUFFIXES):
             for path in (folder / f"{name.stem}{form}" for form in (suffix, suffix.upper())):
                 if path.is_file() and not any(path.samefile(other) for other in found):
-                    found.append(path)  # some file systems do not tell .png from .PNG
+                    found.append(path)  # some file systems do not distinguish .png and .PNG
         return found
 
-    def _beside(self, source: Path | None) -> Path:
-        """What a pattern names for a picture's file."""
+    def _next_to(self, source: Path | None) -> Path:
+        """The file that a pattern names for the file of an image."""
         if source is None:
             raise OptionError(
-                f"{self.place} is counted from a picture's file, and there is none",
-                remedy="name the mask itself",
+                f"{self.path} is relative to the file of an image, and there is none",
+                remedy=f"pass the {self.name} as an array or name its file",
             )
-        return source.parent / str(self.place).replace(STEM, source.stem)
+        return source.parent / str(self.path).replace(STEM, source.stem)
 
     @property
     def glob(self) -> str:
-        """What the masks of a pattern are called below the folder of the pictures; empty where that
-        cannot be said, and for a file or folder."""
-        if not self.is_pattern or self.place.is_absolute() or ".." in self.place.parts:
+        """A glob that matches the masks of a pattern among the inputs; empty where none can be
+        given, and for arrays, files and folders."""
+        if not self.is_pattern or self.path.is_absolute() or ".." in self.path.parts:
             return ""
-        above = "*" if len(self.place.parts) > 1 else ""  # the pictures may lie in folders
-        return above + self.place.as_posix().replace(STEM, "*")
+        above = "*" if len(self.path.parts) > 1 else ""  # the images may lie in folders
+        return above + self.path.as_posix().replace(STEM, "*")
 
-    def read(
-        self, key: str, image: Image, *, source: Path | None = None, max_pixels: int = MAX_PIXELS
-    ) -> np.ndarray:
-        """The mask for a picture, (H, W) float32: 0 black … 1 white; colours count by their luma.
+    def values(self, image: Image, channel_order: ChannelOrder = "bgr") -> np.ndarray | None:
+        """The given array, or the one that the function returns, (H, W) as it is; None for files.
 
         Raises:
-            InputError: there is none, it cannot be read, or it has another size than the picture.
-            OptionError: as `find`.
+            InputError: another size than the image. OptionError: not one value per pixel.
         """
+        values = self.array
+        if self.function is not None:
+            made = self.function(image.to_array(channel_order=channel_order))
+            pixels = pillow_array(made, name=self.name)
+            values = check_map(self.name, np.asarray(made if pixels is None else pixels))
+        if values is not None:
+            self._check_size(values, image, "")
+        return values
+
+    def read(
+        self,
+        key: str,
+        image: Image,
+        *,
+        source: Path | None = None,
+        max_pixels: int = MAX_PIXELS,
+        channel_order: ChannelOrder = "bgr",
+    ) -> np.ndarray:
+        """The mask of an image, (H, W) float32: 0 black to 1 (or `white`) white. Colours count by
+        their luma.
+
+        Raises:
+            InputError: not found, cannot be read, or of another size than the image.
+            OptionError: as `find`; an array that is not a mask.
+        """
+        given = self.values(image, channel_order)
+        if given is not None:
+            return self._scaled(given)
         path = self.find(key, source)
         mask = read_image(path, max_pixels=max_pixels)
-        if (mask.width, mask.height) != (image.width, image.height):
+        grey: np.ndarray = mask.to_rgb() @ np.array([0.299, 0.587, 0.114], np.float32)
+        self._check_size(grey, image, f" {path}")
+        return grey.clip(max=1) * np.float32(1 if self.white is None else self.white)
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        if self.white is None:
+            return unit_range(values, self.name)
+        return values.astype(np.float32)
+
+    def _check_size(self, mask: np.ndarray, image: Image, which: str) -> None:
+        if mask.shape != (image.height, image.width):
             raise InputError(
-                f"the mask {path} has {mask.width} x {mask.height} pixels, the picture "
+                f"the {self.name}{which} has {mask.shape[1]} x {mask.shape[0]} pixels, the image "
                 f"{image.width} x {image.height}"
             )
-        grey: np.ndarray = mask.to_rgb() @ np.array([0.299, 0.587, 0.114], np.float32)
-        return grey.clip(max=1)
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the masks: names, sizes and times of a folder's files, the bytes of a single
-        one. Of a pattern it is only the pattern."""
+        """Changes with the masks: a hash of an array or of the bytes of a file; names, sizes and
+        times of a folder's files. A pattern is only its text.
+
+        Raises:
+            OptionError: a function, which cannot be identified.
+        """
+        if self.function is not None:
+            raise OptionError(
+                f"{self.name} is a function, which the journal of a run cannot identify",
+                remedy="pass an array, or a path that names a file, a folder or a pattern",
+            )
+        if self.array is not None:
+            head = f"{self.array.dtype.str} {self.array.shape} ".encode()
+            return hashlib.sha256(head + self.array.tobytes()).hexdigest()
         if self.is_pattern:
-            return str(self.place)
-        if not self.place.is_dir():
-            data = read_file(self.place, check_head=lambda _: None, most=most_bytes(MAX_PIXELS))
+            return str(self.path)
+        if not self.path.is_dir():
+            data = read_file(self.path, check_head=lambda _: None, most=most_bytes(MAX_PIXELS))
             return hashlib.sha256(data).hexdigest()
-        files = sorted(path for path in self.place.rglob("*") if path.is_file())
-        stats = [(str(path.relative_to(self.place)), path.stat()) for path in files]
+        files = sorted(path for path in self.path.rglob("*") if path.is_file())
+        stats = [(str(path.relative_to(self.path)), path.stat()) for path in files]
         rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
         return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def unit_range(values: np.ndarray, name: str) -> np.ndarray:
+    """An array as a mask, float32 in [0, 1].
+
+    Args:
+        values: (H, W); bool, uint8, uint16 or a float in [0, 1]. Integers that are all 0 or 1 count
+            as bool.
+        name: of the option, for the error.
+
+    Raises:
+        OptionError: another dtype, or floats outside [0, 1].
+    """
+    if values.dtype == bool:
+        return values.astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind == "f":
+        if low < 0 or high > 1:
+            raise OptionError(f"{name} has values from {low:g} to {high:g}; expected 0 … 1")
+        return values.astype(np.float32)
+    if low >= 0 and high <= 1:
+        return values.astype(np.float32)
+    if values.dtype not in (np.uint8, np.uint16):
+        raise OptionError(
+            f"{name} has dtype {values.dtype} with values from {low:g} to {high:g}; "
+            "expected bool, uint8, uint16 or a float in [0, 1]"
+        )
+    return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)

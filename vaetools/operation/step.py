@@ -1,31 +1,59 @@
-"""A step: an operation as a callable on arrays, for loops and pipelines of one's own."""
+"""A step: an operation as a callable on images, for loops and pipelines."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from vaetools.errors import UsageError
-from vaetools.image import Image
+from vaetools.image import Image, most_bytes, pillow_array, read_file
+from vaetools.operation.base import Compound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import PIL.Image
+    from numpy.typing import NDArray
+
     from vaetools.image import ChannelOrder
-    from vaetools.operation import Operation
+    from vaetools.operation.base import Operation
+
+ImageLike: TypeAlias = "NDArray[Any] | str | Path | PIL.Image.Image"
+"""An image: an array, the path of a file, or a Pillow image."""
+
+FileLike: TypeAlias = "bytes | bytearray | memoryview | str | Path"
+"""A file: its bytes, or its path."""
+
+MapLike: TypeAlias = (
+    "NDArray[Any] | str | Path | PIL.Image.Image | Callable[[NDArray[Any]], NDArray[Any]]"
+)
+"""One value per pixel: an array (H, W), a path, a Pillow image, or a function of the image."""
+
+R_co = TypeVar("R_co", covariant=True)
+"""What a step returns."""
 
 
-class Step:
-    """An operation bound to its model and options: a callable for loops and pipelines.
+class Step(Generic[R_co]):
+    """An operation with its model and options: a callable for loops and pipelines.
 
-    Arrays are (H, W), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in [0, 1]; the same dtype,
-    shape and channel order come back, as a new array. Safe to call from several threads.
+    An image is an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in [0, 1];
+    the same dtype, shape and channel order come back, as a new array. A path or a Pillow image is
+    accepted in place of an array; an array comes back, in the step's channel order.
 
-    Operations that take nothing are called without an item and give a list with the result of each
-    item that they make; `generate` gives uint8, (H, W, 3), or (H, W) where the model is grey.
+    Operations that take nothing are called without an image and return a list with the result of each
+    item that they make; `generate` gives uint8, (H, W, 3), or (H, W) for greyscale models.
+
+    Steps are safe to call from several threads, and can be pickled: `DataLoader` workers, joblib and
+    Ray open their own model.
+
+    Args:
+        operation: as a hub makes it.
+        channel_order: `bgr` as in OpenCV, or `rgb`; of arrays that come in and go out.
 
     Raises:
-        UsageError: another channel order than `bgr` or `rgb`.
+        UsageError: another channel order.
     """
 
     def __init__(self, operation: Operation, channel_order: ChannelOrder = "bgr") -> None:
@@ -34,36 +62,89 @@ class Step:
         self.operation = operation
         self.channel_order: ChannelOrder = channel_order
 
-    def __call__(self, item: np.ndarray | bytes | None = None, *, key: str = "") -> Any:
-        """Apply to one array (or to the bytes of a file); `key` seeds operations that draw noise.
+    def __call__(
+        self,
+        item: ImageLike | FileLike | tuple[ImageLike, MapLike] | None = None,
+        values: MapLike | None = None,
+        *,
+        key: str = "",
+    ) -> R_co:
+        """Apply to one image, or to the bytes of a file.
+
+        Args:
+            item: the image or file; or a pair (image, values). Nothing for operations that take none.
+            values: the operation's first option, if that is an array: the mask for `inpaint`, the
+                noise level for `denoise`.
+            key: name of the image, which seeds operations that draw random numbers.
 
         Raises:
-            UsageError: an item of the wrong kind, or one where the operation takes nothing.
+            UsageError: an item of the wrong kind. OptionError: an option that does not fit.
+            InputError: the file or the array is not a valid image. ModelError: the model fails.
         """
-        if self.operation.takes == "nothing":
-            return self._made(item, key)
-        bound = self.operation.on(key)
+        if isinstance(item, tuple):
+            item, values = _pair(item, values)
+        operation = self.operation if values is None else self.operation.with_map(values)
+        operation.check_complete()
+        if operation.takes == "nothing":
+            return cast("R_co", self._made(operation, item, key))
+        bound = operation.on(key)
+        bound.channel_order = self.channel_order
         if bound.takes == "file":
-            if not isinstance(item, bytes | bytearray | memoryview):
-                raise UsageError(
-                    f"{bound.name} takes the bytes of a file, not {type(item).__name__}"
-                )
-            return self._out(bound.process(bytes(item)))
-        if not isinstance(item, np.ndarray):
-            raise UsageError(f"{bound.name} takes a numpy array, not {type(item).__name__}")
-        return self._out(bound.process(Image.from_array(item, channel_order=self.channel_order)))
+            return cast(
+                "R_co", self._result(bound.process(self._file(bound, item)), keep_axis=False)
+            )
+        image, keep_axis = self._image(bound, item)
+        return cast("R_co", self._result(bound.process(image), keep_axis=keep_axis))
 
-    def _made(self, item: object, key: str) -> list[Any]:
+    def _image(self, operation: Operation, item: object) -> tuple[Image, bool]:
+        """The image, and whether results have a third axis as (H, W, 1) has."""
+        if isinstance(item, np.ndarray):
+            image = Image.from_array(item, channel_order=self.channel_order)
+            return image, item.ndim == 3 and item.shape[2] == 1
+        if isinstance(item, str | Path):
+            return operation.read_image(item, keep_encoded=operation.wants_encoded), False
+        pixels = pillow_array(item)
+        if pixels is None:
+            kinds = "a numpy array, a path or a Pillow image"
+            raise UsageError(f"{operation.name} takes {kinds}, not {type(item).__name__}")
+        return Image.from_array(pixels, channel_order="rgb"), False
+
+    def _file(self, operation: Operation, item: object) -> bytes:
+        if isinstance(item, str | Path):
+            most = most_bytes(operation.max_pixels)
+            return read_file(item, check_head=operation.check_head, most=most)
+        if not isinstance(item, bytes | bytearray | memoryview):
+            raise UsageError(
+                f"{operation.name} takes the bytes of a file or a path, not {type(item).__name__}"
+            )
+        return bytes(item)
+
+    def _made(self, operation: Operation, item: object, key: str) -> list[Any]:
         """All items of an operation that takes nothing, the same as `map` writes."""
-        operation = self.operation
         if item is not None or key:
-            raise UsageError(f"{operation.name} takes no array and no key: its items have names")
+            raise UsageError(f"{operation.name} takes no image and no key: its items have names")
         names = [PurePosixPath(name) for name in operation.items()]
-        return [self._out(operation.on(str(name)).process(name)) for name in names]
+        made = (operation.on(str(name)).process(name) for name in names)
+        return [self._result(result, keep_axis=False) for result in made]
 
-    def _out(self, result: Any) -> Any:
+    def _result(self, result: Any, *, keep_axis: bool) -> Any:
+        def to_array(image: Image) -> np.ndarray:
+            array = image.to_array(channel_order=self.channel_order)
+            return array[..., np.newaxis] if keep_axis and array.ndim == 2 else array
+
         if isinstance(result, Image):
-            return result.to_array(channel_order=self.channel_order)
+            return to_array(result)
         if isinstance(result, bytes):
             return result
-        return [self._out(part) for part in result]
+        if isinstance(result, Compound):
+            return result.with_arrays(to_array)
+        return [self._result(part, keep_axis=keep_axis) for part in result]
+
+    def __repr__(self) -> str:
+        return f"Step({self.operation!r}, {self.channel_order})"
+
+
+def _pair(item: tuple[Any, ...], values: object) -> tuple[Any, Any]:
+    if len(item) != 2 or values is not None:
+        raise UsageError(f"a tuple of {len(item)} is not a pair (image, values)")
+    return item[0], item[1]

@@ -128,6 +128,8 @@ class PluginHost:
         folders: Iterable[str | Path] = (),
         cache: OfferCache | None = None,
     ) -> None:
+        self._settings = (builtin, installed, tuple(folders))
+        self._objects: list[tuple[object, str]] = []
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if os.environ.get(TRACE, "0") not in ("", "0"):
@@ -154,7 +156,7 @@ class PluginHost:
             self._cache = OfferCache() if cache is None else cache
             for point in installed_points():
                 self._expect(point)
-        for folder in folders:
+        for folder in self._settings[2]:
             self._load_folder(Path(folder))
 
     @property
@@ -185,7 +187,11 @@ class PluginHost:
         if loaded.error is not None:
             self.plugins.remove(loaded)
             raise loaded.error
+        self._objects.append((plugin, label))
         return loaded
+
+    def __reduce__(self) -> Any:
+        return _loaded_again, (*self._settings, self._objects)
 
     def load(self, name: str, origin: str, load: Callable[[], object]) -> Plugin:
         """Add what `load` returns; if that fails, the plugin that is returned has the error."""
@@ -347,6 +353,19 @@ class PluginHost:
                 continue
             if path.suffix == ".py" or (path / "__init__.py").exists():
                 self.load_path(path)
+
+
+def _loaded_again(
+    builtin: bool,  # noqa: FBT001
+    installed: bool,  # noqa: FBT001
+    folders: tuple[str | Path, ...],
+    objects: Sequence[tuple[object, str]],
+) -> PluginHost:
+    """A host of a pickle: the same plugins, loaded in this process."""
+    host = PluginHost(builtin=builtin, installed=installed, folders=folders)
+    for plugin, name in objects:
+        host.register(plugin, name)
+    return host
 
 
 def default_folders(extra: Iterable[str | Path] = ()) -> list[Path]:

@@ -118,7 +118,7 @@ class Denoiser:
         strength: float = 1.0,
         seeds: Sequence[int] = (),
         uncertainty: bool = False,
-    ) -> Restored:
+    ) -> Restored[Image]:
         """The picture without noise. Depth, grey, alpha, ICC and EXIF stay.
 
         Args:

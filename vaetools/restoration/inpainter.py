@@ -62,7 +62,7 @@ class Inpainter:
         feather: float = 0.0,
         seeds: Sequence[int] = (),
         uncertainty: bool = False,
-    ) -> Restored:
+    ) -> Restored[Image]:
         """The picture with the hole filled. Depth, grey, alpha, ICC and EXIF stay.
 
         Args:

@@ -59,7 +59,7 @@ def frame_filter(operation: Operation, channel_order: ChannelOrder = "bgr") -> K
         UsageError: it does not take an image, or gives something else or several of them.
         While it goes on, `ImageValueError`: a frame of another shape or dtype.
     """
-    step = Step(operation, channel_order)
+    step: Step[np.ndarray] = Step(operation, channel_order)
     is_filter = operation.takes == "image"
     if is_filter:
         outputs = operation.outputs(PurePosixPath("frame.png"))
@@ -68,7 +68,7 @@ def frame_filter(operation: Operation, channel_order: ChannelOrder = "bgr") -> K
         raise UsageError(f"{operation.name} does not give one picture for each frame of a video")
 
     def apply(item: Any, *, key: str) -> np.ndarray:
-        result: np.ndarray = step(item, key=key)
+        result = step(item, key=key)
         if result.shape != item.shape or result.dtype != item.dtype:
             raise ImageValueError(
                 f"{operation.name} made {result.dtype} of shape {result.shape} of {item.dtype} of "

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -38,7 +38,7 @@ class Keyed(Protocol):
     def __call__(self, item: Any, *, key: str) -> Any: ...
 
 
-def stream(step: Keyed, source: Source, *, depth: int = DEPTH, threads: int = 1) -> Iterator[Any]:
+def stream(step: Keyed, source: Source, *, depth: int = DEPTH, threads: int = 1) -> Generator[Any]:
     """Results of `step` for the frames of `source`, in their order.
 
     A frame's number, from 0, is its key: so what draws noise draws other noise for each frame, and
@@ -112,7 +112,7 @@ def _results(
     release: Callable[[], None],
     depth: int,
     threads: int,
-) -> Iterator[Any]:
+) -> Generator[Any]:
     reader = _Reader(step, frames, depth, threads)
     try:
         while (future := reader.next()) is not None:

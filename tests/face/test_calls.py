@@ -1,0 +1,184 @@
+"""Methods of a hub: their signatures, their errors, and what type checkers find."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import typing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import vaetools
+from tests.paths import ROOT
+from tests.restoration.models import BLUR
+from vaetools import hub_methods
+from vaetools.errors import OptionError, UsageError
+from vaetools.hub import Hub
+from vaetools.operation.signature import documentation, signature
+from vaetools.operation.stubs import methods_module
+from vaetools.plugin.host import PluginHost
+from vaetools.testing import gradient
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUILT_IN = PluginHost(installed=False).operations
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_methods_have_the_signature_of_their_options(hub: Hub, name: str) -> None:
+    method = getattr(hub, name.replace("-", "_"))
+    assert method.__name__ == name.replace("-", "_") and method.__name__ in dir(hub)
+    assert inspect.signature(method) == signature(BUILT_IN[name])
+    assert method.__doc__ == documentation(BUILT_IN[name])
+    assert BUILT_IN[name].Options.__name__ == "Options"
+    assert "Args:" in method.__doc__ and ".." not in method.__doc__.replace("...", "")
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_type_checkers_see_the_same_signatures(name: str) -> None:
+    method = getattr(hub_methods.HubMethods, name.replace("-", "_"))
+    seen = inspect.signature(method)
+    parameters = [*seen.parameters.values()][1:]  # without self
+    expected = signature(BUILT_IN[name])
+    assert seen.replace(parameters=parameters) == expected
+    overloads = typing.get_overloads(method)
+    assert len(overloads) == (2 if BUILT_IN[name].result_depends_on else 0)
+    for overload in overloads:
+        names = [*inspect.signature(overload).parameters][1:]
+        assert names == [*expected.parameters]
+
+
+def test_the_typed_methods_are_up_to_date() -> None:
+    from vaetools.hub_methods import __file__ as place
+
+    text = (ROOT / "vaetools/hub_methods.py").read_text()
+    command = text.splitlines()[2].strip()
+    made = methods_module(BUILT_IN.values(), command)
+    formatted = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--stdin-filename", place, "-"],
+        input=made,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert formatted.stdout == text
+
+
+def test_help_and_completion(hub: Hub) -> None:
+    assert {"compress", "decompress", "denoise", "inpaint", "mask_dust"} <= {*dir(hub)}
+    text = inspect.getdoc(hub.denoise)
+    assert text is not None and "strength" in text and "standard deviation" in text
+    assert repr(hub.op("denoise", sigma=20)) == (
+        f"Step(<denoise: model='{BLUR}', sigma='20'>, bgr)"
+    )
+    assert repr(hub).startswith("Hub(device='cpu', operations: augment, compress")
+
+
+def test_misspelt_names_get_a_suggestion(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(AttributeError, match="no operation 'denoize'; did you mean 'denoise'"):
+        _ = hub.denoize  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match=r"'compres'; did you mean 'compress'.*known: augment"):
+        hub.op("compres")
+    with pytest.raises(OptionError) as raised:
+        hub.map("compress", tmp_path, out=tmp_path / "out", jobss=2)
+    text = str(raised.value)
+    assert "there is no option 'jobss'; did you mean 'jobs'?" in text
+    assert "options of compress: quality" in text and "run settings: dry_run" in text
+    with pytest.raises(OptionError, match="mask-dust uses no model"):
+        hub.op("mask-dust", model=BLUR)
+
+
+def test_operations_by_class(hub: Hub) -> None:
+    class Invert(vaetools.ImageOperation):
+        name = "invert"
+
+        def apply(self, image: np.ndarray) -> np.ndarray:
+            return 1 - image
+
+    assert np.array_equal(hub.op(Invert)(gradient()), 255 - gradient())
+    chain = hub.chain(Invert, Invert)
+    assert np.array_equal(chain(gradient()), gradient())
+
+
+def test_a_run_leaves_the_step_alone(hub: Hub, tmp_path: Path) -> None:
+    step = hub.op("denoise", sigma=20)
+    before = step.operation.max_pixels
+    vaetools.imwrite(tmp_path / "in/a.png", gradient())
+    hub.map(step, tmp_path / "in", out=tmp_path / "out", max_pixels=10_000)
+    hub.map(hub.chain(step, step), tmp_path / "in", out=tmp_path / "two", max_pixels=10_000)
+    assert step.operation.max_pixels == before
+
+
+def test_old_names_warn(hub: Hub) -> None:
+    with pytest.warns(DeprecationWarning, match="Hub.make"):
+        assert hub.make("denoise", sigma=20).name == "denoise"
+    with pytest.warns(DeprecationWarning, match="Hub.operation"):
+        assert hub.operation("denoise") is hub.find("denoise")
+
+
+TYPOS = """\
+import numpy as np
+import vaetools
+
+hub = vaetools.open()
+image = np.zeros((8, 8, 3), np.uint8)
+hub.compres(image)  # no such operation
+hub.compress(image, qualty=3)  # no such option
+hub.compress(image, quality="best")  # not a number
+hub.inpaint(image)  # the mask is missing
+hub.augment(image, levels="coarse")  # not one of the words
+hub.denoise(image).samples  # an array
+"""
+RIGHT = """\
+import numpy as np
+import vaetools
+
+hub = vaetools.open()
+image = np.zeros((8, 8, 3), np.uint8)
+data: bytes = hub.compress(image, quality=75, roi=image[..., 0])
+back: np.ndarray = hub.decompress(data, region=(0, 0, 4, 4))
+clean: np.ndarray = hub.denoise(back, sigma=25)
+two: tuple[np.ndarray, ...] = hub.denoise("a.png", samples=2).samples
+whole: np.ndarray = hub.inpaint(image, lambda frame: frame[..., 0] > 3)
+copies: list[np.ndarray] = hub.augment(image, n=2)
+step: vaetools.Step[bytes] = vaetools.Step(hub.op("compress").operation)
+for packed in hub.stream(step, [image]):
+    packed.hex()
+"""
+
+
+@pytest.mark.parametrize(
+    "checker", [["-m", "mypy", "--strict"], ["-m", "basedpyright", "--level", "error"]]
+)
+def test_type_checkers_find_typos_and_accept_the_rest(
+    checker: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(checker[1])
+    monkeypatch.setenv("MYPYPATH", f"{ROOT}:{ROOT / 'plugins'}:{ROOT / 'exported_models'}")
+
+    def check(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        (tmp_path / "pyrightconfig.json").write_text(
+            f'{{"extraPaths": ["{ROOT}"], "typeCheckingMode": "standard"}}'
+        )
+        (tmp_path / "mypy.ini").write_text("[mypy]\n[mypy-vaetools.*]\nfollow_imports = silent\n")
+        words = [sys.executable, *checker, name]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+        return done.stdout
+
+    wrong = check("typos.py", TYPOS)
+    for line in range(6, 12):
+        assert f"typos.py:{line}" in wrong, wrong
+    right = check("right.py", RIGHT)
+    assert "error" not in right.replace("0 errors", ""), right
+
+
+def test_public_names_are_documented() -> None:
+    for name in vaetools.__all__:
+        value: Any = getattr(vaetools, name)
+        if isinstance(value, type) or inspect.isfunction(value):
+            assert inspect.getdoc(value), name

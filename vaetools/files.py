@@ -1,0 +1,115 @@
+"""Image files in one call: `imread` and `imwrite`, for every format, `.vae` among them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vaetools.errors import OptionError, UsageError
+from vaetools.hub import Hub
+from vaetools.hub import open as open_hub
+from vaetools.image import (
+    MAX_PIXELS,
+    Image,
+    decode_image,
+    encode_image,
+    format_of,
+    most_bytes,
+    pillow_array,
+    read_file,
+)
+from vaetools.runner.atomic import write_files
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vaetools.image import ChannelOrder
+    from vaetools.operation.step import ImageLike
+
+SUFFIX = ".vae"
+MAGIC = b"\x89VAE"
+
+
+def imread(
+    path: str | Path, *, channel_order: ChannelOrder = "bgr", max_pixels: int = MAX_PIXELS
+) -> NDArray[Any]:
+    """Read an image file as an array; the format is taken from the content, not from the suffix.
+
+    EXIF orientation is applied. For ICC and EXIF, use `read_image`.
+
+    Args:
+        path: JPEG, PNG, WebP, TIFF, BMP, GIF, PNM or `.vae`.
+        channel_order: `bgr` as in OpenCV, or `rgb`.
+        max_pixels: larger images are refused before memory is taken.
+
+    Returns:
+        (H, W), (H, W, 3), or (H, W, 4) with alpha; uint8, uint16 or float32 in [0, 1].
+
+    Raises:
+        InputError: not found, not an image, damaged, or too large. BitstreamError: a damaged `.vae`
+        file. ModelError: its model is not installed.
+    """
+    data = read_file(path, check_head=lambda _: None, most=most_bytes(max_pixels))
+    if not data.startswith(MAGIC):
+        image = decode_image(data, file=path, max_pixels=max_pixels)
+        return image.to_array(channel_order=channel_order)
+    decoded: NDArray[Any] = _hub().decompress(data, channel_order=channel_order)
+    return decoded
+
+
+def imwrite(
+    path: str | Path,
+    image: ImageLike | Image,
+    *,
+    quality: float | None = None,
+    channel_order: ChannelOrder = "bgr",
+) -> None:
+    """Write an image to a file; the suffix gives the format. The file appears whole or not at all.
+
+    Args:
+        path: `.jpg`, `.png`, `.webp`, `.tiff`, `.bmp`, `.ppm` or `.vae`; missing folders are made.
+        image: an array as `imread` returns it, a path, a Pillow image, or an `Image`, whose ICC
+            profile and EXIF are written as well.
+        quality: 0 … 100 for JPEG and WebP (default 95) and for `.vae` (default 75).
+        channel_order: of the array.
+
+    Raises:
+        UsageError: an unknown suffix. InputError: an invalid array. OptionError: the quality.
+        UnsupportedImageError: the format cannot hold this image. OSError: the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() == SUFFIX:
+        whole = _image(image, channel_order).to_array()
+        data: bytes = _hub().compress(whole, quality=quality)
+    else:
+        name = format_of(target)
+        if quality is not None and name not in ("jpeg", "webp"):
+            raise OptionError(f"quality={quality:g} does nothing for {target.suffix}")
+        lossy = 95 if quality is None else round(quality)
+        data = encode_image(_image(image, channel_order), name, quality=lossy)
+    write_files([(target, data)], before=lambda: None)
+
+
+def _image(image: object, channel_order: ChannelOrder) -> Image:
+    if isinstance(image, Image):
+        return image
+    if isinstance(image, np.ndarray):
+        return Image.from_array(image, channel_order=channel_order)
+    if isinstance(image, str | Path):
+        data = read_file(image, check_head=lambda _: None, most=most_bytes(MAX_PIXELS))
+        return decode_image(data, file=image)
+    pixels = pillow_array(image)
+    if pixels is None:
+        raise UsageError(
+            f"an image is a numpy array, a path or a Pillow image, not {type(image).__name__}"
+        )
+    return Image.from_array(pixels, channel_order="rgb")
+
+
+@functools.cache
+def _hub() -> Hub:
+    """The default hub, for `.vae` files."""
+    return open_hub()

@@ -1,0 +1,479 @@
+"""The operations of a hub as typed methods. Generated; do not edit.
+
+vaetools plugins stubs --built-in
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from vaetools.operation.step import FileLike, ImageLike, MapLike
+    from vaetools.restoration import Restored
+
+
+class HubMethods:
+    """What type checkers see of `Hub`; at run time it makes these methods from the plugins."""
+
+    @overload
+    def augment(
+        self,
+        image: ImageLike,
+        *,
+        n: int = 8,
+        strength: float = 0.5,
+        levels: Literal["fine", "all"] = "fine",
+        seed: int = 0,
+        manifest: Literal[False] = False,
+        tag: bool = False,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> list[NDArray[Any]]: ...
+    @overload
+    def augment(
+        self,
+        image: ImageLike,
+        *,
+        n: int = 8,
+        strength: float = 0.5,
+        levels: Literal["fine", "all"] = "fine",
+        seed: int = 0,
+        manifest: bool = False,
+        tag: bool = False,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> list[bytes]: ...
+    def augment(
+        self,
+        image: ImageLike,
+        *,
+        n: int = 8,
+        strength: float = 0.5,
+        levels: Literal["fine", "all"] = "fine",
+        seed: int = 0,
+        manifest: bool = False,
+        tag: bool = False,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> list[NDArray[Any]] | list[bytes]:
+        """Make further pictures out of each one, by moving it in a model's latent space.
+
+        A copy is the picture itself plus what changes when its latents move: nothing is
+        blurred, and at strength 0 nothing changes. Folders stay as they are, so that classes
+        do.
+
+        A copy depends on the seed, on the path of its picture and on its number, and on nothing
+        else.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            n: copies of each picture [1 … 9999]. Default: 8.
+            strength: how far latents move; 0 not at all [0 … 1]. Default: 0.5.
+            levels: latents that move: the fine ones (grain, texture), or all. Default: 'fine'.
+            seed: another seed, other copies. Default: 0.
+            manifest: write beside the copies what each was made of, and how: *_aug.jsonl.
+                Default: False.
+            tag: mark copies as made by a model (IPTC Digital Source Type); with --manifest.
+                Default: False.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    def compress(
+        self,
+        image: ImageLike,
+        *,
+        quality: float | None = None,
+        bpp: float | None = None,
+        psnr: float | None = None,
+        target_size: str | None = None,
+        roi: MapLike | None = None,
+        roi_drop: float = 40,
+        refine: int = 0,
+        keep_smaller: bool = False,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> bytes:
+        """Compress photographs with a learned codec.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            quality: From smallest (0) to best (100); 75 if no target is given [0 … 100].
+            bpp: Target bits per pixel [0.001 … 64].
+            psnr: Target PSNR in decibels [1 … 60].
+            target_size: Largest file size, such as 40k.
+            roi: Region of interest: a mask, or a folder of masks; white keeps its quality.
+            roi_drop: Quality that black parts of --roi lose [1 … 100]. Default: 40.
+            refine: Passes that search for cheaper and better latents; 8 take 19 times as long
+                [0 … 64]. Default: 0.
+            keep_smaller: Store the source file itself where the coded image would be larger.
+                Default: False.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    def decompress(
+        self,
+        data: FileLike,
+        *,
+        to: Literal["png", "jpg", "webp", "tiff", "same"] = "png",
+        region: tuple[int, int, int, int] | str | None = None,
+        preview: bool = False,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any]:
+        """Decode .vae files.
+
+        Args:
+            data: the bytes of a file, or its path.
+            to: Format of the images; same: that of the source. Default: 'png'.
+            region: Decode only this part, in pixels from the top left corner.
+            preview: Decode a rough image from the first part of each file; the rest may be
+                missing. Default: False.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    @overload
+    def denoise(
+        self,
+        image: ImageLike,
+        sigma: MapLike | float = "auto",
+        *,
+        strength: float = 1.0,
+        samples: Literal[0] = 0,
+        uncertainty: Literal[False] = False,
+        seed: int = 0,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any]: ...
+    @overload
+    def denoise(
+        self,
+        image: ImageLike,
+        sigma: MapLike | float = "auto",
+        *,
+        strength: float = 1.0,
+        samples: int = 0,
+        uncertainty: bool = False,
+        seed: int = 0,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> Restored[NDArray[Any]]: ...
+    def denoise(
+        self,
+        image: ImageLike,
+        sigma: MapLike | float = "auto",
+        *,
+        strength: float = 1.0,
+        samples: int = 0,
+        uncertainty: bool = False,
+        seed: int = 0,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any] | Restored[NDArray[Any]]:
+        """Remove noise from images.
+
+        The result is the posterior mean. Posterior samples have the grain and detail that the
+        mean averages out. In files, the uncertainty map is greyscale with 16 bits: its value
+        divided by 256 is half the width of a 90 % interval, on the 0–255 scale.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            sigma: Noise level: standard deviation on the 0–255 scale; auto: estimated; photo:
+                for camera noise; local: estimated for each region; or a map: a greyscale image
+                or a folder of them. Default: 'auto'.
+            strength: Share of the noise to remove; 0 leaves the image unchanged [0 … 1].
+                Default: 1.0.
+            samples: Number of posterior samples to write [0 … 64]. Default: 0.
+            uncertainty: Also write a per-pixel uncertainty map. Default: False.
+            seed: Random seed of the samples. Default: 0.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    def generate(
+        self,
+        *,
+        n: int = 16,
+        seed: int = 0,
+        temperature: float = 1.0,
+        grid: bool = False,
+        height: int | None = None,
+        width: int | None = None,
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> list[NDArray[Any]]:
+        """Draw pictures from a model's prior: decoder means, without pixel noise.
+
+        A picture is what the decoder gives for one latent from N(0, temperature²): the mean of
+        p(image | latent), without noise of single pixels from that distribution. Figure 5 of
+        Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, shows such pictures.
+
+        Its latent depends on the seed and on the picture's name only: `0005.png` is the same
+        among 8 as among 16, and in a grid as alone.
+
+        Args:
+            n: how many pictures [1 … 100000]. Default: 16.
+            seed: another seed, other pictures. Default: 0.
+            temperature: deviation of the latents [0 … 2]. Default: 1.0.
+            grid: all in one picture, grid.png. Default: False.
+            height: pixels; for models without a fixed size [at least 1].
+            width: pixels; for models without a fixed size [at least 1].
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    @overload
+    def inpaint(
+        self,
+        image: ImageLike,
+        mask: MapLike,
+        *,
+        mask_hole: Literal["white", "black"] = "white",
+        missing_mask: Literal["fail", "copy"] = "fail",
+        grow: int = 0,
+        feather: float = 0.0,
+        samples: Literal[0] = 0,
+        uncertainty: Literal[False] = False,
+        seed: int = 0,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any]: ...
+    @overload
+    def inpaint(
+        self,
+        image: ImageLike,
+        mask: MapLike,
+        *,
+        mask_hole: Literal["white", "black"] = "white",
+        missing_mask: Literal["fail", "copy"] = "fail",
+        grow: int = 0,
+        feather: float = 0.0,
+        samples: int = 0,
+        uncertainty: bool = False,
+        seed: int = 0,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> Restored[NDArray[Any]]: ...
+    def inpaint(
+        self,
+        image: ImageLike,
+        mask: MapLike,
+        *,
+        mask_hole: Literal["white", "black"] = "white",
+        missing_mask: Literal["fail", "copy"] = "fail",
+        grow: int = 0,
+        feather: float = 0.0,
+        samples: int = 0,
+        uncertainty: bool = False,
+        seed: int = 0,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any] | Restored[NDArray[Any]]:
+        """Fill holes in images: scratches, text, dust and other small damage.
+
+        The result is the posterior mean. Posterior samples have the grain and detail that the
+        mean averages out. In files, the uncertainty map is greyscale with 16 bits: its value
+        divided by 256 is half the width of a 90 % interval, on the 0–255 scale; outside the
+        hole it is 0. Pixels that are not masked come back unchanged.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            mask: The hole: a mask for all images; a folder with one for each, of the same name;
+                a pattern for files next to each image, as {stem}_mask.png; or alpha:
+                transparent pixels.
+            mask_hole: Colour of the hole in the mask. Default: 'white'.
+            missing_mask: An image without a mask fails, or is copied unchanged. Default:
+                'fail'.
+            grow: Dilate the hole by this radius [0 … 256]. Default: 0.
+            feather: Blend from the original to the fill over this width inside the hole [0 …
+                256]. Default: 0.0.
+            samples: Number of posterior samples to write [0 … 64]. Default: 0.
+            uncertainty: Also write a per-pixel uncertainty map. Default: False.
+            seed: Random seed of the samples. Default: 0.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    def mask_colour(
+        self,
+        image: ImageLike,
+        *,
+        colour: str = "#ff0000",
+        tolerance: float = 20.0,
+        key: str = "",
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any]:
+        """Find a colour: that of a stamp, a date or a pen.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            colour: the colour, as in HTML. Default: '#ff0000'.
+            tolerance: distance in CIELAB that still counts (CIE76) [0 … 200]. Default: 20.0.
+            key: name of the image, which seeds operations that draw random numbers.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    def mask_dust(
+        self,
+        image: ImageLike,
+        *,
+        size: int = 7,
+        contrast: float = 20.0,
+        kind: Literal["both", "bright", "dark"] = "both",
+        key: str = "",
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any]:
+        """Find dust: small specks that are brighter or darker than all around them.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            size: largest diameter of a speck [1 … 99]. Default: 7.
+            contrast: how far a speck stands out, in grey levels of 255 [0.5 … 255]. Default:
+                20.0.
+            kind: which specks. Default: 'both'.
+            key: name of the image, which seeds operations that draw random numbers.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    def mask_scratch(
+        self,
+        image: ImageLike,
+        *,
+        width: int = 3,
+        length: int = 41,
+        contrast: float = 12.0,
+        key: str = "",
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any]:
+        """Find scratches: long thin lines that are brighter or darker than what is beside them.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            width: largest width of a scratch [1 … 31]. Default: 3.
+            length: least length of a straight piece [5 … 401]. Default: 41.
+            contrast: how far a scratch stands out, in grey levels of 255 [0.5 … 255]. Default:
+                12.0.
+            key: name of the image, which seeds operations that draw random numbers.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    @overload
+    def reconstruct(
+        self,
+        image: ImageLike,
+        *,
+        sample: bool = False,
+        temperature: float = 1.0,
+        seed: int = 0,
+        towards: None = None,
+        steps: int = 8,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any]: ...
+    @overload
+    def reconstruct(
+        self,
+        image: ImageLike,
+        *,
+        sample: bool = False,
+        temperature: float = 1.0,
+        seed: int = 0,
+        towards: str | Path | None = None,
+        steps: int = 8,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> list[NDArray[Any]]: ...
+    def reconstruct(
+        self,
+        image: ImageLike,
+        *,
+        sample: bool = False,
+        temperature: float = 1.0,
+        seed: int = 0,
+        towards: str | Path | None = None,
+        steps: int = 8,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any] | list[NDArray[Any]]:
+        """Pass pictures through a model, or go from them towards another one.
+
+        The latent is the posterior's mode, or with `sample` one drawn from it. With `towards`
+        it goes in equal steps on a straight line from the posterior mean of the picture to that
+        of the other one, both ends included. Straight lines suit posterior means; samples of
+        the prior, which in many dimensions all lie near one sphere, would call for great
+        circles instead (White, "Sampling Generative Networks", 2016, arXiv:1609.04468).
+
+        Depth, grey, alpha, ICC and EXIF stay those of the picture itself, on the whole way.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            sample: draw from the posterior instead of taking its mode. Default: False.
+            temperature: posterior deviations, with --sample [0 … 2]. Default: 1.0.
+            seed: another seed, other samples. Default: 0.
+            towards: go to this picture.
+            steps: pictures on the way, with --towards [2 … 1000]. Default: 8.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError
+
+    def replay(
+        self,
+        *,
+        manifest: str | Path | None = None,
+        source: str | Path | None = None,
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> list[bytes]:
+        """Make the copies that a manifest of augment lists again, byte for byte.
+
+        Args:
+            manifest: a manifest, or a folder with *_aug.jsonl files.
+            source: the folder of the pictures that copies were made of.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
+        raise NotImplementedError

@@ -1,0 +1,74 @@
+"""Names that operations and their options cannot take."""
+
+from __future__ import annotations
+
+RESERVED_OPTIONS = frozenset(
+    {
+        "inputs",
+        "out",
+        "model",
+        "models_dir",
+        "device",
+        "threads",
+        "json",
+        "as_json",
+        "quiet",
+        "debug",
+        "frames",
+        "key",
+        "channel_order",
+        "on_record",
+        "progress",
+        "jobs",
+        "include",
+        "exclude",
+        "resume",
+        "force",
+        "on_exists",
+        "dry_run",
+        "max_pixels",
+        "strict",
+        "first_frame",
+        "strip",
+        "image_quality",
+        "memory",
+        "fingerprint",
+        "shard",
+        "report",
+        "config",
+        "fourcc",
+        "raw",
+        "depth",
+        "op",
+    }
+)
+"""Names that every operation's command, method and step of a chain has already."""
+
+RESERVED_OPERATIONS = frozenset(
+    {
+        "info",
+        "eval",
+        "models",
+        "plugins",
+        "doctor",
+        "demo",
+        "train",
+        "export",
+        "run",
+        "inspect",
+        "report",
+        "host",
+        "runtime",
+        "registry",
+        "operation",
+        "make",
+        "op",
+        "chain",
+        "map",
+        "register",
+        "close",
+        "stream",
+        "pipe",
+    }
+)
+"""Names of commands and of the hub's own methods."""
