@@ -70,7 +70,7 @@ def test_wrong_calls_are_one_clear_error(codec_hub: Hub, crop: np.ndarray) -> No
         codec_hub.decompress(crop)
     with pytest.raises(ImageValueError):
         codec_hub.compress(crop.astype(np.float32))  # 0 … 255 is not 0 … 1
-    with pytest.raises(AttributeError, match="no operation 'denoize'.*did you mean 'denoise'"):
+    with pytest.raises(AttributeError, match=r"no operation 'denoize'.*did you mean 'denoise'"):
         _ = codec_hub.denoize
     with pytest.raises(vaetools.BitstreamError):
         codec_hub.decompress(b"not a file of ours")

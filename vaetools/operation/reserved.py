@@ -61,6 +61,7 @@ RESERVED_OPERATIONS = frozenset(
         "runtime",
         "registry",
         "operation",
+        "find",
         "make",
         "op",
         "chain",

@@ -356,8 +356,8 @@ class PluginHost:
 
 
 def _loaded_again(
-    builtin: bool,  # noqa: FBT001
-    installed: bool,  # noqa: FBT001
+    builtin: bool,
+    installed: bool,
     folders: tuple[str | Path, ...],
     objects: Sequence[tuple[object, str]],
 ) -> PluginHost:
