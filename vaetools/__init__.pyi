@@ -34,10 +34,10 @@ from .hub import open as open  # noqa: A004
 from .image import Image as Image
 from .image import read_image as read_image
 from .metrics import psnr as psnr
-from .model.registry import ModelRegistry as ModelRegistry
-from .model.latent import Latent as Latent
 from .model.folder import Model as Model
+from .model.latent import Latent as Latent
 from .model.latent import Posterior as Posterior
+from .model.registry import ModelRegistry as ModelRegistry
 from .model.vae import Vae as Vae
 from .operation import Compound as Compound
 from .operation import ImageOperation as ImageOperation
