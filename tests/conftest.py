@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import tests.profiles  # noqa: F401 - registers and loads a profile of hypothesis
 import vaetools
 
 if TYPE_CHECKING:

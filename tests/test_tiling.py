@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.profiles import examples
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 from vaetools.tiling import ceil_div, map_ordered, map_tiles, pad_to_multiple, tiles
 
@@ -61,7 +62,7 @@ def test_ceil_div_is_the_smallest_count_of_cells_that_cover(length, cell):
     assert count * cell >= length > (count - 1) * cell
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(sides, sides, sizes, st.integers(0, 5))
 def test_cores_cover_the_grid_once_and_halos_stay_inside(height, width, size, halo):
     covered = np.zeros((height, width), int)
@@ -90,7 +91,7 @@ def test_tiles_of_a_row():
     ]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(sides, sides, sizes, st.integers(2, 4), st.integers(1, 3))
 def test_tiled_equals_whole(height, width, size, halo, batch):
     x = picture(height, width, batch=batch)
@@ -104,7 +105,7 @@ def test_a_halo_below_the_receptive_radius_shows():
     assert not np.array_equal(tiled, network(x))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(sides, sides, sizes, st.sampled_from([2, 3, 4]))
 def test_downscaling(height, width, size, step):
     x = picture(height * step, width * step, channels=1)
@@ -116,7 +117,7 @@ def test_downscaling(height, width, size, step):
     assert np.array_equal(tiled, analysis(x))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(sides, sides, sizes, st.sampled_from([2, 3, 4]))
 def test_upscaling(height, width, size, step):
     x = picture(height, width)
@@ -130,7 +131,7 @@ def test_upscaling(height, width, size, step):
     assert np.array_equal(tiled, synthesis(x))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(sides, sides, sizes)
 def test_several_inputs_at_several_resolutions(height, width, size):
     image = picture(height * 8, width * 8, channels=1)
@@ -207,7 +208,7 @@ def test_padding_repeats_the_last_row_and_column():
     assert size == (1, 3)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(sides, sides, st.integers(1, 8), st.integers(1, 20), st.booleans())
 def test_padding_fits_the_multiple_and_crops_back(height, width, multiple, minimum, colour):
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
@@ -234,7 +235,7 @@ def test_nothing_cannot_be_padded():
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 def test_results_come_in_order_however_long_they_take(pieces, threads):
     def work(piece):
         time.sleep(piece / 2000)

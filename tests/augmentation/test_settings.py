@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import vaetools
 from tests.codec.miniature import MODEL as MINIATURE
+from tests.profiles import examples
 from vaetools.augmentation import LatentMix, LatentStyle
 from vaetools.augmentation.settings import Move
 from vaetools.errors import ModelError, OptionError
@@ -52,7 +53,7 @@ def applied(move: Move, image: np.ndarray) -> np.ndarray:
     return move(image, rng)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_a_move_comes_back_from_json_as_it_was(registry: ModelRegistry, data: Any) -> None:
     move = data.draw(moves(registry))

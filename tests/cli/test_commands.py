@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 import vaetools_models
 
+from tests import needs
+from tests.codec.miniature import GOLDEN
 from tests.torture import exif_block, write_torture
 from vaetools.cli import main
-from vaetools.image import Image, encode_image, read_image
+from vaetools.cli.demo import copy_photographs
+from vaetools.image import Image, encode_image, format_of, read_image
 from vaetools.testing import gradient
 
 
@@ -131,8 +134,18 @@ def test_clash_is_found_before_work(vaetools, photos: Path, tmp_path: Path) -> N
         (["models", "show", "nope"], 4, "E040"),
         (["eval", "photos", "empty"], 3, "E003"),
         (["info", "photos"], 1, "E015"),
-        (["train", "no-such-recipe", "--data", "photos"], 2, "shipped: mnist-autoencoder"),
-        (["export", "photos", "--data", "photos", "--to", "out"], 2, "holds no checkpoint"),
+        pytest.param(
+            ["train", "no-such-recipe", "--data", "photos"],
+            2,
+            "shipped: mnist-autoencoder",
+            marks=needs.TORCH,
+        ),
+        pytest.param(
+            ["export", "photos", "--data", "photos", "--to", "out"],
+            2,
+            "holds no checkpoint",
+            marks=needs.TORCH,
+        ),
     ],
 )
 def test_wrong_use(
@@ -189,7 +202,7 @@ def test_bad_vae_files(vaetools, photos: Path, tmp_path: Path) -> None:
         assert code is None or records[name]["code"] == code, name
 
 
-MINIATURE = ["--models-dir", Path(__file__).parents[1] / "codec" / "golden"]
+MINIATURE = ["--models-dir", GOLDEN]
 """Knows the codec of the tests, called miniature-codec, beside those that ship."""
 
 
@@ -357,7 +370,20 @@ def test_endless_and_foreign_files_are_not_read(vaetools, tmp_path: Path) -> Non
     assert vaetools("eval", huge, huge).err.startswith("E030")
 
 
-def test_demo(vaetools, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [128, pytest.param(None, marks=pytest.mark.slow)])
+def test_demo(vaetools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | None) -> None:
+    """With parts of its photographs, and with all of them."""
+    originals = copy_photographs(tmp_path / "originals")
+
+    def copy_parts(folder: Path) -> list[Path]:
+        folder.mkdir(parents=True)
+        for path in originals:
+            image = Image(read_image(path).pixels[:size, :size])
+            (folder / path.name).write_bytes(encode_image(image, format_of(path.name)))
+        return sorted(folder.iterdir())
+
+    if size is not None:
+        monkeypatch.setattr("vaetools.cli.demo.copy_photographs", copy_parts)
     outcome = vaetools("demo", tmp_path / "demo")
     assert outcome.code == 0
     assert len([line for line in outcome.out.splitlines() if "astronaut.png" in line]) == 4

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.profiles import examples
 from vaetools.codec.container import (
     MAX_METADATA,
     PREVIEW,
@@ -132,7 +133,7 @@ def containers(draw):
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(containers())
 def test_a_container_comes_back(original):
     data = original.pack()

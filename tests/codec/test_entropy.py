@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.profiles import examples
 from vaetools.codec.entropy import (
     TOTAL,
     Decoder,
@@ -75,7 +76,7 @@ def sampled(table, count, seed=0):
     return rng.choice(len(table.frequencies), count, p=table.frequencies / TOTAL) - table.reach
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(groups(), max_size=6))
 def test_every_integer_comes_back(parts):
     payload = encoder_of(parts).finish()
@@ -84,7 +85,7 @@ def test_every_integer_comes_back(parts):
         np.testing.assert_array_equal(found, values)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(groups(), max_size=6))
 def test_the_length_is_what_the_probabilities_say(parts):
     encoder = encoder_of(parts)
@@ -126,13 +127,13 @@ def integers_or_refusal(payload, wanted):
     return parts
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=60), st.lists(st.tuples(st.integers(0, 30), tables()), max_size=4))
 def test_garbage_gives_integers_or_is_refused(payload, wanted):
     integers_or_refusal(payload, wanted)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(groups(), tables(), st.integers(0, 40))
 def test_wrong_tables_give_integers_or_are_refused(part, other, count):
     integers_or_refusal(encoder_of([part]).finish(), [(count, other)])
@@ -205,7 +206,7 @@ def test_hostile_payloads_cost_neither_time_nor_memory():
 # --- tables ---------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=400).filter(any))
 def test_frequencies_sum_to_the_total_and_none_is_zero(weights):
     frequencies = frequencies_of(np.array(weights))
@@ -253,7 +254,7 @@ def test_tables_that_do_not_fit_each_other_are_refused(changes):
         CodecTables.of(arrays(**changes))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 6))
 def test_latents_come_back_whatever_table_each_has(seed, height, width):
     rng = np.random.default_rng(seed)
@@ -264,7 +265,7 @@ def test_latents_come_back_whatever_table_each_has(seed, height, width):
     np.testing.assert_array_equal(decode_latents(payload, index, table_list), symbols)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 6))
 def test_hyper_latents_come_back_whatever_level_each_has(seed, rows, columns):
     rng = np.random.default_rng(seed)

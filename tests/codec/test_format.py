@@ -23,6 +23,7 @@ from PIL import Image as PillowImage
 from skimage import data
 
 from tests.paths import DOCS
+from tests.profiles import examples
 from vaetools.codec import Codec, roi_level_drop
 from vaetools.codec.container import Section, SectionKind, deflate, unpack
 from vaetools.codec.entropy import Encoder, Table
@@ -126,7 +127,7 @@ def groups(draw):
     return draw(st.lists(within | st.integers(-largest, largest), max_size=30)), table
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(groups(), max_size=5))
 def test_both_coders_write_and_read_the_same(parts):
     encoder = Encoder()
@@ -156,7 +157,7 @@ def test_both_decoders_find_the_same_integers(width, height, tile, level, mixed)
     assert_same_integers(*found)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.integers(0, 2**32),
     st.integers(1, 400),
@@ -212,7 +213,7 @@ FIELDS = {4: "B", 5: "B", 6: "B", 7: "B", 8: "I", 12: "I", 16: "H", 26: "B", 27:
 SECTIONS = {32: "B", 33: "I", 37: "I", 41: "B", 42: "I", 50: "B", 51: "I"}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data(), st.booleans())
 def test_both_readers_refuse_the_same_headers(draw, preview):
     """Any field at any value, with the header's checksum made right again, and any end missing."""

@@ -146,6 +146,7 @@ def test_roi(run: Run) -> None:
     assert (read("mask.png")[:, :, 0] > 0).mean() == pytest.approx(np.pi * 60**2 / 256 / 320, 0.05)
 
 
+@pytest.mark.train
 def test_own_model(run: Run) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnxscript")

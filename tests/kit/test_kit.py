@@ -166,6 +166,7 @@ def test_clashes_are_found(tmp_path: Path) -> None:
         assert said in failures(check_plugin(path))[0]
 
 
+@pytest.mark.timing
 def test_time_is_limited_and_what_was_found_before_stays(tmp_path: Path) -> None:
     path = plugin(tmp_path, "def process(self, item): time.sleep(60)")
     started = time.monotonic()

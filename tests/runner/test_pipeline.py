@@ -238,10 +238,8 @@ def test_a_second_ctrl_c_does_not_wait(plant: Plant, tmp_path: Path) -> None:
 
     thread = threading.Thread(target=press_twice)
     thread.start()
-    started = time.monotonic()
-    result = run(operation, [top], RunSettings(out, jobs=1))
+    result = run(operation, [top], RunSettings(out, jobs=1))  # the gate is still closed
     thread.join()
-    assert time.monotonic() - started < 3
     assert (result.exit_code, result.counts["done"], result.unreached) == (130, 0, 5)
     operation.gate.set()  # the one that was left behind finds the journal closed
     time.sleep(0.2)

@@ -95,21 +95,24 @@ def test_noise_differs_from_frame_to_frame_and_not_from_run_to_run(hub: Hub) -> 
 
 
 def test_reading_work_and_the_callers_loop_overlap() -> None:
-    """Each of the three takes 10 ms per frame: one after the other would be 30 ms."""
+    """Each of the three waits for the other two: frame n + 2 is read while n + 1 is in work and n is
+    the caller's."""
+    together, last = threading.Barrier(3), 10
 
     def source() -> Iterator[int]:
-        for number in range(20):
-            time.sleep(0.01)
+        for number in range(last + 3):
+            if number >= 2:
+                together.wait(60)
             yield number
 
     def step(item: int, *, key: str) -> int:
-        time.sleep(0.01)
+        if 1 <= item <= last + 1:
+            together.wait(60)
         return item
 
-    started = time.perf_counter()
-    for _ in stream(step, source()):  # type: ignore[arg-type]
-        time.sleep(0.01)
-    assert time.perf_counter() - started < 20 * 0.03 * 0.75
+    for item in stream(step, source()):  # type: ignore[arg-type]
+        if item <= last:
+            together.wait(60)
 
 
 @pytest.mark.parametrize("depth", [1, 3])
