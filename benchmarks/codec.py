@@ -1,18 +1,28 @@
-"""Compress a folder of pictures with JPEG, WebP, AVIF, JPEG XL and vaetools, and compare.
+"""Compare vaetools with JPEG, WebP, AVIF and JPEG XL on a folder of images.
 
     python benchmarks/codec.py FOLDER [--out DIR] [--quick N] [--model ID] [--levels Q ...]
 
-Real bytes of whole files; PSNR from one MSE over R, G and B of the 8-bit picture, per picture, then
-the mean; BD-rate by PCHIP on ln(bpp) over the common PSNR range. Everything is measured in one run
-on one machine. The anchors' results are kept in DIR, so that the next model is measured quickly.
-See README.md beside this file.
+Rate: bytes of the whole file, headers included, over width × height. PSNR: one MSE over R, G and B of
+the 8-bit image, per image, then the mean; MS-SSIM likewise. BD-rate: PCHIP on ln(bpp) over the PSNR
+range that both curves cover. Times: medians over the images, CPU of all threads and wall clock, from
+pixels in memory to file bytes in memory and back; compare them within one run only, on an idle machine.
+"Payload over ideal" is how much longer our entropy-coded payload is than the model's probabilities
+require.
+
+Anchors: JPEG of libjpeg-turbo, 4:2:0, optimised Huffman tables; WebP, lossy, method 6 (always 4:2:0);
+AVIF of Pillow's libavif, 4:4:4, speed 6; JPEG XL, effort 7. Slower AVIF and mozjpeg would be stronger.
+JPEG XL (XYB colours) and AVIF (libaom's tuning for stills) optimise perceived quality, so PSNR
+understates them; `avif-psnr` is AVIF tuned for PSNR. Their results are cached in DIR as
+`anchors-<hash>.json`; the hash covers the images, settings, qualities and library versions.
+
+Writes `codec.md` (tables), `codec.json` (all points and images) and `codec.png`; with `--published`
+also `published.md` and `published.png`.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import platform
 import shlex
@@ -23,34 +33,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-from PIL import Image
-
 from vaetools import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 from codec_published import plot_published, published_table, read_published
-from codec_report import Curve, Point, bd_table, circumstances, plot, report
-from codecs_compared import ANCHORS, Codec, Rgb, anchors, ours, version_of
+from codec_report import Curve, Point, bd_table, plot, report
+from codecs_compared import ANCHORS, Codec, anchors, ours
+from common import Rgb, circumstances, read_images, version_of
 
 Result = TypeVar("Result")
 
-SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg"}
-MEASUREMENT = 1
-"""Raise it when what is measured changes: results kept under another number are not used."""
+MEASUREMENT = 2
+"""Increase it when the measurement changes: cached results with another number are not used."""
 
 
-def measure(codec: Codec, pictures: dict[str, Rgb]) -> list[Point]:
-    """All points of a codec, by rising level."""
-    first = next(iter(pictures.values()))
-    codec.decode(codec.encode(first, codec.levels[0]))  # warm up: libraries and models load lazily
+def measure(codec: Codec, images: dict[str, Rgb]) -> list[Point]:
+    """Measure a codec at all its levels, in ascending order."""
+    first = next(iter(images.values()))
+    codec.decode(codec.encode(first, codec.levels[0]))  # libraries and models load lazily
     points = []
     for level in codec.levels:
-        points.append(
-            _point(codec, level, [_row(codec, level, *item) for item in pictures.items()])
-        )
+        points.append(_point(codec, level, [_row(codec, level, *item) for item in images.items()]))
         print(
             f"{codec.name} {level}: {points[-1].bpp:.3f} bpp, {points[-1].psnr:.2f} dB", flush=True
         )
@@ -58,12 +63,12 @@ def measure(codec: Codec, pictures: dict[str, Rgb]) -> list[Point]:
 
 
 def _row(codec: Codec, level: int, name: str, rgb: Rgb) -> dict[str, Any]:
-    """One picture at one quality."""
+    """Measure one image at one quality."""
     data, *encode = _timed(lambda: codec.encode(rgb, level))
     back, *decode = _timed(lambda: codec.decode(data))
     payload = getattr(codec, "payload", lambda *_: None)(rgb, level)
     return {
-        "picture": name,
+        "image": name,
         "bytes": len(data),
         "bpp": metrics.bpp(len(data), rgb.shape[1], rgb.shape[0]),
         "psnr": metrics.psnr(rgb, back),
@@ -75,7 +80,7 @@ def _row(codec: Codec, level: int, name: str, rgb: Rgb) -> dict[str, Any]:
 
 
 def _timed(function: Callable[[], Result]) -> tuple[Result, float, float]:
-    """The result, CPU seconds of all threads of this process, and seconds on the wall."""
+    """The result, CPU seconds of all threads of this process, and wall-clock seconds."""
     cpu, wall = time.process_time(), time.perf_counter()
     result = function()
     return result, time.process_time() - cpu, time.perf_counter() - wall
@@ -104,73 +109,57 @@ def _point(codec: Codec, level: int, rows: list[dict[str, Any]]) -> Point:
         decode_cpu=statistics.median(row["decode"][0] for row in rows),
         decode_wall=statistics.median(row["decode"][1] for row in rows),
         payload_excess=excess,
-        pictures=rows,
+        images=rows,
     )
 
 
 def measured_or_kept(
-    codec: Codec, pictures: dict[str, Rgb], content: str, out: Path, *, fresh: bool
+    codec: Codec, images: dict[str, Rgb], content: str, out: Path, *, fresh: bool
 ) -> tuple[list[Point], bool]:
-    """An anchor's points, and whether they come from an earlier run.
+    """The points of an anchor, and whether they come from the cache.
 
     Args:
-        content: hash of the pictures.
-        fresh: measure anew even if there are results.
+        codec: the anchor.
+        images: images to measure.
+        content: hash of the images.
+        out: folder of the cache.
+        fresh: measure even if cached results exist.
     """
     versions = [platform.python_version(), version_of("pillow"), version_of("numpy")]
     key = [MEASUREMENT, content, codec.name, codec.settings, list(codec.levels), versions]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     file = out / f"anchors-{digest}.json"
     if file.exists() and not fresh:
-        print(f"{codec.name}: from {file.name}, times as measured then")
+        print(f"{codec.name}: cached in {file.name}, including times")
         return [Point(**point) for point in json.loads(file.read_text(encoding="utf-8"))], True
-    points = measure(codec, pictures)
+    points = measure(codec, images)
     _write(file, json.dumps([asdict(point) for point in points]))
     return points, False
 
 
 def _write(file: Path, text: str) -> None:
-    """All or nothing, so that an interrupted run leaves no half of a cache."""
+    """Write atomically, so that an interrupted run leaves no partial file."""
     part = file.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(file)
 
 
-def read_pictures(folder: Path, quick: int | None) -> tuple[dict[str, Rgb], str]:
-    """Pictures of a folder as 8-bit RGB by file name, and a hash of their files.
-
-    Args:
-        quick: take that many, evenly spread; None for all.
-    """
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not files:
-        raise SystemExit(f"{folder}: no pictures")
-    if quick is not None and quick < len(files):
-        files = [files[i * len(files) // quick] for i in range(quick)]
-    content = hashlib.sha256()
-    pictures = {}
-    for file in files:
-        data = file.read_bytes()
-        content.update(file.name.encode() + hashlib.sha256(data).digest())
-        with Image.open(io.BytesIO(data)) as image:
-            pictures[file.name] = np.asarray(image.convert("RGB"))
-    return pictures, content.hexdigest()
-
-
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="pictures, at best never compressed with loss")
-    parser.add_argument("--out", type=Path, default=Path("bench-codec"), help="where results go")
-    parser.add_argument("--quick", type=int, metavar="N", help="only N pictures, evenly spread")
-    parser.add_argument("--model", metavar="ID", help="our model, if not the only one")
-    parser.add_argument("--device", default="cpu", help="where our model runs (cpu)")
+    parser.add_argument("folder", type=Path, help="images, ideally never lossily compressed")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench-codec"), help="output folder [default: %(default)s]"
+    )
+    parser.add_argument("--quick", type=int, metavar="N", help="use only N images, evenly spread")
+    parser.add_argument("--model", metavar="ID", help="id of our model")
+    parser.add_argument("--device", default="cpu", help="device of our model [default: cpu]")
     parser.add_argument(
         "--levels",
         type=int,
         nargs="+",
         default=[0, 15, 30, 45, 60, 75, 90, 100],
         metavar="Q",
-        help="our qualities, 0 to 100",
+        help="qualities of vaetools, 0 to 100",
     )
     parser.add_argument(
         "--refine",
@@ -178,43 +167,45 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         default=[0],
         metavar="PASSES",
-        help="our passes of refinement: a curve for each number",
+        help="refinement passes of vaetools; one curve per number [default: 0]",
     )
     parser.add_argument(
         "--anchors",
         nargs="*",
         default=["jpeg", "webp", "avif", "jxl"],
         choices=list(ANCHORS),
-        help="what to compare with; the first is the base",
+        help="codecs to compare with; the first is the base of the BD-rate table",
     )
-    parser.add_argument("--anchor-levels", type=int, nargs="+", metavar="Q", help="their qualities")
+    parser.add_argument(
+        "--anchor-levels", type=int, nargs="+", metavar="Q", help="qualities of the anchors"
+    )
     parser.add_argument(
         "--published",
         type=Path,
         metavar="JSON",
-        help="a second chart, with curves of others: {name: [{bpp, psnr}, …]}, on the same pictures",
+        help="also compare with published curves for the same images: {name: [{bpp, psnr}, …]}",
     )
-    parser.add_argument("--fresh", action="store_true", help="measure the anchors anew")
+    parser.add_argument("--fresh", action="store_true", help="ignore cached results of the anchors")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    pictures, content = read_pictures(args.folder, args.quick)
-    # First, so that a typing error shows at once.
+    images, content = read_images(args.folder, args.quick)
+    # Checked first, so that a wrong model id is reported at once.
     our_codecs = ours(args.model, args.device, args.levels, args.refine)
     curves = []
     for codec in anchors(args.anchors):
         if args.anchor_levels:
             codec.levels = args.anchor_levels
-        points, kept = measured_or_kept(codec, pictures, content, args.out, fresh=args.fresh)
+        points, kept = measured_or_kept(codec, images, content, args.out, fresh=args.fresh)
         curves.append(Curve(codec, points, kept))
-    curves += [Curve(codec, measure(codec, pictures), kept=False) for codec in our_codecs]
+    curves += [Curve(codec, measure(codec, images), kept=False) for codec in our_codecs]
     if not curves:
         raise SystemExit("nothing to measure")
 
-    title = f"Compression of {len(pictures)} pictures ({args.folder.resolve().name})"
+    title = f"Compression of {len(images)} images ({args.folder.resolve().name})"
     command = shlex.join(
         ["python", "benchmarks/codec.py", *(sys.argv[1:] if argv is None else argv)]
     )

@@ -1,9 +1,9 @@
-"""What coding a picture costs: multiplications per pixel, and which stage takes the time.
+"""Cost of the codec: multiplications per pixel of every graph, and time of every stage.
 
-    python benchmarks/codec_cost.py PICTURE [--model ID] [--quality Q] [--threads N] [--repeat N]
+    python benchmarks/codec_cost.py IMAGE [--model ID] [--quality Q] [--threads N] [--repeat N]
 
-Multiplications are counted in the ONNX graphs (convolutions; everything else is small), for the
-picture's padded size. Times are minima over the repetitions, one stage after the other, in one process.
+Multiplications are those of the convolutions in the ONNX graphs, for the padded image. Times are
+minima over the repetitions, stage by stage in one process.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 import onnx
 
 import vaetools
-from vaetools.codec.container import SectionKind
+from vaetools.codec.container import CELL, SectionKind
 from vaetools.codec.networks import PHASES
 from vaetools.codec.rate import level_of
 from vaetools.codec.tables import decode_hyper
 from vaetools.image import read_image
+from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,14 +37,14 @@ RUNS = {
     "synthesis": (0, 1),
     "synthesis_gradient": (0, 0),
 }
-"""How often a graph runs to code a picture and to decode it, without refinement."""
+"""Runs of each graph per encoding and per decoding, without refinement."""
 
 GRID = {"image": 1, "weight": 1, "latents": 16, "known": 16, "mean": 16, "hyper": 64}
-"""Pixels per element of an input, in each direction."""
+"""Pixels per element of an input, along each axis."""
 
 
 def multiplications(graph: onnx.ModelProto, height: int, width: int) -> float:
-    """Per pixel of a picture of `height` x `width`."""
+    """Multiplications per pixel of an image of `height` x `width`."""
     for value in graph.graph.input:
         shape = value.type.tensor_type.shape.dim
         if value.name == "rate":
@@ -62,14 +63,14 @@ def multiplications(graph: onnx.ModelProto, height: int, width: int) -> float:
     for node in graph.graph.node:
         if node.op_type == "Conv":
             rows, columns = sizes[node.output[0]][2:]
-            # What cannot be inferred are copies of a hyper-latent's neighbours.
+            # Shape inference fails only at tensors in the resolution of the hyper-latents.
             rows, columns = rows or height // GRID["hyper"], columns or width // GRID["hyper"]
             total += int(np.prod(sizes[node.input[1]])) * rows * columns
     return total / (height * width)
 
 
 def costs(model: Any, height: int, width: int) -> dict[str, float]:
-    """kMAC per pixel of every graph."""
+    """Cost of every graph in kMAC per pixel."""
     return {
         role: multiplications(onnx.load(model.folder / spec.file), height, width) / 1000
         for role, spec in model.manifest.graphs.items()
@@ -77,7 +78,7 @@ def costs(model: Any, height: int, width: int) -> dict[str, float]:
 
 
 def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]]:
-    """The stages of coding and decoding, each as a function of nothing."""
+    """The stages of encoding and decoding, as functions without arguments."""
     analysis = codec.analyse(image)
     container = codec.code(analysis, level).container
     data = container.pack()
@@ -95,22 +96,22 @@ def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]
 
     return {
         "encode: analysis network": lambda: codec.analyse(image),
-        "encode: the rest (small networks, entropy coder)": lambda: codec.code(analysis, level),
+        "encode: entropy model and entropy coder": lambda: codec.code(analysis, level),
         **({} if codec.spec.refine is None else {"the same, --refine 8": refined}),
-        "small: hyper_analysis": lambda: networks.hyper(analysis.latents),
-        "small: hyper_scale_index": lambda: networks.index(z, everything),
-        "small: hyper_mean, context_mean": lambda: networks.mean(z, everything, known),
+        "entropy model: hyper_analysis": lambda: networks.hyper(analysis.latents),
+        "entropy model: hyper_scale_index": lambda: networks.index(z, everything),
+        "entropy model: hyper_mean, context_mean": lambda: networks.mean(z, everything, known),
         "decode: hyper-latents": lambda: decode_hyper(
             container.one(SectionKind.HYPER), levels, codec.tables
         ),
-        "decode: all but the synthesis": lambda: codec.symbols(container, networks, z),
+        "decode: everything except the synthesis": lambda: codec.symbols(container, networks, z),
         "encode: all": lambda: codec.encode(image, level),
         "decode: all": lambda: codec.decode(data),
     }
 
 
 def fastest(function: Callable[[], object], repeat: int) -> float:
-    """Milliseconds."""
+    """Shortest run in milliseconds."""
     function()
     times = []
     for _ in range(repeat):
@@ -122,24 +123,24 @@ def fastest(function: Callable[[], object], repeat: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("image", type=Path, help="image file")
     parser.add_argument("--model", metavar="ID")
     parser.add_argument("--quality", type=float, default=50)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeat", type=int, default=7)
     args = parser.parse_args()
-    image = read_image(args.picture)
+    image = read_image(args.image)
     hub = vaetools.open("cpu", threads=args.threads)
     codec = vaetools.Codec(hub.registry.for_task("compress", args.model))
-    height, width = (-(-side // 64) * 64 for side in (image.height, image.width))
+    height, width = (ceil_div(side, CELL) * CELL for side in (image.height, image.width))
     print(f"{codec.model.id}, {image.width} x {image.height}, quality {args.quality:g}\n")
-    print("| graph | kMAC per pixel | runs to code and decode |\n|---|---:|---|")
+    print("| graph | kMAC per pixel | runs to encode + decode |\n|---|---:|---|")
     total = 0.0
     for role, cost in costs(codec.model, height, width).items():
         runs = RUNS[role]
         total += sum(runs) * cost
         print(f"| {role} | {cost:.2f} | {runs[0]} + {runs[1]} |")
-    print(f"| together | {total:.2f} | |\n")
+    print(f"| total | {total:.2f} | |\n")
     print("| stage | ms |\n|---|---:|")
     for name, function in stages(codec, image, level_of(args.quality, codec.levels)).items():
         print(f"| {name} | {fastest(function, args.repeat):.1f} |")

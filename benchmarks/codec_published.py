@@ -1,4 +1,4 @@
-"""Our curve among those that others have published for the same pictures."""
+"""Our curve and published curves for the same images."""
 
 from __future__ import annotations
 
@@ -7,45 +7,44 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from bd_rate import RatePoint, bd_rate, common_range
 from codec_report import OUR_COLOUR
-
-from vaetools import metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from codec_report import Curve
 
-FEWEST = 3
-"""Points of a curve below which it is left out."""
+MIN_POINTS = 3
+"""Curves with fewer points are ignored."""
 
 
-def read_published(file: Path) -> dict[str, list[metrics.Point]]:
-    """Curves by name. Entries that start with `_` are notes; those trained for MS-SSIM are left out."""
+def read_published(file: Path) -> dict[str, list[RatePoint]]:
+    """Curves by name, without notes (names that start with `_`) and models trained for MS-SSIM."""
     found = {}
     for name, rows in json.loads(file.read_text(encoding="utf-8")).items():
         if name.startswith("_") or name.endswith("_msssim"):
             continue
         points = [(row["bpp"], row["psnr"]) for row in rows if row.get("psnr")]
-        if len(points) >= FEWEST:
+        if len(points) >= MIN_POINTS:
             found[name] = points
     return found
 
 
-def published_table(ours: Curve, others: dict[str, list[metrics.Point]]) -> str:
-    """BD-rate of ours against each, the best of them last; a page in Markdown."""
+def published_table(ours: Curve, others: dict[str, list[RatePoint]]) -> str:
+    """BD-rates of ours against each curve as a Markdown page, strongest opponent last."""
     rows = []
     for name, points in others.items():
-        rate = metrics.bd_rate(ours.rates, points)
-        low, high = metrics.common_range(ours.rates, points)
+        rate = bd_rate(ours.rates, points)
+        low, high = common_range(ours.rates, points)
         if not math.isnan(rate):
             figure = f"{rate:+.1f} %".replace("-", "−")
             rows.append((rate, f"| {name} | {figure} | {low:.1f}–{high:.1f} dB |"))
     head = [
         f"# {ours.codec.name} against published curves",
         "",
-        "Bits that ours needs more (+) or fewer (−) at the same PSNR. Others count payloads or files,",
-        "as their sources say, and their metric code may differ in details.",
+        "How many more (+) or fewer (−) bits ours needs at the same PSNR. The others count payloads or",
+        "whole files, depending on the source, and their metrics may differ in detail.",
         "",
         "| codec | BD-rate of ours | range |",
         "|---|---:|---|",
@@ -53,10 +52,8 @@ def published_table(ours: Curve, others: dict[str, list[metrics.Point]]) -> str:
     return "\n".join([*head, *(line for _, line in sorted(rows)), ""])
 
 
-def plot_published(
-    ours: Curve, others: dict[str, list[metrics.Point]], title: str, file: Path
-) -> None:
-    """PSNR over a logarithmic rate; each curve is named at its upper end."""
+def plot_published(ours: Curve, others: dict[str, list[RatePoint]], title: str, file: Path) -> None:
+    """PSNR over a logarithmic rate, with a ranking of the curves at 0.5 bpp beside it."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -101,8 +98,8 @@ def plot_published(
     plt.close(figure)
 
 
-def _at_half(points: list[metrics.Point]) -> float:
-    """PSNR at half a bit per pixel, on straight lines over ln(bpp), or that of the nearest point."""
+def _at_half(points: list[RatePoint]) -> float:
+    """PSNR at 0.5 bpp, interpolated linearly over ln(bpp), or that of the nearest point."""
     rows = sorted((math.log(rate), quality) for rate, quality in points)
     wanted = math.log(0.5)
     for (x0, y0), (x1, y1) in itertools.pairwise(rows):

@@ -1,28 +1,24 @@
-"""The report of `codec.py`: tables and a chart."""
+"""Report of `codec.py`: tables and a chart."""
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-import os
-import platform
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codecs_compared import Codec, Vaetools, version_of
-
-import vaetools
-from vaetools import metrics
+from bd_rate import RatePoint, bd_rate, common_range
+from codecs_compared import Codec, Vaetools
+from common import circumstances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @dataclass
 class Point:
-    """One codec at one quality: means over the pictures; of the times, in seconds, medians."""
+    """One codec at one quality: means over the images; for times medians, in seconds."""
 
     codec: str
     level: int
@@ -33,20 +29,20 @@ class Point:
     encode_wall: float
     decode_cpu: float
     decode_wall: float
-    payload_excess: float | None  # per cent of the entropy-coded payload above its ideal length
-    pictures: list[dict[str, Any]]
+    payload_excess: float | None  # of the entropy-coded payload over its ideal length, in per cent
+    images: list[dict[str, Any]]
 
 
 @dataclass
 class Curve:
-    """A codec and its points; `kept` if the times were measured in an earlier run."""
+    """A codec and its points; `kept` if they were measured in an earlier run."""
 
     codec: Codec
     points: list[Point]
     kept: bool
 
     @property
-    def rates(self) -> list[metrics.Point]:
+    def rates(self) -> list[RatePoint]:
         return [(point.bpp, point.psnr) for point in self.points]
 
 
@@ -56,10 +52,10 @@ def report(curves: list[Curve], title: str, command: str) -> str:
         [
             f"# {title}",
             "",
-            "Whole files; PSNR from one MSE over R, G and B, per picture, then the mean; so are",
-            "bpp and MS-SSIM. Times are medians over the pictures in milliseconds, CPU of all",
-            "threads / wall, from pixels to file bytes and back. The machine may have had other",
-            "work: compare them with each other, in one run, only.",
+            "Rates count whole files. PSNR: one MSE over R, G and B per image, then the mean;",
+            "likewise bpp and MS-SSIM. Times: medians over the images in milliseconds, CPU of all",
+            "threads / wall clock, from pixels to file bytes and back. Compare times only within",
+            "one run; the machine may have been busy.",
             "",
             *_codec_table(curves),
             "",
@@ -73,7 +69,7 @@ def report(curves: list[Curve], title: str, command: str) -> str:
             "",
             "![PSNR and MS-SSIM over bits per pixel](codec.png)",
             "",
-            "## How it was run",
+            "## Run",
             "",
             *(f"- {line}" for line in circumstances(command)),
             "",
@@ -99,7 +95,7 @@ def _codec_table(curves: list[Curve]) -> list[str]:
 
 
 def bd_table(curves: list[Curve]) -> list[str]:
-    """Ours against every anchor, and every codec against the first one."""
+    """BD-rates of ours against every anchor, and of every codec against the first."""
     pairs = [
         (test, anchor)
         for test in curves
@@ -108,8 +104,8 @@ def bd_table(curves: list[Curve]) -> list[str]:
     ]
     lines = ["| codec | against | BD-rate | range |", "|---|---|---:|---|"]
     for test, anchor in pairs:
-        rate = metrics.bd_rate(test.rates, anchor.rates)
-        low, high = metrics.common_range(test.rates, anchor.rates)
+        rate = bd_rate(test.rates, anchor.rates)
+        low, high = common_range(test.rates, anchor.rates)
         cells = (
             ("–", "less than 1 dB in common")
             if math.isnan(rate)
@@ -141,30 +137,6 @@ def _times(cpu: float, wall: float) -> str:
     return f"{1000 * cpu:.3g} / {1000 * wall:.3g}"
 
 
-def circumstances(command: str) -> list[str]:
-    packages = ("onnxruntime", "onnxruntime-gpu", "pillow", "numpy", "opencv-python")
-    versions = ", ".join(f"{name} {version_of(name)}" for name in packages if version_of(name))
-    now = dt.datetime.now(dt.UTC)
-    lines = [
-        f"`{command}`",
-        f"{now:%Y-%m-%d %H:%M} UTC",
-        f"vaetools {vaetools.__version__}, Python {platform.python_version()}, {versions}",
-        f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-    ]
-    if hasattr(os, "getloadavg"):
-        lines.append(f"load average at the end {os.getloadavg()[0]:.1f}")
-    return lines
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown processor"
-
-
 COLOURS = {
     "JPEG": "#8a8f98",
     "WebP": "#2f9e6e",
@@ -177,9 +149,9 @@ OUR_COLOUR = "#0b57d0"
 
 
 def plot(curves: list[Curve], title: str, file: Path) -> None:
-    """PSNR, and MS-SSIM where the pictures are large enough, over a logarithmic rate.
+    """PSNR, and MS-SSIM if the images are large enough, over the rate.
 
-    On that axis the distance between two curves from left to right is the saving in per cent.
+    The rate axis is logarithmic: the horizontal distance of two curves is a saving in per cent.
     """
     import matplotlib as mpl
 

@@ -1,14 +1,14 @@
-"""The codecs that are compared: each turns a picture into bytes and back."""
+"""The codecs that `codec.py` compares."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from common import Rgb, version_of
 from PIL import Image, features
 
 import vaetools
@@ -17,11 +17,9 @@ from vaetools.errors import VaetoolsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Rgb = npt.NDArray[np.uint8]
-
 
 class Codec(Protocol):
-    """What can be measured. `levels` are qualities, in the codec's own words, best last."""
+    """A codec to measure. `levels` are qualities on its own scale, best last."""
 
     name: str
     settings: str
@@ -33,7 +31,7 @@ class Codec(Protocol):
 
 @dataclass
 class PillowCodec:
-    """A format that Pillow writes; `options` are Pillow's."""
+    """A format that Pillow writes, with Pillow's `options`."""
 
     name: str
     format: str
@@ -52,7 +50,7 @@ class PillowCodec:
 
 
 class Vaetools:
-    """Ours, through the public face: `vaetools.open()`, BGR in, BGR out."""
+    """vaetools through its public API."""
 
     def __init__(
         self,
@@ -82,35 +80,28 @@ class Vaetools:
         return _flipped(self.hub.decompress(data))
 
     def payload(self, rgb: Rgb, level: int) -> tuple[float, int] | None:
-        """Ideal bits from the model's probabilities, and the real bytes of that payload.
+        """Ideal bits of the payload, from the model's probabilities, and its actual bytes.
 
-        Optional: a codec without this method, or a hub without a registry, has no such column.
+        Optional: without this method, or a registry, the report has no such column.
         """
         registry = getattr(self.hub, "registry", None)
-        if registry is None or self.refine:  # it would have to refine a second time
+        if registry is None or self.refine:  # it would refine a second time
             return None
         from vaetools.codec.rate import level_of
 
         coder = vaetools.Codec(registry.for_task("compress", self.model))
         analysis = coder.analyse(vaetools.Image(_flipped(rgb)))
-        coded = coder.code(analysis, level_of(level, coder.levels))
-        return coded.bits, coded.payload_bytes
+        encoded = coder.code(analysis, level_of(level, coder.levels))
+        return encoded.bits, encoded.payload_bytes
 
 
 def _flipped(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """RGB from BGR, and back."""
+    """RGB to BGR and back."""
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def version_of(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
 def anchors(names: Sequence[str]) -> list[Codec]:
-    """The codecs to compare with, as far as this machine has them."""
+    """The requested anchors that are installed."""
     found = []
     for name in names:
         try:
@@ -137,7 +128,7 @@ def _avif() -> Codec:
 
 
 def _avif_psnr() -> Codec:
-    # libaom tunes stills for the eye unless told otherwise; tuned for PSNR it is a harder anchor.
+    # By default libaom tunes still images for perceived quality.
     tuning = {"advanced": {"tune": "psnr"}}
     levels = (5, 10, 20, 30, 40, 55, 70, 85)
     return _libavif("AVIF tune=psnr", "4:4:4, speed 6, tune=psnr", levels, tuning)
@@ -152,7 +143,7 @@ def _libavif(name: str, settings: str, levels: Sequence[int], more: dict[str, An
 
 
 def _jxl() -> Codec:
-    import pillow_jxl  # noqa: F401 - teaches Pillow the format; pip install pillow-jxl-plugin
+    import pillow_jxl  # noqa: F401 - registers the format; pip install pillow-jxl-plugin
 
     settings = f"XYB, effort 7, all threads, pillow-jxl-plugin {version_of('pillow-jxl-plugin')}"
     return PillowCodec("JPEG XL", "JXL", settings, (5, 20, 35, 50, 65, 80, 90, 95), {"effort": 7})
@@ -170,13 +161,16 @@ ANCHORS: dict[str, Callable[[], Codec]] = {
 def ours(
     model: str | None, device: str, levels: Sequence[int], refine: Sequence[int] = (0,)
 ) -> list[Codec]:
-    """vaetools with each of some numbers of passes of refinement; none of it, with a line that says why,
-    where there is no model. A model that was asked for must be there, and passes must be possible."""
+    """vaetools with each number of refinement passes.
+
+    Without a model the list is empty and a line says why. A requested model must exist, and it must
+    support refinement if that is requested.
+    """
     try:
         hub = vaetools.open(device=device)
         codecs: list[Codec] = [Vaetools(hub, model, device, levels, passes) for passes in refine]
         for codec in codecs:
-            codec.encode(np.zeros((64, 64, 3), np.uint8), levels[0])  # is there a model at all?
+            codec.encode(np.zeros((64, 64, 3), np.uint8), levels[0])  # fails without a model
     except (ImportError, VaetoolsError) as error:
         if model is not None or any(refine):
             raise SystemExit(f"vaetools: {error}") from error

@@ -1,15 +1,15 @@
-"""Many streams, decoded in many ways: does everyone find the same integers and the same picture?
+"""Check that streams decode identically on different devices, thread counts and runtime versions.
 
-    python benchmarks/decode_matrix.py write STREAMS PICTURES [--count 10000] [--seed 0]
+    python benchmarks/decode_matrix.py write STREAMS IMAGES [--count 10000] [--seed 0]
     python benchmarks/decode_matrix.py read STREAMS            # once per ORT version, device, …
     python benchmarks/decode_matrix.py compare STREAMS
 
-`write` makes streams from random crops at random levels (some with a region of interest, grey, 16 bit,
-refined), and keeps for each the hash of z, of the table indexes and of r. `read` decodes all of them
-with every number of threads and every level of optimisation, in this Python and with the ONNX Runtime
-that it has, and counts mismatches; it appends one row per configuration to `STREAMS/matrix.csv`.
-`compare` prints the table. A picture may differ by one step of 255 from that of the first
-configuration: the synthesis is no integer network.
+`write` encodes random crops at random rates (some with a region of interest, grey, 16 bit, refined)
+and stores a hash of z, the table indices and r of each stream. `read` decodes all streams with each
+number of threads and each optimisation level of the installed ONNX Runtime, counts mismatches, and
+appends one row per configuration to `STREAMS/matrix.csv`. `compare` prints that table and fails if
+there was a mismatch. Pixels may differ by one step on the 0–255 scale, because the synthesis is a
+float network.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from typing import Any
 import numpy as np
 
 import vaetools
-from vaetools.codec.container import unpack
+from vaetools.codec.container import CELL, unpack
 from vaetools.image import SUFFIXES, Image, read_image
+from vaetools.tiling import ceil_div
 
 THREADS = (1, 2, 4)
 OPTIMISATION = ("disable", "basic", "extended", "all")
 REFINED = 0.1
-"""Share of streams that are refined, if the model can."""
+"""Share of refined streams, if the model supports refinement."""
 SIDES = (1, 256)
-"""Shortest and longest side of a crop."""
+"""Range of the sides of a crop in pixels."""
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -46,7 +47,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 def integers(codec: Any, data: bytes) -> str:
-    """Hash of everything that must be exact."""
+    """Hash of everything that must decode identically."""
     container = unpack(data)
     levels = codec.levels_of(container)
     networks = codec.networks(levels)
@@ -60,15 +61,15 @@ def opened(threads: int | None, device: str) -> Any:
     return vaetools.Codec(hub.registry.for_task("compress"))
 
 
-def write(folder: Path, pictures: Path, count: int, seed: int) -> None:
+def write(folder: Path, images: Path, count: int, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    files = sorted(f for f in pictures.rglob("*") if f.suffix.lower() in SUFFIXES)
+    files = sorted(f for f in images.rglob("*") if f.suffix.lower() in SUFFIXES)
     loaded = [read_image(f) for f in files[:: max(1, len(files) // 24)]]
     codec, rng = opened(None, "cpu"), np.random.default_rng(seed)
     rows = []
     for number in range(count):
-        image, lower = crop(loaded[rng.integers(len(loaded))], rng)
-        analysis = codec.analyse(image, lower)
+        image, level_drop = crop(loaded[rng.integers(len(loaded))], rng)
+        analysis = codec.analyse(image, level_drop)
         level = int(rng.integers(codec.levels))
         refine = 2 if codec.spec.refine and rng.random() < REFINED else 0
         data = codec.code(analysis, level, refine=refine).container.pack()
@@ -81,7 +82,7 @@ def write(folder: Path, pictures: Path, count: int, seed: int) -> None:
 
 
 def crop(image: Image, rng: np.random.Generator) -> tuple[Image, np.ndarray | None]:
-    """A random part of a picture in a random depth, and levels for a region of interest, if any."""
+    """A random crop in a random depth, and in some cases a random rate map."""
     height, width = (min(int(rng.integers(*SIDES)), n) for n in (image.height, image.width))
     top, left = rng.integers(image.height - height + 1), rng.integers(image.width - width + 1)
     pixels = image.pixels[top : top + height, left : left + width]
@@ -89,10 +90,10 @@ def crop(image: Image, rng: np.random.Generator) -> tuple[Image, np.ndarray | No
         pixels = pixels[..., 1]
     if rng.random() < 0.2 and pixels.dtype == np.uint8:
         pixels = pixels.astype(np.uint16) * 257
-    lower = None
+    level_drop = None
     if rng.random() < 0.2:
-        lower = rng.integers(0, 60, (-(-height // 64), -(-width // 64)))
-    return Image(np.ascontiguousarray(pixels)), lower
+        level_drop = rng.integers(0, 60, (ceil_div(height, CELL), ceil_div(width, CELL)))
+    return Image(np.ascontiguousarray(pixels)), level_drop
 
 
 def read(folder: Path, device: str, threads: list[int], levels: list[str]) -> int:
@@ -108,7 +109,7 @@ def read(folder: Path, device: str, threads: list[int], levels: list[str]) -> in
             for name, hashed in expected.items():
                 data = (folder / name).read_bytes()
                 wrong += integers(codec, data) != hashed
-                if int(name[:5]) % 20 == 0:  # pictures take ten times as long
+                if int(name[:5]) % 20 == 0:  # decoding pixels takes ten times as long
                     worst = max(worst, difference(codec.decode(data), name, first))
             wrong_in_all += wrong
             row = {
@@ -120,7 +121,7 @@ def read(folder: Path, device: str, threads: list[int], levels: list[str]) -> in
                 "threads": count,
                 "streams": len(expected),
                 "mismatches": wrong,
-                "largest difference of pixels, of 255": f"{worst:.3f}",
+                "largest pixel difference (0–255 scale)": f"{worst:.3f}",
                 "seconds": f"{time.perf_counter() - start:.0f}",
             }
             print(row, flush=True)
@@ -129,7 +130,7 @@ def read(folder: Path, device: str, threads: list[int], levels: list[str]) -> in
 
 
 def difference(image: Image, name: str, first: dict[str, np.ndarray]) -> float:
-    """From the picture that the first configuration gave, in steps of 255."""
+    """Largest difference to the first configuration's pixels, on the 0–255 scale."""
     top = 255 if image.depth == 8 else 65535
     pixels = image.pixels.astype(np.float64) * (255 / top)
     known = first.setdefault(name, pixels)
@@ -168,7 +169,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("what", choices=["write", "read", "compare"])
     parser.add_argument("streams", type=Path)
-    parser.add_argument("pictures", type=Path, nargs="?")
+    parser.add_argument("images", type=Path, nargs="?")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -176,9 +177,9 @@ def main() -> int:
     parser.add_argument("--optimisation", nargs="+", default=list(OPTIMISATION))
     args = parser.parse_args()
     if args.what == "write":
-        if args.pictures is None:
-            parser.error("write needs a folder of pictures")
-        write(args.streams, args.pictures, args.count, args.seed)
+        if args.images is None:
+            parser.error("write needs a folder of images as second argument")
+        write(args.streams, args.images, args.count, args.seed)
         return 0
     if args.what == "read":
         return read(args.streams, args.device, args.threads, args.optimisation)

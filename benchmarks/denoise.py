@@ -1,10 +1,21 @@
-"""Take noise off a folder of pictures, with vaetools and with classical methods, and compare.
+"""Compare vaetools with classical denoisers on a folder of images.
 
     python benchmarks/denoise.py FOLDER [--out DIR] [--quick N] [--model ID] [--real PAIRS]
 
-Pictures without noise get noise of known levels, each its own from a seed. PSNR from one MSE over R, G
-and B of the result rounded to 8 bit, per picture, then the mean. Everything is measured in one run on
-one machine. See README.md beside this file.
+Noise-free images get Gaussian noise of known standard deviation, seeded per image and level. Two
+protocols: *float*, that of the literature (not clipped, not rounded), and *8 bit*, what files hold.
+PSNR: one MSE over R, G and B of the result rounded to 8 bits, per image, then the mean.
+
+Methods: OpenCV's and scikit-image's non-local means, wavelets (needs PyWavelets) and CBM3D (needs bm3d;
+on `--few` images, because it takes minutes). Missing packages are skipped. OpenCV's method gets 8-bit
+images in both protocols.
+
+Also measured: the estimated noise level (`--sigma auto`) against the true one, and its effect on clean
+images; coverage and width of the 90 % intervals; single samples and the mean of 32 against the mean of
+the network, on `--few` images; drift of mean colours; with `--real DIR`, camera noise on image pairs
+`NAME_real`, `NAME_mean`.
+
+Writes `denoise.md`, `denoise.json` and `denoise.png` (a sheet of crops).
 """
 
 from __future__ import annotations
@@ -23,44 +34,31 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-from codec import read_pictures
+    from restoration import Rgb
+
+from common import read_images
 from denoise_report import report, sheet
-from denoisers_compared import ANCHORS, Method, Rgb, anchors, as_image, as_rgb, ours
-from restoration import Pictures, Row, arguments, drift, mean, some, write
+from denoisers_compared import ANCHORS, Method, anchors, as_image, as_rgb, ours
+from restoration import Images, Row, arguments, drift, mean, noisy_of, subset, to_8_bit, write
 
 SAMPLES = 32
 
 REAL = ("_real", "_mean")
-"""Ends of the names of noisy and clean pictures of `--real`, as those of Nam et al. have them."""
-
-
-def noisy_of(clean: np.ndarray, sigma: float, number: int, *, clipped: bool) -> Rgb:
-    """A picture with noise: float32 RGB, rounded to 8 bit if `clipped`. The same for all methods."""
-    rng = np.random.default_rng([number, round(10 * sigma)])
-    noisy = clean + rng.normal(0, sigma, clean.shape)
-    if clipped:
-        noisy = np.clip(np.rint(noisy), 0, 255)
-    return np.asarray(noisy / 255, np.float32)
-
-
-def to_8_bit(rgb: Rgb) -> np.ndarray:
-    return np.clip(np.rint(255 * rgb), 0, 255).astype(np.uint8)
+"""Name endings of noisy and clean images for `--real`, as in the data of Nam et al."""
 
 
 def quality(rgb: Rgb, clean: np.ndarray) -> float:
     return metrics.psnr(to_8_bit(rgb), clean)
 
 
-def compare(
-    methods: Sequence[Method], pictures: Pictures, levels: Sequence[float], few: int
-) -> Row:
-    """PSNR by method, protocol and level, and CPU seconds per megapixel; slow ones see `few`."""
+def compare(methods: Sequence[Method], images: Images, levels: Sequence[float], few: int) -> Row:
+    """PSNR by method, protocol and level, and CPU time; slow methods get `few` images."""
     found: Row = {}
     for method in methods:
-        chosen = some(pictures, few) if method.slow else pictures
+        chosen = subset(images, few) if method.slow else images
         row: Row = {
             "settings": method.settings,
-            "pictures": len(chosen),
+            "images": len(chosen),
             "float": {},
             "clipped": {},
         }
@@ -84,39 +82,39 @@ def compare(
     return found
 
 
-def blind(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[float]) -> list[Row]:
-    """What not knowing the level costs, on files of 8 bit; level 0 are the pictures themselves."""
+def blind(denoiser: vaetools.Denoiser, images: Images, levels: Sequence[float]) -> list[Row]:
+    """Estimated against known noise level on 8-bit images; level 0 is the clean image."""
     rows = []
     for level in levels:
-        told, auto, errors = [], [], []
-        for number, clean in enumerate(pictures.values()):
+        known, auto, errors = [], [], []
+        for number, clean in enumerate(images.values()):
             image = as_image(noisy_of(clean, level, number, clipped=True))
             found = denoiser.noise_level(image)
             errors.append(found - level)
-            told.append(quality(as_rgb(denoiser.denoise(image, level).image), clean))
+            known.append(quality(as_rgb(denoiser.denoise(image, level).image), clean))
             auto.append(quality(as_rgb(denoiser.denoise(image, found).image), clean))
         rows.append(
             {
                 "level": level,
                 "estimate": level + mean(errors),
                 "worst": max(errors, key=abs),
-                "told": mean(told),
+                "known": mean(known),
                 "auto": mean(auto),
-                "least": min(auto),
+                "lowest": min(auto),
             }
         )
         print(f"auto: {rows[-1]}", flush=True)
     return rows
 
 
-def sure(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[float]) -> list[Row]:
-    """How many true values lie within the intervals that are to hold 90 %, and how wide they are."""
+def intervals(denoiser: vaetools.Denoiser, images: Images, levels: Sequence[float]) -> list[Row]:
+    """Coverage in per cent and mean half-width of the 90 % intervals."""
     rows = []
     for level in levels:
         row: Row = {"level": level}
         for protocol in ("float", "clipped"):
             held, widths = [], []
-            for number, clean in enumerate(pictures.values()):
+            for number, clean in enumerate(images.values()):
                 noisy = noisy_of(clean, level, number, clipped=protocol == "clipped")
                 found = denoiser.denoise(as_image(noisy), level, uncertainty=True)
                 assert found.uncertainty is not None  # asked for
@@ -129,12 +127,12 @@ def sure(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[float
     return rows
 
 
-def samples(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[float]) -> list[Row]:
-    """One sample, and the mean of many, beside the mean that the network gives."""
+def samples(denoiser: vaetools.Denoiser, images: Images, levels: Sequence[float]) -> list[Row]:
+    """PSNR of the network's mean, of one sample, and of the mean of many samples."""
     rows = []
     for level in levels:
         scores: dict[str, list[float]] = {"mean": [], "one": [], "many": []}
-        for number, clean in enumerate(pictures.values()):
+        for number, clean in enumerate(images.values()):
             noisy = as_image(noisy_of(clean, level, number, clipped=False))
             found = denoiser.denoise(noisy, level, seeds=range(SAMPLES))
             drawn = [as_rgb(sample) for sample in found.samples]
@@ -146,8 +144,8 @@ def samples(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[fl
     return rows
 
 
-def drifts(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[float]) -> list[Row]:
-    """See `drift`, for every level."""
+def drifts(denoiser: vaetools.Denoiser, images: Images, levels: Sequence[float]) -> list[Row]:
+    """`drift` at every level."""
 
     def moved_at(level: float) -> Callable[[np.ndarray, int], np.ndarray]:
         def moved(clean: np.ndarray, number: int) -> np.ndarray:
@@ -158,67 +156,71 @@ def drifts(denoiser: vaetools.Denoiser, pictures: Pictures, levels: Sequence[flo
 
         return moved
 
-    return [{"level": level, **drift(moved_at(level), pictures)} for level in levels]
+    return [{"level": level, **drift(moved_at(level), images)} for level in levels]
 
 
 def real(denoiser: vaetools.Denoiser, folder: Path) -> Row:
-    """Noise of cameras: pairs of pictures, told apart by the ends of their names."""
-    pictures, _ = read_pictures(folder, None)
+    """PSNR on pairs of images with and without camera noise, found by the ends of their names."""
+    images, _ = read_images(folder, None)
     noisy_end, clean_end = REAL
     scores: dict[str, list[float]] = {"input": [], "auto": [], "local": [], "photo": []}
     levels = []
-    for name, noisy in pictures.items():
-        stem, suffix = Path(name).stem, Path(name).suffix
-        clean = pictures.get(f"{stem.removesuffix(noisy_end)}{clean_end}{suffix}")
+    for file, noisy in images.items():
+        stem, suffix = Path(file).stem, Path(file).suffix
+        clean = images.get(f"{stem.removesuffix(noisy_end)}{clean_end}{suffix}")
         if clean is None or not stem.endswith(noisy_end):
             continue
         image = as_image(np.asarray(noisy / 255, np.float32))
-        told = {
+        estimates = {
             "auto": denoiser.noise_level(image),
             "local": denoiser.noise_map(image),
             "photo": denoiser.photo_level(image),
         }
-        levels.append(told["auto"])
+        levels.append(estimates["auto"])
         scores["input"].append(metrics.psnr(noisy, clean))
-        for way, level in told.items():
-            scores[way].append(quality(as_rgb(denoiser.denoise(image, level).image), clean))
+        for name, level in estimates.items():
+            scores[name].append(quality(as_rgb(denoiser.denoise(image, level).image), clean))
     if not levels:
-        raise SystemExit(f"{folder}: no pairs of names that end in {noisy_end} and {clean_end}")
+        raise SystemExit(f"{folder}: contains no pairs NAME{noisy_end}, NAME{clean_end}")
     found = {name: mean(values) for name, values in scores.items()}
     return {"pairs": len(levels), **found, "levels": [min(levels), max(levels)]}
 
 
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
-    folder = "pictures without noise, never compressed with loss"
-    parser = arguments(__doc__, folder, "bench-denoise", few="pictures for samples and CBM3D")
+    folder = "noise-free images, never lossily compressed"
+    parser = arguments(
+        __doc__, folder, "bench-denoise", few="number of images for samples and CBM3D"
+    )
     parser.add_argument("--levels", type=float, nargs="+", default=[15, 25, 50], metavar="SIGMA")
     parser.add_argument("--anchors", nargs="*", default=list(ANCHORS), choices=list(ANCHORS))
-    parser.add_argument("--real", type=Path, metavar="DIR", help="pairs NAME_real, NAME_mean")
+    parser.add_argument(
+        "--real", type=Path, metavar="DIR", help="folder of pairs NAME_real, NAME_mean"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = options(argv)
-    pictures, _ = read_pictures(args.folder, args.quick)
+    images, _ = read_images(args.folder, args.quick)
     hub = vaetools.open(args.device, models_dirs=args.models_dir, threads=args.threads)
     denoiser = vaetools.Denoiser(hub.registry.for_task("denoise", args.model))
     methods = [*anchors(args.anchors), ours(denoiser)]
-    few = some(pictures, args.few)
+    few = subset(images, args.few)
     top = [level for level in (5, 10, 15, 25, 35, 50) if level <= denoiser.strongest]
     found: Row = {
-        "title": f"Denoising of {len(pictures)} pictures ({args.folder.resolve().name})",
+        "title": f"Denoising of {len(images)} images ({args.folder.resolve().name})",
         "ours": methods[-1].name,
-        "methods": compare(methods, pictures, args.levels, args.few),
-        "blind": blind(denoiser, pictures, [0, *top]),
+        "methods": compare(methods, images, args.levels, args.few),
+        "blind": blind(denoiser, images, [0, *top]),
         "drift": drifts(denoiser, few, args.levels),
         "samples_of": len(few),
         "real": None if args.real is None else real(denoiser, args.real),
     }
-    if denoiser.spec.levels:  # a model may have only a mean
-        found["sure"] = sure(denoiser, pictures, top)
+    if denoiser.spec.levels:  # some models only give a mean
+        found["intervals"] = intervals(denoiser, images, top)
         found["samples"] = samples(denoiser, few, args.levels)
     args.out.mkdir(parents=True, exist_ok=True)
-    sheet(denoiser, methods, some(pictures, 3), 25.0, args.out / "denoise.png")
+    sheet(denoiser, methods, subset(images, 3), 25.0, args.out / "denoise.png")
     write(found, "denoise", argv, args.out, report)
     return 0
 

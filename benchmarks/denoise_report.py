@@ -1,14 +1,15 @@
-"""The report of `denoise.py`: tables, and a sheet of pictures to look at."""
+"""Report of `denoise.py`: tables and a sheet of crops."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from restoration import draw
+from denoisers_compared import as_image, as_rgb
+from restoration import draw, drift_section, noisy_of, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from denoisers_compared import Method
@@ -20,36 +21,30 @@ PUBLISHED = (
     ("FFDNet (213 kMAC per pixel)", {"15": 33.87, "25": 31.21, "50": 27.96}),
     ("DRUNet (2118 kMAC per pixel)", {"15": 34.30, "25": 31.69, "50": 28.51}),
 )
-"""Of all CBSD68 pictures, noise not clipped: the tables of FFDNet and DPIR (github.com/cszn)."""
+"""All CBSD68 images, noise not clipped; from the tables of FFDNet and DPIR (github.com/cszn)."""
 
 CROP = 128
-"""Side of the cut-outs on the sheet, in pixels."""
+"""Side of the crops on the sheet in pixels."""
 
 
 def report(found: dict[str, Any]) -> str:
     """The page `denoise.md`."""
     sections = [f"# {found['title']}", "", *_quality(found), "", *_blind(found["blind"])]
-    if "sure" in found:
+    if "intervals" in found:
         sections += [
             "",
-            *_sure(found["sure"]),
+            *_intervals(found["intervals"]),
             "",
             *_samples(found["samples"], found["samples_of"]),
         ]
     moved = {f"{row['level']:g}": row for row in found["drift"]}
-    what = "that the mean of a channel moves"
+    what = "Change of the mean of a channel"
     sections += ["", *drift_section("σ", moved, what, found["samples_of"])]
     if found["real"] is not None:
         sections += ["", *_real(found["real"])]
     run = [f"- {line}" for line in found["run"]]
-    picture = "![Noisy, denoised, one sample, and the uncertainty](denoise.png)"
-    return "\n".join([*sections, "", picture, "", "## How it was run", "", *run, ""])
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Markdown; the first column is text, the others are numbers."""
-    line = "|---|" + "---:|" * (len(head) - 1)
-    return [f"| {' | '.join(head)} |", line, *(f"| {' | '.join(row)} |" for row in rows)]
+    image = "![Noisy, denoised, one sample, and the uncertainty](denoise.png)"
+    return "\n".join([*sections, "", image, "", "## Run", "", *run, ""])
 
 
 def _quality(found: dict[str, Any]) -> list[str]:
@@ -61,25 +56,23 @@ def _quality(found: dict[str, Any]) -> list[str]:
     rows = []
     for name, row in methods.items():
         scores = [f"{row[p][level]:.2f}" for p in ("float", "clipped") for level in levels]
-        few = "" if row["pictures"] == max(r["pictures"] for r in methods.values()) else " *"
+        few = "" if row["images"] == max(r["images"] for r in methods.values()) else " *"
         rows.append([name + few, *scores, f"{row['cpu_seconds_per_megapixel']:.2f}"])
     for name, figures in PUBLISHED:
         scores = [f"{figures[level]:.2f}" if level in figures else "–" for level in levels]
         rows.append([f"published, CBSD68: {name}", *scores, *("–" for _ in levels), "–"])
     ours = methods[found["ours"]]["cpu_seconds_per_megapixel"]
     times = [
-        f"{row['cpu_seconds_per_megapixel'] / ours:.0f} times as long as ours: {name}."
+        f"{name} takes {row['cpu_seconds_per_megapixel'] / ours:.0f} times as long as ours."
         for name, row in methods.items()
         if row["cpu_seconds_per_megapixel"] > 2 * ours
     ]
     notes = [
-        f"- {name}: {row['settings']}; {row['pictures']} pictures" for name, row in methods.items()
+        f"- {name}: {row['settings']}; {row['images']} images" for name, row in methods.items()
     ]
-    told = (
-        "Left: noise not clipped, as in the literature. Right: clipped and rounded, as files are."
-    )
-    fewer = "With *: on fewer pictures, see below." if any("*" in r[0] for r in rows) else ""
-    return [*table(head, rows), "", " ".join([told, fewer, *times]).strip(), "", *notes]
+    note = "8 bit: noisy values are clipped and rounded, as in files."
+    fewer = "*: on fewer images, see below." if any("*" in r[0] for r in rows) else ""
+    return [*table(head, rows), "", " ".join([note, fewer, *times]).strip(), "", *notes]
 
 
 def _blind(rows: list[dict[str, Any]]) -> list[str]:
@@ -87,28 +80,28 @@ def _blind(rows: list[dict[str, Any]]) -> list[str]:
         "σ",
         "estimate",
         "worst error",
-        "PSNR, σ told",
+        "PSNR, known σ",
         "PSNR, auto",
         "difference",
-        "least PSNR",
+        "lowest PSNR",
     ]
     cells = [
         [
             f"{row['level']:g}",
             f"{row['estimate']:.2f}",
             f"{row['worst']:+.1f}",
-            f"{row['told']:.2f}",
+            f"{row['known']:.2f}",
             f"{row['auto']:.2f}",
-            f"{row['auto'] - row['told']:+.2f}",
-            f"{row['least']:.2f}",
+            f"{row['auto'] - row['known']:+.2f}",
+            f"{row['lowest']:.2f}",
         ]
         for row in rows
     ]
-    title = "## The level is estimated (`--sigma auto`), 8-bit input"
-    return [title, "", *table(head, cells), "", "σ 0: the pictures themselves; 60 dB is no change."]
+    title = "## Estimated noise level (`--sigma auto`), 8-bit input"
+    return [title, "", *table(head, cells), "", "σ 0: clean images; 60 dB means no change."]
 
 
-def _sure(rows: list[dict[str, Any]]) -> list[str]:
+def _intervals(rows: list[dict[str, Any]]) -> list[str]:
     head = ["σ", "float, %", "half-width", "8 bit, %", "half-width"]
     cells = [
         [
@@ -120,11 +113,18 @@ def _sure(rows: list[dict[str, Any]]) -> list[str]:
         ]
         for row in rows
     ]
-    return ["## True values within the 90 % intervals", "", *table(head, cells)]
+    return ["## Coverage of the 90 % intervals", "", *table(head, cells)]
 
 
 def _samples(rows: list[dict[str, Any]], count: int) -> list[str]:
-    head = ["σ", "mean head", "mean of 32 samples", "difference", "one sample", "difference"]
+    head = [
+        "σ",
+        "mean of the network",
+        "mean of 32 samples",
+        "difference",
+        "one sample",
+        "difference",
+    ]
     cells = [
         [
             f"{row['level']:g}",
@@ -136,41 +136,29 @@ def _samples(rows: list[dict[str, Any]], count: int) -> list[str]:
         ]
         for row in rows
     ]
-    told = f"PSNR in dB, {count} pictures. All that samples could be is 3.0 dB below the mean."
-    return ["## Samples", "", *table(head, cells), "", told]
-
-
-def drift_section(name: str, rows: dict[str, dict[str, float]], what: str, count: int) -> list[str]:
-    """What `restoration.drift` found, a row for each; `name` stands above their names."""
-    head = [name, "pictures", "worst", "even fields", "worst"]
-    figures = ("pictures", "worst_pictures", "fields", "worst_fields")
-    cells = [[title, *(f"{row[figure]:.2f}" for figure in figures)] for title, row in rows.items()]
-    told = f"Grey levels of 255 {what}; {count} pictures, 6 fields."
-    return ["## Colour drift", "", *table(head, cells), "", told]
+    note = f"PSNR in dB, {count} images. An exact posterior sample is 3.0 dB below the mean."
+    return ["## Samples", "", *table(head, cells), "", note]
 
 
 def _real(row: dict[str, Any]) -> list[str]:
     head = [f"{row['pairs']} pairs", "input", "auto", "local", "photo"]
     cells = [["PSNR, dB", *(f"{row[name]:.2f}" for name in ("input", "auto", "local", "photo"))]]
     low, high = row["levels"]
-    told = f"Estimated levels from {low:.1f} to {high:.1f}."
-    return ["## Noise of cameras", "", *table(head, cells), "", told]
+    note = f"Estimated noise levels: {low:.1f} to {high:.1f}."
+    return ["## Camera noise", "", *table(head, cells), "", note]
 
 
 def sheet(
     denoiser: vaetools.Denoiser,
     methods: Sequence[Method],
-    pictures: dict[str, np.ndarray],
+    images: dict[str, np.ndarray],
     level: float,
     file: Path,
 ) -> None:
-    """Cut-outs: clean, noisy, each quick method, one sample, the uncertainty."""
-    from denoise import noisy_of
-    from denoisers_compared import as_image, as_rgb
-
+    """Draw crops: clean, noisy, every fast method, one sample, the uncertainty."""
     with_samples = bool(denoiser.spec.levels)
     rows = []
-    for number, clean in enumerate(pictures.values()):
+    for number, clean in enumerate(images.values()):
         noisy = noisy_of(clean, level, number, clipped=True)
         row = {"clean": clean / 255.0, f"noisy, σ {level:g}": noisy}
         row |= {method.name: method.run(noisy, level) for method in methods if not method.slow}
@@ -178,12 +166,12 @@ def sheet(
             found = denoiser.denoise(as_image(noisy), level, seeds=[0], uncertainty=True)
             assert found.uncertainty is not None  # asked for
             row |= {"one sample": as_rgb(found.samples[0]), "uncertainty": found.uncertainty}
-        rows.append({name: _cut(picture) for name, picture in row.items()})
+        rows.append({name: _crop(image) for name, image in row.items()})
     draw(rows, file)
 
 
-def _cut(picture: np.ndarray) -> np.ndarray:
-    """The middle of a picture; colours within [0, 1]."""
-    top, left = (max(0, (side - CROP) // 2) for side in picture.shape[:2])
-    cut = picture[top : top + CROP, left : left + CROP]
-    return cut if cut.ndim == 2 else np.clip(cut, 0, 1)
+def _crop(image: np.ndarray) -> np.ndarray:
+    """The centre of an image; colours are clipped to [0, 1]."""
+    top, left = (max(0, (side - CROP) // 2) for side in image.shape[:2])
+    crop = image[top : top + CROP, left : left + CROP]
+    return crop if crop.ndim == 2 else np.clip(crop, 0, 1)

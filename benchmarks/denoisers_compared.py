@@ -1,4 +1,4 @@
-"""The denoisers that are compared: each takes the noise of a known level off a picture."""
+"""The denoisers that `denoise.py` compares, each given the true noise level."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 import vaetools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Rgb = npt.NDArray[np.float32]
-"""(H, W, 3), about [0, 1]: noise may lead outside."""
+    from restoration import Rgb
 
 
 @dataclass
 class Method:
-    """What can be measured.
+    """A denoiser to measure.
 
     Attributes:
-        slow: takes so long that only some of the pictures are tried.
-        run: noisy picture and noise level in grey levels of 255 -> picture, about [0, 1].
+        name, settings: for the report.
+        run: (noisy image, standard deviation of the noise on the 0–255 scale) -> denoised image.
+        slow: measured on a few images only.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Method:
 
 
 def as_image(rgb: Rgb) -> vaetools.Image:
-    """For the denoiser, which works on floats beyond [0, 1] as well, though no reader makes them."""
+    """As an `Image`; values may exceed [0, 1], which the denoiser accepts."""
     return vaetools.Image(np.ascontiguousarray(rgb[..., ::-1]))
 
 
@@ -48,12 +47,12 @@ def ours(denoiser: vaetools.Denoiser) -> Method:
     def run(noisy: Rgb, sigma: float) -> Rgb:
         return as_rgb(denoiser.denoise(as_image(noisy), sigma).image)
 
-    settings = f"vaetools {vaetools.__version__}, device {model.device}, the true noise level"
+    settings = f"vaetools {vaetools.__version__}, device {model.device}, true noise level"
     return Method(f"vaetools {model.id}", settings, run)
 
 
 def anchors(names: Sequence[str]) -> list[Method]:
-    """The denoisers to compare with, as far as this machine has them."""
+    """The requested denoisers that are installed."""
     found = []
     for name in names:
         try:
@@ -87,7 +86,7 @@ def _skimage_nlm() -> Method:
 
 
 def _wavelet() -> Method:
-    import pywt  # noqa: F401 - what scikit-image needs for it
+    import pywt  # noqa: F401 - scikit-image needs it
     from skimage import restoration
 
     def run(noisy: Rgb, sigma: float) -> Rgb:

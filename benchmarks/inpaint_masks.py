@@ -1,7 +1,7 @@
-"""Holes for the inpainting benchmark, from seeds: five kinds, and strokes of one width.
+"""Seeded holes for the inpainting benchmark: five kinds, and strokes of one width.
 
-All lines are drawn here, as the pixels whose centres are near enough: drawing libraries differ from
-version to version, and some of them draw lines wider than they were told.
+Lines are rasterised here, as all pixels whose centres are within half the width, because the results of
+drawing libraries differ between versions and some draw lines wider than requested.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ KINDS = ("scratch", "text", "dust", "brush", "block")
 WIDTHS = (1, 2, 4, 8, 16, 32, 48)
 
 PIXELS = 512 * 384
-"""Numbers of scratches, specks, strokes and blocks below are for a picture of so many."""
+"""Image size to which the numbers of scratches, specks, strokes and blocks refer."""
 
 LETTERS = (
     ((0, 6), (2, 0), (4, 6), (3, 3), (1, 3)),  # A
@@ -34,7 +34,7 @@ LETTERS = (
 
 
 def mask_of(kind: str, height: int, width: int, seed: int) -> np.ndarray:
-    """A hole, (H, W) bool. `kind` is one of `KINDS`, or a number: strokes of that width."""
+    """A hole, (H, W) bool; `kind` is one of `KINDS` or a stroke width in pixels."""
     number = KINDS.index(kind) if kind in KINDS else 100 + int(kind)
     rng = np.random.default_rng([seed, number])
     plane = np.zeros((height, width), np.bool_)
@@ -63,12 +63,12 @@ def scratch(plane: np.ndarray, scale: float, rng: np.random.Generator) -> None:
 
 
 def text(plane: np.ndarray, _: float, rng: np.random.Generator) -> None:
-    """Rows of words across the picture, in strokes of 2 or 3 pixels."""
+    """Rows of words across the image, in strokes of 2 or 3 pixels."""
     height, width = plane.shape
     size, thickness = rng.uniform(2.5, 4.5), int(rng.integers(2, 4))
     for top in np.arange(2 * size, height, 12 * size):
         for left in np.arange(size, width, 6 * size):
-            if rng.random() < 0.85:  # else between words
+            if rng.random() < 0.85:  # otherwise a space
                 letter = np.array(LETTERS[rng.integers(len(LETTERS))])
                 draw(plane, [left, top] + size * letter, thickness)
 
@@ -97,7 +97,7 @@ def block(plane: np.ndarray, scale: float, rng: np.random.Generator) -> None:
 def strokes(
     plane: np.ndarray, number: int, thin: int, thick: int, length: float, rng: np.random.Generator
 ) -> None:
-    """Crooked strokes of some widths."""
+    """Crooked strokes between two widths."""
     height, width = plane.shape
     for _ in range(number):
         start = rng.uniform(0, [width, height])
@@ -106,7 +106,7 @@ def strokes(
 
 
 def draw(plane: np.ndarray, points: np.ndarray, width: int) -> None:
-    """A line through points (n, 2), x and y: all pixels whose centres are within half of its width."""
+    """A line through points (n, 2), x and y: all pixels whose centres are within half its width."""
     for a, b in pairwise(np.asarray(points, np.float64)):
         low = np.maximum(np.floor(np.minimum(a, b) - width), 0).astype(int)
         high = np.ceil(np.maximum(a, b) + width).astype(int)

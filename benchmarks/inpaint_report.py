@@ -1,4 +1,4 @@
-"""The report of `inpaint.py`: tables, and a sheet of pictures to look at."""
+"""Report of `inpaint.py`: tables and a sheet of crops."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from denoise_report import drift_section, table
 from inpaint_masks import KINDS, mask_of
-from restoration import draw
+from inpainters_compared import as_image, as_rgb
+from restoration import draw, drift_section, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import vaetools
 
 CROP = 128
-"""Side of the cut-outs on the sheet, in pixels."""
+"""Side of the crops on the sheet in pixels."""
 
 
 def report(found: dict[str, Any]) -> str:
@@ -28,17 +28,17 @@ def report(found: dict[str, Any]) -> str:
     if found["widths"]:
         sections += ["", *_widths(found["widths"])]
     sections += ["", *_looks(found["methods"]), ""]
-    moved = "between the mean colours of the fill and of what was there"
+    moved = "Difference of the mean colours of the fill and the original"
     sections += drift_section("", found["drift"], moved, found["samples_of"])
     if "samples" in found:
         sections += ["", *_samples(found["samples"], found["samples_of"])]
     run = [f"- {line}" for line in found["run"]]
-    picture = "![Damaged, true, each method, one sample, and the uncertainty](inpaint.png)"
-    return "\n".join([*sections, "", picture, "", "## How it was run", "", *run, ""])
+    image = "![Damaged, true, each method, one sample, and the uncertainty](inpaint.png)"
+    return "\n".join([*sections, "", image, "", "## Run", "", *run, ""])
 
 
 def _quality(found: dict[str, Any]) -> list[str]:
-    """PSNR by method and kind, with the time it takes, and what ours gains."""
+    """PSNR by method and kind, time, and the gain of ours."""
     methods, wins = found["methods"], found["wins"]
     kinds = list(wins)
     rows = [
@@ -49,14 +49,12 @@ def _quality(found: dict[str, Any]) -> list[str]:
         ]
         for name, row in methods.items()
     ]
-    rows.append(["ours against the best other", *(f"{wins[k]['gain']:+.2f}" for k in kinds), "–"])
-    rows.append(
-        ["pictures where ours beats all", *(f"{wins[k]['rate']:.0f} %" for k in kinds), "–"]
-    )
+    rows.append(["ours over the best other", *(f"{wins[k]['gain']:+.2f}" for k in kinds), "–"])
+    rows.append(["images on which ours is best", *(f"{wins[k]['rate']:.0f} %" for k in kinds), "–"])
     notes = [f"- {name}: {row['settings']}" for name, row in methods.items()]
-    told = "Over the pixels of the hole alone. All methods left every other pixel as it was."
+    note = "Within the hole. No method changed any other pixel."
     head = ["PSNR in the hole, dB", *kinds, "CPU s per megapixel"]
-    return [*table(head, rows), "", told, "", *notes]
+    return [*table(head, rows), "", note, "", *notes]
 
 
 def _widths(widths: dict[str, dict[str, list[float]]]) -> list[str]:
@@ -65,7 +63,7 @@ def _widths(widths: dict[str, dict[str, list[float]]]) -> list[str]:
     rows = [
         [name, *(f"{fmean(row[column]):.2f}" for column in columns)] for name, row in widths.items()
     ]
-    return ["## By the width of strokes", "", *table(head, rows)]
+    return ["## By stroke width", "", *table(head, rows)]
 
 
 def _looks(methods: dict[str, Any]) -> list[str]:
@@ -79,13 +77,13 @@ def _looks(methods: dict[str, Any]) -> list[str]:
         ]
         for name, row in methods.items()
     ]
-    told = "Grain: deviation of fine detail in the hole over the true one, ideally 1. "
-    told += "Seam: error of the steps across the rim, in grey levels."
-    return ["## Grain and seams", "", *table(head, rows), "", told]
+    note = "Grain: standard deviation of fine detail in the hole over the true one, ideally 1. "
+    note += "Seam: error of the steps across the border, on the 0–255 scale."
+    return ["## Grain and seams", "", *table(head, rows), "", note]
 
 
 def _samples(rows: dict[str, dict[str, float]], count: int) -> list[str]:
-    head = ["", "mean head", "mean of 8", "best of 8", "one sample", "its grain"]
+    head = ["", "mean of the network", "mean of 8", "best of 8", "one sample", "its grain"]
     head += ["within 90 %", "half-width", "rank correlation"]
     cells = [
         [
@@ -97,23 +95,21 @@ def _samples(rows: dict[str, dict[str, float]], count: int) -> list[str]:
         ]
         for kind, row in rows.items()
     ]
-    told = f"PSNR in the hole, dB; {count} pictures. "
-    told += "All that a sample could be is 3.0 dB below the mean. "
-    told += "The last: Spearman's, of the half-width and the error."
-    return ["## Samples, and how sure it is", "", *table(head, cells), "", told]
+    note = f"PSNR in the hole, dB; {count} images. "
+    note += "An exact posterior sample is 3.0 dB below the mean. "
+    note += "Rank correlation: Spearman's ρ of half-width and error."
+    return ["## Samples and uncertainty", "", *table(head, cells), "", note]
 
 
 def sheet(
     inpainter: vaetools.Inpainter,
     methods: Sequence[Method],
-    pictures: dict[str, np.ndarray],
+    images: dict[str, np.ndarray],
     file: Path,
 ) -> None:
-    """Cut-outs, one kind a row: damaged, true, each method, one sample, the uncertainty."""
-    from inpainters_compared import as_image, as_rgb
-
+    """Draw crops, one row per kind: damaged, original, every method, one sample, the uncertainty."""
     rows = []
-    shown = list(pictures.values())
+    shown = list(images.values())
     for number, kind in enumerate(KINDS):
         clean = shown[number % len(shown)]
         hole = mask_of(kind, *clean.shape[:2], number)
@@ -130,7 +126,7 @@ def sheet(
 
 
 def _fullest(hole: np.ndarray) -> tuple[int, int]:
-    """Corner of the cut-out with most of the hole, on a coarse grid."""
+    """Corner of the crop with the most hole pixels, on a coarse grid."""
     corners = [
         (top, left)
         for top in range(0, max(1, hole.shape[0] - CROP + 1), CROP // 2)

@@ -1,4 +1,4 @@
-"""The inpainters that are compared: each fills the hole of a picture."""
+"""The inpainting methods that `inpaint.py` compares."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ Rgb = np.ndarray
 
 @dataclass
 class Method:
-    """What can be measured.
+    """A method to measure.
 
     Attributes:
-        run: picture, black in the hole, and hole (H, W) bool -> picture.
+        name, settings: for the report.
+        run: (image with a black hole, hole as (H, W) bool) -> filled image.
     """
 
     name: str
@@ -50,7 +51,7 @@ def ours(inpainter: vaetools.Inpainter) -> Method:
 
 
 def anchors(names: Sequence[str]) -> list[Method]:
-    """The inpainters to compare with."""
+    """The requested methods."""
     return [ANCHORS[name]() for name in names]
 
 

@@ -1,10 +1,12 @@
-"""Likelihood of MNIST's test images under VAEs, from their ONNX graphs.
+"""Likelihood of the MNIST test images under VAEs, from their ONNX graphs.
 
     python benchmarks/mnist.py MNIST exported_models/vaetools_models/mnist-* runs/models/mnist-*
+    python benchmarks/mnist.py MNIST my/model --images 1000 --samples 100        # a quick look
 
-For each model folder: the ELBO and the importance-weighted bound in nats per image, on test images
-with dynamic binarisation (each pixel drawn once, from --seed). A plain autoencoder has no bound; its
-row says how well it reproduces. Published figures stand beside them.
+MNIST is a folder with `t10k-images-idx3-ubyte.gz`. For each model folder: ELBO and importance-weighted
+bound in nats per image, on test images with dynamic binarisation (each pixel is drawn once, with
+--seed). A plain autoencoder has no bound; its row contains the reconstruction error only. Published
+values are listed for comparison.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
 
 ACTIVE = 0.01
-"""Variance of a posterior mean over the data from which on a latent counts as active (Burda 2016)."""
+"""A latent is active if its posterior mean varies more than this over the data (Burda 2016)."""
 
-AT_ONCE = 1000
+BATCH = 1000
 
 PUBLISHED = (
     ("VAE, 50 latents, 2 × 200 tanh, 1 sample", "dynamic", 87.78, "xqding/IWAE, K = 5000"),
@@ -34,18 +36,25 @@ PUBLISHED = (
     ("VAE, 128 latents, 2 × 256", "static", 97.10, "altosaar/variational-autoencoder"),
     ("ladder VAE, 12 layers", "static", 78.30, "addtt/ladder-vae-pytorch"),
 )
-"""(model, binarisation, −log p(x), source): as their authors' README files give them."""
+"""(model, binarisation, −log p(x), source), from the README files of the authors."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("mnist", type=Path, help="folder with t10k-images-idx3-ubyte.gz")
     parser.add_argument("models", type=Path, nargs="+", help="model folders")
-    parser.add_argument("--samples", type=int, default=1000, help="K of the bound [1000]")
-    parser.add_argument("--images", type=int, default=10_000, help="first N test images [10000]")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=1000,
+        help="K of the importance-weighted bound [default: 1000]",
+    )
+    parser.add_argument(
+        "--images", type=int, default=10_000, help="number of test images [default: 10000]"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     options = parser.parse_args()
     grey = read_idx(options.mnist / "t10k-images-idx3-ubyte.gz")[: options.images, None]
     images = bounds.binarise(grey / np.float32(255), np.random.default_rng(options.seed))
@@ -60,10 +69,10 @@ def main() -> None:
 
 
 def measure(model: Vae, images: np.ndarray, options: argparse.Namespace) -> dict[str, object]:
-    """One row: what the bounds and the posterior say of the test images."""
+    """Bounds and posterior statistics of one model on the test images."""
     began = time.monotonic()
     rng = np.random.default_rng(options.seed + 1)
-    parts = [images[i : i + AT_ONCE] for i in range(0, len(images), AT_ONCE)]
+    parts = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
     encoded = [model.encode_batch(part) for part in parts]
     means = np.concatenate([mean for mean, _ in encoded])
     row: dict[str, object] = {
@@ -92,7 +101,7 @@ def mean_of(parts: list[np.ndarray]) -> float:
 
 
 def table(rows: list[dict[str, object]], samples: int) -> str:
-    """The rows as Markdown, with the published ones."""
+    """Results and published values as Markdown tables."""
     lines = [
         f"| model | MB | active units | −log p(x \\| mode) | KL | −ELBO | −IWAE, K = {samples} |",
         "|---|---|---|---|---|---|---|",

@@ -1,12 +1,12 @@
-"""What does `hub.op(...)` cost on top of ONNX Runtime? One operation on one frame, against its sessions.
+"""Overhead of `hub.op(...)` over ONNX Runtime: one operation on one frame against its bare sessions.
 
-    python benchmarks/overhead.py                                   # a made-up VAE, 19 kMAC per pixel
+    python benchmarks/overhead.py                                   # a synthetic VAE, 19 kMAC per pixel
     python benchmarks/overhead.py --channels 24                     # a cheaper one, 2.7 kMAC per pixel
     python benchmarks/overhead.py --op denoise --option sigma=25    # any operation with a model
 
-One call of the operation is listened to: which sessions it runs, on which arrays. Then the operation
-and those bare sessions, with the arrays ready, take turns; what is compared is CPU time on one thread,
-so that other programs disturb little.
+One call is recorded: the sessions it runs and their inputs. Then the operation and the bare sessions,
+with the recorded inputs, run alternately. CPU time of one thread is compared, which other load on the
+machine affects little.
 """
 
 from __future__ import annotations
@@ -36,19 +36,22 @@ from vaetools.model.spec import (
     SizeSpec,
     TilingSpec,
 )
+from vaetools.tiling import ceil_div
 
 LAYERS, LATENTS, CELL = 4, 4, 4
-"""Of the made-up VAE: its layers work at a quarter of the resolution."""
+"""Size of the synthetic VAE; its layers work at a quarter of the resolution."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--op", default="reconstruct")
-    parser.add_argument("--model", help="id; a made-up VAE for reconstruct if nothing is said")
+    parser.add_argument("--model", help="model id [default: a synthetic VAE for reconstruct]")
     parser.add_argument("--models-dir", type=Path, action="append", default=[])
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--channels", type=int, default=64, help="of the made-up VAE [64]")
-    parser.add_argument("--size", default="1280x720", help="WIDTHxHEIGHT [1280x720]")
+    parser.add_argument(
+        "--channels", type=int, default=64, help="channels of the synthetic VAE [default: 64]"
+    )
+    parser.add_argument("--size", default="1280x720", help="WIDTHxHEIGHT [default: 1280x720]")
     parser.add_argument("--repeat", type=int, default=15)
     args = parser.parse_args()
     width, height = (int(side) for side in args.size.split("x"))
@@ -56,12 +59,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = args.model
         if model is None and args.op == "reconstruct":
-            model = write_vae(Path(folder, "made-up"), args.channels)
+            model = write_vae(Path(folder, "synthetic"), args.channels)
         with vaetools.open("cpu", models_dirs=[folder, *args.models_dir], threads=1) as hub:
             step = hub.op(args.op, model=model, **options)
             whole, bare = measure(step, frame(height, width), args.repeat)
     print(
-        f"{args.op}, {model or 'its model'}, {width} × {height}, uint8, one thread, CPU ms per frame"
+        f"{args.op}, {model or 'default model'}, {width} × {height}, uint8, one thread, CPU ms per frame"
     )
     print(f"{'':15} {'fastest':>8} {'median':>8}   of {args.repeat}")
     for name, times in (("hub.op", whole), ("bare sessions", bare)):
@@ -71,13 +74,13 @@ def main() -> None:
     print(f"{'overhead, %':15} {100 * fastest:8.1f} {100 * median:8.1f}")
 
 
-def measure(step: Any, picture: np.ndarray, repeat: int) -> tuple[list[float], list[float]]:
-    """CPU seconds of the operation, and of its sessions alone, `repeat` times in turns."""
-    calls = listen(step, picture)
+def measure(step: Any, image: np.ndarray, repeat: int) -> tuple[list[float], list[float]]:
+    """CPU seconds of the operation and of its bare sessions, `repeat` times each."""
+    calls = recorded(step, image)
     whole, bare = [], []
     for _ in range(repeat):
         started = time.process_time()
-        step(picture)
+        step(image)
         between = time.process_time()
         for session, feeds in calls:
             session.run(None, feeds)
@@ -86,31 +89,31 @@ def measure(step: Any, picture: np.ndarray, repeat: int) -> tuple[list[float], l
     return whole, bare
 
 
-def listen(step: Any, picture: np.ndarray) -> list[tuple[Any, dict[str, np.ndarray]]]:
-    """The session runs of one call: (ONNX Runtime's own session, inputs)."""
+def recorded(step: Any, image: np.ndarray) -> list[tuple[Any, dict[str, np.ndarray]]]:
+    """The session runs of one call: (ONNX Runtime session, inputs)."""
     calls = []
     real = Session.__call__
 
     def record(session: Session, *values: np.ndarray) -> Any:
         feeds = dict(zip(session.inputs, (value.copy() for value in values), strict=True))
-        calls.append((session._session, feeds))  # noqa: SLF001 - the bare one is what is asked for
+        calls.append((session._session, feeds))  # noqa: SLF001 - the session of ONNX Runtime itself
         return real(session, *values)
 
-    step(picture)  # opens the graphs
+    step(image)  # opens the graphs
     with mock.patch.object(Session, "__call__", record):
-        step(picture)
+        step(image)
     return calls
 
 
 def frame(height: int, width: int) -> np.ndarray:
-    """A photograph, repeated to the size; (H, W, 3) uint8 BGR."""
+    """A photograph, tiled to the size; (H, W, 3) uint8 BGR."""
     photo = data.astronaut()[:, :, ::-1]
-    rows, columns = -(-height // photo.shape[0]), -(-width // photo.shape[1])
+    rows, columns = ceil_div(height, photo.shape[0]), ceil_div(width, photo.shape[1])
     return np.ascontiguousarray(np.tile(photo, (rows, columns, 1))[:height, :width])
 
 
 def write_vae(folder: Path, channels: int) -> str:
-    """A VAE with random weights whose cost is that of a real one; returns its id."""
+    """Write a VAE with random weights and realistic cost. Returns its id."""
     rng = np.random.default_rng(0)
     middle = [("Conv", channels, channels, 3)] * LAYERS
     encode = [("Conv", 3, channels, CELL), *middle, ("Conv", channels, LATENTS, 1)]
@@ -122,7 +125,7 @@ def write_vae(folder: Path, channels: int) -> str:
     }
     manifest = Manifest(
         format=1,
-        id="made-up",
+        id="synthetic",
         version="1",
         license="Apache-2.0",
         tasks=("reconstruct",),
@@ -144,24 +147,24 @@ def write_graph(
     rng: np.random.Generator,
 ) -> GraphSpec:
     """Write convolutions (kind, channels in, channels out, kernel side) with ReLU between them."""
-    nodes, weights, given = [], [], names[0]
+    nodes, weights, current = [], [], names[0]
     for number, (kind, inner, outer, side) in enumerate(layers):
         shape = (inner, outer) if kind == "ConvTranspose" else (outer, inner)
-        deviation = np.sqrt(2 / (inner * side * side))
-        values = (deviation * rng.standard_normal((*shape, side, side))).astype(np.float32)
+        std = np.sqrt(2 / (inner * side * side))
+        values = (std * rng.standard_normal((*shape, side, side))).astype(np.float32)
         weights.append(numpy_helper.from_array(values, f"w{number}"))
         stride = CELL if side == CELL else 1
         pad = 1 if side == 3 else 0
         last = number == len(layers) - 1
-        made = names[1] if last else f"c{number}"
+        output = names[1] if last else f"c{number}"
         nodes.append(
             helper.make_node(
-                kind, [given, f"w{number}"], [made], strides=[stride] * 2, pads=[pad] * 4
+                kind, [current, f"w{number}"], [output], strides=[stride] * 2, pads=[pad] * 4
             )
         )
-        given = made if last else f"r{number}"
+        current = output if last else f"r{number}"
         if not last:
-            nodes.append(helper.make_node("Relu", [made], [given]))
+            nodes.append(helper.make_node("Relu", [output], [current]))
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, count, f"{name}_h", f"{name}_w"])
         for name, count in zip(names, (layers[0][1], layers[-1][2]), strict=True)

@@ -1,4 +1,4 @@
-"""How close two images are, how large a file is, and how two codecs compare.
+"""How close two images are, and how large a file is.
 
 Images are `H×W` or `H×W×C` arrays in their own range: uint8 (0–255), uint16 (0–65535) or floats in
 [0, 1]. Both must have one shape and dtype. All channels count alike, so the order (BGR or RGB)
@@ -6,26 +6,20 @@ does not matter; leave alpha out, for it would dilute the figure.
 
 How the figures of the literature are made, and therefore ours: PSNR from one MSE over R, G and B
 per image, then the mean over images; bits per pixel from the bytes of the whole file, over
-width × height; BD-rate by PCHIP on the logarithm of the rate.
+width × height.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from vaetools.errors import ImageValueError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 Pixels: TypeAlias = npt.NDArray[Any]
-Point: TypeAlias = tuple[float, float]
-"""One point of a rate–distortion curve: bits per pixel, PSNR in dB."""
-
 PSNR_CAP = 60.0
 """dB that identical images get, and the most that any pair gets, so that means stay finite."""
 
@@ -125,52 +119,6 @@ def ms_ssim(a: Pixels, b: Pixels) -> float:
 def bpp(file_bytes: int, width: int, height: int) -> float:
     """Bits per pixel of a file of `file_bytes` bytes; a pixel counts once, not once per channel."""
     return 8 * file_bytes / (width * height)
-
-
-def bd_rate(
-    test: Sequence[Point], anchor: Sequence[Point], lo: float = -math.inf, hi: float = math.inf
-) -> float:
-    """How many per cent more bits `test` needs than `anchor` at the same PSNR; negative is better.
-
-    Bjøntegaard's measure: PCHIP of ln(bpp) over PSNR for each curve, the mean difference at 400
-    evenly spaced PSNRs of the range that both curves cover. The range decides the figure, so say
-    it beside the figure (`common_range`).
-
-    Args:
-        test, anchor: points (bpp, PSNR in dB) in any order.
-        lo, hi: bounds of the range in dB, to compare several codecs on one range.
-
-    Returns:
-        Per cent, or NaN when the curves have less than 1 dB in common.
-    """
-    lowest, highest = common_range(test, anchor)
-    lo, hi = max(lo, lowest), min(hi, highest)
-    if hi - lo < 1:
-        return math.nan
-    from scipy.interpolate import PchipInterpolator
-
-    quality = np.linspace(lo, hi, 400)
-    rates = [PchipInterpolator(*_log_rate(curve))(quality) for curve in (test, anchor)]
-    return 100 * (math.exp(np.mean(rates[0] - rates[1])) - 1)
-
-
-def common_range(test: Sequence[Point], anchor: Sequence[Point]) -> tuple[float, float]:
-    """The lowest and the highest PSNR that both curves reach; no range if the first is larger."""
-    spans = [_log_rate(curve)[0] for curve in (test, anchor)]
-    if not all(spans):
-        return math.inf, -math.inf  # a curve without points reaches nothing
-    return max(span[0] for span in spans), min(span[-1] for span in spans)
-
-
-def _log_rate(curve: Sequence[Point]) -> tuple[list[float], list[float]]:
-    """A curve as PSNRs, strictly rising as PCHIP needs them, and the ln(bpp) of each."""
-    qualities: list[float] = []
-    rates: list[float] = []
-    for quality, rate in sorted((quality, rate) for rate, quality in curve):
-        if not qualities or quality - qualities[-1] > 1e-6:
-            qualities.append(quality)
-            rates.append(math.log(rate))
-    return qualities, rates
 
 
 def _peak(a: Pixels, b: Pixels) -> float:

@@ -45,7 +45,7 @@ def test_methods_are_measured_alike(found):
     written, out = found
     assert list(written["methods"]) == ["OpenCV NLM", "scikit-image NLM", f"vaetools {BLUR}"]
     for row in written["methods"].values():
-        assert row["pictures"] == 2
+        assert row["images"] == 2
         for protocol in ("float", "clipped"):
             scores = row[protocol]
             assert 20 < scores["25"] < scores["15"] < 35
@@ -60,16 +60,16 @@ def test_what_the_model_says_is_checked(found):
     assert levels == [0, 5, 10, 15, 25, 35, 50]
     estimates = [row["estimate"] for row in written["blind"]]
     assert estimates == sorted(estimates) and estimates[-1] == pytest.approx(50, rel=0.3)
-    widths = [row["float_width"] for row in written["sure"]]
+    widths = [row["float_width"] for row in written["intervals"]]
     assert widths[0] == pytest.approx(1.5 * SPREAD * 5, rel=1e-3)
-    assert all(10 < row["float"] <= 100 for row in written["sure"])
+    assert all(10 < row["float"] <= 100 for row in written["intervals"])
     for row in written["samples"]:
         assert row["one"] < row["many"] <= row["mean"] + 0.05
     assert all(row["fields"] < 12 for row in written["drift"])
     assert written["real"]["pairs"] == 1
     assert written["real"]["auto"] > written["real"]["input"]
     page = (out / "denoise.md").read_text(encoding="utf-8")
-    for title in ("estimated", "90 % intervals", "## Samples", "Colour drift", "Noise of cameras"):
+    for title in ("Estimated", "90 % intervals", "## Samples", "Colour drift", "Camera noise"):
         assert title in page
     assert "published, CBSD68: FFDNet" in page and "| 33.87 | 31.21 |" in page
 
@@ -84,7 +84,7 @@ def test_the_same_noise_for_everyone(benchmark):
 
 
 def test_what_is_missing_is_said(benchmark, tmp_path):
-    with pytest.raises(SystemExit, match="no pictures"):
+    with pytest.raises(SystemExit, match="no images"):
         benchmark.main([str(tmp_path)])
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
     denoiser = None  # not reached
