@@ -59,12 +59,16 @@ class Bounds:
         return self.ge <= value <= self.le and self.gt < value
 
     def __str__(self) -> str:
-        lower = f"above {self.gt:g}" if self.gt > self.ge else f"at least {self.ge:g}"
+        lower = f"above {self.gt:.15g}" if self.gt > self.ge else f"at least {self.ge:.15g}"
         if self.le == math.inf:
             return lower
         if self.ge > -math.inf:
-            return f"{self.ge:g} … {self.le:g}"
-        return f"{lower} and at most {self.le:g}" if self.gt > self.ge else f"at most {self.le:g}"
+            return f"{self.ge:.15g} … {self.le:.15g}"
+        return (
+            f"{lower} and at most {self.le:.15g}"
+            if self.gt > self.ge
+            else f"at most {self.le:.15g}"
+        )
 
 
 @dataclass(frozen=True)
