@@ -1,37 +1,8 @@
-"""Everything that can go wrong, as one tree; each error says what, where and what to do about it.
+"""All errors that vaetools raises on purpose; each says what is wrong, where, and what to do.
 
-    VaetoolsError
-    ├── InputError            an input file or array                                  exit 1
-    │   ├── NotAnImageError       E010  unknown content
-    │   ├── EmptyFileError        E011  no bytes
-    │   ├── DamagedImageError     E012  truncated, broken checksum
-    │   ├── TooLargeError         E013  more pixels than the limit
-    │   ├── UnsupportedImageError E014  frames, mode or depth that we do not handle
-    │   ├── UnreadableError       E015  permission, directory, vanished
-    │   └── ImageValueError       E016  NaN, out of range, wrong dtype or shape
-    ├── OutputError           E070  disk full, read-only, not permitted               exit 1
-    ├── BitstreamError        a .vae file                                             exit 1
-    │   ├── NotAVaeFileError      E030  no magic
-    │   ├── VersionError          E031  a format version or section that we do not know
-    │   ├── ChecksumError         E032  damaged or cut short
-    │   ├── UnknownModelError     E033  written with a model that is not here
-    │   └── HeaderLimitError      E034  a header that asks for too much, or contradicts itself
-    ├── ModelError            a model folder                                          exit 4
-    │   ├── ModelNotFoundError    E040  no model of that id or task
-    │   ├── ManifestError         E041  model.toml is not valid
-    │   ├── ModelAlteredError     E042  a graph's sha256 or size is not the manifest's
-    │   ├── DuplicateModelError   E043  two folders claim one id
-    │   └── ModelBrokenError      E044  a graph that does not load, or gives wrong results
-    ├── PluginError           E050  a plugin that cannot be loaded, or that failed    exit 1
-    ├── DeviceError           E060  a device that was asked for and is not there      exit 4
-    └── UsageError            E002  options or arguments                              exit 2
-        ├── ClashError            E080  two inputs would give one output
-        ├── ExistsError           E081  the output is there already
-        ├── NothingMatchedError   E003  no input matched                              exit 3
-        └── OptionError           E004  an option's value is out of bounds
-
-`InputError` itself (E001) covers what has no code of its own; an exception that is none of these
-is reported as E099, a defect of ours or of a plugin.
+`InputError`, `BitstreamError`, `ModelError` and `UsageError` are bases of more specific errors. The
+docstring of a class gives its meaning, usual causes and a remedy: `vaetools explain` prints them, and
+docs/errors.md is made from them.
 """
 
 from __future__ import annotations
@@ -49,8 +20,6 @@ EXIT_USAGE = 2
 EXIT_NOTHING_MATCHED = 3
 EXIT_ENVIRONMENT = 4
 EXIT_INTERRUPTED = 130
-
-UNEXPECTED = "E099"
 
 
 class VaetoolsError(Exception):
@@ -107,116 +76,293 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 
 
 class InputError(VaetoolsError):
+    """An input file or array cannot be used.
+
+    Causes: no more specific error applies, such as a mask that covers the whole image, or a target
+    rate that the image cannot reach.
+    Remedy: the message names the input and the reason; fix or leave out the input.
+    """
+
     code = "E001"
 
 
 class NotAnImageError(InputError):
+    """The content of a file is not an image format that vaetools reads.
+
+    Causes: a file of another kind with the suffix of an image; a format that is not supported.
+    Remedy: convert the file, or leave it out with `--exclude`.
+    """
+
     code = "E010"
 
 
 class EmptyFileError(InputError):
+    """A file has no bytes.
+
+    Causes: an interrupted copy or download.
+    Remedy: get the file again.
+    """
+
     code = "E011"
 
 
 class DamagedImageError(InputError):
+    """An image file is truncated or fails a checksum.
+
+    Causes: an interrupted copy or download; a failing disk; a video or a stream of raw frames that
+    ends too early.
+    Remedy: get the file again, or decode the intact part with `--lenient`.
+    """
+
     code = "E012"
 
 
 class TooLargeError(InputError):
+    """An image has more pixels, or a file more bytes, than the limit.
+
+    Causes: a very large photograph or scan; a small file that claims a huge size.
+    Remedy: if you trust the file, raise the limit with `--max-pixels` (`max_pixels` in Python).
+    """
+
     code = "E013"
 
 
 class UnsupportedImageError(InputError):
+    """An image has a feature that vaetools does not handle.
+
+    Causes: animations and multi-page files; unusual bit depths, colour modes or metadata sizes.
+    Remedy: convert the file; for animations and pages, use `--frames first`.
+    """
+
     code = "E014"
 
 
 class UnreadableError(InputError):
+    """A file, folder or camera cannot be read.
+
+    Causes: missing permission; a folder in place of a file; a file that vanished during the run.
+    Remedy: check the path and its permissions.
+    """
+
     code = "E015"
 
 
 class ImageValueError(InputError, ValueError):
+    """An array is not an image.
+
+    Causes: another dtype than uint8, uint16 or float32; another shape than (H, W), (H, W, 3) or
+    (H, W, 4); NaN; floats outside [0, 1].
+    Remedy: convert the array; floats are never rescaled.
+    """
+
     code = "E016"
 
 
 class OutputError(VaetoolsError):
+    """An output cannot be written.
+
+    Causes: a full disk; a read-only or missing folder; missing permission.
+    Remedy: free space or choose another folder with `-o`; the same command resumes the run.
+    """
+
     code = "E070"
 
 
 class BitstreamError(VaetoolsError):
+    """A `.vae` file cannot be decoded; base of the errors E030 to E034."""
+
     code = "E030"
 
 
 class NotAVaeFileError(BitstreamError):
+    """A file does not begin like a `.vae` file.
+
+    Causes: a file of another kind with the suffix `.vae`.
+    Remedy: decompress only files that `vaetools compress` wrote.
+    """
+
     code = "E030"
 
 
 class VersionError(BitstreamError):
+    """A `.vae` file has a format version or a section that this version does not know.
+
+    Causes: the file was written by a newer version of vaetools.
+    Remedy: update vaetools.
+    """
+
     code = "E031"
 
 
 class ChecksumError(BitstreamError):
+    """A `.vae` file is damaged or cut short.
+
+    Causes: an interrupted copy or download; a failing disk.
+    Remedy: get the file again, or decode what is left with `decompress --preview`.
+    """
+
     code = "E032"
 
 
 class UnknownModelError(BitstreamError):
+    """A `.vae` file was written with a model that is not installed.
+
+    Causes: the model lies in another folder, or has another version.
+    Remedy: install that version of the model, or name its folder with `--models-dir`.
+    """
+
     code = "E033"
 
 
 class HeaderLimitError(BitstreamError):
+    """The header of a `.vae` file exceeds a limit or contradicts itself.
+
+    Causes: more pixels than the limit; a file that was made to do harm.
+    Remedy: if you trust the file, raise the limit with `--max-pixels`.
+    """
+
     code = "E034"
 
 
 class ModelError(VaetoolsError):
+    """A model cannot be used; base of the errors E040 to E044."""
+
     code = "E040"
     exit_code = EXIT_ENVIRONMENT
 
 
 class ModelNotFoundError(ModelError):
+    """No installed model fits, or several do and none was chosen.
+
+    Causes: a misspelt id; models in a folder that is not searched.
+    Remedy: see `vaetools models list`; choose with `--model`, add a folder with `--models-dir`.
+    """
+
     code = "E040"
 
 
 class ManifestError(ModelError):
+    """The `model.toml` of a model is missing or not valid.
+
+    Causes: a misspelt key; a value out of bounds; a manifest for a newer version of vaetools.
+    Remedy: fix the key that the message names, or export the model again.
+    """
+
     code = "E041"
 
 
 class ModelAlteredError(ModelError):
+    """A file of a model differs from its manifest in size or SHA-256.
+
+    Causes: an incomplete copy; an edited or replaced graph.
+    Remedy: copy or export the model again; never edit the hashes of a model that you did not make.
+    """
+
     code = "E042"
 
 
 class DuplicateModelError(ModelError):
+    """Two folders hold a model of the same id.
+
+    Causes: a copy of a model in a second folder of the search path.
+    Remedy: remove one of the two folders, or change one id.
+    """
+
     code = "E043"
 
 
 class ModelBrokenError(ModelError):
+    """A graph or weight file is refused, does not load, or gives wrong results.
+
+    Causes: an operator that is not allowed; pickled weights; an export that lost accuracy.
+    Remedy: export the model again; `vaetools models verify` runs its self-test.
+    """
+
     code = "E044"
 
 
 class PluginError(VaetoolsError):
+    """A plugin cannot be loaded, or an operation of it failed.
+
+    Causes: an exception at import; a missing dependency; a name that is taken; a result that is not
+    an image or bytes.
+    Remedy: `vaetools plugins check` finds the cause; update or remove the plugin.
+    """
+
     code = "E050"
 
 
 class DeviceError(VaetoolsError):
+    """The device that was asked for is not available.
+
+    Causes: no NVIDIA driver; missing CUDA libraries; two packages of ONNX Runtime.
+    Remedy: `vaetools doctor` shows the cause; use `--device cpu` or `--device auto`.
+    """
+
     code = "E060"
     exit_code = EXIT_ENVIRONMENT
 
 
+class UnexpectedError(VaetoolsError):
+    """An exception that nobody expected: a defect of vaetools or of a plugin.
+
+    Causes: a bug.
+    Remedy: report it with the output of `--debug`.
+    """
+
+    code = "E099"
+
+
+UNEXPECTED = UnexpectedError.code
+
+
 class UsageError(VaetoolsError):
+    """The options or arguments of a command or call are wrong; nothing was done.
+
+    Causes: a misspelt name; options that exclude each other or have no effect.
+    Remedy: see the `--help` of the command.
+    """
+
     code = "E002"
     exit_code = EXIT_USAGE
 
 
 class OptionError(UsageError, ValueError):
+    """An option has an unknown name or a value that does not fit.
+
+    Causes: a misspelt option; a number out of bounds; a value of the wrong type.
+    Remedy: the message lists the known options or the bounds.
+    """
+
     code = "E004"
 
 
 class ClashError(UsageError):
+    """Two inputs would be written to the same output, or an output to an input.
+
+    Causes: `a.png` and `a.jpg` in one folder; an output folder that holds the inputs.
+    Remedy: rename one input, use `--to same`, or choose another output folder.
+    """
+
     code = "E080"
 
 
 class ExistsError(UsageError):
+    """An output exists and is not from an earlier run.
+
+    Causes: an output folder with other files in it.
+    Remedy: choose another folder, or use `--on-exists skip` or `--on-exists replace`.
+    """
+
     code = "E081"
 
 
 class NothingMatchedError(UsageError):
+    """No input matched.
+
+    Causes: an empty folder; `--include` and `--exclude` that leave nothing.
+    Remedy: check the inputs and the globs.
+    """
+
     code = "E003"
     exit_code = EXIT_NOTHING_MATCHED

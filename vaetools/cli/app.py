@@ -14,7 +14,7 @@ from vaetools import __version__
 from vaetools.cli.context import host_of
 from vaetools.errors import (
     EXIT_INTERRUPTED,
-    UNEXPECTED,
+    UnexpectedError,
     UsageError,
     VaetoolsError,
     did_you_mean,
@@ -27,6 +27,7 @@ COMMANDS = {
     "models": "List, show and verify models.",
     "plugins": "List, create and check plugins.",
     "doctor": "Check the installation.",
+    "explain": "Explain an error code.",
     "demo": "Compress sample photographs and show the result.",
     "train": "Train a model from a recipe.",
     "export": "Convert a training run, or weights from elsewhere, into a model.",
@@ -127,8 +128,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        line = f"{UNEXPECTED} {type(error).__name__}: {error}; please report it, with --debug"
-        _fail(" ".join(line.split()), 1, debug)
+        defect = UnexpectedError(
+            f"{type(error).__name__}: {error}", remedy="please report it, with --debug"
+        )
+        _fail(defect.line, defect.exit_code, debug)
 
 
 _SHOWS_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())

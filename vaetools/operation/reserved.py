@@ -51,6 +51,7 @@ RESERVED_OPERATIONS = frozenset(
         "models",
         "plugins",
         "doctor",
+        "explain",
         "demo",
         "train",
         "export",
