@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import re
 import tomllib
@@ -175,18 +176,24 @@ def _collection(origin: Any, arguments: tuple[Any, ...], value: Any, where: str)
 
 def _instance(kind: Any, table: Any, where: str) -> Any:
     """A table as the dataclass `kind`."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields = [field for field in dataclasses.fields(kind) if field.init]
+    known, needed = _schema(kind)
     prefix = f"{where}." if where else ""
-    known = {field.name: hints[field.name] for field in fields}
     for name in _typed(dict, table, where):
         if name not in known:
             raise _TableError(f"unknown key {prefix}{name}", f"known keys: {', '.join(known)}")
-    for field in fields:
-        needed = field.default is field.default_factory is dataclasses.MISSING
-        if needed and field.name not in table:
-            raise _TableError(f"key {prefix}{field.name} is missing")
+    for name in needed:
+        if name not in table:
+            raise _TableError(f"key {prefix}{name} is missing")
     return kind(**{name: _value(known[name], v, f"{prefix}{name}") for name, v in table.items()})
+
+
+@functools.cache
+def _schema(kind: Any) -> tuple[dict[str, Any], list[str]]:
+    """(annotation of each key, the keys without a default) of a dataclass."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = [field for field in dataclasses.fields(kind) if field.init]
+    needed = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    return {field.name: hints[field.name] for field in fields}, needed
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:

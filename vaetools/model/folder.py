@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import numpy as np
 
 from vaetools.errors import ModelAlteredError, ModelBrokenError
-from vaetools.graphcheck import check_graph
+from vaetools.model.checked import checked_graph
 from vaetools.model.manifest import read_manifest
-from vaetools.model.pixels import with_uint8_pixels
 from vaetools.model.runtime import Device, Runtime, Session
-from vaetools.model.selftest import self_test, small_sizes
+from vaetools.model.selftest import self_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,15 +111,7 @@ class Model:
 
         def load() -> bytes:
             data = read_verified(self.folder, spec)
-            check_graph(
-                data,
-                name,
-                inputs=spec.inputs,
-                outputs=spec.outputs,
-                channels=_channels(self.manifest, role),
-                sizes=small_sizes(self.manifest),
-            )
-            return with_uint8_pixels(data, pixels) if pixels else data
+            return checked_graph(data, self.manifest, role, name, pixels)
 
         key = f"{spec.sha256} {' '.join(pixels)}"
         return self.runtime.session(load, key=key, name=name, exact=spec.exact)
@@ -210,13 +201,3 @@ def read_verified(folder: Path, spec: GraphSpec | FileSpec) -> bytes:
             "its sha256 is not the one in the manifest", file=path, remedy=remedy
         )
     return data
-
-
-def _channels(manifest: Manifest, role: str) -> dict[str, int]:
-    """Channels of inputs and outputs, for the roles of a VAE; other inputs are the graph's own."""
-    spec, image, latent = manifest.graphs[role], manifest.image.channels, manifest.latent.channels
-    if role == "encode":
-        return {**dict.fromkeys(spec.inputs[:1], image), **dict.fromkeys(spec.outputs, latent)}
-    if role == "decode":
-        return {**dict.fromkeys(spec.inputs[:1], latent), **dict.fromkeys(spec.outputs, image)}
-    return {}

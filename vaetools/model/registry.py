@@ -114,11 +114,12 @@ class ModelRegistry:
             ModelNotFoundError: no model has this id.
         """
         from vaetools.model.folder import Model
-        from vaetools.model.vae import Vae
 
         if model_id not in self._opened:
             manifest = self.manifest(model_id)
-            kind = Vae if {"encode", "decode"} <= manifest.graphs.keys() else Model
+            kind = Model
+            if {"encode", "decode"} <= manifest.graphs.keys():
+                from vaetools.model.vae import Vae as kind  # noqa: N813 - loaded only where needed
             folder = self._by_id[model_id].folder
             self._opened[model_id] = kind(manifest, folder, self._runtime())
         return self._opened[model_id]

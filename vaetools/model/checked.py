@@ -1,0 +1,90 @@
+"""Graphs are checked once: what was checked is remembered by content.
+
+A check depends on the bytes of the graph and on what the manifest says of its inputs and outputs.
+The SHA-256 of all that is the key, so a model elsewhere profits from an earlier check only if it has
+the same bytes and says the same. The keys of the models that come with vaetools are in
+`vaetools.model.shipped`; others are remembered in the user's cache, with the version of the checker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from vaetools import graphcheck
+from vaetools.model.pixels import with_uint8_pixels
+from vaetools.model.selftest import small_sizes
+from vaetools.model.shipped import CHECKED
+from vaetools.user_cache import remembered
+from vaetools.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vaetools.model.spec import Manifest
+
+
+def checked_graph(
+    data: bytes, manifest: Manifest, role: str, name: str, pixels: Sequence[str] = ()
+) -> bytes:
+    """The graph of a role, once it is known to be harmless.
+
+    Args:
+        data: the file, whose SHA-256 is that of the manifest.
+        manifest: of the model.
+        role: of the graph.
+        name: for error messages.
+        pixels: inputs or outputs to change; see `with_uint8_pixels`.
+
+    Returns:
+        ONNX bytes: `data`, with uint8 images if `pixels` names some.
+
+    Raises:
+        ModelBrokenError: the graph is refused.
+    """
+    key = check_key(manifest, role)
+    if key in CHECKED and not pixels:
+        return data
+
+    def check_and_change() -> bytes:
+        if key not in CHECKED:
+            check(data, manifest, role, name)
+        return with_uint8_pixels(data, pixels) if pixels else b""
+
+    stamp = [__version__, graphcheck.VERSION, key, *pixels]
+    return remembered("graphs", _digest(stamp), check_and_change) or data
+
+
+def check(data: bytes, manifest: Manifest, role: str, name: str) -> None:
+    """Check a graph against what the manifest says of it. Raises `ModelBrokenError`."""
+    spec = manifest.graphs[role]
+    graphcheck.check_graph(
+        data,
+        name,
+        inputs=spec.inputs,
+        outputs=spec.outputs,
+        channels=_channels(manifest, role),
+        sizes=small_sizes(manifest),
+    )
+
+
+def check_key(manifest: Manifest, role: str) -> str:
+    """SHA-256 over everything that the check of a graph depends on, but for the checker."""
+    spec = manifest.graphs[role]
+    sizes = small_sizes(manifest)
+    return _digest([spec.sha256, spec.inputs, spec.outputs, _channels(manifest, role), sizes])
+
+
+def _channels(manifest: Manifest, role: str) -> dict[str, int]:
+    """Channels of inputs and outputs, for the roles of a VAE; other inputs are the graph's own."""
+    spec, image, latent = manifest.graphs[role], manifest.image.channels, manifest.latent.channels
+    if role == "encode":
+        return {**dict.fromkeys(spec.inputs[:1], image), **dict.fromkeys(spec.outputs, latent)}
+    if role == "decode":
+        return {**dict.fromkeys(spec.inputs[:1], latent), **dict.fromkeys(spec.outputs, image)}
+    return {}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
