@@ -1,4 +1,4 @@
-"""Spaces to move pictures in: a VAE over space, one with a vector of latents, the miniature codec."""
+"""Latent spaces: a VAE with spatial latents, one with a vector, and the miniature codec."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spatial(tmp_path_factory: pytest.TempPathFactory) -> LatentSpace:
 
 @pytest.fixture(scope="session")
 def vector(tmp_path_factory: pytest.TempPathFactory) -> LatentSpace:
-    """Grey pictures of 8 x 8 pixels; the quarters' means."""
+    """Grey images of 8 x 8 pixels; latents are the means of the quarters."""
     folder = tmp_path_factory.mktemp("vector") / "tiny"
     return open_space(write_tiny_grey_vae(folder, deviation=DEVIATION))
 

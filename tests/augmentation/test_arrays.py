@@ -56,11 +56,10 @@ def test_draws(jitter: LatentJitter, rgb: np.ndarray) -> None:
 
 
 def test_workers_with_the_same_seed_draw_different_noise(jitter: LatentJitter) -> None:
-    """As forked workers do: each has a transform of its own and sees other pictures."""
-    pictures = [np.full((40, 40, 3), value, np.uint8) for value in (100, 101)]
+    """As forked workers do: each has a transform of its own and sees other images."""
+    images = [np.full((40, 40, 3), value, np.uint8) for value in (100, 101)]
     noise = [
-        DictTransform(jitter, seed=0)(image=picture)["image"].astype(int) - picture
-        for picture in pictures
+        DictTransform(jitter, seed=0)(image=image)["image"].astype(int) - image for image in images
     ]
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.3
 
@@ -78,12 +77,12 @@ def test_arrays_keep_their_shape_and_dtype(
             assert (copy[..., 3] == array[..., 3]).all()
 
 
-def test_pillow_pictures(jitter: LatentJitter, rgb: np.ndarray) -> None:
+def test_pillow_images(jitter: LatentJitter, rgb: np.ndarray) -> None:
     for mode in ("L", "RGB", "RGBA"):
-        picture = PillowImage.fromarray(rgb).convert(mode)
-        copy, boxes = TensorTransform(jitter)(picture, "boxes", key="a", copy=1)
-        assert (copy.mode, copy.size, boxes) == (mode, picture.size, "boxes")
-        array = TensorTransform(jitter)(np.asarray(picture), key="a", copy=1)
+        image = PillowImage.fromarray(rgb).convert(mode)
+        copy, boxes = TensorTransform(jitter)(image, "boxes", key="a", copy=1)
+        assert (copy.mode, copy.size, boxes) == (mode, image.size, "boxes")
+        array = TensorTransform(jitter)(np.asarray(image), key="a", copy=1)
         assert (np.asarray(copy) == array).all()
     with pytest.raises(ImageValueError, match="mode P"):
         TensorTransform(jitter)(PillowImage.fromarray(rgb).convert("P"))

@@ -55,7 +55,7 @@ def test_strength_0_is_the_identity(grey: str, white: float) -> None:
     assert jitter.transform(whole).tobytes() == whole.tobytes()
 
 
-def test_pictures_with_sides_need_no_shape(tmp_path: Path) -> None:
+def test_images_with_sides_need_no_shape(tmp_path: Path) -> None:
     model = str(write_tiny_vae(tmp_path / "colour"))
     for shape in ((3, 12, 16), (3, 12, 16, 3)):
         samples = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

@@ -31,10 +31,10 @@ def rng(copy: int = 1) -> np.random.Generator:
     return copy_generator(0, "a.png", copy)
 
 
-def blocks(picture: np.ndarray) -> np.ndarray:
+def blocks(image: np.ndarray) -> np.ndarray:
     """Means of 4 x 4 pixels, (H/4, W/4, 3)."""
-    height, width = picture.shape[0] // 4, picture.shape[1] // 4
-    cells = picture[: 4 * height, : 4 * width].reshape(height, 4, width, 4, 3)
+    height, width = image.shape[0] // 4, image.shape[1] // 4
+    cells = image[: 4 * height, : 4 * width].reshape(height, 4, width, 4, 3)
     return cells.mean(axis=(1, 3))
 
 
@@ -133,14 +133,14 @@ def test_the_codec_decodes_as_the_codec_does(codec: CodecSpace, texture: np.ndar
     assert np.abs(ours - real).mean() < 0.02 < np.abs(ours - ours.mean()).mean()
 
 
-def test_large_pictures_are_moved_tile_by_tile(
+def test_large_images_are_moved_tile_by_tile(
     codec: CodecSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = np.random.default_rng(2).random((450, 300, 3)).astype(np.float32)
-    in_tiles = LatentJitter(codec, 1.0)(picture, rng())
+    image = np.random.default_rng(2).random((450, 300, 3)).astype(np.float32)
+    in_tiles = LatentJitter(codec, 1.0)(image, rng())
     whole = CodecSpace(codec.model)
     monkeypatch.setattr(CodecSpace, "_tile", 100)
-    assert np.abs(LatentJitter(whole, 1.0)(picture, rng()) - in_tiles).max() < 1e-4
+    assert np.abs(LatentJitter(whole, 1.0)(image, rng()) - in_tiles).max() < 1e-4
 
 
 @pytest.mark.parametrize("name", ["spatial", "codec"])
@@ -157,20 +157,18 @@ def test_copies_depend_on_nothing_but_seed_name_and_number(
 
 
 @pytest.mark.parametrize("name", ["spatial", "codec"])
-def test_a_copy_is_in_range_and_the_picture_stays(
-    name: str, request: pytest.FixtureRequest
-) -> None:
-    picture = np.random.default_rng(3).integers(0, 2, (64, 64, 3)).astype(np.float32)
-    before = picture.copy()
-    copy = LatentJitter(request.getfixturevalue(name), 1.0)(picture, rng())
+def test_a_copy_is_in_range_and_the_image_stays(name: str, request: pytest.FixtureRequest) -> None:
+    image = np.random.default_rng(3).integers(0, 2, (64, 64, 3)).astype(np.float32)
+    before = image.copy()
+    copy = LatentJitter(request.getfixturevalue(name), 1.0)(image, rng())
     assert copy.dtype == np.float32 and copy.min() >= 0 and copy.max() <= 1
-    assert (picture == before).all()
+    assert (image == before).all()
 
 
 # --- mixtures and styles ---------------------------------------------------------------------------
 
 
-def test_a_mixture_is_between_its_pictures(spatial: LatentSpace, texture: np.ndarray) -> None:
+def test_a_mixture_is_between_its_images(spatial: LatentSpace, texture: np.ndarray) -> None:
     other = texture[::-1].copy()
     shares = []
     for copy in range(1, 40):
@@ -204,7 +202,7 @@ def test_a_style_brings_its_statistics(spatial: LatentSpace, texture: np.ndarray
     assert np.abs(LatentStyle(spatial)(texture, texture) - texture).max() < 1e-5
 
 
-def test_an_even_picture_takes_a_style(spatial: LatentSpace, texture: np.ndarray) -> None:
+def test_an_even_image_takes_a_style(spatial: LatentSpace, texture: np.ndarray) -> None:
     even = np.full((16, 16, 3), 0.25, np.float32)
     styled = LatentStyle(spatial)(even, texture)
     assert np.ptp(styled) < 0.2 and styled.mean() == pytest.approx(texture.mean(), abs=0.02)

@@ -57,9 +57,9 @@ def applied(move: Move, image: np.ndarray) -> np.ndarray:
 @given(data=st.data())
 def test_a_move_comes_back_from_json_as_it_was(registry: ModelRegistry, data: Any) -> None:
     move = data.draw(moves(registry))
-    told = vaetools.move_settings(move)
-    again = vaetools.open_move(json.loads(json.dumps(told)), registry)
-    assert type(again) is type(move) and vaetools.move_settings(again) == told
+    found = vaetools.move_settings(move)
+    again = vaetools.open_move(json.loads(json.dumps(found)), registry)
+    assert type(again) is type(move) and vaetools.move_settings(again) == found
     image = np.random.default_rng(1).random((16, 24, 3), np.float32)
     np.testing.assert_array_equal(applied(again, image), applied(move, image))
 
@@ -86,9 +86,9 @@ def test_what_is_missing_is_as_the_class_has_it(registry: ModelRegistry) -> None
 def test_what_does_not_fit_is_refused(
     registry: ModelRegistry, change: dict[str, Any], message: str
 ) -> None:
-    told = {"kind": "LatentJitter", "model": TINY, "strength": 0.5, **change}
+    found = {"kind": "LatentJitter", "model": TINY, "strength": 0.5, **change}
     with pytest.raises(OptionError, match=message):
-        vaetools.open_move(told, registry)
+        vaetools.open_move(found, registry)
 
 
 def test_a_model_that_is_not_there(registry: ModelRegistry, tmp_path: Path) -> None:
