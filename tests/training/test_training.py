@@ -152,6 +152,10 @@ def test_ladder_interpolation() -> None:
     assert interpolate(ladder, position).flatten().tolist() == [0.0, 0.5, 1.0, 2.5, 4.0]
 
 
+FIVE_RATES = 0.0009 * (0.11 / 0.0009) ** 2
+"""`lambda_max` of five rates of which the first three are those of `small_codec`."""
+
+
 def small_codec(**sizes: int) -> PhotoCodec:
     torch.manual_seed(0)
     return PhotoCodec(CodecConfig(channels=16, middle=16, latents=24, rates=3, **sizes)).eval()
@@ -199,6 +203,9 @@ def test_batches_with_two_rates(recipe) -> None:
         {"analysis_blocks": 5, "synthesis_blocks": 6},
         {"middle_blocks": 3, "context_blocks": 2},
         {"channels": 24, "middle": 40},
+        {"overlap_entry": 2},
+        {"overlap_exit": 2},
+        {"centroids": True},
     ],
 )
 def test_a_grown_network_begins_with_what_the_small_one_knew(pack, larger) -> None:
@@ -217,9 +224,55 @@ def test_a_grown_network_begins_with_what_the_small_one_knew(pack, larger) -> No
     assert new is None or float(new.abs().sum()) > 0  # what is new can learn
 
 
+def test_further_rates_go_on_where_the_old_ones_end(pack) -> None:
+    small = small_codec()
+    large = PhotoCodec(replace(small.config, rates=5, lambda_max=FIVE_RATES))
+    torch.testing.assert_close(large.lambdas[:3], small.lambdas)
+    grow(large, small.state_dict())
+    images = pack.crops(2, 128, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for rate in (0.0, 1.3, 2.0):
+            position = torch.full((2, 1, 1), rate)
+            ours, theirs = large.eval()(images, position), small(images, position)
+            for name, value in theirs.items():
+                torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4)
+        bits = [float(large(images, torch.full((2, 1, 1), r))["bits_y"].sum()) for r in (2.0, 4.0)]
+    assert bits[1] > bits[0]
+
+
+def test_further_latents_are_what_the_old_ones_do_not_reach(pack) -> None:
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.cat([pack.crops(256, 16, generator) for _ in range(16)]).flatten(1)
+    small, large = small_codec(), PhotoCodec(replace(small_codec().config, latents=96))
+    for codec in (small, large):
+        codec.start_from_patches(patches)
+    grow(large, small.state_dict())
+    images = pack.crops(4, 128, generator)
+
+    def error(codec: PhotoCodec) -> float:
+        with torch.no_grad():
+            image = codec.eval().synthesis.linear(codec.analysis.linear(images - 0.5))
+        return float((image + 0.5 - images).square().mean())
+
+    whole = PhotoCodec(large.config)
+    whole.start_from_patches(patches)
+    assert error(large) == pytest.approx(error(whole), rel=0.02)
+    assert error(large) < 0.7 * error(small)
+
+
+def test_a_context_of_another_kind_begins_as_the_mean_of_the_hyper_latents(pack) -> None:
+    small = small_codec()
+    large = PhotoCodec(replace(small.config, context="grid", element_steps=True))
+    grow(large, small.state_dict())
+    images = pack.crops(2, 128, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        coded = large.eval().code(images, torch.full((2, 1, 1), 1.0))
+        torch.testing.assert_close(coded.mean, large.hyper_mean(coded.z_hat))
+
+
 @pytest.mark.parametrize(
     ("sizes", "problem"),
-    [({"latents": 20}, "is"), ({"analysis_blocks": 2}, "not part"), ({"rates": 4}, "is")],
+    [({"latents": 20}, "is"), ({"analysis_blocks": 2}, "not part"), ({"rates": 2}, "is")],
 )
 def test_weights_of_another_network_are_refused(sizes, problem) -> None:
     kept = {"channels": 16, "middle": 16, "latents": 24, "rates": 3, "analysis_blocks": 3}

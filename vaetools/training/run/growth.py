@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
+from vaetools.training.networks.codec import PhotoCodec
+from vaetools.training.networks.codec.adopt import adopted
 from vaetools.training.networks.codec.integer import IntegerConv1x1
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ def grow(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     Raises:
         UsageError: the weights are not those of such a network.
     """
+    if isinstance(network, PhotoCodec):
+        weights = adopted(network, weights)
     new = _be_identities(network, weights)
     own = network.state_dict()
     unknown, missing = set(weights) - set(own), set(own) - set(weights) - new

@@ -130,7 +130,8 @@ def _codec(source: _Source, network: PhotoCodec) -> dict[str, Tensor]:
         found |= source.layers(role, f"{role}.")
     arrays = source.arrays("tables")
     scale = _scale(source.weights("hyper_scale_index"), network.hyper_scale_index)
-    return found | scale | _ladders(arrays, network) | _prior(arrays["hyper_frequencies"])
+    prior = _prior(arrays["hyper_frequencies"])
+    return found | scale | _ladders(arrays, len(arrays["hyper_frequencies"]), network) | prior
 
 
 def _scale(graph: Mapping[str, Tensor], network: IntegerScaleNetwork) -> dict[str, Tensor]:
@@ -143,9 +144,10 @@ def _scale(graph: Mapping[str, Tensor], network: IntegerScaleNetwork) -> dict[st
     return found
 
 
-def _ladders(arrays: Mapping[str, np.ndarray], network: PhotoCodec) -> dict[str, Tensor]:
+def _ladders(
+    arrays: Mapping[str, np.ndarray], rates: int, network: PhotoCodec
+) -> dict[str, Tensor]:
     """The gain ladders: at the levels of a file they were interpolated between the training's rates."""
-    rates = network.config.rates
     place = arrays["rate"] * (rates - 1)
     low = np.minimum(place.astype(int), rates - 2)
     number = np.arange(len(place))

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from vaetools.errors import UsageError
+
+CONTEXTS = ("interleaved", "grid")
+
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -16,8 +20,15 @@ class CodecConfig:
         hyper, hyper_hidden: N, and the width of the small networks.
         analysis_blocks, synthesis_blocks: blocks at 1/8.
         middle_blocks: blocks at 1/16, of the analysis and of the synthesis each.
-        context_blocks: blocks of the network that improves the mean.
-        rates: points of the gain ladder, from `lambda_min` to `lambda_max`.
+        context: `interleaved` (channels of one place take turns) or `grid` (all channels of a place
+            are decoded together, one place of every 2x2 square at a time).
+        context_width: width of the context network; 0 for `channels`.
+        context_blocks: blocks of the network that improves the mean; with `grid`, of each of its passes.
+        element_steps: whether the `grid` context also scales the quantisation step of every latent.
+        centroids: whether a latent is restored at the centroid of its bin, learned for every table.
+        overlap_entry, overlap_exit: pixels that the 8x8 blocks at the entry of the analysis and at the
+            exit of the synthesis reach beyond each of their edges.
+        rates: rate points, from `lambda_min` to `lambda_max`.
         scale_min, scale_max, tables: deviations of the entropy tables, in a geometric row.
         hyper_limit: largest magnitude of a hyper-latent.
     """
@@ -30,7 +41,13 @@ class CodecConfig:
     analysis_blocks: int = 3
     synthesis_blocks: int = 4
     middle_blocks: int = 1
+    context: str = "interleaved"
+    context_width: int = 0
     context_blocks: int = 1
+    element_steps: bool = False
+    centroids: bool = False
+    overlap_entry: int = 0
+    overlap_exit: int = 0
     rates: int = 8
     lambda_min: float = 0.0009
     lambda_max: float = 0.11
@@ -38,6 +55,16 @@ class CodecConfig:
     scale_max: float = 128.0
     tables: int = 64
     hyper_limit: int = 63
+
+    def __post_init__(self) -> None:
+        """Raises `UsageError` for a value out of range."""
+        if self.context not in CONTEXTS:
+            raise UsageError(
+                f"recipe: [network]: context = {self.context!r}",
+                remedy=f"known: {', '.join(CONTEXTS)}",
+            )
+        if self.element_steps and self.context != "grid":
+            raise UsageError('recipe: [network]: element_steps needs context = "grid"')
 
     @property
     def log_step(self) -> float:

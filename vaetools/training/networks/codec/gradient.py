@@ -59,7 +59,7 @@ def with_pullback(net: Synthesis, y: Tensor, rate: Tensor) -> tuple[Tensor, Pull
         h, scale = _scaled(h, gate(rate))
         h, back = _block(block, h)
         pullbacks += [scale, back]
-    trunk, back = _upsample(net.exit, h)
+    trunk, back = _exit(net.exit, h)
     pullbacks.append(back)
     linear, shortcut = _upsample(net.linear, y)
 
@@ -96,6 +96,14 @@ def _upsample(layer: Upsample, x: Tensor) -> tuple[Tensor, Pullback]:
     convolution, shuffle = layer
     h, back = _pointwise(convolution, x)
     return shuffle(h), lambda gradient: back(F.pixel_unshuffle(gradient, shuffle.upscale_factor))
+
+
+def _exit(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
+    if not isinstance(layer, nn.ConvTranspose2d):
+        return _upsample(layer, x)
+    return layer(x), lambda gradient: F.conv2d(
+        gradient, layer.weight, stride=layer.stride, padding=layer.padding
+    )
 
 
 def _pointwise(layer: nn.Conv2d, x: Tensor) -> tuple[Tensor, Pullback]:

@@ -60,10 +60,11 @@ class ContextMean(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.known = nn.Conv2d(c.latents, c.channels, 3, padding=1)
-        self.mean = nn.Conv2d(c.latents, c.channels, 1)
-        self.blocks = blocks(c.channels, c.context_blocks)
-        self.exit = nn.Conv2d(c.channels, c.latents, 1)
+        width = c.context_width or c.channels
+        self.known = nn.Conv2d(c.latents, width, 3, padding=1)
+        self.mean = nn.Conv2d(c.latents, width, 1)
+        self.blocks = blocks(width, c.context_blocks)
+        self.exit = nn.Conv2d(width, c.latents, 1)
 
     def forward(self, known: Tensor, mean: Tensor) -> Tensor:
         h = torch.relu(self.known(known) + self.mean(mean))

@@ -41,6 +41,7 @@ from torch import Tensor, nn
 from vaetools.codec.container import CELL
 from vaetools.codec.networks import PHASES
 from vaetools.codec.tables import LATENTS
+from vaetools.training.networks.codec.grid import GridContext, join, split
 from vaetools.training.networks.codec.hyper import ContextMean, HyperAnalysis, HyperMean, phases
 from vaetools.training.networks.codec.integer import INDEX_UNITS, IntegerScaleNetwork, round_through
 from vaetools.training.networks.codec.likelihood import HyperPrior, gaussian_bits, interpolate
@@ -60,6 +61,7 @@ class Coded(NamedTuple):
         table: index of the entropy table of every latent, (B, M, h, w).
         mean: what was expected of y, (B, M, h, w).
         step: what one unit of r stands for, (B, M, h, w) or (B, M, 1, 1).
+        inward: by how much |r| is lowered before it is restored, (B, M, h, w); 0 where r is 0.
     """
 
     z: Tensor
@@ -68,6 +70,7 @@ class Coded(NamedTuple):
     table: Tensor
     mean: Tensor
     step: Tensor
+    inward: Tensor | None = None
 
 
 class PhotoCodec(nn.Module):
@@ -80,7 +83,8 @@ class PhotoCodec(nn.Module):
         self.synthesis = Synthesis(config)
         self.hyper_analysis = HyperAnalysis(config)
         self.hyper_mean = HyperMean(config)
-        self.context_mean = ContextMean(config)
+        grid = config.context == "grid"
+        self.context_mean = GridContext(config) if grid else ContextMean(config)
         self.hyper_scale_index = IntegerScaleNetwork(
             config.hyper, config.latents, hidden=config.hyper_hidden, hyper_limit=config.hyper_limit
         )
@@ -94,6 +98,8 @@ class PhotoCodec(nn.Module):
         self.log_gain = nn.Parameter(log_gain.clone())
         self.log_inverse_gain = nn.Parameter(-log_gain.clone())
         self.index_offset = nn.Parameter(log_gain.clone())  # in units of ln(scale)
+        if config.centroids:
+            self.centroid = nn.Parameter(torch.zeros(config.tables))
 
     @torch.no_grad()
     def start_from_patches(self, patches: Tensor) -> None:
@@ -141,14 +147,24 @@ class PhotoCodec(nn.Module):
 
     def code(self, x: Tensor, position: Tensor) -> Coded:
         """Everything up to the symbols."""
+        return self.code_latents(self.analysis(x), position)
+
+    def code_latents(self, y: Tensor, position: Tensor) -> Coded:
+        """`code` after the analysis."""
         limit = self.config.hyper_limit
         gain = torch.exp(self.at_latents(self.log_gain, position))
         step = torch.exp(self.at_latents(self.log_inverse_gain, position))
-        y = self.analysis(x)
         z = self.hyper_analysis(y * gain)
         z_hat = round_through(torch.clamp(z, -limit, limit))
-        mean = self.mean(y, z_hat, gain, step)
-        return Coded(z, z_hat, (y - mean) * gain, self.scale_index(z_hat, position), mean, step)
+        table = self.scale_index(z_hat, position)
+        inward = self.centroid[table.detach().long()] if self.config.centroids else None
+        if isinstance(self.context_mean, GridContext):
+            mean, factor = self._on_grid(y, self.hyper_mean(z_hat), gain, step, inward)
+            if factor is not None:
+                gain, step = gain / factor, step * factor
+        else:
+            mean = self._interleaved(y, self.hyper_mean(z_hat), gain, step, inward)
+        return Coded(z, z_hat, (y - mean) * gain, table, mean, step, inward)
 
     def forward(self, x: Tensor, position: Tensor) -> dict[str, Tensor]:
         """One pass with quantisation at the rates `position`.
@@ -158,7 +174,8 @@ class PhotoCodec(nn.Module):
         """
         coded = self.code(x, position)
         r = round_through(coded.residual)
-        image = self.synthesis(coded.mean + r * coded.step, self.rate(position))
+        latents = restored(coded.mean, r, coded.step, coded.inward)
+        image = self.synthesis(latents, self.rate(position))
         residual, z = r, coded.z_hat
         if self.training:
             residual = coded.residual + torch.rand_like(r) - 0.5
@@ -170,19 +187,44 @@ class PhotoCodec(nn.Module):
             "bits_z": self.hyper_prior.bits(z, position).sum(dim=1),
         }
 
-    def mean(self, y: Tensor, z_hat: Tensor, gain: Tensor, step: Tensor) -> Tensor:
-        """What is expected of y (B, M, h, w), phase by phase: each knows what came before, quantised."""
+    def _interleaved(
+        self, y: Tensor, first: Tensor, gain: Tensor, step: Tensor, inward: Tensor | None
+    ) -> Tensor:
+        """The mean of y (B, M, h, w), phase by phase: each knows what came before, quantised."""
         phase = phases(y.shape[1], y.shape[2], y.shape[3], y.device)
-        mean = first = self.hyper_mean(z_hat)
+        mean = first
         known = torch.zeros_like(y)
         for number in range(PHASES):
             now = phase == number
             if number:
                 mean = torch.where(now, self.context_mean(known, first), mean)
             if number < PHASES - 1:
-                quantised = mean + round_through((y - mean) * gain) * step
-                known = torch.where(now, quantised, known)
+                r = round_through((y - mean) * gain)
+                known = torch.where(now, restored(mean, r, step, inward), known)
         return mean
+
+    def _on_grid(
+        self, y: Tensor, first: Tensor, gain: Tensor, step: Tensor, inward: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The mean of y (B, M, h, w), and the factors on its steps; as `_interleaved`."""
+        inwards = [None] * PHASES if inward is None else split(inward)
+        known: list[Tensor] = []
+        means, factors = [], []
+        features = None
+        parts = zip(split(y), split(first), split(gain), split(step), inwards, strict=True)
+        for number, (latents, mean, gains, steps, inner) in enumerate(parts):
+            factor = None
+            if number:
+                mean, log, features = self.context_mean.passes[number - 1](known, mean, features)
+                factor = None if log is None else torch.exp(log)
+            means.append(mean)
+            factors.append(torch.ones_like(mean) if factor is None else factor)
+            if factor is not None:
+                gains, steps = gains / factor, steps * factor
+            if number < PHASES - 1:
+                r = round_through((latents - mean) * gains)
+                known.append(restored(mean, r, steps, inner))
+        return join(means), join(factors) if self.config.element_steps else None
 
     def lambda_at(self, position: Tensor) -> Tensor:
         """lambda at every `position`, in its shape."""
@@ -202,6 +244,13 @@ class PhotoCodec(nn.Module):
         loss = ((bpp + lam * error) / lam.sqrt()).mean()
         figures = {"bpp": bpp, "bpp_z": bpp_z, "mse": error}
         return loss, {name: value.mean(dim=(1, 2)) for name, value in figures.items()}
+
+
+def restored(mean: Tensor, r: Tensor, step: Tensor, inward: Tensor | None) -> Tensor:
+    """ŷ of symbols r: at the middle of their bins, or `inward` of it."""
+    if inward is not None:
+        r = r - torch.sign(r).detach() * inward
+    return mean + r * step
 
 
 def spread(cells: Tensor, factor: int) -> Tensor:

@@ -24,7 +24,8 @@ class Analysis(nn.Module):
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
         self.linear = nn.Conv2d(3, c.latents, 16, stride=16, bias=False)
-        self.entry = nn.Conv2d(3, c.channels, 8, stride=8)
+        beyond = c.overlap_entry
+        self.entry = nn.Conv2d(3, c.channels, 8 + 2 * beyond, stride=8, padding=beyond)
         self.blocks = blocks(c.channels, c.analysis_blocks)
         self.down = nn.Conv2d(c.channels, c.middle, 2, stride=2)
         self.middle = blocks(c.middle, c.middle_blocks)
@@ -69,7 +70,12 @@ class Synthesis(nn.Module):
         self.up = Upsample(c.middle, c.channels, 2)
         self.gates = nn.ModuleList(RateGate(c.channels) for _ in range(c.synthesis_blocks))
         self.blocks = nn.ModuleList(Block(c.channels) for _ in range(c.synthesis_blocks))
-        self.exit = Upsample(c.channels, 3, 8)
+        beyond = c.overlap_exit
+        self.exit: nn.Module = Upsample(c.channels, 3, 8)
+        if beyond:
+            self.exit = nn.ConvTranspose2d(
+                c.channels, 3, 8 + 2 * beyond, stride=8, padding=beyond, bias=False
+            )
 
     def forward(self, y: Tensor, rate: Tensor) -> Tensor:
         h = self.up(self.middle(self.entry(y)))
