@@ -98,7 +98,8 @@ def test_full_precision_is_left_alone_outside_of_autocast() -> None:
 
 def test_bfloat16_is_native_where_matrices_of_it_are_multiplied(monkeypatch) -> None:
     cpu = torch.device("cpu")
-    for capabilities, native in (({"amx_bf16": True}, True), ({"avx512_bf16": True}, False)):
+    amx, avx = {"amx_bf16": True}, {"amx_bf16": False, "avx512_bf16": True}
+    for capabilities, native in ((amx, True), (avx, True), ({"avx512_f": True}, False)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=capabilities: known)
         assert is_native(cpu) is native
     monkeypatch.delattr(torch.cpu, "get_capabilities")

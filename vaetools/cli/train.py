@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vaetools.cli.flags import DEBUG, DEVICE
 from vaetools.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @click.command("train")
@@ -39,6 +44,20 @@ from vaetools.errors import DeviceError, UsageError
     metavar="X",
     help="Train for this time instead of the number of steps in the recipe.",
 )
+@click.option(
+    "--until",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    default=1.0,
+    metavar="SHARE",
+    show_default=True,
+    help="Stop at this share of the whole training; the same command resumes it.",
+)
+@click.option(
+    "--decay",
+    type=click.IntRange(min=1),
+    metavar="STEPS",
+    help="Start the final decay of the learning rate now, and end after STEPS.",
+)
 @DEVICE
 @click.option(
     "--threads",
@@ -54,13 +73,15 @@ def command(
     run: Path | None,
     start_from: Path | None,
     minutes: float | None,
+    until: float,
+    decay: int | None,
     device: str,
     threads: int | None,
 ) -> None:
     """Train a model from a recipe.
 
     RECIPE is a TOML file, or the name of a shipped recipe. The same command resumes an
-    interrupted run from its last checkpoint.
+    interrupted run from its last checkpoint. SIGTERM ends a run with a whole checkpoint.
     """
     try:
         import torch
@@ -86,14 +107,26 @@ def command(
     weights = starting_weights(start_from, task.network, place) if start_from else None
     images = task.load(data)
     click.echo(f"{chosen.id}: {images.summary}, {device}")
-    trainer = Trainer(task, images, folder, device=place, minutes=minutes, weights=weights)
-    for row in trainer.fit():
-        left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]
-        figures = "  ".join(f"{n} {v:.4g}" for n, v in row.items() if n not in ("step", "minutes"))
-        click.echo(
-            f"step {row['step']:.0f}  {row['minutes']:.0f} min, {left:.0f} min left  {figures}"
-        )
+    trainer = Trainer(
+        task, images, folder, device=place, minutes=minutes, weights=weights, decay=decay
+    )
+    previous = signal.signal(signal.SIGTERM, lambda *_: trainer.stop())
+    try:
+        for row in trainer.fit(until=until):
+            click.echo(_line(row))
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if trainer.progress < 1:
+        click.echo(f"stopped at step {trainer.step}, {trainer.progress:.1%} done")
+        return
     if trainer.best.stopped:
         click.echo(f"stopped early: no better score in {trainer.best.since} rows of the log")
     needed = f" --data {data}" if task.exports_with_data else ""
     click.echo(f"done; next: vaetools export {folder}{needed} --to models/{chosen.id}")
+
+
+def _line(row: Mapping[str, float]) -> str:
+    """A row of the log for the terminal."""
+    left = row["minutes"] / max(row["progress"], 1e-6) - row["minutes"]
+    figures = "  ".join(f"{n} {v:.4g}" for n, v in row.items() if n not in ("step", "minutes"))
+    return f"step {row['step']:.0f}  {row['minutes']:.0f} min, {left:.0f} min left  {figures}"

@@ -66,7 +66,7 @@ class TrainSettings:
     channels_last: bool = False
     compile: bool = False
     log_seconds: NotNegative = 60.0
-    checkpoint_seconds: float = 300.0
+    checkpoint_seconds: NotNegative = 600.0
 
 
 @dataclass(frozen=True)

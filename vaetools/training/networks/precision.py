@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 def is_native(device: torch.device) -> bool:
-    """Whether a device multiplies matrices of bfloat16 itself: GPUs, and CPUs with AMX."""
+    """Whether a device multiplies matrices of bfloat16 itself: GPUs, and CPUs with AMX or AVX512-BF16."""
     if device.type == "cpu":
         tell = getattr(torch.cpu, "get_capabilities", None)  # not in torch 2.10
-        return tell is not None and bool(tell().get("amx_bf16", False))
+        known = tell() if tell else {}
+        return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
     return device.type == "cuda"
 
 

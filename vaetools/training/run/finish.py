@@ -10,7 +10,7 @@ from vaetools.errors import UsageError
 from vaetools.training.export.card import FILE_NAME as CARD
 from vaetools.training.export.card import trained_card
 from vaetools.training.recipe import read_recipe
-from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint
+from vaetools.training.run.compact import is_run, read_run_state
 from vaetools.training.run.curves import read_log
 from vaetools.training.tasks import open_task
 
@@ -28,11 +28,11 @@ def read_run(run: Path) -> tuple[AnyTask, dict[str, Any]]:
     Raises:
         UsageError: there is no recipe or no checkpoint.
     """
-    if not (run / CHECKPOINT).exists():
+    if not is_run(run):
         remedy = "give the folder of a run, or say with --from what SOURCE is"
         raise UsageError("holds no checkpoint", file=run, remedy=remedy)
     task = open_task(read_recipe(run / "recipe.toml"))
-    state = read_checkpoint(run, torch.device("cpu"))
+    state = read_run_state(run, torch.device("cpu"))
     task.network.load_state_dict(state["best"]["weights"] or state["average"])
     return task, state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,3 +35,32 @@ def learning_rate(progress: float, *, warmup: float, flat: float) -> float:
     if progress < flat:
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - flat) / (1 - flat))))
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The final decay of a learning rate that was held constant for as long as wanted: a cosine to 0.
+
+    Attributes:
+        start, steps: the step at which it began, and its number of steps.
+        begun: progress at its start.
+        level: factor on the learning rate at its start.
+    """
+
+    start: int
+    steps: int
+    begun: float
+    level: float
+
+    def progress(self, step: int) -> float:
+        """Progress of the whole training, which ends with the decay."""
+        return min(1.0, self.begun + (1 - self.begun) * (step - self.start) / self.steps)
+
+    def factor(self, step: int) -> float:
+        """Factor on the learning rate."""
+        done = min(1.0, (step - self.start) / self.steps)
+        return self.level * 0.5 * (1 + math.cos(math.pi * done))
+
+    def state(self) -> tuple[int, int, float, float]:
+        """The arguments that give it back."""
+        return self.start, self.steps, self.begun, self.level

@@ -24,7 +24,7 @@ from vaetools.model.manifest import read_manifest
 from vaetools.training.networks.codec import PhotoCodec
 from vaetools.training.networks.restoration.denoiser import Denoiser
 from vaetools.training.networks.restoration.inpainter import Inpainter
-from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint
+from vaetools.training.run.compact import is_run, read_run_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,8 +42,8 @@ def starting_weights(path: Path, network: nn.Module, device: torch.device) -> Ma
         UsageError: it is neither, or a model that `network` has nothing in common with.
         ManifestError, ModelAlteredError: the model is damaged.
     """
-    if (path / CHECKPOINT).exists():
-        averaged: Mapping[str, Tensor] = read_checkpoint(path, device)["average"]
+    if is_run(path):
+        averaged: Mapping[str, Tensor] = read_run_state(path, device)["average"]
         return averaged
     if (path / MANIFEST).exists():
         return model_weights(path, network)

@@ -1,6 +1,7 @@
 """The training loop of all tasks. It can be resumed after any interruption.
 
-A run is a folder with `recipe.toml`, `log.csv`, `curves.png` and `checkpoint.pt`.
+A run is a folder with `recipe.toml`, `log.csv`, `curves.png`, `checkpoint.pt` and its compact copy,
+`compact.pt`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from torch import nn
 from vaetools.errors import UsageError
 from vaetools.training.networks.precision import is_native
 from vaetools.training.run.average import Average, Best
-from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
+from vaetools.training.run.checkpoint import write_checkpoint
+from vaetools.training.run.compact import is_run, read_run_state, write_compact
 from vaetools.training.run.curves import LOG, draw_curves, drop_rows_after
 from vaetools.training.run.growth import grow
-from vaetools.training.run.optimizer import learning_rate, make_optimizer
+from vaetools.training.run.optimizer import Decay, learning_rate, make_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -50,10 +52,11 @@ class Trainer:
         minutes: train for this long instead of the recipe's number of steps. The schedule follows the
             time spent, including that before an interruption.
         weights: initial weights of a new run; see `vaetools.training.run.growth`.
+        decay: start the final decay of the learning rate now, and end after this number of steps.
 
     Raises:
         UsageError: the folder holds a run of another recipe or on other data, the checkpoint is damaged,
-            or the weights do not fit the network.
+            the weights do not fit the network, or `decay` is given with `minutes` or a second time.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Trainer:
         device: torch.device,
         minutes: float | None = None,
         weights: Mapping[str, Tensor] | None = None,
+        decay: int | None = None,
     ) -> None:
         recipe = task.recipe
         self.task, self.run, self.device, self.minutes = task, run, device, minutes
@@ -75,8 +79,10 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.skipped = 0
         self.phase = 0
+        self.decay: Decay | None = None
+        self.stopping = False
         run.mkdir(parents=True, exist_ok=True)
-        resumed = (run / CHECKPOINT).exists()
+        resumed = is_run(run)
         if resumed and (run / "recipe.toml").read_text() != recipe.text:
             raise UsageError(
                 "holds a run of another recipe", file=run, remedy="give another folder with --run"
@@ -99,6 +105,17 @@ class Trainer:
             (run / "recipe.toml").write_text(recipe.text)
             (run / LOG).unlink(missing_ok=True)  # left by a run that has no checkpoint yet
         task.enter(self.phase)
+        if decay is not None:
+            self._start_decay(decay)
+
+    def _start_decay(self, steps: int) -> None:
+        if self.minutes is not None or self.decay:
+            already = f"decays since step {self.decay.start}" if self.decay else "follows the time"
+            raise UsageError(
+                f"the learning rate {already}", file=self.run, remedy="leave out --decay"
+            )
+        factor = self._rate_factor()
+        self.decay = Decay(self.step, steps, self.progress, factor)
 
     def _groups(self) -> list[dict[str, object]]:
         named = list(self.network.named_parameters())
@@ -114,6 +131,8 @@ class Trainer:
             return 1.0
         if self.minutes is not None:
             return min(1.0, self.seconds / (60 * self.minutes))
+        if self.decay:
+            return self.decay.progress(self.step)
         return min(1.0, self.step / self.task.recipe.train.steps)
 
     def _enter_phase(self) -> float:
@@ -128,7 +147,8 @@ class Trainer:
         return (self.progress - begun) / (ends[number] - begun)
 
     def fit(self, *, until: float = 1.0) -> Iterator[dict[str, float]]:
-        """Train until `progress` reaches `until`; yields one row of figures per log interval.
+        """Train until `progress` reaches `until` or `stop` is called; yields one row of figures per log
+        interval.
 
         A checkpoint is written every `checkpoint_seconds`, at the end, and when interrupted.
         """
@@ -137,7 +157,7 @@ class Trainer:
         saved = logged = began = time.monotonic()
         spent = self.seconds
         try:
-            while self.progress < until:
+            while self.progress < until and not self.stopping:
                 figures = self._one_step(forward)
                 self.step += 1
                 now = time.monotonic()
@@ -153,11 +173,21 @@ class Trainer:
                 self.save()
             draw_curves(self.run)
 
+    def stop(self) -> None:
+        """End `fit` after the current step, with a whole checkpoint."""
+        self.stopping = True
+
+    def _rate_factor(self) -> float:
+        """Factor on the learning rate at the current step."""
+        settings = self.task.recipe.train
+        if self.decay:
+            self._enter_phase()
+            return self.decay.factor(self.step)
+        return learning_rate(self._enter_phase(), warmup=settings.warmup, flat=settings.flat)
+
     def _one_step(self, forward: Loss) -> dict[str, Tensor]:
         settings = self.task.recipe.train
-        factor = settings.learning_rate * learning_rate(
-            self._enter_phase(), warmup=settings.warmup, flat=settings.flat
-        )
+        factor = settings.learning_rate * self._rate_factor()
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["factor"]
         images = self.task.batch(self.data, self.generator, self.progress)
@@ -213,12 +243,13 @@ class Trainer:
         return self.task.validate(self.average.network, self.held)
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint and its compact copy."""
         state = {
             "data": self.described,
             "step": self.step,
             "seconds": self.seconds,
             "phase": (self.phase, self.average.since),
+            "decay": None if self.decay is None else self.decay.state(),
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
             "best": self.best.state(),
@@ -228,9 +259,10 @@ class Trainer:
             "cuda_noise": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
         write_checkpoint(self.run, state)
+        write_compact(self.run, state)
 
     def _load(self) -> None:
-        state = read_checkpoint(self.run, self.device)
+        state = read_run_state(self.run, self.device)
         if state["data"] != self.described:
             raise UsageError(
                 f"was trained on {state['data']}, but the data is {self.described}",
@@ -240,6 +272,7 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["average"])
         self.phase, self.average.since = state.get("phase", (0, 0))  # older runs had one phase only
+        self.decay = Decay(*state["decay"]) if state.get("decay") else None
         self.optimizer.load_state_dict(state["optimizer"])
         self.best.load(state["best"])
         self.generator.set_state(state["generator"].cpu())

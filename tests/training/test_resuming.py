@@ -1,0 +1,158 @@
+"""Runs that are cut into pieces: compact copies, stops, and a decay that begins when asked for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from tests.training.tiny import restore_recipe, write_photos
+from vaetools.cli.train import command
+from vaetools.errors import UsageError
+from vaetools.training.recipe import Recipe, read_recipe
+from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint
+from vaetools.training.run.compact import COMPACT, read_compact
+from vaetools.training.run.optimizer import learning_rate
+from vaetools.training.run.trainer import Trainer
+from vaetools.training.tasks import open_task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    return write_photos(folder, ["astronaut", "coffee", "chelsea"], 96, 96)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    text = restore_recipe("denoise", steps=6).replace("[train]", '[train]\noptimizer = "soap"')
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.replace("log_seconds = 1000.0", "log_seconds = 0.0"))
+    return read_recipe(path)
+
+
+def opened(recipe: Recipe, photos: Path, run: Path, decay: int | None = None) -> Trainer:
+    torch.set_num_threads(1)
+    task = open_task(recipe)
+    return Trainer(task, task.load(photos), run, device=CPU, decay=decay)
+
+
+def run_to(trainer: Trainer, until: float = 1.0) -> Trainer:
+    list(trainer.fit(until=until))
+    return trainer
+
+
+def test_a_compact_copy_is_small_and_holds_the_optimizer(recipe, photos, tmp_path) -> None:
+    run = run_to(opened(recipe, photos, tmp_path / "run"), 0.5).run
+    assert (run / COMPACT).stat().st_size < 0.45 * (run / CHECKPOINT).stat().st_size
+    whole, compact = read_checkpoint(run, CPU), read_compact(run, CPU)
+    assert compact["step"] == whole["step"] == 3
+    for name, value in whole["average"].items():
+        torch.testing.assert_close(compact["average"][name], value, rtol=1e-3, atol=1e-4)
+    for number, values in whole["optimizer"]["state"].items():
+        for name, value in values.items():
+            restored = compact["optimizer"]["state"][number][name]
+            if isinstance(value, torch.Tensor):
+                assert restored.dtype == value.dtype
+                assert float((restored - value).norm()) <= 0.03 * float(value.norm()), name
+            else:
+                assert restored == value
+            if "basis" in name:
+                unit = torch.eye(value.shape[-1]).expand_as(value)
+                torch.testing.assert_close(restored.mT @ restored, unit, rtol=0, atol=1e-4)
+
+
+def test_a_run_goes_on_from_its_compact_copy(recipe, photos, tmp_path) -> None:
+    run = run_to(opened(recipe, photos, tmp_path / "run"), 0.5).run
+    (run / CHECKPOINT).unlink()
+    trainer = opened(recipe, photos, run)
+    assert trainer.step == 3
+    assert trainer.optimizer.state
+    run_to(trainer)
+    assert trainer.step == 6
+    assert (run / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_compact_copy_is_one_clear_line(recipe, photos, tmp_path, damage) -> None:
+    run = run_to(opened(recipe, photos, tmp_path / "run"), 0.5).run
+    (run / CHECKPOINT).unlink()
+    if damage == "cut":
+        data = (run / COMPACT).read_bytes()
+        (run / COMPACT).write_bytes(data[: len(data) // 2])
+    else:
+        torch.save({"step": 1}, run / COMPACT)
+    with pytest.raises(UsageError, match="compact.pt cannot be read"):
+        opened(recipe, photos, run)
+
+
+def test_a_constant_rate_decays_when_asked_for(recipe, photos, tmp_path) -> None:
+    train = replace(recipe.train, steps=1000, warmup=0.0, flat=1.0)
+    recipe = replace(recipe, train=train)
+    run = run_to(opened(recipe, photos, tmp_path / "run"), 0.003).run
+    trainer = opened(recipe, photos, run, decay=4)
+    begun = trainer.progress
+    run_to(trainer, begun + 0.5 * (1 - begun))
+    assert trainer.step == 5
+    resumed = opened(recipe, photos, run)
+    rates = []
+    step = resumed.optimizer.step
+    resumed.optimizer.step = lambda: (  # type: ignore[assignment,method-assign]
+        rates.append(resumed.optimizer.param_groups[0]["lr"] / train.learning_rate),
+        step(),
+    )
+    run_to(resumed)
+    assert resumed.step == 7
+    assert rates == pytest.approx([0.5, 0.5 * (1 - 2**-0.5)])
+    with pytest.raises(UsageError, match="decays since step 3"):
+        opened(recipe, photos, run, decay=4)
+
+
+def test_a_constant_rate_needs_no_decay() -> None:
+    assert learning_rate(0.999, warmup=0.0, flat=1.0) == 1.0
+
+
+def test_a_schedule_in_minutes_has_its_own_decay(recipe, photos, tmp_path) -> None:
+    task = open_task(recipe)
+    with pytest.raises(UsageError, match="follows the time"):
+        Trainer(task, task.load(photos), tmp_path / "r", device=CPU, minutes=1.0, decay=5)
+
+
+def test_sigterm_ends_a_run_with_a_whole_checkpoint(recipe, photos, tmp_path, monkeypatch) -> None:
+    validate = Trainer.validate
+
+    def terminated(trainer: Trainer) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return validate(trainer)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Trainer, "validate", terminated)
+    run = tmp_path / "run"
+    words = [str(tmp_path / "recipe.toml"), "--data", str(photos), "--run", str(run)]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    assert "stopped at step 1, 16.7% done" in result.output
+    assert read_checkpoint(run, CPU)["step"] == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_run_stops_at_a_share_and_goes_on(recipe, photos, tmp_path) -> None:
+    run = tmp_path / "run"
+    words = [str(tmp_path / "recipe.toml"), "--data", str(photos), "--run", str(run)]
+    result = CliRunner().invoke(command, [*words, "--until", "0.5"])
+    assert "stopped at step 3, 50.0% done" in result.output
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    assert read_checkpoint(run, CPU)["step"] == 6

@@ -1,0 +1,98 @@
+"""A compact copy of a checkpoint, to carry a run between machines.
+
+It holds the averaged weights in float16 and the state of the optimizer in bfloat16. Of SOAP's second
+moments only the eigenvalues are kept: with the bases they give the moments back. Training resumed from
+it starts at the averaged weights, not at the last ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint, read_state, write_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+COMPACT = "compact.pt"
+
+SIDES = ("rows", "columns")
+"""Second moments of SOAP; their eigenvectors are stored as `rows basis` and `columns basis`."""
+
+KEPT = ("data", "step", "seconds", "phase", "decay", "generator", "noise", "cuda_noise")
+
+
+def write_compact(run: Path, state: Mapping[str, Any]) -> None:
+    """Write the compact copy of a whole checkpoint."""
+    optimizer = state["optimizer"]
+    packed = {number: _pack(values) for number, values in optimizer["state"].items()}
+    compact = {
+        **{name: state[name] for name in KEPT},
+        "average": _converted(state["average"], torch.float16),
+        "optimizer": {"state": packed, "param_groups": optimizer["param_groups"]},
+    }
+    write_state(run / COMPACT, compact)
+
+
+def read_compact(run: Path, device: torch.device) -> dict[str, Any]:
+    """The whole checkpoint that a compact copy stands for. Raises `UsageError` if it is damaged."""
+    compact = read_state(run / COMPACT, device, needed=(*KEPT, "average", "optimizer"))
+    average = _converted(compact["average"], torch.float32)
+    optimizer = compact["optimizer"]
+    unpacked = {number: _unpack(values) for number, values in optimizer["state"].items()}
+    return {
+        **compact,
+        "network": average,
+        "average": average,
+        "optimizer": {**optimizer, "state": unpacked},
+        "best": {"score": math.inf, "since": 0, "weights": {}},
+    }
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint, or a compact copy of one."""
+    return (folder / CHECKPOINT).exists() or (folder / COMPACT).exists()
+
+
+def read_run_state(run: Path, device: torch.device) -> dict[str, Any]:
+    """The checkpoint of a run, or else its compact copy. Raises `UsageError` if it is damaged."""
+    whole = (run / CHECKPOINT).exists()
+    return read_checkpoint(run, device) if whole else read_compact(run, device)
+
+
+def _converted(tensors: Mapping[str, Any], kind: torch.dtype) -> dict[str, Any]:
+    return {
+        name: value.to(kind) if isinstance(value, Tensor) and value.is_floating_point() else value
+        for name, value in tensors.items()
+    }
+
+
+def _pack(values: Mapping[str, Any]) -> dict[str, Any]:
+    packed = dict(values)
+    for side in SIDES:
+        if side in values:
+            basis = values[f"{side} basis"]
+            packed[side] = (basis * (values[side] @ basis)).sum(dim=1)  # eigenvalues, (n, length)
+    return _converted(packed, torch.bfloat16)
+
+
+def _unpack(packed: Mapping[str, Any]) -> dict[str, Any]:
+    values = _converted(packed, torch.float32)
+    for side in SIDES:
+        if side in values:
+            basis = _orthonormal(values[f"{side} basis"])
+            values[f"{side} basis"] = basis
+            values[side] = basis * values[side][:, None, :].clamp(min=0) @ basis.mT
+    return values
+
+
+def _orthonormal(basis: Tensor) -> Tensor:
+    """The nearest basis to one that was rounded, by two steps of Newton and Schulz."""
+    for _ in range(2):
+        basis = 1.5 * basis - 0.5 * basis @ (basis.mT @ basis)
+    return basis
