@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def is_native(device: torch.device) -> bool:
-    """Whether a device multiplies matrices of bfloat16 itself: GPUs, and CPUs with AMX or AVX512-BF16."""
+    """Whether a device multiplies matrices of bfloat16 itself: GPUs, CPUs with AMX or AVX512-BF16."""
     if device.type == "cpu":
         tell = getattr(torch.cpu, "get_capabilities", None)  # not in torch 2.10
         known = tell() if tell else {}

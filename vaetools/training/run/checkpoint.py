@@ -34,12 +34,11 @@ def read_state(file: Path, device: torch.device, *, needed: Iterable[str] = ()) 
     """
     try:
         state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
-        if not set(needed) <= state.keys():
-            raise EOFError
+        whole = set(needed) <= state.keys()
     except (AttributeError, EOFError, OSError, RuntimeError, pickle.UnpicklingError):
-        raise UsageError(
-            f"{file.name} cannot be read", file=file.parent, remedy="start a new run"
-        ) from None
+        whole = False
+    if not whole:
+        raise UsageError(f"{file.name} cannot be read", file=file.parent, remedy="start a new run")
     return state
 
 

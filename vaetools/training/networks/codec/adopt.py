@@ -65,9 +65,9 @@ def _rates(own: Mapping[str, Tensor], found: dict[str, Tensor]) -> None:
     for name in PRIOR:
         last = found[name][-1:].expand(after - before, -1)
         found[name] = torch.cat([found[name], last])
-    for name in found:  # a rate is a share of the whole range
+    for name, value in found.items():  # a rate is a share of the whole range
         if name.startswith("synthesis.gates.") and name.endswith(".net.0.weight"):
-            found[name] = found[name] * ((after - 1) / (before - 1))
+            found[name] = value * ((after - 1) / (before - 1))
 
 
 def _latents(codec: PhotoCodec, own: Mapping[str, Tensor], found: dict[str, Tensor]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from vaetools.errors import UsageError
-
-CONTEXTS = ("interleaved", "grid")
+from vaetools.training.recipe import CountOrNone
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class CodecConfig:
     analysis_blocks: int = 3
     synthesis_blocks: int = 4
     middle_blocks: int = 1
-    context: str = "interleaved"
-    context_width: int = 0
+    context: Literal["interleaved", "grid"] = "interleaved"
+    context_width: CountOrNone = 0
     context_blocks: int = 1
     element_steps: bool = False
     centroids: bool = False
-    overlap_entry: int = 0
-    overlap_exit: int = 0
+    overlap_entry: CountOrNone = 0
+    overlap_exit: CountOrNone = 0
     rates: int = 8
     lambda_min: float = 0.0009
     lambda_max: float = 0.11
@@ -57,12 +57,7 @@ class CodecConfig:
     hyper_limit: int = 63
 
     def __post_init__(self) -> None:
-        """Raises `UsageError` for a value out of range."""
-        if self.context not in CONTEXTS:
-            raise UsageError(
-                f"recipe: [network]: context = {self.context!r}",
-                remedy=f"known: {', '.join(CONTEXTS)}",
-            )
+        """Raises `UsageError` for keys that exclude each other."""
         if self.element_steps and self.context != "grid":
             raise UsageError('recipe: [network]: element_steps needs context = "grid"')
 

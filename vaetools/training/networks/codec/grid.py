@@ -39,15 +39,18 @@ class Neighbours(nn.Module):
     an axis in which the places differ, one to each side, and one along the other.
     """
 
-    def __init__(self, inputs: int, outputs: int, source: tuple[int, int], target: tuple[int, int]):
+    def __init__(
+        self, inputs: int, outputs: int, source: tuple[int, int], target: tuple[int, int]
+    ) -> None:
         super().__init__()
         self.padding: list[int] = []  # left, right, top, bottom
-        size = []
+        size: list[int] = []
         for axis in (1, 0):
             before, after = int(target[axis] < source[axis]), int(target[axis] > source[axis])
             self.padding += [before, after]
-            size.insert(0, 1 + before + after)
-        self.taps = nn.Conv2d(inputs, outputs, tuple(size), bias=False)
+            size.append(1 + before + after)
+        width, height = size
+        self.taps = nn.Conv2d(inputs, outputs, (height, width), bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.taps(F.pad(x, self.padding))

@@ -212,18 +212,16 @@ class PhotoCodec(nn.Module):
         means, factors = [], []
         features = None
         parts = zip(split(y), split(first), split(gain), split(step), inwards, strict=True)
-        for number, (latents, mean, gains, steps, inner) in enumerate(parts):
-            factor = None
+        for number, (latents, base, gains, steps, inner) in enumerate(parts):
+            mean, factor = base, torch.ones_like(base)
             if number:
-                mean, log, features = self.context_mean.passes[number - 1](known, mean, features)
-                factor = None if log is None else torch.exp(log)
+                mean, log, features = self.context_mean.passes[number - 1](known, base, features)
+                factor = factor if log is None else torch.exp(log)
             means.append(mean)
-            factors.append(torch.ones_like(mean) if factor is None else factor)
-            if factor is not None:
-                gains, steps = gains / factor, steps * factor
+            factors.append(factor)
             if number < PHASES - 1:
-                r = round_through((latents - mean) * gains)
-                known.append(restored(mean, r, steps, inner))
+                r = round_through((latents - mean) * gains / factor)
+                known.append(restored(mean, r, steps * factor, inner))
         return join(means), join(factors) if self.config.element_steps else None
 
     def lambda_at(self, position: Tensor) -> Tensor:
