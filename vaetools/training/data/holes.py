@@ -207,4 +207,5 @@ def _distance(places: Tensor, a: Tensor, b: Tensor) -> Tensor:
     along, away = b - a, places - a
     length = (along**2).sum(dim=-1).clamp(min=1e-6)
     share = ((away * along).sum(dim=-1) / length).clamp(0.0, 1.0)
-    return (away - share[..., None] * along).norm(dim=-1)
+    distance: Tensor = torch.linalg.vector_norm(away - share[..., None] * along, dim=-1)
+    return distance

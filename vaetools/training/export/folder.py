@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnx
@@ -220,7 +220,8 @@ def _write_graph(folder: Path, role: str, plan: Plan, doc: str) -> GraphSpec:
 
 def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> FileSpec:
     path = folder / f"{name}.npz"
-    np.savez_compressed(path, **arrays)
+    contents: dict[str, Any] = dict(arrays)  # numpy types further keywords as its own options
+    np.savez_compressed(path, **contents)
     data = path.read_bytes()
     return FileSpec(path.name, _sha256(data), len(data))
 

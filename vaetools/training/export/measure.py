@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.model.spec import ImageSpec, LatentSpec, SelfTest, SizeSpec
+from vaetools.model.spec import LatentSpec, SelfTest, SizeSpec
 from vaetools.tiling import ceil_div
 from vaetools.training.export.graphs import GraphPlan, check_finite
 from vaetools.training.export.model_plan import ModelPlan
-from vaetools.training.export.network import Geometry
+from vaetools.training.export.network import Geometry, image_spec
 from vaetools.training.export.tiling import tiling_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def plan_model(network: Network) -> ModelPlan:
     return ModelPlan(
         summary=network.summary,
         graphs=graphs,
-        image=ImageSpec(channels=network.channels),
+        image=image_spec(network.channels),
         size=SizeSpec(geometry.multiple_of, geometry.minimum, network.size or ()),
         tiling=tiling_of(network, geometry),
         latent=LatentSpec(

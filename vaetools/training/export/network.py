@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from vaetools.model.spec import LikelihoodSpec
+from vaetools.errors import ModelBrokenError
+from vaetools.model.spec import ImageSpec, LikelihoodSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,10 +30,18 @@ class Network:
     channels: int = 3
     size: tuple[int, int] | None = None
     likelihood: LikelihoodSpec = field(default_factory=LikelihoodSpec)
-    prior: str | None = None
+    prior: Literal["normal", "none"] | None = None
     scale: float = 1.0
     shift: float = 0.0
     summary: str = ""
+
+
+def image_spec(channels: int) -> ImageSpec:
+    """Raises `ModelBrokenError` for images that are neither grayscale nor RGB."""
+    known = {1: ImageSpec(1), 3: ImageSpec(3)}
+    if channels not in known:
+        raise ModelBrokenError(f"the network takes images of {channels} channels, not of 1 or 3")
+    return known[channels]
 
 
 @dataclass(frozen=True)

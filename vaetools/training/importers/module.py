@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
@@ -42,9 +42,9 @@ class Declared:
 
     size: tuple[int, int] | None = None
     channels: int = 3
-    likelihood: str = "none"
+    likelihood: Literal["none", "bernoulli", "gaussian"] = "none"
     deviation: float = 1.0
-    prior: str | None = None
+    prior: Literal["normal", "none"] | None = None
 
 
 def export_module(
@@ -93,7 +93,7 @@ def read(source: str, **declared: Any) -> ModelPlan:
     return plan_of(_module(source), Declared(**declared))
 
 
-def plan_of(module: nn.Module, declared: Declared) -> ModelPlan:
+def plan_of(module: object, declared: Declared) -> ModelPlan:
     """What there is to write. Raises as `export_module`."""
     if not isinstance(module, nn.Module) or not all(
         callable(getattr(module, name, None)) for name in ("encode", "decode")
@@ -127,12 +127,12 @@ def _method(module: nn.Module, name: str) -> Forward:
     return Forward(module, forward)
 
 
-def _module(source: str) -> nn.Module:
+def _module(source: str) -> object:
     name, path = _split(source)
     namespace = _executed(path)
     if not hasattr(namespace, name):
         raise UsageError(f"has no {name!r}", file=path)
-    found = getattr(namespace, name)
+    found: object = getattr(namespace, name)
     if isinstance(found, nn.Module) or not callable(found):
         return found  # `plan_of` checks it
     try:

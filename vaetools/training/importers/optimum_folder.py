@@ -22,7 +22,6 @@ from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck import check_graph
 from vaetools.model.runtime import Runtime
 from vaetools.model.spec import (
-    ImageSpec,
     LatentSpec,
     LikelihoodSpec,
     SelfTest,
@@ -31,6 +30,7 @@ from vaetools.model.spec import (
 )
 from vaetools.training.export.folder import OnnxPlan
 from vaetools.training.export.model_plan import ModelPlan
+from vaetools.training.export.network import image_spec
 from vaetools.training.importers.json_config import LOGVAR_RANGE, read_diffusers_config
 from vaetools.training.importers.weights import check_file
 
@@ -91,7 +91,7 @@ def read(source: str) -> ModelPlan:
     return ModelPlan(
         summary="AutoencoderKL of diffusers, exported by optimum",
         graphs=graphs,
-        image=ImageSpec(channels=facts.channels),
+        image=image_spec(facts.channels),
         size=SizeSpec(down, down),
         tiling=TilingSpec("never", reason="GroupNorm: global statistics"),
         latent=LatentSpec(

@@ -22,6 +22,7 @@ from vaetools.training.export.measure import one_line, plan_model
 from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import read_json
 from vaetools.training.importers.weights import fill, read_weights
+from vaetools.training.networks.modules import ModuleList
 
 if TYPE_CHECKING:
     from vaetools.training.export.model_plan import ModelPlan
@@ -73,7 +74,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.logits = shape, logits
-        self.layers = nn.ModuleList(
+        self.layers = ModuleList[nn.Sequential](
             [
                 nn.Sequential(nn.Linear(latents, hidden), nn.ReLU()),
                 nn.Sequential(nn.Linear(hidden, math.prod(shape)), nn.Sigmoid()),

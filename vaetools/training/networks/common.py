@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LIKELIHOODS = ("bernoulli", "gaussian")
+Likelihood: TypeAlias = Literal["bernoulli", "gaussian"]
+
+LIKELIHOODS = get_args(Likelihood)
 
 LOGVAR_LIMIT = 12.0
 """Bound on |ln variance| of a posterior: beyond it exp() loses its meaning in float32."""
@@ -51,7 +53,7 @@ class VaeNetwork(nn.Module, ABC):
     latent_kind = "vector"
     downscale = 1
 
-    def __init__(self, shape: ImageShape, latents: int, likelihood: str) -> None:
+    def __init__(self, shape: ImageShape, latents: int, likelihood: Likelihood) -> None:
         super().__init__()
         if likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood = {likelihood!r} is none of {', '.join(LIKELIHOODS)}")

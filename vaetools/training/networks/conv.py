@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vaetools.training.networks.common import ImageShape, VaeNetwork, posterior
+from vaetools.training.networks.common import ImageShape, Likelihood, VaeNetwork, posterior
 
 
 class Residual(nn.Module):
@@ -24,12 +24,13 @@ class Residual(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
         self.act = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, channels, h, w) -> same
-        return x + self.second(self.act(self.first(self.act(x))))
+        residual: Tensor = self.second(self.act(self.first(self.act(x))))
+        return x + residual
 
 
 class ConvVae(VaeNetwork):
@@ -49,7 +50,7 @@ class ConvVae(VaeNetwork):
         blocks: int = 0,
         hidden: int = 200,
         latents: int = 32,
-        likelihood: str = "bernoulli",
+        likelihood: Likelihood = "bernoulli",
     ) -> None:
         super().__init__(shape, latents, likelihood)
         if shape.height % 4 or shape.width % 4:
@@ -83,4 +84,5 @@ class ConvVae(VaeNetwork):
         return posterior(self.encoder(images))
 
     def decode(self, latents: Tensor) -> Tensor:
-        return self.decoder(latents)
+        decoded: Tensor = self.decoder(latents)
+        return decoded

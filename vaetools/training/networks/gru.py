@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vaetools.training.networks.common import ImageShape, VaeNetwork, posterior
+from vaetools.training.networks.common import ImageShape, Likelihood, VaeNetwork, posterior
 
 
 class GruVae(VaeNetwork):
@@ -34,7 +34,7 @@ class GruVae(VaeNetwork):
         *,
         hidden: int = 128,
         latents: int = 16,
-        likelihood: str = "bernoulli",
+        likelihood: Likelihood = "bernoulli",
     ) -> None:
         super().__init__(shape, latents, likelihood)
         row = shape.channels * shape.width
@@ -53,5 +53,5 @@ class GruVae(VaeNetwork):
         channels, height, width = self.shape
         steps = latents[:, None, :].expand(-1, height, -1)  # (B, H, latents)
         states, _ = self.writer(steps, torch.tanh(self.start(latents))[None])
-        rows = self.output(states)  # (B, H, C·W)
-        return rows.unflatten(2, (channels, width)).transpose(1, 2)
+        rows: Tensor = self.output(states)  # (B, H, C·W)
+        return rows.reshape(-1, height, channels, width).transpose(1, 2)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from vaetools.training.networks.common import ImageShape, VaeNetwork, posterior, widths
+from vaetools.training.networks.common import ImageShape, Likelihood, VaeNetwork, posterior, widths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class MlpVae(VaeNetwork):
         hidden: Sequence[int] = (128, 64),
         latents: int = 16,
         dropout: float = 0.0,
-        likelihood: str = "bernoulli",
+        likelihood: Likelihood = "bernoulli",
     ) -> None:
         super().__init__(shape, latents, likelihood)
         hidden = widths(hidden)
@@ -67,10 +67,12 @@ class MlpVae(VaeNetwork):
         return posterior(self._features(images))
 
     def _features(self, images: Tensor) -> Tensor:
-        return self.head(self.encoder(images.flatten(1)))  # (B, heads · latents)
+        features: Tensor = self.head(self.encoder(images.flatten(1)))
+        return features  # (B, heads · latents)
 
     def decode(self, latents: Tensor) -> Tensor:
-        return self.output(self.decoder(latents)).unflatten(1, tuple(self.shape))
+        pixels: Tensor = self.output(self.decoder(latents))
+        return pixels.reshape(-1, *self.shape)
 
 
 class MlpAutoencoder(MlpVae):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vaetools.training.networks.common import ImageShape, VaeNetwork, posterior
+from vaetools.training.networks.common import ImageShape, Likelihood, VaeNetwork, posterior
 from vaetools.training.networks.conv import Residual
 
 
@@ -40,7 +40,7 @@ class SpatialVae(VaeNetwork):
         channels: int = 64,
         blocks: int = 2,
         latents: int = 16,
-        likelihood: str = "gaussian",
+        likelihood: Likelihood = "gaussian",
     ) -> None:
         super().__init__(shape, latents, likelihood)
         self.encoder = nn.Sequential(
@@ -63,4 +63,5 @@ class SpatialVae(VaeNetwork):
         return posterior(self.encoder(images))
 
     def decode(self, latents: Tensor) -> Tensor:
-        return self.decoder(latents)
+        decoded: Tensor = self.decoder(latents)
+        return decoded

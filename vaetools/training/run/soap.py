@@ -164,4 +164,5 @@ def _eigenvectors(moments: Tensor) -> Tensor:
     """Those of symmetric matrices (n, length, length), the largest eigenvalue first."""
     wide = moments.double()
     wide = wide + _ridge(wide) * torch.eye(wide.shape[1], dtype=wide.dtype, device=wide.device)
-    return torch.linalg.eigh(wide)[1].flip(2).to(moments.dtype).contiguous()
+    vectors: Tensor = torch.linalg.eigh(wide)[1]
+    return vectors.flip(2).to(moments.dtype).contiguous()

@@ -23,14 +23,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.mix(x)
-        return x + self.feed(x)
+        fed: Tensor = x + self.feed(x)
+        return fed
 
     @torch.no_grad()
     def be_identity(self) -> None:
         """Begin with doing nothing: how a block joins a network that is trained already."""
-        for last in (self.mix[-1], self.feed[-1]):
-            last.weight.zero_()
-            last.bias.zero_()
+        for layers in (self.mix, self.feed):
+            for parameter in layers[-1].parameters():
+                parameter.zero_()
 
 
 def blocks(channels: int, count: int) -> nn.Sequential:

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaetools.training.networks.modules import ModuleList
+
 EXACT_LIMIT = 2**24
 """Float32 holds every integer of smaller magnitude exactly."""
 
@@ -123,10 +125,12 @@ class IntegerScaleNetwork(nn.Module):
         super().__init__()
         self.hyper_limit = hyper_limit
 
-        def layer(inputs: int, outputs: int, units: tuple[int, int], **bounds: int) -> nn.Module:
+        def layer(
+            inputs: int, outputs: int, units: tuple[int, int], **bounds: int
+        ) -> IntegerConv1x1:
             return IntegerConv1x1(inputs, outputs, units_in=units[0], units_out=units[1], **bounds)
 
-        self.layers = nn.ModuleList(
+        self.layers = ModuleList[IntegerConv1x1](
             [
                 layer(9 * hyper, hidden, (1, 64), shift=4, input_limit=hyper_limit),
                 layer(hidden, hidden, (64, 64), shift=10, input_limit=ACTIVATION_LIMIT),
@@ -142,7 +146,8 @@ class IntegerScaleNetwork(nn.Module):
         first, second, third = self.layers
         h = self.relu(first(neighbourhood(z)))
         h = self.relu(second(h))
-        return self.shuffle(third(h))
+        index: Tensor = self.shuffle(third(h))
+        return index
 
     def check_exact(self) -> None:
         """Raise `ValueError` if some partial sum could leave the exact range of float32."""

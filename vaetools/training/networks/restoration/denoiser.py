@@ -34,18 +34,20 @@ class NoiseLevel(nn.Module):
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
-        self.compare = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, width, 1))
+        compare = nn.Conv2d(48, width, 1)
+        self.compare = nn.Sequential(nn.PixelUnshuffle(4), compare)
         layers: list[nn.Module] = [nn.Conv2d(width, width, 2, stride=2)]
         for _ in range(3):
             layers += [nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)]
         self.judge = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(width, 1, 1))
         with torch.no_grad():
-            taps = self.compare[1].weight.view(width, 3, -1)  # of each colour
+            taps = compare.weight.view(width, 3, -1)  # of each colour
             taps.sub_(taps.mean(dim=2, keepdim=True)).mul_(FIRST_GAIN)
 
     def log_level(self, image: Tensor) -> Tensor:
         """ln(level / one grey level + 1), in which it is trained."""
-        return self.judge(self.compare(image).abs())
+        found: Tensor = self.judge(self.compare(image).abs())
+        return found
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.relu(torch.exp(self.log_level(image).clamp(max=6.0)) - 1.0) * OFFSET

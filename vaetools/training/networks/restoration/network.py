@@ -32,12 +32,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
+from vaetools.training.networks.modules import ModuleList
 from vaetools.training.networks.precision import in_float32
 from vaetools.training.recipe import Count
 
@@ -83,7 +84,7 @@ class RestoreConfig:
     @property
     def noise(self) -> int:
         """Numbers of noise per cell: 1 + 4 + 16 latents of each channel."""
-        return self.latents * sum(4**level for level in range(LEVELS))
+        return sum(self.latents * 4**level for level in range(LEVELS))
 
 
 def leak() -> nn.LeakyReLU:
@@ -114,7 +115,8 @@ class Block(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, channels, h, w) -> same
-        return x + self.second(torch.relu(self.first(x)))
+        residual: Tensor = self.second(torch.relu(self.first(x)))
+        return x + residual
 
     @torch.no_grad()
     def be_identity(self) -> None:
@@ -146,10 +148,9 @@ class UNet(nn.Module):
             for fine, coarse in pairwise(widths)
         )
         self.after = nn.ModuleList(blocks(fine) for fine in widths[:-1])
-        self.head = nn.Sequential(
-            nn.Conv2d(widths[0], 12, 3, padding=1, bias=False), nn.PixelShuffle(2)
-        )
-        nn.init.zeros_(self.head[0].weight)  # before the first step the mean is the base
+        head = nn.Conv2d(widths[0], 12, 3, padding=1, bias=False)
+        nn.init.zeros_(head.weight)  # before the first step the mean is the base
+        self.head = nn.Sequential(head, nn.PixelShuffle(2))
 
     def forward(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
         entered = in_float32(self.entry, planes)
@@ -196,8 +197,8 @@ class Ladder(nn.Module):
     def __init__(self, config: RestoreConfig) -> None:
         super().__init__()
         self.latents = config.latents
-        self.levels = nn.ModuleList(Level(width, config) for width in reversed(config.widths))
-        self.grow = nn.ModuleList(
+        self.levels = ModuleList[Level](Level(width, config) for width in reversed(config.widths))
+        self.grow = ModuleList[nn.ConvTranspose2d](
             nn.ConvTranspose2d(config.ladder, config.ladder, 2, stride=2) for _ in range(LEVELS - 1)
         )
         self.head = nn.Sequential(
@@ -218,10 +219,10 @@ class Ladder(nn.Module):
             KLs are (B, latents, h, w) in nats, coarse to fine; none without a guide.
         """
         parts = self._spread(noise)
-        state, kls = None, []
+        state, kls = self.levels[0].look(features[0]), []
         for number, level in enumerate(self.levels):
-            seen = level.look(features[number])
-            state = seen if state is None else seen + self.grow[number - 1](state)
+            if number:
+                state = level.look(features[number]) + self.grow[number - 1](state)
             mean, log_deviation = level.gaussian(state)
             if guide is not None:
                 shift, log_ratio = guide(number, state)
@@ -255,7 +256,7 @@ class Posterior(nn.Module):
         self.shrink = nn.ModuleList(
             nn.Sequential(leak(), nn.Conv2d(width, width, 2, stride=2)) for _ in range(LEVELS - 1)
         )
-        self.heads = nn.ModuleList(
+        self.heads = ModuleList[nn.Sequential](
             nn.Sequential(
                 leak(),
                 nn.Conv2d(2 * width, width, 3, padding=1),
@@ -298,13 +299,10 @@ class Restorer(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.trunk = UNet(self.planes, config)
-        self.scale = nn.Sequential(
-            nn.Conv2d(config.widths[0], config.ladder, 3, padding=1),
-            leak(),
-            nn.Conv2d(config.ladder, 4, 1),
-            nn.PixelShuffle(2),
-        )
-        nn.init.constant_(self.scale[2].bias, START_DEVIATION)
+        entry = nn.Conv2d(config.widths[0], config.ladder, 3, padding=1)
+        log_std = nn.Conv2d(config.ladder, 4, 1)
+        nn.init.constant_(cast("nn.Parameter", log_std.bias), START_DEVIATION)
+        self.scale = nn.Sequential(entry, leak(), log_std, nn.PixelShuffle(2))
         self.ladder = Ladder(config)
         self.posterior = Posterior(config)
 
@@ -326,11 +324,12 @@ class Restorer(nn.Module, ABC):
     ) -> tuple[Tensor, list[Tensor]]:
         """(g, KL of each level) with latents from the posterior of `answer`, as `Ladder` gives it."""
         seen = self.posterior(answer)
-        return self.ladder(
+        explained: tuple[Tensor, list[Tensor]] = self.ladder(
             features,
             noise,
             lambda number, state: self.posterior.depart(number, state, seen[number]),
         )
+        return explained
 
     def sample(self, given: Given, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
         """(a possible answer (B, 3, H, W), not clipped; deviation). Temperature 0 gives the mean."""
