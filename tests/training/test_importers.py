@@ -227,9 +227,9 @@ def test_a_python_file_may_import_its_neighbours(tmp_path: Path) -> None:
     ("words", "code", "said"),
     [
         (["x", "--from", "keras"], 2, "keras"),
-        (["x", "--from", "taesd", "--size", "8x8"], 2, "--size does not go with --from taesd"),
-        (["x", "--id", "mine"], 2, "--id does not go with a training run"),
-        (["x", "--source", "me"], 2, "--source does not go with a training run"),
+        (["x", "--from", "taesd", "--size", "8x8"], 2, "--size has no effect with --from taesd"),
+        (["x", "--id", "mine"], 2, "--id has no effect with a training run"),
+        (["x", "--source", "me"], 2, "--source has no effect with a training run"),
         (["x:y", "--from", "module", "--size", "big"], 2, "HEIGHTxWIDTH"),
         (["x", "--from", "taesd", "--id", "Mine!"], 2, "'Mine!' is no id of a model"),
         (["x.pkl", "--from", "disentangling-vae"], 4, "pickled Python objects"),
