@@ -68,7 +68,7 @@ def test_compress_decompress_eval_info(vaetools, photos: Path, tmp_path: Path) -
     assert table.code == 0 and "mean" in table.out
 
     facts = json.loads(vaetools("info", packed / "a.png.vae", "--json").out)
-    assert facts["size"] == "64 x 48" and facts["level"] == 60
+    assert facts["size"] == "64 x 48" and facts["rate_index"] == 60
     assert json.loads(vaetools("info", photos / "a.png", "--json").out)["format"] == "png"
 
 
@@ -217,7 +217,7 @@ def test_a_region_of_interest_and_a_preview(vaetools, photos: Path, tmp_path: Pa
     (line,) = (line for line in outcome.err.splitlines() if line.startswith("E"))
     assert line.startswith("E001") and "b.jpg" in line and "no mask called b" in line
     facts = json.loads(vaetools("info", packed / "a.png.vae", "--json").out)
-    assert (facts["format"], facts["level"]) == ("vae 2", 80)
+    assert (facts["format"], facts["rate_index"]) == ("vae 2", 80)
     assert facts["sections"].startswith("levels ")
 
     whole = (packed / "a.png.vae").read_bytes()

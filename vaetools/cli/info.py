@@ -71,7 +71,7 @@ def _describe_vae(data: bytes) -> dict[str, Any]:
         "channels": "grey" if container.grey else "colour",
         "depth": container.depth,
         "model": f"{container.model_id} ({container.stream_id})",
-        "level": container.level,
+        "rate_index": container.level,
         "tiles": len(container.all(SectionKind.COARSE)),
         "bytes": len(data),
         "bpp": round(len(data) * 8 / pixels, 4),
