@@ -1,4 +1,4 @@
-"""Pictures to bytes and back: with the shipped model where quality counts, else with the miniature."""
+"""Images to bytes and back, with the shipped model where quality matters, else with the miniature."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ def test_any_type_comes_back(codec, crop, dtype, grey):
     assert decibels(pixels, found.pixels) > 28
 
 
-def test_deep_pictures_have_more_than_256_values(codec, crop):
+def test_deep_images_have_more_than_256_values(codec, crop):
     found = restored(codec, Image.from_array(as_type(crop, np.uint16)))
     assert len(np.unique(found.pixels)) > 2000
 
 
 def test_types_agree_with_each_other(codec, crop):
-    """The same picture in 8 bit, 16 bit and float takes different roads to the same colours."""
+    """The same image in 8 bit, 16 bit and float takes different paths to the same colours."""
     eight = restored(codec, Image.from_array(crop)).pixels
     deep = restored(codec, Image.from_array(crop.astype(np.uint16) * 257)).pixels
     floats = restored(codec, Image.from_array(crop.astype(np.float32) / 255)).pixels
@@ -158,7 +158,7 @@ def test_the_input_is_not_changed(mini, crop):
 # --- the same on every machine --------------------------------------------------------------------
 
 
-def test_the_same_picture_gives_the_same_bytes(codec, open_codec, crop):
+def test_the_same_image_gives_the_same_bytes(codec, open_codec, crop):
     once, again = (codec.encode(Image(crop), LEVEL) for _ in range(2))
     assert once == again
     assert open_codec(threads=2).encode(Image(crop), LEVEL) == once
@@ -185,7 +185,7 @@ def test_several_threads_share_a_codec(mini, crop):
 
 
 def tiles_of(codec, cells):
-    """The same codec, writing and computing in tiles of so many cells."""
+    """The same codec, writing and computing with tiles of this many cells."""
     other = Codec(codec.model)
     other.spec = dataclasses.replace(codec.spec, tile=4 * cells)
     return other
@@ -219,7 +219,7 @@ def test_tiles_of_any_size_do_not_show(mini, wide, cells, mixed):
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_threads_do_not_show(mini, wide, depth):
-    """One, or several parts at a time: the very same file, and the very same picture."""
+    """One, or several parts at a time: the same file and the same image."""
     one, three = (tiles_of(mini, 1) for _ in range(2))
     assert one.threads == 1
     three.threads = 3
@@ -389,7 +389,7 @@ def test_every_longer_beginning_gives_the_same_preview(mini, crop):
 
 
 @pytest.mark.parametrize("level", [30, 75, 100])
-def test_a_preview_is_a_picture_and_not_the_best_one(probes, astronaut, level):
+def test_a_preview_is_a_image_and_not_the_best_one(probes, astronaut, level):
     written = probes.encoded(level).container.pack()
     preview = probes.codec.decode(shortest_prefix(written), preview=True)
     assert 20 < psnr(astronaut, preview.pixels) < probes.psnr(level) - 0.3
@@ -404,7 +404,7 @@ def test_a_preview_needs_a_part_of_a_file(probes):
 
 
 def test_a_map_of_equal_levels_is_no_map(mini, crop):
-    """The same payloads and the same picture, whether the level stands in the header or in a map."""
+    """The same payloads and the same image, whether the level stands in the header or in a map."""
     image = Image(crop)
     plain = mini.code(mini.analyse(image), 50).container
     lower = np.full((3, 3), 25)
@@ -418,7 +418,7 @@ def test_a_map_of_equal_levels_is_no_map(mini, crop):
     )
 
 
-def test_no_map_is_written_for_a_picture_of_one_rate(mini, crop):
+def test_no_map_is_written_for_a_image_of_one_rate(mini, crop):
     image = Image(crop)
     for lower in (None, np.zeros((3, 3), int)):
         found = mini.code(mini.analyse(image, lower), 75).container
@@ -492,7 +492,7 @@ def stored(codec, image, data=None):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("grey", [False, True])
-def test_a_stored_picture_comes_back_exactly(mini, crop, dtype, grey):
+def test_a_stored_image_comes_back_exactly(mini, crop, dtype, grey):
     pixels = as_type(np.ascontiguousarray(crop[..., 1]) if grey else crop, dtype)
     image = Image(pixels, alpha=as_type(crop[..., 0], dtype).copy(), exif=b"II*\0" + bytes(30))
     found = mini.decode(stored(mini, image))
@@ -513,7 +513,7 @@ def test_a_stored_file_needs_no_model_of_its_own(mini, crop):
 
 
 def sources(crop):
-    """Files that are not a picture of the size of `crop`, and what is said of them."""
+    """Files that are not an image of the size of `crop`, and the error message."""
     png = encode_image(Image(crop), "png")
     return {
         "empty": (b"", "embedded image: the file is empty"),
@@ -531,14 +531,14 @@ def sources(crop):
 
 
 @pytest.mark.parametrize("case", sources(np.zeros((8, 8, 3), np.uint8)))
-def test_sources_that_are_no_picture_of_that_size_are_refused(mini, crop, case):
+def test_sources_of_another_kind_or_size_are_refused(mini, crop, case):
     data, said = sources(crop)[case]
     tracemalloc.start()
     with pytest.raises(ChecksumError, match=said):
         mini.decode(stored(mini, Image(crop), data))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2**22, "a larger picture is refused before it is decoded"
+    assert peak < 2**22, "a larger image is refused before it is decoded"
 
 
 # --- rates ----------------------------------------------------------------------------------------
@@ -577,7 +577,7 @@ def test_bits_per_pixel_are_met(probes, share):
 
 
 def test_targets_out_of_reach(probes):
-    """More than the best level needs is no harm; less than the smallest can do is an error."""
+    """A target above the highest rate is allowed; one below the lowest rate is an error."""
     assert probes.at_bpp(60).container.level == 100
     assert probes.at_psnr(1).container.level == 0
     with pytest.raises(InputError, match="bits per pixel at quality 0"):
@@ -595,7 +595,7 @@ def test_decibels_are_met_by_the_nearest_level(probes, level):
 
 
 def test_decibels_are_met_where_levels_lie_far_apart(codec):
-    """A flat picture: next to nothing is coded, and the decibels jump from level to level."""
+    """A flat image: next to nothing is coded, and the decibels jump from level to level."""
     flat = codec.probes(Image(np.full((64, 64, 3), 128, np.uint8)))
     for target in (46, 52, 54):
         coded = flat.at_psnr(target)
@@ -626,7 +626,7 @@ def test_a_size_that_cannot_be_met_is_an_error(probes):
         probes.at_size(smallest - 1)
 
 
-# --- files that are not ours ----------------------------------------------------------------------
+# --- foreign files --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -725,7 +725,7 @@ def test_a_map_of_levels_is_no_bomb(mini, container):
     assert peak < 2**20
 
 
-def test_the_level_of_the_header_is_checked_beside_a_map(mini, container):
+def test_the_level_of_the_header_is_checked_even_with_a_map(mini, container):
     wrong = dataclasses.replace(container, level=101)
     with pytest.raises(HeaderLimitError, match="rate index 101 is not below 101"):
         mini.decode(mapped(wrong, deflate(bytes(9))))
@@ -745,7 +745,7 @@ def test_a_map_of_other_levels_is_noticed(mini, container):
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("kind", [SectionKind.HYPER, SectionKind.COARSE, SectionKind.FINE])
 def test_payloads_behind_right_checksums_do_no_harm(mini, container, kind, seed):
-    """A picture or a BitstreamError, whatever somebody puts into the sections."""
+    """An image or a BitstreamError, whatever the sections contain."""
     rng = np.random.default_rng(seed)
     payload = bytearray(container.one(kind))
     if seed % 2:
@@ -761,7 +761,7 @@ def test_payloads_behind_right_checksums_do_no_harm(mini, container, kind, seed)
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("kind", [SectionKind.COARSE, SectionKind.FINE])
-def test_residuals_without_measure_give_a_picture_all_the_same(codec, crop, dtype, kind):
+def test_residuals_without_measure_give_a_image_all_the_same(codec, crop, dtype, kind):
     """Escapes reach ±(2^31 − 1); no NaN and no warning may come out of that."""
     file = codec.code(codec.analyse(Image(as_type(crop, dtype))), 0).container
     index = integers(codec, file.pack())["index"]
@@ -794,7 +794,7 @@ def test_a_file_is_decoded_by_its_model_and_its_header_is_parsed_once(
         Codec.decode_file(written, [mini.model], max_pixels=1000)
 
 
-# --- models that are not ours ---------------------------------------------------------------------
+# --- foreign models -------------------------------------------------------------------------------
 
 
 def test_a_codec_prints_what_it_is(mini):

@@ -50,7 +50,7 @@ SOURCE = Section(SectionKind.SOURCE, b"a picture's file")
 
 
 def container(**changes):
-    """A small picture of one tile."""
+    """A small image of one tile."""
     sections = (HYPER, COARSE, FINE)
     plain = Container(100, 70, 8, False, 75, 64, "0123456789abcdef", "toy", sections)
     return dataclasses.replace(plain, **changes)
@@ -103,7 +103,7 @@ ONCE = [SectionKind.ALPHA, SectionKind.ICC, SectionKind.EXIF, SectionKind.LEVELS
 
 @st.composite
 def kinds_of(draw, tiles):
-    """Kinds of the sections of a file with so many tiles, in any order."""
+    """Kinds of the sections of a file with this many tiles, in any order."""
     per_tile = [SectionKind.COARSE, SectionKind.FINE] * tiles
     kinds = [SectionKind.HYPER, *per_tile, *draw(st.sets(st.sampled_from(ONCE)))]
     return draw(st.permutations(kinds))
@@ -375,7 +375,7 @@ SOUND = {
     "tile": lambda tile: 8 <= tile <= 128 and tile % 4 == 0,
     "stream id": lambda _: True,
 }
-"""What else a field of the small picture may be."""
+"""Other valid values of the fields of the small image."""
 
 SOUND_STORED = {
     **SOUND,
@@ -412,8 +412,8 @@ def test_the_limit_of_pixels_is_the_readers():
     assert "--max-pixels" in refusal(data, max_pixels=6999).line
 
 
-def test_the_largest_pictures_are_accepted():
-    """The limit on padded size is for thin pictures only, and not for those that one meets."""
+def test_the_largest_images_are_accepted():
+    """The limit on padded size is for narrow images only, and not for common ones."""
     for width, height in [(16384, 16384), (16383, 16385), (65500, 4096), (4_000_000, 65)]:
         base = grid(width, height)
         read_header(forged((8, "I", width), (12, "I", height), (16, "H", 128), base=base))
@@ -421,7 +421,7 @@ def test_the_largest_pictures_are_accepted():
 
 
 def grid(width, height):
-    """A container with the tiles of 128 that a picture of that size has."""
+    """A container with the tiles of 128 that an image of that size has."""
     rows, columns = tile_grid(width, height, 128)
     tiles = rows * columns
     return container(sections=(HYPER, *[COARSE] * tiles, *[FINE] * tiles))
@@ -441,7 +441,7 @@ def test_a_table_of_65535_sections_is_refused():
 
 
 @pytest.mark.parametrize("kind", [k for k in SectionKind if k != SectionKind.SOURCE])
-def test_a_stored_file_has_nothing_beside_its_source(kind):
+def test_a_stored_file_has_nothing_but_its_source(kind):
     found = refusal(stored(SOURCE, Section(kind, b"")).pack())
     assert isinstance(found, HeaderLimitError)
     assert f"1 {kind.name.lower()} sections, not 0" in found.line
@@ -458,7 +458,7 @@ def test_a_source_is_only_in_stored_files():
     assert "1 source sections, not 0" in found.line
 
 
-def test_the_default_limit_is_that_of_pictures():
+def test_the_default_limit_is_that_of_images():
     assert MAX_PIXELS == 2**28
 
 

@@ -1,4 +1,4 @@
-"""`compress` and `decompress` over files: what is stored, masks beside pictures, beginnings of files."""
+"""`compress` and `decompress` over files: what is stored, masks next to images, beginnings of files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def photos(tmp_path, astronaut):
 
 
 def flat(dtype, *, alpha):
-    """A picture that PNG needs a hundred bytes for."""
+    """An image that PNG needs a hundred bytes for."""
     value = np.iinfo(dtype).max // 3
     opacity = np.full((31, 45), np.iinfo(dtype).max, dtype)
     opacity[:9] = value
@@ -107,7 +107,7 @@ def test_what_shall_be_stripped_is_never_stored(mini_hub, simple, tmp_path, stri
             assert unpack(path.read_bytes()).one(SectionKind.EXIF) is None
 
 
-def test_damaged_pictures_are_never_stored(mini_hub, tmp_path, astronaut):
+def test_damaged_images_are_never_stored(mini_hub, tmp_path, astronaut):
     """With `--lenient` half a JPEG is compressed as far as it goes; nobody could read its file again."""
     half = encode_image(Image(astronaut), "jpeg", quality=5)[:3000]
     (tmp_path / "half.jpg").write_bytes(half)
@@ -177,7 +177,7 @@ def test_operations_get_files_only_if_they_want_them(mini_hub, photos, tmp_path)
     assert told(True, strict=False) == "none"
 
 
-# --- masks beside pictures ------------------------------------------------------------------------
+# --- masks next to images -------------------------------------------------------------------------
 
 
 def write_mask(path, height, width, *, white=np.s_[:1, :1]):
@@ -228,7 +228,7 @@ def test_a_mask_of_another_size_is_one_line_and_the_run_goes_on(mini_hub, photos
     (record,) = failures(result).values()
     assert record.code == "E001" and "b.png" in record.file
     assert "b.png" in record.message and "mask.png" in record.message
-    assert "130 x 100 pixels, the picture 60 x 70" in record.message
+    assert "130 x 100 pixels, the image 60 x 70" in record.message
     assert len(record.message.splitlines()) == 1
 
 

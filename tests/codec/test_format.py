@@ -268,7 +268,7 @@ def test_a_map_of_levels_that_does_not_fit_is_refused_by_both(codec_of, section)
 
 @pytest.fixture
 def codec_of(mini):
-    """The miniature codec, as if it had so many levels."""
+    """The miniature codec, with another number of levels."""
 
     def changed(levels):
         spec = dataclasses.replace(mini.spec, levels=levels)
@@ -318,7 +318,7 @@ class FolderAlone:
         return levels, z, index, independent.residuals(file, self.arrays, index, preview)
 
     def samples(self, file, preview=False):
-        """The picture's pixels, RGB."""
+        """The image's pixels, RGB."""
         levels, z, _, r = self.integers(file, preview)
         latents = independent.restored_latents(
             z, r, self.arrays, levels, self.hyper_mean, self.context_mean

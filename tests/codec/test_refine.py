@@ -105,7 +105,7 @@ def test_threads_do_not_show(tiled, crop):
 
 @pytest.mark.parametrize("grey", [False, True])
 def test_types_are_refined_alike(codec, crop, grey):
-    """The same picture in 8 bit, 16 bit and float."""
+    """The same image in 8 bit, 16 bit and float."""
     pixels = np.ascontiguousarray(crop[:64, :100, 1] if grey else crop[:64, :100])
     same = [pixels, pixels.astype(np.uint16) * 257, pixels.astype(np.float32) / 255]
     plain, *refined = [
@@ -118,8 +118,8 @@ def test_types_are_refined_alike(codec, crop, grey):
         assert (other != refined[0]).mean() < 0.2 * moved
 
 
-def test_what_lies_beyond_the_picture_counts_for_nothing(codec):
-    """One column of noise takes a whole cell; 63 of its 64 columns are for nobody."""
+def test_padding_does_not_count(codec):
+    """One column of noise takes a whole cell; 63 of its 64 columns are padding."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     saved = []
     for width in (64, 1):

@@ -40,7 +40,7 @@ def test_containers_that_are_damaged():
     assert_none_fails("container", 2000, ["E030", "E031", "E032", "E034"])
 
 
-def test_pictures_of_damaged_files():
+def test_images_of_damaged_files():
     assert_none_fails("decode", 400, ["E030", "E031", "E032", "E033", "E034"])
 
 
@@ -52,7 +52,7 @@ def test_many_containers_that_are_damaged():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_pictures_of_many_damaged_files():
+def test_images_of_many_damaged_files():
     assert_none_fails("decode", 20_000, ["E030", "E031", "E032", "E033", "E034"])
 
 
