@@ -63,26 +63,24 @@ class HubMethods:
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
     ) -> list[NDArray[Any]] | list[bytes]:
-        """Make further pictures out of each one, by moving it in a model's latent space.
+        """Make augmented copies of images by perturbing their latents.
 
-        A copy is the picture itself plus what changes when its latents move: nothing is
-        blurred, and at strength 0 nothing changes. Folders stay as they are, so that classes
-        do.
+        A copy is the image plus the change of its reconstruction when the latents are
+        perturbed: nothing is blurred, and at strength 0 nothing changes. Folders, and so class
+        labels, are kept.
 
-        A copy depends on the seed, on the path of its picture and on its number, and on nothing
-        else.
+        A copy depends only on the seed, on the path of the image and on its number.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
                 [0, 1]; or a path or a Pillow image.
-            n: copies of each picture [1 … 9999]. Default: 8.
-            strength: how far latents move; 0 not at all [0 … 1]. Default: 0.5.
-            levels: latents that move: the fine ones (grain, texture), or all. Default: 'fine'.
-            seed: another seed, other copies. Default: 0.
-            manifest: write beside the copies what each was made of, and how: *_aug.jsonl.
-                Default: False.
-            tag: mark copies as made by a model (IPTC Digital Source Type); with --manifest.
-                Default: False.
+            n: Number of copies of each image [1 … 9999]. Default: 8.
+            strength: Size of the perturbation; 0 changes nothing [0 … 1]. Default: 0.5.
+            levels: Latents to perturb: the fine ones (grain, texture), or all. Default: 'fine'.
+            seed: Random seed. Default: 0.
+            manifest: Also write the provenance of each copy, *_aug.jsonl. Default: False.
+            tag: Mark copies as generated (IPTC Digital Source Type); needs --manifest. Default:
+                False.
             key: name of the image, which seeds operations that draw random numbers.
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
@@ -227,22 +225,22 @@ class HubMethods:
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
     ) -> list[NDArray[Any]]:
-        """Draw pictures from a model's prior: decoder means, without pixel noise.
+        """Draw images from the prior of a model: decoder means, without pixel noise.
 
-        A picture is what the decoder gives for one latent from N(0, temperature²): the mean of
-        p(image | latent), without noise of single pixels from that distribution. Figure 5 of
-        Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, shows such pictures.
+        An image is the decoder's output for one latent from N(0, temperature²): the mean of
+        p(image | latent), without the per-pixel noise of that distribution, as in figure 5 of
+        Kingma & Welling, "Auto-Encoding Variational Bayes", 2014.
 
-        Its latent depends on the seed and on the picture's name only: `0005.png` is the same
-        among 8 as among 16, and in a grid as alone.
+        The latent depends only on the seed and on the name of the image: `0005.png` is the same
+        among 8 as among 16 images, and in a grid.
 
         Args:
-            n: how many pictures [1 … 100000]. Default: 16.
-            seed: another seed, other pictures. Default: 0.
-            temperature: deviation of the latents [0 … 2]. Default: 1.0.
-            grid: all in one picture, grid.png. Default: False.
-            height: pixels; for models without a fixed size [at least 1].
-            width: pixels; for models without a fixed size [at least 1].
+            n: Number of images [1 … 100000]. Default: 16.
+            seed: Random seed. Default: 0.
+            temperature: Standard deviation of the latents [0 … 2]. Default: 1.0.
+            grid: Write one image, grid.png, with all of them. Default: False.
+            height: Size in pixels, for models without a fixed size [at least 1].
+            width: Size in pixels, for models without a fixed size [at least 1].
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
@@ -335,13 +333,13 @@ class HubMethods:
         key: str = "",
         channel_order: Literal["bgr", "rgb"] = "bgr",
     ) -> NDArray[Any]:
-        """Find a colour: that of a stamp, a date or a pen.
+        """Detect a colour, such as that of a stamp, a date or a pen.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
                 [0, 1]; or a path or a Pillow image.
-            colour: the colour, as in HTML. Default: '#ff0000'.
-            tolerance: distance in CIELAB that still counts (CIE76) [0 … 200]. Default: 20.0.
+            colour: Colour in HTML notation. Default: '#ff0000'.
+            tolerance: Largest distance in CIELAB (CIE76) [0 … 200]. Default: 20.0.
             key: name of the image, which seeds operations that draw random numbers.
             channel_order: order of the colours of arrays.
         """
@@ -357,15 +355,14 @@ class HubMethods:
         key: str = "",
         channel_order: Literal["bgr", "rgb"] = "bgr",
     ) -> NDArray[Any]:
-        """Find dust: small specks that are brighter or darker than all around them.
+        """Detect dust: small specks that are brighter or darker than their surroundings.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
                 [0, 1]; or a path or a Pillow image.
-            size: largest diameter of a speck [1 … 99]. Default: 7.
-            contrast: how far a speck stands out, in grey levels of 255 [0.5 … 255]. Default:
-                20.0.
-            kind: which specks. Default: 'both'.
+            size: Largest diameter of a speck [1 … 99]. Default: 7.
+            contrast: Least contrast of a speck, on the 0–255 scale [0.5 … 255]. Default: 20.0.
+            kind: Specks to detect. Default: 'both'.
             key: name of the image, which seeds operations that draw random numbers.
             channel_order: order of the colours of arrays.
         """
@@ -381,14 +378,14 @@ class HubMethods:
         key: str = "",
         channel_order: Literal["bgr", "rgb"] = "bgr",
     ) -> NDArray[Any]:
-        """Find scratches: long thin lines that are brighter or darker than what is beside them.
+        """Detect scratches: long thin lines that are brighter or darker than their surroundings.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
                 [0, 1]; or a path or a Pillow image.
-            width: largest width of a scratch [1 … 31]. Default: 3.
-            length: least length of a straight piece [5 … 401]. Default: 41.
-            contrast: how far a scratch stands out, in grey levels of 255 [0.5 … 255]. Default:
+            width: Largest width of a scratch [1 … 31]. Default: 3.
+            length: Least length of a straight segment [5 … 401]. Default: 41.
+            contrast: Least contrast of a scratch, on the 0–255 scale [0.5 … 255]. Default:
                 12.0.
             key: name of the image, which seeds operations that draw random numbers.
             channel_order: order of the colours of arrays.
@@ -436,24 +433,24 @@ class HubMethods:
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
     ) -> NDArray[Any] | list[NDArray[Any]]:
-        """Pass pictures through a model, or go from them towards another one.
+        """Encode and decode images, or interpolate towards another image.
 
-        The latent is the posterior's mode, or with `sample` one drawn from it. With `towards`
-        it goes in equal steps on a straight line from the posterior mean of the picture to that
-        of the other one, both ends included. Straight lines suit posterior means; samples of
-        the prior, which in many dimensions all lie near one sphere, would call for great
-        circles instead (White, "Sampling Generative Networks", 2016, arXiv:1609.04468).
+        The latent is the mode of the posterior, or a sample of it with `sample`. With `towards`
+        it moves in equal steps along a straight line from the posterior mean of the image to
+        that of the other one, both ends included. Straight lines suit posterior means; samples
+        of the prior, which in high dimensions lie near a sphere, would call for great circles
+        (White, "Sampling Generative Networks", 2016, arXiv:1609.04468).
 
-        Depth, grey, alpha, ICC and EXIF stay those of the picture itself, on the whole way.
+        Bit depth, greyscale, alpha, ICC and EXIF are those of the input image throughout.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
                 [0, 1]; or a path or a Pillow image.
-            sample: draw from the posterior instead of taking its mode. Default: False.
-            temperature: posterior deviations, with --sample [0 … 2]. Default: 1.0.
-            seed: another seed, other samples. Default: 0.
-            towards: go to this picture.
-            steps: pictures on the way, with --towards [2 … 1000]. Default: 8.
+            sample: Draw from the posterior instead of taking its mode. Default: False.
+            temperature: Posterior standard deviations, with --sample [0 … 2]. Default: 1.0.
+            seed: Random seed of --sample. Default: 0.
+            towards: Interpolate towards this image.
+            steps: Number of images, with --towards [2 … 1000]. Default: 8.
             key: name of the image, which seeds operations that draw random numbers.
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
@@ -468,11 +465,11 @@ class HubMethods:
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
     ) -> list[bytes]:
-        """Make the copies that a manifest of augment lists again, byte for byte.
+        """Recreate the copies listed in a manifest of augment, byte for byte.
 
         Args:
-            manifest: a manifest, or a folder with *_aug.jsonl files.
-            source: the folder of the pictures that copies were made of.
+            manifest: A manifest, or a folder with *_aug.jsonl files.
+            source: Folder of the original images.
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """

@@ -1,4 +1,4 @@
-"""`augment`: further pictures for a data set; `replay`: the same ones again, from their manifest."""
+"""`augment`: variants of images for a data set; `replay`: the same variants from their manifest."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
 TASKS = ("compress", "reconstruct")
-"""The photo codec where it is there, else any VAE."""
+"""The photo codec if it is installed, otherwise any VAE."""
 
 
 class Augment(vaetools.Operation):
-    """Make further pictures out of each one, for a data set.
+    """Make augmented copies of each image.
 
-    A copy is the picture itself plus what changes when its latents move: nothing is blurred, and at
-    strength 0 nothing changes. Folders stay as they are, so that classes do.
+    A copy is the image plus the change of its reconstruction when the latents are perturbed: nothing
+    is blurred, and at strength 0 nothing changes. Folders, and so class labels, are kept.
 
-    A copy depends on the seed, on the path of its picture and on its number, and on nothing else.
+    A copy depends only on the seed, on the path of the image and on its number.
     """
 
     name = "augment"
-    summary = "Make further pictures out of each one, by moving it in a model's latent space."
+    summary = "Make augmented copies of images by perturbing their latents."
     task = TASKS
     result_depends_on = ("manifest",)
 
     @dataclass(frozen=True)
     class Options:
-        n: int = option(8, min=1, max=9999, short="-n", help="copies of each picture")
-        strength: float = option(0.5, min=0, max=1, help="how far latents move; 0 not at all")
+        n: int = option(8, min=1, max=9999, short="-n", help="Number of copies of each image")
+        strength: float = option(
+            0.5, min=0, max=1, help="Size of the perturbation; 0 changes nothing"
+        )
         levels: Literal["fine", "all"] = option(
-            "fine", help="latents that move: the fine ones (grain, texture), or all"
+            "fine", help="Latents to perturb: the fine ones (grain, texture), or all"
         )
-        seed: int = option(0, help="another seed, other copies")
-        manifest: bool = option(
-            False, help="write beside the copies what each was made of, and how: *_aug.jsonl"
-        )
+        seed: int = option(0, help="Random seed")
+        manifest: bool = option(False, help="Also write the provenance of each copy, *_aug.jsonl")
         tag: bool = option(
-            False, help="mark copies as made by a model (IPTC Digital Source Type); with --manifest"
+            False, help="Mark copies as generated (IPTC Digital Source Type); needs --manifest"
         )
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
         if options.tag and not options.manifest:
-            raise vaetools.OptionError("tag goes with manifest only")
+            raise vaetools.OptionError("tag needs manifest")
         self.wants_encoded = options.manifest  # for its sha256
         self.jitter = vaetools.LatentJitter(model, options.strength, options.levels)
 
@@ -70,7 +70,7 @@ class Augment(vaetools.Operation):
             return copies
         if item.encoded is None:
             raise vaetools.InputError(
-                "there is no whole file whose sha256 a manifest could hold",
+                "a manifest needs the SHA-256 of a whole file",
                 remedy="use --manifest on files, without --strip and --lenient",
             )
         records = self._records(hashlib.sha256(item.encoded).hexdigest())
@@ -79,7 +79,7 @@ class Augment(vaetools.Operation):
         return [*(data for data, _ in pairs), lines.encode()]
 
     def _records(self, source_sha256: str) -> list[vaetools.CopyRecord]:
-        """What is known of every copy before it is a file."""
+        """The record of each copy, without the SHA-256 of its file."""
         source, options, manifest = PurePosixPath(self.key), self.options, self.model.manifest
         return [
             vaetools.CopyRecord(
@@ -101,21 +101,19 @@ class Augment(vaetools.Operation):
 
 
 class Replay(vaetools.Operation):
-    """Make the copies of a manifest again, byte for byte."""
+    """Recreate the copies listed in a manifest, byte for byte."""
 
     name = "replay"
-    summary = "Make the copies that a manifest of augment lists again, byte for byte."
+    summary = "Recreate the copies listed in a manifest of augment, byte for byte."
     task = TASKS
     takes = "nothing"
 
     @dataclass(frozen=True)
     class Options:
         manifest: Path | None = option(
-            None, help="a manifest, or a folder with *_aug.jsonl files", metavar="FILE|DIR"
+            None, help="A manifest, or a folder with *_aug.jsonl files", metavar="FILE|DIR"
         )
-        source: Path | None = option(
-            None, help="the folder of the pictures that copies were made of", metavar="DIR"
-        )
+        source: Path | None = option(None, help="Folder of the original images", metavar="DIR")
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
@@ -125,8 +123,8 @@ class Replay(vaetools.Operation):
         self.records = {PurePosixPath(record.output): record for record in records}
         if len(self.records) < len(records):
             raise vaetools.OptionError(
-                f"manifest {options.manifest}: different copies have one name",
-                remedy="replay manifests of different runs into folders of their own",
+                f"manifest {options.manifest}: different copies have the same name",
+                remedy="replay manifests of different runs into separate folders",
             )
         self.space = vaetools.latent_space(model)
 
@@ -144,27 +142,27 @@ class Replay(vaetools.Operation):
             raise vaetools.InputError(
                 f"was made with the model {record.model} ({record.model_sha256[:16]}), not with "
                 f"{manifest.id} ({manifest.fingerprint[:16]})",
-                remedy="name the right one with --model",
+                remedy="choose that one with --model",
             )
-        picture = self._source(record)
+        source = self._source(record)
         jitter = vaetools.LatentJitter(self.space, record.strength, record.levels)
         rng = vaetools.copy_generator(record.seed, record.source, record.copy)
-        copy = picture.with_rgb(jitter(picture.to_rgb(), rng))
+        copy = source.with_rgb(jitter(source.to_rgb(), rng))
         data, found = vaetools.copy_file(copy, record)
         if found != record:
             raise vaetools.InputError(
-                "comes out with another sha256 than the manifest says",
+                "has another SHA-256 than the manifest says",
                 remedy="devices and versions of the libraries may differ in the last bit",
             )
         return data
 
     def _source(self, record: vaetools.CopyRecord) -> vaetools.Image:
-        """The picture of a record. Raises `InputError` if it is another one, or cannot be read."""
+        """The original image of a record. Raises `InputError` if it is another one or cannot be read."""
         path = self.options.source / record.source
         image = self.read_image(path, keep_encoded=True)
-        assert image.encoded is not None  # asked for
+        assert image.encoded is not None  # requested
         if hashlib.sha256(image.encoded).hexdigest() != record.source_sha256:
-            raise vaetools.InputError("is not the picture that the copies were made of", file=path)
+            raise vaetools.InputError("is not the image that the copies were made of", file=path)
         return image
 
 

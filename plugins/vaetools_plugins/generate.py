@@ -1,4 +1,4 @@
-"""`generate`: pictures out of nothing but a model's prior."""
+"""`generate`: images from the prior of a model."""
 
 from __future__ import annotations
 
@@ -18,33 +18,37 @@ if TYPE_CHECKING:
 
 GRID = PurePosixPath("grid.png")
 GAP = 2
-"""Pixels of white between the pictures of a grid."""
+"""Width of the white gaps in a grid, pixels."""
 
 
 class Generate(vaetools.Operation):
-    """Draw pictures from a model's prior.
+    """Draw images from the prior of a model.
 
-    A picture is what the decoder gives for one latent from N(0, temperature²): the mean of
-    p(image | latent), without noise of single pixels from that distribution. Figure 5 of Kingma &
-    Welling, "Auto-Encoding Variational Bayes", 2014, shows such pictures.
+    An image is the decoder's output for one latent from N(0, temperature²): the mean of
+    p(image | latent), without the per-pixel noise of that distribution, as in figure 5 of Kingma &
+    Welling, "Auto-Encoding Variational Bayes", 2014.
 
-    Its latent depends on the seed and on the picture's name only: `0005.png` is the same among 8 as
-    among 16, and in a grid as alone.
+    The latent depends only on the seed and on the name of the image: `0005.png` is the same among 8
+    as among 16 images, and in a grid.
     """
 
     name = "generate"
-    summary = "Draw pictures from a model's prior: decoder means, without pixel noise."
+    summary = "Draw images from the prior of a model: decoder means, without pixel noise."
     task = "generate"
     takes = "nothing"
 
     @dataclass(frozen=True)
     class Options:
-        n: int = option(16, min=1, max=100_000, short="-n", help="how many pictures")
-        seed: int = option(0, help="another seed, other pictures")
-        temperature: float = option(1.0, min=0, max=2, help="deviation of the latents")
-        grid: bool = option(False, help="all in one picture, grid.png")
-        height: int | None = option(None, min=1, help="pixels; for models without a fixed size")
-        width: int | None = option(None, min=1, help="pixels; for models without a fixed size")
+        n: int = option(16, min=1, max=100_000, short="-n", help="Number of images")
+        seed: int = option(0, help="Random seed")
+        temperature: float = option(1.0, min=0, max=2, help="Standard deviation of the latents")
+        grid: bool = option(False, help="Write one image, grid.png, with all of them")
+        height: int | None = option(
+            None, min=1, help="Size in pixels, for models without a fixed size"
+        )
+        width: int | None = option(
+            None, min=1, help="Size in pixels, for models without a fixed size"
+        )
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
@@ -54,18 +58,18 @@ class Generate(vaetools.Operation):
     def facts(self) -> dict[str, Any]:
         facts = super().facts()
         if not self.options.grid:
-            del facts["n"]  # with more pictures, those that are there stay as they are
+            del facts["n"]  # more images do not change the first ones
         return facts
 
     def items(self) -> Sequence[PurePath]:
         """`0001.png` …, or `grid.png`.
 
         Raises:
-            OptionError: no size, another than the model's only one, or more pixels than allowed.
+            OptionError: no size, a size that the model cannot make, or more pixels than allowed.
         """
         self._limit((self.options.height or 0) * (self.options.width or 0))
         names = self._names()
-        first = self._latent(names[0])  # what the model refuses, it refuses before any work
+        first = self._latent(names[0])  # the model refuses a size before any work
         together = len(names) if self.options.grid else 1
         self._limit(math.prod(grid_size(together, first.height, first.width)))
         return [GRID] if self.options.grid else names
@@ -79,7 +83,7 @@ class Generate(vaetools.Operation):
         return [PurePosixPath(f"{number:04}.png") for number in range(1, self.options.n + 1)]
 
     def _draw(self, name: PurePath) -> vaetools.Image:
-        """8 bit; grey from a model of grey pictures."""
+        """One image, 8 bit; greyscale where the model is."""
         rgb = self.model.decode(self._latent(name))
         shape = rgb.shape[:2] if self.model.manifest.image.channels == 1 else rgb.shape
         return vaetools.Image(np.zeros(shape, np.uint8)).with_rgb(rgb)
@@ -103,21 +107,21 @@ class Generate(vaetools.Operation):
 
 
 def grid_size(count: int, height: int, width: int) -> tuple[int, int]:
-    """Height and width of a grid of `count` pictures of that size, in pixels."""
+    """Height and width in pixels of a grid of `count` images of that size."""
     columns = math.isqrt(count - 1) + 1
-    rows = math.ceil(count / columns)
+    rows = -(-count // columns)
     return rows * (height + GAP) - GAP, columns * (width + GAP) - GAP
 
 
-def grid_of(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """uint8 pictures of one shape, row by row, in about as many rows as columns."""
-    height, width = pictures[0].shape[:2]
-    size = grid_size(len(pictures), height, width)
-    grid = np.full(size + pictures[0].shape[2:], 255, np.uint8)
+def grid_of(images: Sequence[np.ndarray]) -> np.ndarray:
+    """uint8 images of one shape, row by row, in about as many rows as columns."""
+    height, width = images[0].shape[:2]
+    size = grid_size(len(images), height, width)
+    grid = np.full(size + images[0].shape[2:], 255, np.uint8)
     columns = (size[1] + GAP) // (width + GAP)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         top, left = (index // columns) * (height + GAP), (index % columns) * (width + GAP)
-        grid[top : top + height, left : left + width] = picture
+        grid[top : top + height, left : left + width] = image
     return grid
 
 

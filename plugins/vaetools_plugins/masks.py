@@ -1,9 +1,9 @@
-"""`mask-dust`, `mask-scratch`, `mask-colour`: masks for `inpaint`, found in the pictures themselves.
+"""`mask-dust`, `mask-scratch`, `mask-colour`: masks for `inpaint`, detected in the images.
 
     vaetools mask-dust scans/ -o masks/
     vaetools inpaint scans/ --mask masks/ -o clean/
 
-Classical filters without a model, and no judges of what belongs to a picture: look at the masks.
+Classical filters without a model. They cannot know what belongs to the image: check the masks.
 
 References:
     Serra, "Image Analysis and Mathematical Morphology", 1982 (top-hats);
@@ -27,32 +27,34 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
 ANGLES = 24
-"""Directions in which lines are sought, from 0 to 180 degrees."""
+"""Number of line directions from 0 to 180 degrees."""
 
 TEXTURE = 4.0
-"""A speck stands out so many times more than what is usual around it."""
+"""Least contrast of a speck relative to the mean detail around it."""
 
 AROUND = 41
-"""Side of that surrounding, in pixels."""
+"""Side of the window of that mean, pixels."""
 
 CONTRASTS = (1.0, 2.0, 4.0)
-"""Of the least one, each tried by itself: among texture that counts in full, a bright line is lost."""
+"""Multiples of the contrast threshold, each tried separately: a single clipped threshold would miss
+bright lines in texture."""
 
 CLIP = 1.5
-"""Detail counts up to so many times the contrast: bright specks and short lines are no scratch."""
+"""Detail is clipped at this multiple of the contrast, so that bright specks and short lines do not
+count as scratches."""
 
 SHARE = 0.75
-"""Of the contrast that a line has as a whole: scratches have gaps."""
+"""Least mean contrast along a line, relative to the threshold: scratches have gaps."""
 
 ONE_WAY = 1.8
-"""A scratch stands out along itself this many times more than in all directions."""
+"""Least ratio of the mean along a scratch to the mean over all directions."""
 
 LONGEST = 3.0
-"""A speck is at most so many times longer than specks are wide: what is longer is an edge."""
+"""Largest length of a speck in multiples of its width; anything longer is an edge."""
 
 
 class Mask(vaetools.Operation):
-    """A picture in, its mask out: grey, 8 bit, white where something is to be replaced."""
+    """Image in, mask out: greyscale, 8 bit, white where pixels are to be replaced."""
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
         """`a.jpg` gives `a.png`: a folder of them is what `inpaint --mask` takes."""
@@ -66,21 +68,21 @@ class Mask(vaetools.Operation):
 
     @abstractmethod
     def find(self, image: vaetools.Image) -> np.ndarray:
-        """What is to be replaced, (H, W) bool."""
+        """Pixels to be replaced, (H, W) bool."""
 
 
 class MaskDust(Mask):
-    """Find dust: small specks that are brighter or darker than all around them."""
+    """Detect dust: small specks that are brighter or darker than their surroundings."""
 
     name = "mask-dust"
 
     @dataclass(frozen=True)
     class Options:
-        size: int = option(7, min=1, max=99, help="largest diameter of a speck", metavar="PX")
+        size: int = option(7, min=1, max=99, help="Largest diameter of a speck", metavar="PX")
         contrast: float = option(
-            20.0, min=0.5, max=255, help="how far a speck stands out, in grey levels of 255"
+            20.0, min=0.5, max=255, help="Least contrast of a speck, on the 0–255 scale"
         )
-        kind: Literal["both", "bright", "dark"] = option("both", help="which specks")
+        kind: Literal["both", "bright", "dark"] = option("both", help="Specks to detect")
 
     def find(self, image: vaetools.Image) -> np.ndarray:
         import cv2
@@ -95,23 +97,23 @@ class MaskDust(Mask):
         small = sides <= LONGEST * size
         small[0] = False  # the background
         specks = small[labels]
-        beside = cv2.dilate(specks.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        return np.asarray(specks | (beside & (detail > least / 2)))  # rims are fainter
+        around = cv2.dilate(specks.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        return np.asarray(specks | (around & (detail > least / 2)))  # rims are fainter
 
 
 class MaskScratch(Mask):
-    """Find scratches: long thin lines that are brighter or darker than what is beside them."""
+    """Detect scratches: long thin lines that are brighter or darker than their surroundings."""
 
     name = "mask-scratch"
 
     @dataclass(frozen=True)
     class Options:
-        width: int = option(3, min=1, max=31, help="largest width of a scratch", metavar="PX")
+        width: int = option(3, min=1, max=31, help="Largest width of a scratch", metavar="PX")
         length: int = option(
-            41, min=5, max=401, help="least length of a straight piece", metavar="PX"
+            41, min=5, max=401, help="Least length of a straight segment", metavar="PX"
         )
         contrast: float = option(
-            12.0, min=0.5, max=255, help="how far a scratch stands out, in grey levels of 255"
+            12.0, min=0.5, max=255, help="Least contrast of a scratch, on the 0–255 scale"
         )
 
     def find(self, image: vaetools.Image) -> np.ndarray:
@@ -126,22 +128,20 @@ class MaskScratch(Mask):
 
 
 class MaskColour(Mask):
-    """Find a colour: that of a stamp, a date or a pen."""
+    """Detect a colour, such as that of a stamp, a date or a pen."""
 
     name = "mask-colour"
 
     @dataclass(frozen=True)
     class Options:
-        colour: str = option("#ff0000", help="the colour, as in HTML", metavar="#RRGGBB")
-        tolerance: float = option(
-            20.0, min=0, max=200, help="distance in CIELAB that still counts (CIE76)"
-        )
+        colour: str = option("#ff0000", help="Colour in HTML notation", metavar="#RRGGBB")
+        tolerance: float = option(20.0, min=0, max=200, help="Largest distance in CIELAB (CIE76)")
 
     def __init__(self, model: object, options: MaskColour.Options) -> None:
         super().__init__(model, options)
         if not re.fullmatch(r"#?[0-9a-fA-F]{6}", options.colour):
             raise vaetools.OptionError(
-                f"colour={options.colour!r} is not #RRGGBB", remedy="as #ff8800"
+                f"colour={options.colour!r} is not #RRGGBB", remedy="for example #ff8800"
             )
         digits = bytes.fromhex(options.colour.removeprefix("#"))
         self.rgb = np.frombuffer(digits, np.uint8).astype(np.float32).reshape(1, 1, 3) / 255
@@ -155,17 +155,17 @@ class MaskColour(Mask):
 
 
 def _grey(image: vaetools.Image) -> np.ndarray:
-    """Luma in grey levels of 255, (H, W) float32."""
+    """Luma on the 0–255 scale, (H, W) float32."""
     import cv2
 
     return np.float32(255) * cv2.cvtColor(image.to_rgb(), cv2.COLOR_RGB2GRAY)
 
 
 def _detail(grey: np.ndarray, size: int, kind: str) -> np.ndarray:
-    """What is narrower than a disc of more than `size` pixels and stands out, in grey levels."""
+    """Top-hat: contrast of structures narrower than a disc of more than `size` pixels, 0–255 scale."""
     import cv2
 
-    side = size + 3 + size % 2  # odd, and larger: what is drawn slantwise is wider
+    side = size + 3 + size % 2  # odd, and larger: diagonal structures are wider
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     hats = {"bright": cv2.MORPH_TOPHAT, "dark": cv2.MORPH_BLACKHAT}
     wanted = hats.values() if kind == "both" else [hats[kind]]
@@ -174,11 +174,11 @@ def _detail(grey: np.ndarray, size: int, kind: str) -> np.ndarray:
 
 
 def _along(detail: np.ndarray, lines: Sequence[np.ndarray], contrast: float) -> np.ndarray:
-    """Where detail (H, W) makes up lines of some contrast, (H, W) bool."""
+    """Where detail (H, W) forms lines of at least some contrast, (H, W) bool."""
     import cv2
 
     detail = np.minimum(detail, CLIP * contrast)
-    wide = cv2.dilate(detail, np.ones((3, 3), np.uint8))  # directions are few
+    wide = cv2.dilate(detail, np.ones((3, 3), np.uint8))  # there are few directions
     along = [
         cv2.filter2D(wide, -1, line / line.sum(), borderType=cv2.BORDER_CONSTANT) for line in lines
     ]
@@ -193,7 +193,7 @@ def _along(detail: np.ndarray, lines: Sequence[np.ndarray], contrast: float) -> 
 
 
 def _line(length: int, turn: float) -> np.ndarray:
-    """A straight line through the middle of a square, as a filter; `turn` in half turns."""
+    """A straight line through the centre of a square, as a filter; `turn` in units of 180°."""
     import cv2
 
     reach = length // 2

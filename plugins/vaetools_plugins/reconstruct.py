@@ -1,4 +1,4 @@
-"""`reconstruct`: what a model sees of a picture, and the way from one picture to another."""
+"""`reconstruct`: encode and decode images; interpolate between two of them."""
 
 from __future__ import annotations
 
@@ -18,31 +18,35 @@ if TYPE_CHECKING:
 
 
 class Reconstruct(vaetools.Operation):
-    """Pass pictures through a model: encode, decode.
+    """Encode and decode images.
 
-    The latent is the posterior's mode, or with `sample` one drawn from it. With `towards` it goes in
-    equal steps on a straight line from the posterior mean of the picture to that of the other one,
-    both ends included. Straight lines suit posterior means; samples of the prior, which in many
-    dimensions all lie near one sphere, would call for great circles instead (White, "Sampling
-    Generative Networks", 2016, arXiv:1609.04468).
+    The latent is the mode of the posterior, or a sample of it with `sample`. With `towards` it moves
+    in equal steps along a straight line from the posterior mean of the image to that of the other
+    one, both ends included. Straight lines suit posterior means; samples of the prior, which in high
+    dimensions lie near a sphere, would call for great circles (White, "Sampling Generative
+    Networks", 2016, arXiv:1609.04468).
 
-    Depth, grey, alpha, ICC and EXIF stay those of the picture itself, on the whole way.
+    Bit depth, greyscale, alpha, ICC and EXIF are those of the input image throughout.
     """
 
     name = "reconstruct"
-    summary = "Pass pictures through a model, or go from them towards another one."
+    summary = "Encode and decode images, or interpolate towards another image."
     task = "reconstruct"
     result_depends_on = ("towards",)
 
     @dataclass(frozen=True)
     class Options:
         sample: bool = option(
-            False, help="draw from the posterior instead of taking its mode", group="kind"
+            False, help="Draw from the posterior instead of taking its mode", group="kind"
         )
-        temperature: float = option(1.0, min=0, max=2, help="posterior deviations, with --sample")
-        seed: int = option(0, help="another seed, other samples")
-        towards: Path | None = option(None, help="go to this picture", metavar="FILE", group="kind")
-        steps: int = option(8, min=2, max=1000, help="pictures on the way, with --towards")
+        temperature: float = option(
+            1.0, min=0, max=2, help="Posterior standard deviations, with --sample"
+        )
+        seed: int = option(0, help="Random seed of --sample")
+        towards: Path | None = option(
+            None, help="Interpolate towards this image", metavar="FILE", group="kind"
+        )
+        steps: int = option(8, min=2, max=1000, help="Number of images, with --towards")
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
@@ -81,8 +85,8 @@ class Reconstruct(vaetools.Operation):
         sizes = [f"{p.height} × {p.width}" for p in (start, goal)]
         if sizes[0] != sizes[1]:
             raise vaetools.InputError(
-                f"{sizes[0]} pixels, and {self.options.towards} has {sizes[1]}",
-                remedy="a way needs two pictures of one size: scale one of them first",
+                f"has {sizes[0]} pixels, and {self.options.towards} has {sizes[1]}",
+                remedy="interpolation needs two images of one size: resize one of them first",
             )
         for share in np.linspace(0, 1, self.options.steps, dtype=np.float32):
             yield start.mode().with_values((1 - share) * start.mean + share * goal.mean)
@@ -94,7 +98,7 @@ class Reconstruct(vaetools.Operation):
         return self._goals[self.max_pixels]
 
     def _read_goal(self) -> tuple[vaetools.Posterior, str]:
-        """Posterior of the picture to go to, and a digest of its pixels."""
+        """Posterior of the other image, and a digest of its pixels."""
         try:
             image = self.read_image(self.options.towards)
             posterior = self.model.encode(image.to_rgb())

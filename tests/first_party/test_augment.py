@@ -184,7 +184,7 @@ def test_a_replay_says_what_does_not_fit(tiny: Hub, photos: Path, tmp_path: Path
     (record,) = (r for r in read_records(out) if r.source.endswith("1.png"))
     manifest = tmp_path / "m.jsonl"
     changes = {
-        "another sha256": {"seed": 1},
+        "another SHA-256": {"seed": 1},
         "was made with the model": {"model_sha256": "0" * 64},
         "is not the picture": {"source_sha256": "0" * 64},
         "cannot be read": {"source": "gone.png"},
@@ -222,7 +222,7 @@ def test_a_manifest_that_is_none(tiny: Hub, tmp_path: Path) -> None:
         with pytest.raises(OptionError, match="line 2"):
             tiny.op("replay", manifest=manifest, source=tmp_path)
     manifest.write_text(record.line + replace(record, copy=2).line)
-    with pytest.raises(OptionError, match="different copies have one name"):
+    with pytest.raises(OptionError, match="different copies have the same name"):
         tiny.op("replay", manifest=manifest, source=tmp_path)
     manifest.write_text(2 * record.line)
     assert len(tiny.op("replay", manifest=manifest, source=tmp_path).operation.items()) == 1
@@ -266,7 +266,7 @@ def test_the_hub_gives_arrays(tiny: Hub, photo: np.ndarray) -> None:
     many = tiny.augment(photo, n=8, seed=0)
     assert len(many) == 8
     assert all(copy.shape == photo.shape and copy.dtype == photo.dtype for copy in many)
-    with pytest.raises(InputError, match="no whole file"):
+    with pytest.raises(InputError, match="SHA-256 of a whole file"):
         tiny.augment(photo, manifest=True)
 
 

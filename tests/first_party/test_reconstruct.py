@@ -146,7 +146,7 @@ def test_two_sizes_cost_one_input(colours: Hub, tmp_path: Path) -> None:
     result = colours.map("reconstruct", photos, out=out, towards=goal, steps=2)
     assert result.exit_code == 1 and result.counts["done"] == 1
     (failed,) = (record for record in result.records if record.status == "failed")
-    assert failed.message.startswith(f"{photos / 'b.png'}: 48 × 63 pixels")
+    assert failed.message.startswith(f"{photos / 'b.png'}: has 48 × 63 pixels")
     assert "goal.png has 48 × 64" in failed.message
     with pytest.raises(InputError, match="of one size"):
         colours.reconstruct(gradient(64, 48), towards=goal)

@@ -123,9 +123,9 @@ def test_the_fingerprint_knows_steps_order_options_and_models(hub: Hub) -> None:
     [
         (
             "pack,negative",
-            "negative cannot follow pack, which gives a .pak file: it takes a picture",
+            "negative cannot follow pack, which gives a .pak file: it takes an image",
         ),
-        ("negative,unpack", r"unpack cannot follow negative, which gives a picture: .*\.pak"),
+        ("negative,unpack", r"unpack cannot follow negative, which gives an image: .*\.pak"),
         ("dust,generate", "generate takes nothing, so it can only come first"),
         ("negative,nonsense", "no operation 'nonsense'"),
         ("negative,,pack", "a step without a name"),
@@ -202,7 +202,7 @@ def test_results_of_the_wrong_kind_are_an_error_of_the_plugin(hub: Hub, photo: n
             return [Liar]
 
     hub.register(Plugin())
-    with pytest.raises(PluginError, match="negative takes a picture, not bytes"):
+    with pytest.raises(PluginError, match="negative takes an image, not bytes"):
         hub.op("liar,negative")(photo)
 
 

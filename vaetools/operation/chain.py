@@ -1,6 +1,6 @@
-"""Chains: operations one after the other, as one operation; pictures stay in memory between them.
+"""Chains: operations one after the other, as one operation; images stay in memory between them.
 
-    denoise,compress            a chain in a word
+    denoise,compress            a chain by the names of its operations
     pipeline.toml               a chain in a file, with the options of each step:
 
         [[step]]
@@ -11,9 +11,8 @@
         op = "compress"
         quality = 60
 
-A chain gives what its operations give when they are run one after the other, with whatever lies
-between them kept without loss: the same names, and the same noise, as every step is seeded by the
-name that its input has there.
+A chain gives the same results as its operations run one after the other with lossless files between
+them: the same names, and the same random numbers, as each step is seeded by the name of its input.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 PIPELINE = ".toml"
 """Suffix of the files that hold a chain."""
 
-_TAKEN = {"image": (Image, "a picture"), "file": (bytes, "the bytes of a file")}
+_TAKEN = {"image": (Image, "an image"), "file": (bytes, "the bytes of a file")}
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class StepSpec:
     Attributes:
         op: name of the operation.
         model: id of its model, or None where only one fits.
-        options: those that are not left at their defaults; not checked yet.
+        options: those that differ from the defaults; not checked yet.
     """
 
     op: Annotated[str, Pattern(".+", "the name of an operation")]
@@ -60,7 +59,7 @@ class _Pipeline:
 
 
 def is_chain(name: str | Path) -> bool:
-    """Whether that is a chain and not the name of one operation."""
+    """Whether the name is a chain, not one operation."""
     return "," in str(name) or str(name).lower().endswith(PIPELINE)
 
 
@@ -68,7 +67,7 @@ def read_chain(name: str | Path) -> list[StepSpec]:
     """The steps that a user named: `denoise,compress`, or the path of a pipeline file.
 
     Raises:
-        UsageError: a step without a name; a file that cannot be read or is none of that kind.
+        UsageError: a step without a name; a file that cannot be read or is not a pipeline.
     """
     if str(name).lower().endswith(PIPELINE):
         return _read_pipeline(Path(name))
@@ -228,14 +227,14 @@ class Chain(Operation):
 
 
 def _check_follows(before: Operation, step: Operation, name: PurePath) -> None:
-    """Refuse a `step` that does not take what `before` gives: pictures have a picture's name."""
-    is_picture = name.suffix.lower() in SUFFIXES
-    fits = is_picture == (step.takes == "image")
+    """Refuse a `step` that does not take what `before` gives: images have an image suffix."""
+    is_image = name.suffix.lower() in SUFFIXES
+    fits = is_image == (step.takes == "image")
     if step.takes == "file" and step.suffixes:
         fits = fits and name.name.lower().endswith(step.suffixes)
     if not fits:
         kinds = f" ({' '.join(step.suffixes)})" if step.suffixes else ""
-        gives = "a picture" if is_picture else f"a {name.suffix or 'nameless'} file"
+        gives = "an image" if is_image else f"a {name.suffix or 'nameless'} file"
         raise UsageError(
             f"{step.name} cannot follow {before.name}, which gives {gives}: "
             f"it takes {_TAKEN[step.takes][1]}{kinds}"
@@ -243,5 +242,5 @@ def _check_follows(before: Operation, step: Operation, name: PurePath) -> None:
 
 
 def _made(result: Item) -> Item:
-    """A result, which is not the source any more: no later step may take it for that."""
+    """A result without the source file, which it no longer matches."""
     return replace(result, encoded=None) if isinstance(result, Image) else result
