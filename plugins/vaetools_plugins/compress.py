@@ -90,8 +90,7 @@ class Compress(vaetools.Operation):
         return DEFAULT_QUALITY if self.options.quality is None else self.options.quality
 
     def facts(self) -> dict[str, Any]:
-        roi = None if self.masks is None else self.masks.fingerprint
-        return {**super().facts(), "quality": self.quality, "roi": roi}
+        return {**super().facts(), "quality": self.quality}
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
         return (source.with_name(source.name + SUFFIX),)

@@ -60,8 +60,6 @@ class Denoise(Restoring):
         facts = super().facts()
         if self.level is not None:
             facts["sigma"] = self.level
-        elif self.maps is not None:
-            facts["sigma"] = self.maps.fingerprint
         return facts
 
     def restored(self, image: vaetools.Image) -> vaetools.Restored[vaetools.Image]:

@@ -68,12 +68,6 @@ class Inpaint(Restoring):
         if self.from_alpha and options.mask_hole != self.Options.mask_hole:
             raise vaetools.OptionError("mask_hole does nothing with alpha")
 
-    def facts(self) -> dict[str, Any]:
-        facts = super().facts()
-        if self.masks is not None:
-            facts["mask"] = self.masks.fingerprint
-        return facts
-
     @property
     def never(self) -> Sequence[str]:
         """Masks next to the images are not images to fill."""

@@ -186,7 +186,7 @@ def test_a_replay_says_what_does_not_fit(tiny: Hub, photos: Path, tmp_path: Path
     changes = {
         "another SHA-256": {"seed": 1},
         "was made with the model": {"model_sha256": "0" * 64},
-        "is not the picture": {"source_sha256": "0" * 64},
+        "is not the image": {"source_sha256": "0" * 64},
         "cannot be read": {"source": "gone.png"},
         "strength=3": {"strength": 3.0},
     }

@@ -68,10 +68,14 @@ def pictures() -> dict[str, Image]:
 
 
 def _try(hub: Hub, name: str) -> Iterator[Finding]:
-    """Findings about one operation, with its options at their defaults."""
+    """Findings about one operation, with its options at their defaults and masks where it needs them."""
     kind = hub.find(name)
+    specs = option_specs(kind.Options)
+    masks = {spec.name: _half for spec in specs if spec.required and spec.kind is np.ndarray}
     try:
-        operation = hub.op(name, model=TINY if kind.task in TINY_TASKS else None).operation
+        model = TINY if kind.task in TINY_TASKS else None
+        operation = hub.op(name, model=model, **masks).operation
+        operation.check_complete()
         if operation.takes == "nothing":
             made = list(operation.items())[:MADE]
             trials: dict[str, Any] = {str(item): item for item in made}
@@ -87,6 +91,13 @@ def _try(hub: Hub, name: str) -> Iterator[Finding]:
         yield Finding("note", name, "not tried: it takes files, or makes nothing")
     for what, item in trials.items():
         yield _one(operation, what, item)
+
+
+def _half(image: np.ndarray) -> np.ndarray:
+    """A mask of the left half of an image."""
+    mask = np.zeros(image.shape[:2], np.bool_)
+    mask[:, : (image.shape[1] + 1) // 2] = True
+    return mask
 
 
 def _one(operation: Operation, what: str, item: Image | PurePath) -> Finding:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
@@ -31,12 +30,13 @@ import numpy as np
 
 from vaetools.errors import OptionError, PluginError
 from vaetools.image import MAX_PIXELS, Image, read_image
+from vaetools.operation.masks import Masks
 from vaetools.operation.options import NoOptions, make_options, option_specs, positional_option
 from vaetools.seeding import seeded_generator
 
 if TYPE_CHECKING:
     from vaetools.image import ChannelOrder
-    from vaetools.operation.masks import Masks
+    from vaetools.operation.options import OptionSpec
 
 Item: TypeAlias = Image | bytes
 """What an operation takes or gives: an image, or the bytes of a file."""
@@ -175,12 +175,12 @@ class Operation(ABC):
     def facts(self) -> dict[str, Any]:
         """What decides the result of one input, apart from the model; other facts are other work.
 
-        By default all options, arrays by the hash of their values. Leave out what changes no single
-        result, such as the number of items; put the content of a file in place of its name. Values
-        are for JSON.
+        By default all options; arrays, and the files that options for arrays name, by their hash.
+        Leave out what changes no single result, such as the number of items; put the content of any
+        other file in place of its name. Values are for JSON.
         """
-        names = [field.name for field in dataclasses.fields(self.options)]
-        return {name: _fact(name, getattr(self.options, name)) for name in names}
+        specs = option_specs(type(self).Options)
+        return {spec.name: _fact(spec, getattr(self.options, spec.name)) for spec in specs}
 
     def identity(self) -> dict[str, Any]:
         """What decides all its results: the operation, its `facts` and its model. For JSON."""
@@ -329,17 +329,13 @@ def summary_of(operation: type[Operation]) -> str:
     return operation.summary or (operation.__doc__ or operation.name).strip().splitlines()[0]
 
 
-def _fact(name: str, value: Any) -> Any:
-    """An option's value for JSON; arrays by their hash."""
-    if isinstance(value, np.ndarray):
-        head = f"{value.dtype.str} {value.shape} ".encode()
-        return "sha256:" + hashlib.sha256(head + np.ascontiguousarray(value).tobytes()).hexdigest()
-    if callable(value):
-        raise OptionError(
-            f"{name} is a function, which the journal of a run cannot identify",
-            remedy="pass an array, or a path that names a file, a folder or a pattern",
-        )
-    return value
+def _fact(spec: OptionSpec, value: Any) -> Any:
+    """An option's value for JSON; maps by their fingerprint."""
+    if spec.kind is not np.ndarray or value is None:
+        return value
+    if isinstance(value, str | Path) and not Path(value).exists():
+        return str(value)  # a word, a number or a pattern
+    return Masks(value, name=spec.name, white=1).fingerprint
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,56 @@
+"""Options that are arrays, in plugins: the operation of docs/plugins.md."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import vaetools
+from tests.paths import DOCS
+from vaetools.errors import OptionError
+from vaetools.hub import Hub
+from vaetools.plugin.host import PluginHost
+from vaetools.testing import gradient
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    page = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (code,) = (block for block in blocks if "read_mask" in block)
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/dim.py").write_text(code, encoding="utf-8")
+    host = PluginHost(builtin=False, installed=False, folders=[tmp_path / "plugins"])
+    assert not host.broken
+    return Hub(host, [], device="cpu")
+
+
+def test_a_mask_of_a_plugin(hub: Hub, tmp_path: Path) -> None:
+    image, mask = gradient(), np.zeros((48, 64), np.uint8)
+    mask[:, :20] = 255
+    dimmed = hub.op("dim", amount=1)(image, mask)
+    assert np.array_equal(dimmed[:, :20], image[:, :20]) and not dimmed[:, 20:].any()
+    vaetools.imwrite(tmp_path / "mask.png", mask)
+    vaetools.imwrite(tmp_path / "in/a.png", image)
+    place = tmp_path / "mask.png"
+
+    def run(**options: object) -> str:
+        result = hub.map("dim", tmp_path / "in", out=tmp_path / "out", amount=1, **options)
+        return result.records[0].status
+
+    assert run(mask=place) == "done"
+    assert np.array_equal(vaetools.imread(tmp_path / "out/a.png"), dimmed)
+    assert run(mask=place) == "skipped"
+    vaetools.imwrite(place, 255 - mask)
+    assert run(mask=place) == "done"  # the content of the file counts
+    assert run(mask=mask) == "done"
+    found = hub.stream("dim", [(image, mask), (image, 255 - mask)], amount=1)
+    assert [frame[0, 0].any() for frame in found] == [True, False]
+    with pytest.raises(OptionError, match="mask is not given"):
+        run()
