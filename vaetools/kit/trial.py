@@ -71,7 +71,9 @@ def _try(hub: Hub, name: str) -> Iterator[Finding]:
     """Findings about one operation, with its options at their defaults and masks where it needs them."""
     kind = hub.find(name)
     specs = option_specs(kind.Options)
-    masks = {spec.name: _half for spec in specs if spec.required and spec.kind is np.ndarray}
+    masks: dict[str, Any] = {
+        spec.name: _half for spec in specs if spec.required and spec.kind is np.ndarray
+    }
     try:
         model = TINY if kind.task in TINY_TASKS else None
         operation = hub.op(name, model=model, **masks).operation
