@@ -1,119 +1,216 @@
-"""Records, codes and the line at the end."""
+"""The page of a report: refused before any work, or there at the end; whole for any names."""
 
 from __future__ import annotations
 
-import json
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from vaetools.errors import EmptyFileError, ModelBrokenError, OutputError, UsageError
-from vaetools.runner.result import (
-    INTERRUPTED,
-    Record,
-    RunResult,
-    Status,
-    explain,
-    in_bytes,
-    in_time,
-)
+from vaetools.errors import ClashError, ExistsError, NothingMatchedError, OutputError, UsageError
+from vaetools.image import Image, encode_image
+from vaetools.runner import Record, RunResult, RunSettings, run
+from vaetools.runner.html import HEAD, PICTURES, ROWS
+from vaetools.runner.result import INTERRUPTED
+from vaetools.testing import gradient
+
+from .operations import Copy, Invert, Raising, Renaming
+
+if TYPE_CHECKING:
+    from vaetools.operation import Operation
+
+    from .conftest import Plant
+
+TREE = {"a.txt": b"abc", "b/c.txt": b"def"}
 
 
-def record(status: Status, size: int = 1_500_000) -> Record:
-    return Record("a.jpg", ("out/a.vae",), "compress", status, bytes_in=size, bytes_out=size // 10)
+def go(operation: Operation, top: Path, report: Any, **settings: Any) -> RunResult:
+    return run(operation, [top], RunSettings(top.parent / "out", report=report, **settings))
 
 
-def test_a_record_is_one_line_of_json_for_any_name() -> None:
-    name = os.fsdecode(b"a\n\xff\xc3\xa9.jpg")
-    facts = Record(name, (name,), "copy", "failed", code="E012", width=3, ms=1.5).as_dict()
-    line = json.dumps(facts)
-    assert "\n" not in line
-    assert line.isascii()
-    wanted = {"v", "file", "out", "op", "status", "code", "message", "bytes_in", "bytes_out"}
-    assert set(json.loads(line)) == wanted | {"width", "height", "ms"}
-    assert json.loads(line)["file"] == name
-    assert Record("a", (), "copy", "done", device="cpu").as_dict()["device"] == "cpu"
+def parsed(page: Path) -> ET.Element:
+    """Strict: anything that is not escaped, or not closed, is an error."""
+    return ET.fromstring(page.read_text(encoding="utf-8"))
 
 
-def test_a_result_adds_up() -> None:
-    result = RunResult((record("done"), record("done"), record("skipped")), left_alone=4, seconds=3)
-    assert result.counts == {"done": 2, "failed": 0, "skipped": 1, "planned": 0, "left alone": 4}
-    assert (result.bytes_in, result.bytes_out) == (3_000_000, 300_000)
-    assert result.exit_code == 0
-    assert result.summary == "2 done, 1 skipped, 4 left alone, 3.0 MB -> 300 kB in 3.0 s"
+def rows(page: Path) -> list[ET.Element]:
+    """Of the table of all inputs."""
+    return list(parsed(page).findall(".//table")[-1].iterfind("./tbody/tr"))
 
 
-def test_failures_and_interrupts_are_in_the_exit_code_and_in_the_summary() -> None:
-    failed = RunResult((record("failed"),))
-    assert failed.exit_code == 1
-    assert failed.summary == "0 done, 1 failed in 0.0 s"
-    stopped = RunResult((record("done"),), unreached=1200, stopped=INTERRUPTED)
-    assert stopped.exit_code == 130
-    assert stopped.summary.endswith("; interrupted, 1,200 not reached: the same command resumes")
-    assert RunResult((), unreached=1, stopped="stopped because the disk is full").exit_code == 1
+def words(element: ET.Element) -> str:
+    return " ".join(" ".join(element.itertext()).split())
 
 
-def test_a_dry_run_says_what_is_planned() -> None:
-    assert RunResult((record("planned"),)).summary == "1 planned in 0.0 s"
+def leads_to(page: Path, address: str) -> Path:
+    return Path(os.path.normpath(page.parent / os.fsdecode(unquote_to_bytes(address))))
 
 
-class Unprintable(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError
+# What stops a run before it does anything.
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "text"),
+    ("name", "error", "said"),
     [
-        (EmptyFileError("is empty"), "E011", "in/a.jpg: is empty"),
-        (OutputError("is full", file="out"), "E070", "in/a.jpg: out: is full"),
-        (ModelBrokenError("gave NaN", remedy="verify it"), "E044", "in/a.jpg: gave NaN; verify it"),
-        (UsageError("no"), "E002", "in/a.jpg: no"),
-        (SystemExit(3), "E050", "in/a.jpg: the operation tried to exit (3)"),
-        (ValueError("two\nlines"), "E099", "in/a.jpg: ValueError: two lines; a defect"),
-        (MemoryError(), "E099", "in/a.jpg: MemoryError; use fewer --jobs"),
-        (KeyError("x"), "E099", "in/a.jpg: KeyError: 'x'"),
-        (GeneratorExit(), "E099", "in/a.jpg: GeneratorExit"),
-        (Unprintable(), "E099", "in/a.jpg: Unprintable"),
+        ("report.png", UsageError, "name it report.png.html"),
+        ("journal", UsageError, "a page of HTML"),
+        ("folder.html", UsageError, "is a folder"),
+        ("in/a.txt/page.html", UsageError, "Not a directory"),
+        ("new/" + "x" * 300 + "/page.html", UsageError, "File name too long"),
+        ("x" * 300 + ".html", UsageError, "File name too long"),
+        ("strange.html", ExistsError, "is no report"),
+        ("empty.html", ExistsError, "is no report"),
+        ("link.html", ExistsError, "is no report"),
+        ("pipe.html", ExistsError, "is no report"),
+        ("out/a.html", ClashError, "in the way of the output"),
+        ("out/b", UsageError, "a page of HTML"),
+        ("out/sub.html/page.html", ClashError, "in the way of the output"),
+        ("out/deep.html", ClashError, "in the way of the output"),
+        ("in/page.html", ClashError, "the report is an input"),
     ],
 )
-def test_anything_becomes_a_code_and_one_line(error: BaseException, code: str, text: str) -> None:
-    assert explain(error, "in/a.jpg")[0] == code
-    assert explain(error, "in/a.jpg")[1].startswith(text)
+def test_a_bad_place_is_refused_and_nothing_is_done(
+    plant: Plant, tmp_path: Path, name: str, error: type[UsageError], said: str
+) -> None:
+    top = plant("in", {"a.txt": b"1", "page.html": HEAD.encode()})
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "strange.html").write_text("<!DOCTYPE html>")
+    (tmp_path / "empty.html").touch()
+    (tmp_path / "link.html").symlink_to(tmp_path / "strange.html")
+    os.mkfifo(tmp_path / "pipe.html")
+    outputs = {"a.txt": ["a.html", "deep.html/x.txt", "sub.html"]}
+    naming = Renaming(lambda s: [s.parent / n for n in outputs.get(s.name, [s.name])])
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(error, match=said):
+        run(naming, [top, top / "page.html"], RunSettings(tmp_path / "out", report=tmp_path / name))
+    assert sorted(tmp_path.rglob("*")) == before
+    assert naming.seen == []
 
 
-def test_one_error_for_many_inputs_names_each() -> None:
-    error = EmptyFileError("is empty")
-    assert explain(error, "a.jpg") == ("E011", "a.jpg: is empty")
-    assert explain(error, "b.jpg") == ("E011", "b.jpg: is empty")
+def test_a_folder_that_may_not_be_written_to(nobody: Path) -> None:
+    (nobody / "in").mkdir()
+    (nobody / "in" / "a.txt").write_bytes(b"abc")
+    (nobody / "shut").mkdir(mode=0o500)
+    with pytest.raises(UsageError, match="Permission denied"):
+        go(Copy(), nobody / "in", nobody / "shut" / "page.html")
+    assert not (nobody / "out").exists()
 
 
-def test_odd_names_stay_on_one_printable_line() -> None:
-    name = os.fsdecode(b"a\n\x1b[31m\xff.jpg")
-    _, message = explain(EmptyFileError(f"is empty {name}"), name)
-    message.encode("utf-8")
-    assert message.isprintable()
+def test_a_refused_run_leaves_no_folders_of_the_page(plant: Plant, tmp_path: Path) -> None:
+    with pytest.raises(NothingMatchedError):
+        go(Copy(), plant("in", {"a.md": b""}), tmp_path / "new" / "deep" / "page.html")
+    assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (9_949, "9.9 kB"),
-        (9_990, "10 kB"),
-        (999_600, "1.0 MB"),
-        (71_200_000, "71 MB"),
-        (3 * 10**12, "3.0 TB"),
-    ],
-)
-def test_sizes_in_words(count: int, text: str) -> None:
-    assert in_bytes(count) == text
+def test_a_page_is_never_an_input_of_a_folder(plant: Plant, tmp_path: Path) -> None:
+    copy, top = Copy(), plant("in", {"a.html": b"abc"})
+    copy.suffixes = (".html",)
+    for _ in range(2):
+        result = go(copy, top, top / "page.html", force=True)
+        assert [Path(record.file).name for record in result.records] == ["a.html"]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.44, "0.4 s"), (59.9, "59.9 s"), (262, "4:22"), (3862.2, "1:04:22")]
-)
-def test_times_in_words(seconds: float, text: str) -> None:
-    assert in_time(seconds) == text
+# What is on the page.
+
+
+def test_a_run_with_a_failure(plant: Plant, tmp_path: Path) -> None:
+    top, page = plant("in", {**TREE, "bad.txt": b"bad <b>"}), tmp_path / "page.html"
+    result = go(Raising(ValueError("<i> & more")), top, page)
+    root = parsed(page)
+    assert result.exit_code == 1 and words(root.find(".//p")) == result.summary
+    facts = {words(div[0]): words(div[1]) for div in root.iterfind(".//dl/div")}
+    assert (facts["done"], facts["failed"], facts["before"]) == ("2", "1", "6 B")
+    assert facts["after / before"] == "100.0%" and facts["vaetools"]
+    failed, listed = root.findall(".//table")
+    assert words(failed.find("./tbody")).startswith(
+        f"E099 {top / 'bad.txt'} ValueError: <i> & more"
+    )
+    assert [words(row).split()[0] for row in listed.iterfind("./tbody/tr")] == [
+        str(top / name) for name in ("a.txt", "b/c.txt", "bad.txt")
+    ]
+    links = {leads_to(page, a.attrib["href"]) for a in root.iterfind(".//a")}
+    outputs = {tmp_path / "out" / name for name in TREE}
+    assert links == outputs | set(top.rglob("*.txt"))
+
+
+NAMES = [
+    "<b>&\"'.png",
+    "a b#c?d%20é.png",
+    "new\nline.png",
+    os.fsdecode(b"\xff.png"),
+    "javascript:x.png",
+]
+
+
+@pytest.mark.parametrize("report", ["page.html", "out/deep/<page>&.htm"])
+def test_any_name_is_shown_and_linked(plant: Plant, tmp_path: Path, report: str) -> None:
+    page = tmp_path / report
+    top = plant("in #1", {name: encode_image(Image(gradient()), "png") for name in NAMES})
+    assert go(Invert(), top, page).exit_code == 0
+    for row in rows(page):
+        targets = [leads_to(page, a.attrib["href"]) for a in row.iterfind(".//a")]
+        assert len(targets) == 4 and all(target.is_file() for target in targets)
+        assert all(":" not in a.attrib["href"] for a in row.iterfind(".//a"))
+        images = [leads_to(page, image.attrib["src"]) for image in row.iterfind(".//img")]
+        assert images == targets[:2] == targets[2:]
+    assert [image.attrib["loading"] for image in parsed(page).iter("img")] == ["lazy"] * 10
+    assert not [path for path in page.parent.iterdir() if path.name.endswith(".part")]
+
+
+def test_relative_paths_and_a_page_elsewhere(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(plant("in", TREE).parent)
+    run(Copy(), ["in"], RunSettings("out", report="pages/page.html"))
+    hrefs = [a.attrib["href"] for a in parsed(tmp_path / "pages" / "page.html").iter("a")]
+    assert hrefs == ["../in/a.txt", "../out/a.txt", "../in/b/c.txt", "../out/b/c.txt"]
+
+
+def test_a_dry_run_writes_the_page_alone(plant: Plant, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    go(Copy(), plant("in", TREE), page, dry_run=True)
+    assert not (tmp_path / "out").exists()
+    assert ["planned" in words(row) for row in rows(page)] == [True, True]
+    assert len(list(parsed(page).iter("a"))) == 2  # there are no outputs to go to
+
+
+def test_a_page_in_the_output_folder_does_not_hinder_resuming(plant: Plant, tmp_path: Path) -> None:
+    top, page = plant("in", TREE), tmp_path / "out" / "page.html"
+    assert go(Copy(), top, page).counts["done"] == 2
+    assert go(Copy(), top, page).counts["skipped"] == 2
+    assert [words(row).endswith("skipped is done already 3 B") for row in rows(page)] == [True] * 2
+    assert len(list(parsed(page).iter("a"))) == 4
+
+
+def test_an_interrupted_run_and_one_that_did_nothing(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    RunResult((), unreached=3, stopped=INTERRUPTED).page(page)
+    text = words(parsed(page))
+    assert "interrupted, 3 not reached" in text and "not reached 3 " in text
+    drawn = Record("draw/1.png", (str(tmp_path / "1.png"),), "draw", "done", bytes_out=9)
+    RunResult((drawn,)).page(page)
+    (row,) = rows(page)
+    assert {a.attrib["href"] for a in row.iter("a")} == {"1.png"}  # the item is no file
+
+
+def test_pictures_are_few_in_long_reports(tmp_path: Path) -> None:
+    many = tuple(f"o{i}.png" for i in range(50))
+    records = [Record(f"{i:04}.png", many, "copy", "done", bytes_in=1) for i in range(ROWS + 50)]
+    RunResult(tuple(records)).page(tmp_path / "page.html")
+    root = parsed(tmp_path / "page.html")
+    assert len(list(root.iter("img"))) == ROWS * PICTURES
+    assert len(list(root.iter("tr"))) == len(records) + 1
+
+
+def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    RunResult(()).page(page)
+    before = page.read_bytes()
+    with pytest.raises(AttributeError):
+        RunResult((None,)).page(page)  # type: ignore[arg-type]
+    assert page.read_bytes() == before and list(tmp_path.iterdir()) == [page]
+    with pytest.raises(OutputError, match="the report cannot be written"):
+        RunResult(()).page("/proc/none/page.html")

@@ -17,7 +17,7 @@ from vaetools.runner.runner import run
 from vaetools.runner.settings import RunSettings
 
 if TYPE_CHECKING:
-    from vaetools.runner.progress import TerminalProgress
+    from vaetools.runner.terminal import TerminalProgress
 
 __all__ = ["Progress", "Record", "RunResult", "RunSettings", "run", "terminal_progress"]
 
@@ -26,6 +26,6 @@ def terminal_progress() -> TerminalProgress | None:
     """A progress bar for `run`, if stderr is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
-    from vaetools.runner.progress import TerminalProgress
+    from vaetools.runner.terminal import TerminalProgress
 
     return TerminalProgress()

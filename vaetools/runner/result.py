@@ -104,7 +104,7 @@ class RunResult:
             UsageError: no name of a page, or a folder. ExistsError: a file that is no such page.
             OutputError: it cannot be written.
         """
-        from vaetools.runner.html import write_page
+        from vaetools.runner.report import write_page
 
         write_page(self, Path(path))
 

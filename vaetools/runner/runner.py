@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from vaetools.errors import NothingMatchedError, OutputError, UsageError
 from vaetools.image import SUFFIXES
 from vaetools.runner.atomic import is_running, part_stem, sweep
-from vaetools.runner.html import reserved
+from vaetools.runner.report import reserved
 from vaetools.runner.inputs import Choice, Found, discover, in_shard, name_items
 from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock

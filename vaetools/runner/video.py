@@ -20,7 +20,7 @@ from vaetools.errors import (
     printable,
 )
 from vaetools.runner.atomic import is_running, part_of, part_stem, publish, sweep
-from vaetools.runner.html import reserved
+from vaetools.runner.report import reserved
 from vaetools.runner.inputs import Choice, discover
 from vaetools.runner.journal import Journal
 from vaetools.runner.pipeline import failed, unworked

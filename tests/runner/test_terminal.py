@@ -22,7 +22,7 @@ def record(status: Status) -> Record:
 def test_the_line_says_how_far_how_fast_and_how_long() -> None:
     from rich.console import Console
 
-    from vaetools.runner.progress import TerminalProgress
+    from vaetools.runner.terminal import TerminalProgress
 
     text = io.StringIO()
     progress = TerminalProgress(Console(file=text, force_terminal=True, width=120))
@@ -41,7 +41,7 @@ def test_the_line_says_how_far_how_fast_and_how_long() -> None:
 
 
 def test_close_before_start_is_fine() -> None:
-    from vaetools.runner.progress import TerminalProgress
+    from vaetools.runner.terminal import TerminalProgress
 
     TerminalProgress().close()
 

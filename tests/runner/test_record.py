@@ -1,0 +1,119 @@
+"""Records, codes and the line at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from vaetools.errors import EmptyFileError, ModelBrokenError, OutputError, UsageError
+from vaetools.runner.result import (
+    INTERRUPTED,
+    Record,
+    RunResult,
+    Status,
+    explain,
+    in_bytes,
+    in_time,
+)
+
+
+def record(status: Status, size: int = 1_500_000) -> Record:
+    return Record("a.jpg", ("out/a.vae",), "compress", status, bytes_in=size, bytes_out=size // 10)
+
+
+def test_a_record_is_one_line_of_json_for_any_name() -> None:
+    name = os.fsdecode(b"a\n\xff\xc3\xa9.jpg")
+    facts = Record(name, (name,), "copy", "failed", code="E012", width=3, ms=1.5).as_dict()
+    line = json.dumps(facts)
+    assert "\n" not in line
+    assert line.isascii()
+    wanted = {"v", "file", "out", "op", "status", "code", "message", "bytes_in", "bytes_out"}
+    assert set(json.loads(line)) == wanted | {"width", "height", "ms"}
+    assert json.loads(line)["file"] == name
+    assert Record("a", (), "copy", "done", device="cpu").as_dict()["device"] == "cpu"
+
+
+def test_a_result_adds_up() -> None:
+    result = RunResult((record("done"), record("done"), record("skipped")), left_alone=4, seconds=3)
+    assert result.counts == {"done": 2, "failed": 0, "skipped": 1, "planned": 0, "left alone": 4}
+    assert (result.bytes_in, result.bytes_out) == (3_000_000, 300_000)
+    assert result.exit_code == 0
+    assert result.summary == "2 done, 1 skipped, 4 left alone, 3.0 MB -> 300 kB in 3.0 s"
+
+
+def test_failures_and_interrupts_are_in_the_exit_code_and_in_the_summary() -> None:
+    failed = RunResult((record("failed"),))
+    assert failed.exit_code == 1
+    assert failed.summary == "0 done, 1 failed in 0.0 s"
+    stopped = RunResult((record("done"),), unreached=1200, stopped=INTERRUPTED)
+    assert stopped.exit_code == 130
+    assert stopped.summary.endswith("; interrupted, 1,200 not reached: the same command resumes")
+    assert RunResult((), unreached=1, stopped="stopped because the disk is full").exit_code == 1
+
+
+def test_a_dry_run_says_what_is_planned() -> None:
+    assert RunResult((record("planned"),)).summary == "1 planned in 0.0 s"
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (EmptyFileError("is empty"), "E011", "in/a.jpg: is empty"),
+        (OutputError("is full", file="out"), "E070", "in/a.jpg: out: is full"),
+        (ModelBrokenError("gave NaN", remedy="verify it"), "E044", "in/a.jpg: gave NaN; verify it"),
+        (UsageError("no"), "E002", "in/a.jpg: no"),
+        (SystemExit(3), "E050", "in/a.jpg: the operation tried to exit (3)"),
+        (ValueError("two\nlines"), "E099", "in/a.jpg: ValueError: two lines; a defect"),
+        (MemoryError(), "E099", "in/a.jpg: MemoryError; use fewer --jobs"),
+        (KeyError("x"), "E099", "in/a.jpg: KeyError: 'x'"),
+        (GeneratorExit(), "E099", "in/a.jpg: GeneratorExit"),
+        (Unprintable(), "E099", "in/a.jpg: Unprintable"),
+    ],
+)
+def test_anything_becomes_a_code_and_one_line(error: BaseException, code: str, text: str) -> None:
+    assert explain(error, "in/a.jpg")[0] == code
+    assert explain(error, "in/a.jpg")[1].startswith(text)
+
+
+def test_one_error_for_many_inputs_names_each() -> None:
+    error = EmptyFileError("is empty")
+    assert explain(error, "a.jpg") == ("E011", "a.jpg: is empty")
+    assert explain(error, "b.jpg") == ("E011", "b.jpg: is empty")
+
+
+def test_odd_names_stay_on_one_printable_line() -> None:
+    name = os.fsdecode(b"a\n\x1b[31m\xff.jpg")
+    _, message = explain(EmptyFileError(f"is empty {name}"), name)
+    message.encode("utf-8")
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_990, "10 kB"),
+        (999_600, "1.0 MB"),
+        (71_200_000, "71 MB"),
+        (3 * 10**12, "3.0 TB"),
+    ],
+)
+def test_sizes_in_words(count: int, text: str) -> None:
+    assert in_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.44, "0.4 s"), (59.9, "59.9 s"), (262, "4:22"), (3862.2, "1:04:22")]
+)
+def test_times_in_words(seconds: float, text: str) -> None:
+    assert in_time(seconds) == text
