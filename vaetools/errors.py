@@ -8,10 +8,10 @@ docs/errors.md is made from them.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 EXIT_DONE = 0
@@ -301,6 +301,36 @@ class DeviceError(VaetoolsError):
 
     code = "E060"
     exit_code = EXIT_ENVIRONMENT
+
+
+class Failure(Protocol):
+    """The record of an input that failed; `vaetools.Record` is one."""
+
+    @property
+    def file(self) -> str:
+        """Path of the input."""
+
+    @property
+    def code(self) -> str:
+        """Code of the error."""
+
+    @property
+    def message(self) -> str:
+        """The error as one line."""
+
+
+class RunError(VaetoolsError):
+    """Inputs of a run failed, or the run stopped early; see `RunResult.raise_for_failures`.
+
+    Causes: bad input files; a full disk; Ctrl-C.
+    Remedy: `failures` has the records of the inputs that failed; fix these and run it again.
+    """
+
+    code = "E090"
+
+    def __init__(self, problem: str, *, failures: Sequence[Failure] = ()) -> None:
+        super().__init__(problem)
+        self.failures = list(failures)
 
 
 class UnexpectedError(VaetoolsError):

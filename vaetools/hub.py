@@ -296,8 +296,15 @@ class Hub(HubMethods):
         for opened in operation.opened:
             opened.check_files()  # one error now, not one for every image
         listed = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-        settings = RunSettings(out=out, fingerprint=fingerprint(operation), **given)
-        return run_operation(operation, listed, settings, on_record=on_record, progress=progress)
+        settings = RunSettings(out=out, **given)
+        return run_operation(
+            operation,
+            listed,
+            settings,
+            fingerprint=fingerprint(operation),
+            on_record=on_record,
+            progress=progress,
+        )
 
     def _check_names(self, op: Op, options: Mapping[str, Any]) -> None:
         """Refuse a name that is neither a run setting nor an option. Raises `OptionError`."""
@@ -457,7 +464,7 @@ def _hint(*parts: str | None) -> str:
 def _run_settings() -> frozenset[str]:
     """Names of the run settings that `map` takes."""
     names = {field.name for field in dataclasses.fields(RunSettings)}
-    return frozenset(names - {"out", "fingerprint"})
+    return frozenset(names - {"out"})
 
 
 def fingerprint(operation: Operation) -> str:

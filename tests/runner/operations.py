@@ -62,7 +62,7 @@ class Raising(Copy):
 
 
 class Gated(Copy):
-    """Waits at a gate; knows how many bytes are being worked on at once."""
+    """Waits at a gate: `begun` counts inputs at the gate, `ended` is set when one has passed it."""
 
     name = "gated"
 
@@ -70,12 +70,14 @@ class Gated(Copy):
         super().__init__()
         self.gate = threading.Event()
         self.begun = threading.Semaphore(0)
+        self.ended = threading.Event()
         self._seconds = seconds
 
     def process(self, item: bytes) -> bytes:
         self.begun.release()
-        self.gate.wait(10)
+        self.gate.wait(60)
         time.sleep(self._seconds)
+        self.ended.set()
         return item
 
 

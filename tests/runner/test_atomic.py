@@ -1,4 +1,4 @@
-"""A name is either not there, the old file, or the whole new one."""
+"""Atomic writing: a path is either absent, the old file, or the complete new file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vaetools.runner.atomic import LONGEST_NAME, is_running, part_of, part_stem, sweep, write_files
+from vaetools.runner.atomic import (
+    MAX_NAME_BYTES,
+    is_running,
+    remove_stale,
+    temporary_path,
+    temporary_stem,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,44 +33,44 @@ def test_any_name_is_written_and_nothing_else_is_left(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parts_have_names_that_fit_and_are_swept(tmp_path: Path, name: str) -> None:
-    part = part_of(tmp_path / name)
-    assert part.parent == tmp_path
-    assert len(os.fsencode(part.name)) <= LONGEST_NAME
-    part.touch()
-    asked: list[tuple[str, int]] = []
+def test_temporary_files_have_names_that_fit_and_are_removed(tmp_path: Path, name: str) -> None:
+    temporary = temporary_path(tmp_path / name)
+    assert temporary.parent == tmp_path
+    assert len(os.fsencode(temporary.name)) <= MAX_NAME_BYTES
+    temporary.touch()
+    seen: list[tuple[str, int]] = []
 
     def is_stale(stem: str, pid: int) -> bool:
-        asked.append((stem, pid))
+        seen.append((stem, pid))
         return True
 
-    assert sweep([tmp_path], is_stale) == 1
-    assert asked == [(part_stem(name), os.getpid())]
+    assert remove_stale([tmp_path], is_stale) == 1
+    assert seen == [(temporary_stem(name), os.getpid())]
     assert not list(tmp_path.iterdir())
 
 
-def test_only_parts_are_swept(plant: Plant) -> None:
+def test_only_temporary_files_are_removed(plant: Plant) -> None:
     others = {"a.part": b"", ".a.part": b"", ".a.b.part": b"", "a.1.part": b"", ".a.1.part~": b""}
     folder = plant("out", {**others, ".a.1.part": b"", "sub/.b.2.part": b""})
-    assert sweep([folder, folder / "none"], lambda *_: False) == 0
-    assert sweep([folder, folder / "none"], lambda *_: True) == 1
+    assert remove_stale([folder, folder / "none"], lambda *_: False) == 0
+    assert remove_stale([folder, folder / "none"], lambda *_: True) == 1
     assert sorted(p.name for p in folder.iterdir()) == sorted([*others, "sub"])
 
 
-def test_files_that_belong_together_take_their_names_together(tmp_path: Path) -> None:
+def test_several_files_appear_together(tmp_path: Path) -> None:
     paths = [tmp_path / "a", tmp_path / "b" / "c"]
     paths[0].write_bytes(b"old")
 
     def before() -> None:
         assert paths[0].read_bytes() == b"old"
         assert not paths[1].exists()
-        assert part_of(paths[1]).read_bytes() == b"new c"
+        assert temporary_path(paths[1]).read_bytes() == b"new c"
 
     write_files([(paths[0], b"new a"), (paths[1], b"new c")], before=before)
     assert [path.read_bytes() for path in paths] == [b"new a", b"new c"]
 
 
-def test_a_failure_leaves_what_was_there(plant: Plant) -> None:
+def test_a_failure_leaves_old_files_unchanged(plant: Plant) -> None:
     folder = plant("out", {"a": b"old", "b/x": b"in the way"})
 
     def fail() -> None:
@@ -77,9 +84,9 @@ def test_a_failure_leaves_what_was_there(plant: Plant) -> None:
     assert not list(folder.rglob("*.part"))
 
 
-def test_a_link_in_the_place_of_a_part_is_not_followed(plant: Plant) -> None:
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(plant: Plant) -> None:
     folder = plant("out", {"precious": b"old"})
-    part_of(folder / "a").symlink_to("precious")
+    temporary_path(folder / "a").symlink_to("precious")
     write_files([(folder / "a", b"new")], before=lambda: None)
     assert (folder / "precious").read_bytes() == b"old"
     assert (folder / "a").read_bytes() == b"new"
@@ -93,13 +100,13 @@ def test_an_output_that_is_a_link_is_replaced_and_not_followed(plant: Plant) -> 
     assert (folder / "precious").read_bytes() == b"old"
 
 
-def test_files_get_the_usual_permissions(tmp_path: Path) -> None:
+def test_files_get_the_default_permissions(tmp_path: Path) -> None:
     write_files([(tmp_path / "ours", b"")], before=lambda: None)
     (tmp_path / "usual").touch()
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_running_processes_are_known() -> None:
+def test_running_processes_are_recognised() -> None:
     assert is_running(os.getpid())
     assert is_running(1)
     assert not is_running(999_999_999)

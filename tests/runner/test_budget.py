@@ -7,22 +7,22 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
-from vaetools.runner.budget import SMALLEST_CHARGE, ByteBudget, Channel
+from vaetools.runner.budget import MIN_CHARGE, ByteBudget, Channel
 
 
 def test_never_more_than_the_limit_is_in_flight() -> None:
-    budget, rng = ByteBudget(100), Random(0)
+    budget, rng, peaks = ByteBudget(100), Random(0), list[int]()
 
     def use(count: int) -> None:
         budget.acquire(count)
-        assert budget.used <= 100
+        peaks.append(budget.used)
         time.sleep(0.0005)
         budget.release(count)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(use, [rng.randint(1, 60) for _ in range(200)]))
     assert budget.used == 0
-    assert 60 < budget.peak <= 100
+    assert 60 < max(peaks) <= 100  # more than one at a time, never too many
 
 
 def test_something_larger_than_the_limit_passes_alone() -> None:
@@ -53,9 +53,11 @@ def test_a_large_item_is_not_overtaken_for_ever() -> None:
         order.append(count)
 
     threads = [threading.Thread(target=take, args=(count,)) for count in (10, 1)]
-    for thread in threads:
-        thread.start()
-        time.sleep(0.05)
+    threads[0].start()
+    while not budget._first_in_line.locked():
+        time.sleep(0.001)
+    threads[1].start()
+    time.sleep(0.05)  # time to overtake
     assert order == []
     budget.release(6)
     threads[0].join(5)
@@ -65,11 +67,11 @@ def test_a_large_item_is_not_overtaken_for_ever() -> None:
 
 
 def test_a_guess_is_corrected_without_waiting() -> None:
-    channel: Channel[str] = Channel(10 * SMALLEST_CHARGE)
-    charge = channel.reserve(SMALLEST_CHARGE * 2)
-    charge = channel.correct(charge, SMALLEST_CHARGE * 20)
+    channel: Channel[str] = Channel(10 * MIN_CHARGE)
+    charge = channel.reserve(MIN_CHARGE * 2)
+    charge = channel.correct(charge, MIN_CHARGE * 20)
     channel.put("large", charge)
-    assert channel.get() == ("large", SMALLEST_CHARGE * 20)
+    assert channel.get() == ("large", MIN_CHARGE * 20)
     channel.release(charge)
     assert channel.budget.used == 0
-    assert channel.reserve(3) == SMALLEST_CHARGE
+    assert channel.reserve(3) == MIN_CHARGE

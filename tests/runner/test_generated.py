@@ -1,4 +1,4 @@
-"""Operations that take nothing: their items are made, proved and resumed as inputs are."""
+"""Operations without inputs: generated items are written, journalled and resumed as inputs are."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Dice(Operation):
         return self.rng.bytes(100)
 
 
-def go(operation: Operation, out: Path, **settings: Any) -> RunResult:
-    return run(operation, (), RunSettings(out, **settings))
+def go(operation: Operation, out: Path, fingerprint: str = "", **settings: Any) -> RunResult:
+    return run(operation, (), RunSettings(out, **settings), fingerprint=fingerprint)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -67,7 +67,7 @@ def test_the_same_files_for_any_number_of_jobs_and_items(tmp_path: Path) -> None
     assert tree(tmp_path / "eight") == {name: one[name] for name in sorted(one)[:8]}
 
 
-def test_what_is_there_is_not_made_again_when_there_are_more(tmp_path: Path) -> None:
+def test_existing_items_are_not_generated_again_when_there_are_more(tmp_path: Path) -> None:
     out = tmp_path / "out"
     go(Dice(3), out)
     before = tree(out)
@@ -79,7 +79,7 @@ def test_what_is_there_is_not_made_again_when_there_are_more(tmp_path: Path) -> 
     assert len(tree(out)) == 5
 
 
-def test_a_run_that_stopped_half_way_is_resumed(tmp_path: Path) -> None:
+def test_a_run_that_stopped_early_is_resumed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (failed,) = (r for r in go(Dice(6, bad="04.txt"), out).records if r.status == "failed")
     assert (failed.file, failed.code) == ("dice/04.txt", "E099")
@@ -108,7 +108,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_item_may_have_a_file_of_any_name(tmp_path: Path) -> None:
+def test_one_item_may_be_written_to_a_file_of_any_name(tmp_path: Path) -> None:
     go(Dice(1), tmp_path / "x.txt")
     go(Dice(3), tmp_path / "out")
     assert (tmp_path / "x.txt").read_bytes() == (tmp_path / "out" / "01.txt").read_bytes()
@@ -141,7 +141,7 @@ def test_names_are_checked_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_output_folder_may_be_called_like_the_items(
+def test_an_output_folder_may_have_the_name_of_the_operation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`dice/01.txt` is an item's name in records, and here a file as well."""
@@ -152,10 +152,10 @@ def test_an_output_folder_may_be_called_like_the_items(
     assert tree(tmp_path / "dice") == before
 
 
-def test_items_are_known_again_from_another_folder(
+def test_items_are_recognised_from_another_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With other options the files are ours to replace, wherever the command is given."""
+    """With other options a run replaces its own files, in any working directory."""
     out = tmp_path / "out"
     go(Dice(2), out, fingerprint="1")
     (tmp_path / "elsewhere").mkdir()
@@ -168,12 +168,12 @@ def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out"
     go(Dice(2), out)
     (out / "01.txt").write_bytes(b"mine")
-    with pytest.raises(ExistsError, match="was changed since it was written"):
+    with pytest.raises(ExistsError, match="was changed after it was written"):
         go(Dice(2), out)
     assert go(Dice(2), out, on_exists="skip").counts["skipped"] == 2
     assert tree(out)["01.txt"] == b"mine"
     (out / "03.txt").write_bytes(b"mine, too")
-    with pytest.raises(ExistsError, match="is there already"):
+    with pytest.raises(ExistsError, match="already exists"):
         go(Dice(3), out, on_exists="error")
     assert go(Dice(3), out, on_exists="replace").counts["done"] == 2
     assert tree(out)["03.txt"] != b"mine, too"

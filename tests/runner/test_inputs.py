@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vaetools.errors import UsageError
-from vaetools.runner.inputs import Choice, Found, discover, in_shard
+from vaetools.runner.inputs import FileFilter, Found, discover, in_shard
 
 if TYPE_CHECKING:
     from .conftest import Plant
 
-TEXTS = Choice((".txt",))
+TEXTS = FileFilter((".txt",))
 
 
 def names(found: Found) -> list[str]:
@@ -36,14 +36,14 @@ def test_a_folder_is_searched_to_the_bottom_in_order(plant: Plant) -> None:
     assert not found.one_file
 
 
-def test_hidden_files_and_folders_are_not_seen(plant: Plant) -> None:
+def test_hidden_files_and_folders_are_ignored(plant: Plant) -> None:
     top = plant("in", {".a.txt": b"", ".git/b.txt": b"", ".vaetools/c.txt": b"", "d.txt": b""})
     found = discover([top], TEXTS)
     assert names(found) == ["d.txt"]
     assert found.left_alone == 0
 
 
-def test_a_named_file_needs_no_suffix_and_keeps_only_its_name(plant: Plant) -> None:
+def test_a_file_given_by_its_path_may_have_any_suffix_and_keeps_only_its_name(plant: Plant) -> None:
     top = plant("in", {"deep/scan": b"", ".hidden": b""})
     found = discover([top / "deep/scan"], TEXTS)
     assert names(found) == ["scan"]
@@ -51,7 +51,7 @@ def test_a_named_file_needs_no_suffix_and_keeps_only_its_name(plant: Plant) -> N
     assert names(discover([top / ".hidden"], TEXTS)) == [".hidden"]
 
 
-def test_globs_are_expanded_unless_a_file_is_called_so(plant: Plant) -> None:
+def test_globs_are_expanded_unless_a_file_has_this_name(plant: Plant) -> None:
     top = plant("in", {"a1.txt": b"", "a2.txt": b"", "b[1].txt": b"", "c/a3.txt": b""})
     assert names(discover([f"{top}/a*.txt"], TEXTS)) == ["a1.txt", "a2.txt"]
     assert names(discover([f"{top}/b[1].txt"], TEXTS)) == ["b[1].txt"]
@@ -60,7 +60,7 @@ def test_globs_are_expanded_unless_a_file_is_called_so(plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("name", ["none.txt", "", "nul\0byte"])
-def test_an_input_that_is_not_there_is_a_usage_error(tmp_path: Path, name: str) -> None:
+def test_an_input_that_does_not_exist_is_a_usage_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="no such file"):
         discover([str(tmp_path / "x" / name)], TEXTS)
 
@@ -86,12 +86,12 @@ def test_include_and_exclude(
     plant: Plant, include: tuple[str, ...], exclude: tuple[str, ...], wanted: list[str]
 ) -> None:
     top = plant("in", {"a.txt": b"", "raw/b.txt": b"", "raw/new/c.txt": b""})
-    found = discover([top], Choice((".txt",), include, exclude))
+    found = discover([top], FileFilter((".txt",), include, exclude))
     assert names(found) == wanted
     assert found.left_alone == 3 - len(wanted)
 
 
-def test_a_folder_called_like_a_picture_is_a_folder(plant: Plant) -> None:
+def test_a_folder_named_like_an_image_is_a_folder(plant: Plant) -> None:
     top = plant("in", {"x.txt/y.txt": b""})
     assert names(discover([top], TEXTS)) == ["x.txt/y.txt"]
     assert names(discover([top / "x.txt"], TEXTS)) == ["y.txt"]
@@ -111,7 +111,7 @@ def test_links_are_followed_once_and_loops_are_not(plant: Plant) -> None:
     assert names(found) == ["file.txt", "real/a.txt", "top.txt", "zelsewhere/b.txt"]
 
 
-def test_what_is_no_file_is_a_source_with_a_problem(tmp_path: Path, plant: Plant) -> None:
+def test_anything_but_a_file_is_a_source_with_a_problem(tmp_path: Path, plant: Plant) -> None:
     top = plant("in", {"a.txt": b""})
     os.mkfifo(top / "fifo.txt")
     (top / "broken.txt").symlink_to("nowhere")
@@ -123,30 +123,30 @@ def test_what_is_no_file_is_a_source_with_a_problem(tmp_path: Path, plant: Plant
     os.chdir(here)
     listener.close()
     found = discover([top, "/dev/null"], TEXTS)
-    told = problems(found)
-    assert set(told) == {"fifo.txt", "broken.txt", "loop.txt", "socket.txt", "null"}
-    assert "FIFO" in told["fifo.txt"]
-    assert "socket" in told["socket.txt"]
-    assert "device" in told["null"]
-    assert "not there" in told["broken.txt"]
+    found_problems = problems(found)
+    assert set(found_problems) == {"fifo.txt", "broken.txt", "loop.txt", "socket.txt", "null"}
+    assert "FIFO" in found_problems["fifo.txt"]
+    assert "socket" in found_problems["socket.txt"]
+    assert "device" in found_problems["null"]
+    assert "does not exist" in found_problems["broken.txt"]
 
 
-def test_a_folder_that_may_not_be_listed_is_told(nobody: Path) -> None:
+def test_a_folder_that_cannot_be_listed_is_a_source_with_a_problem(nobody: Path) -> None:
     (nobody / "locked").mkdir()
     (nobody / "locked" / "a.txt").touch()
     (nobody / "b.txt").touch()
     (nobody / "locked").chmod(0)
-    found = discover([nobody], Choice((".txt",), include=("*.txt",)))
+    found = discover([nobody], FileFilter((".txt",), include=("*.txt",)))
     assert names(found) == ["b.txt", "locked"]
     assert "cannot be listed" in problems(found)["locked"]
 
 
 def test_the_output_folder_is_no_input(plant: Plant) -> None:
     top = plant("in", {"a.txt": b"", "out/b.txt": b"", "out/c/d.txt": b""})
-    assert names(discover([top], Choice((".txt",), out=top / "out"))) == ["a.txt"]
-    assert len(discover([top], Choice((".txt",), out=top)).sources) == 3
+    assert names(discover([top], FileFilter((".txt",), out=top / "out"))) == ["a.txt"]
+    assert len(discover([top], FileFilter((".txt",), out=top)).sources) == 3
     made = frozenset({os.path.realpath(top / "out/b.txt")})
-    found = discover([top], Choice((".txt",), out=top, made=made))
+    found = discover([top], FileFilter((".txt",), out=top, made=made))
     assert names(found) == ["a.txt", "out/c/d.txt"]
 
 
@@ -155,7 +155,7 @@ def test_odd_names_survive(plant: Plant, name: str) -> None:
     assert names(discover([plant("in", {name: b""})], TEXTS)) == [name]
 
 
-def test_a_name_that_is_no_unicode_survives(plant: Plant) -> None:
+def test_a_name_that_is_not_unicode_survives(plant: Plant) -> None:
     top = plant("in", {})
     name = os.fsdecode(b"\xff\xfe.txt")
     (top / name).write_bytes(b"1")

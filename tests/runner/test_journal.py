@@ -1,4 +1,4 @@
-"""What the journal proves, what it owns, and what it makes of damage."""
+"""The journal: completed work, owned outputs, damaged lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from vaetools.runner.inputs import Source
-from vaetools.runner.journal import FOLDER, Entry, Journal
+from vaetools.runner.journal import FOLDER, Journal, JournalEntry
 
 SOURCE = Source(
     Path("/photos/a.jpg"), PurePosixPath("a.jpg"), "/photos/a.jpg", size=10, mtime_ns=20
@@ -20,9 +20,9 @@ NAMES = ["a.jpg.vae"]
 DATA = b"packed"
 
 
-def entry(source: Source = SOURCE, data: bytes = DATA, work: str = "work") -> Entry:
+def entry(source: Source = SOURCE, data: bytes = DATA, work: str = "work") -> JournalEntry:
     out = {name: (len(data), hashlib.sha256(data).hexdigest()) for name in NAMES}
-    return Entry.of(source, "compress", work, out)
+    return Journal(None, work).entry(source, "compress", out)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(out: Path, *, done: bool = True, made: Entry | None = None) -> None:
+def write(out: Path, *, done: bool = True, made: JournalEntry | None = None) -> None:
     journal = Journal(out)
     journal.open(None)
     journal.writing(made or entry())
@@ -46,45 +46,45 @@ def put(out: Path, data: bytes = DATA) -> Path:
     return path
 
 
-def proves(out: Path, source: Source = SOURCE, work: str = "work") -> bool:
-    return Journal(out).proves(source, work, NAMES)
+def completed(out: Path, source: Source = SOURCE, work: str = "work") -> bool:
+    return Journal(out, work).has_completed(source, NAMES)
 
 
 def owns(out: Path, source: Source = SOURCE) -> bool:
     return Journal(out).owns(NAMES[0], source)
 
 
-def test_done_work_is_proved(out: Path) -> None:
+def test_work_is_completed_while_its_outputs_exist(out: Path) -> None:
     write(out)
-    assert not proves(out)
+    assert not completed(out)
     put(out)
-    assert proves(out)
-    assert not proves(out, work="other work")
-    assert not proves(out, dataclasses.replace(SOURCE, size=11))
-    assert not proves(out, dataclasses.replace(SOURCE, mtime_ns=21))
-    assert not Journal(out).proves(SOURCE, "work", [*NAMES, "more"])
+    assert completed(out)
+    assert not completed(out, work="other work")
+    assert not completed(out, dataclasses.replace(SOURCE, size=11))
+    assert not completed(out, dataclasses.replace(SOURCE, mtime_ns=21))
+    assert not Journal(out, "work").has_completed(SOURCE, [*NAMES, "more"])
 
 
-def test_an_input_that_moved_with_its_folder_is_still_done(out: Path) -> None:
+def test_an_input_that_moved_with_its_folder_is_still_completed(out: Path) -> None:
     write(out)
     put(out)
-    assert proves(out, dataclasses.replace(SOURCE, path=Path("/mnt/photos/a.jpg")))
+    assert completed(out, dataclasses.replace(SOURCE, path=Path("/mnt/photos/a.jpg")))
 
 
-def test_an_output_of_another_size_is_no_proof_and_is_not_owned(out: Path) -> None:
+def test_an_output_of_another_size_is_neither_completed_nor_owned(out: Path) -> None:
     write(out)
     put(out, b"packe")
-    assert not proves(out)
+    assert not completed(out)
     assert not owns(out)
 
 
-def test_without_the_line_that_says_done_the_content_decides(out: Path) -> None:
+def test_without_a_done_line_the_content_decides(out: Path) -> None:
     write(out, done=False)
     put(out, b"PACKED")
-    assert not proves(out)
+    assert not completed(out)
     assert not owns(out)
     put(out)
-    assert proves(out)
+    assert completed(out)
     assert owns(out)
 
 
@@ -93,39 +93,39 @@ def test_old_outputs_of_changed_work_are_owned(out: Path) -> None:
     write(out)
     write(out, done=False, made=entry(data=b"newer!", work="other"))
     assert owns(out)  # killed before the new file took the name
-    assert proves(out)
+    assert completed(out)
     put(out, b"newer!")
     assert owns(out)
-    assert proves(out, work="other")
-    assert not proves(out)
+    assert completed(out, work="other")
+    assert not completed(out)
 
 
-def test_what_was_made_from_another_input_is_not_owned(out: Path) -> None:
+def test_an_output_made_from_another_input_is_not_owned(out: Path) -> None:
     write(out)
     put(out)
     other = dataclasses.replace(SOURCE, path=Path("/photos of last year/a.jpg"), mtime_ns=5)
     assert owns(out)
     assert not owns(out, other)
-    assert Journal(out).maker(NAMES[0]) == "/photos/a.jpg"
+    assert Journal(out).source_of(NAMES[0]) == "/photos/a.jpg"
 
 
-def test_what_was_made_is_known_by_operation(out: Path) -> None:
+def test_outputs_are_listed_by_operation(out: Path) -> None:
     write(out)
-    assert Journal(out).made_by("compress") == {os.path.realpath(out / NAMES[0])}
-    assert Journal(out).made_by("denoise") == set()
+    assert Journal(out).outputs_of("compress") == {os.path.realpath(out / NAMES[0])}
+    assert Journal(out).outputs_of("denoise") == set()
 
 
 @pytest.mark.parametrize("cut", [1, 2, 30, 200])
-def test_a_torn_line_is_no_line_and_harms_no_other(out: Path, cut: int) -> None:
+def test_an_incomplete_line_is_ignored_and_harms_no_other(out: Path, cut: int) -> None:
     put(out)
     write(out)
     path = out / FOLDER / "journal.ndjson"
     path.write_bytes(path.read_bytes()[:-cut])
-    assert proves(out)  # by content
+    assert completed(out)  # by content
     other = dataclasses.replace(SOURCE, relative=PurePosixPath("b.jpg"))
     write(out, made=entry(other))
-    assert len(Journal(out)._known[NAMES[0]]) == 2
-    assert proves(out, other)
+    assert len(Journal(out)._entries[NAMES[0]]) == 2
+    assert completed(out, other)
 
 
 DAMAGE = [
@@ -142,26 +142,27 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("line", DAMAGE)
-def test_damaged_lines_are_passed_over(out: Path, line: bytes) -> None:
+def test_damaged_lines_are_ignored(out: Path, line: bytes) -> None:
     put(out)
     path = out / FOLDER / "journal.ndjson"
     path.write_bytes(line)
-    assert not proves(out)
+    assert not completed(out)
     write(out)
     with path.open("ab") as file:
         file.write(line + b"\n")
-    assert proves(out)
+    assert completed(out)
 
 
 def test_lines_are_plain_json_for_any_name(out: Path) -> None:
     name = os.fsdecode(b"\xff\n\xc3\xa9.jpg")
     source = Source(Path("/photos", name), PurePosixPath(name), f"/photos/{name}", 1, 2)
-    made = Entry.of(source, "copy", "work", {name: (0, hashlib.sha256(b"").hexdigest())})
+    empty = {name: (0, hashlib.sha256(b"").hexdigest())}
+    made = Journal(None, "work").entry(source, "copy", empty)
     write(out, made=made)
     lines = (out / FOLDER / "journal.ndjson").read_bytes().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["writing", "done"]
     (out / name).touch()
-    assert Journal(out).proves(source, "work", [name])
+    assert Journal(out, "work").has_completed(source, [name])
 
 
 def test_a_failed_write_does_not_spoil_the_next_line(
@@ -184,10 +185,10 @@ def test_a_failed_write_does_not_spoil_the_next_line(
     journal.writing(entry())
     journal.close()
     put(out)
-    assert proves(out)
+    assert completed(out)
 
 
-def test_shards_have_journals_of_their_own_and_know_each_other(out: Path) -> None:
+def test_shards_have_journals_of_their_own_and_read_all(out: Path) -> None:
     journal = Journal(out)
     journal.open((2, 3))
     journal.writing(entry())
@@ -195,10 +196,10 @@ def test_shards_have_journals_of_their_own_and_know_each_other(out: Path) -> Non
     journal.close()
     put(out)
     assert [path.name for path in (out / FOLDER).iterdir()] == ["journal-2-of-3.ndjson"]
-    assert proves(out)
+    assert completed(out)
 
 
-def test_a_closed_journal_takes_nothing(out: Path) -> None:
+def test_a_closed_journal_cannot_be_written(out: Path) -> None:
     journal = Journal(out)
     journal.open(None)
     journal.close()
@@ -206,12 +207,12 @@ def test_a_closed_journal_takes_nothing(out: Path) -> None:
         journal.writing(entry())
 
 
-def test_no_folder_no_journal() -> None:
-    journal = Journal(None)
+def test_without_a_folder_nothing_is_remembered() -> None:
+    journal = Journal(None, "work")
     journal.open(None)
     journal.writing(entry())
     journal.done(entry())
     journal.close()
-    assert not journal.proves(SOURCE, "work", NAMES)
+    assert not journal.has_completed(SOURCE, NAMES)
     assert not journal.owns(NAMES[0], SOURCE)
-    assert journal.made_by("compress") == set()
+    assert journal.outputs_of("compress") == set()

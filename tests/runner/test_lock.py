@@ -1,4 +1,4 @@
-"""One run at a time on one output folder."""
+"""One run at a time per output folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_second_run_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_shards_work_side_by_side_but_not_with_a_whole_run(tmp_path: Path) -> None:
+def test_shards_run_at_the_same_time_but_not_with_an_unsharded_run(tmp_path: Path) -> None:
     with folder_lock(tmp_path, (1, 2)), folder_lock(tmp_path, (2, 2)):
         for shard in ((1, 2), None):
             with pytest.raises(UsageError), folder_lock(tmp_path, shard):
@@ -43,7 +43,7 @@ def test_shards_work_side_by_side_but_not_with_a_whole_run(tmp_path: Path) -> No
         pass
 
 
-def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
+def test_a_killed_run_releases_the_lock(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -55,7 +55,7 @@ def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_an_output_error(nobody: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_output_error(nobody: Path) -> None:
     (nobody / "file").touch()
     with (
         pytest.raises(OutputError, match="cannot be written to"),

@@ -17,8 +17,8 @@ import pytest
 
 from vaetools.runner import Record, RunSettings, run
 from vaetools.runner.atomic import write_files
-from vaetools.runner.budget import SMALLEST_CHARGE
-from vaetools.runner.inputs import Choice, discover
+from vaetools.runner.budget import MIN_CHARGE, ByteBudget
+from vaetools.runner.inputs import FileFilter, discover
 from vaetools.runner.journal import Journal
 from vaetools.runner.pipeline import Pipeline
 from vaetools.runner.plan import Target, plan
@@ -30,36 +30,52 @@ if TYPE_CHECKING:
 
     from .conftest import Plant
 
-SIZE = 4 * SMALLEST_CHARGE
+SIZE = 4 * MIN_CHARGE
+
+
+class Watched(ByteBudget):
+    """Remembers the largest number of bytes in flight."""
+
+    peak = 0
+
+    def acquire(self, count: int) -> None:
+        super().acquire(count)
+        self.peak = max(self.peak, self.used)
+
+    def correct(self, difference: int) -> None:
+        super().correct(difference)
+        self.peak = max(self.peak, self.used)
 
 
 def test_bytes_in_flight_are_bounded(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {f"{i}.txt": bytes(SIZE) for i in range(40)})
-    sources = discover([top], Choice((".txt",))).sources
-    steps = plan(Copy(), sources, Target(tmp_path / "out"))
+    sources = discover([top], FileFilter((".txt",))).sources
+    items = plan(Copy(), sources, Target(tmp_path / "out"))
     settings = RunSettings(tmp_path / "out", jobs=3, memory=2 * 3 * SIZE)
-    pipeline = Pipeline(Copy(), steps, settings, Journal(None))
+    pipeline = Pipeline(Copy(), items, settings, Journal(None))
+    budgets = [Watched(channel.budget.limit) for channel in (pipeline.decoded, pipeline.results)]
+    pipeline.decoded.budget, pipeline.results.budget = budgets
     pipeline.start()
     records = list(iter(pipeline.next_record, None))
     pipeline.join()
     assert len(records) == 40
-    for channel in (pipeline.decoded, pipeline.results):
-        assert SIZE <= channel.budget.peak <= 3 * SIZE
-        assert channel.budget.used == 0
+    for budget in budgets:
+        assert SIZE <= budget.peak <= 3 * SIZE
+        assert budget.used == 0
 
 
 def test_readers_wait_for_a_slow_operation(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {f"{i}.txt": bytes(SIZE) for i in range(20)})
     opened: list[str] = []
-    sources = discover([top], Choice((".txt",))).sources
+    sources = discover([top], FileFilter((".txt",))).sources
     operation = Gated()
-    steps = plan(operation, sources, Target(tmp_path / "out"))
+    items = plan(operation, sources, Target(tmp_path / "out"))
     settings = RunSettings(tmp_path / "out", jobs=1, memory=2 * 3 * SIZE)
-    pipeline = Pipeline(operation, steps, settings, Journal(None))
+    pipeline = Pipeline(operation, items, settings, Journal(None))
     read = pipeline._read
 
     def count(job: Any) -> None:
-        opened.append(job.step.names[0])
+        opened.append(job.planned.names[0])
         read(job)
 
     pipeline._read = count  # type: ignore[method-assign]
@@ -100,27 +116,35 @@ def test_a_listener_that_fails_ends_the_run(plant: Plant, tmp_path: Path) -> Non
 
 
 class Bar:
-    """A progress display that keeps what it is told."""
+    """A progress display that remembers its calls."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def start(self, op: str, total: int) -> None:
-        self.told.append(f"{op} {total}")
+        self.calls.append(f"{op} {total}")
 
     def advance(self, record: Record) -> None:
-        self.told.append(record.status)
+        self.calls.append(record.status)
 
     def close(self) -> None:
-        self.told.append("closed")
+        self.calls.append("closed")
 
 
-def test_progress_is_told(plant: Plant, tmp_path: Path) -> None:
+def test_progress_is_displayed(plant: Plant, tmp_path: Path) -> None:
     top, settings = plant("in", {"a.txt": b"", "b.txt": b""}), RunSettings(tmp_path / "out")
     run(Copy(), [top / "a.txt"], settings)
     bar = Bar()
     run(Copy(), [top], settings, progress=bar)
-    assert bar.told == ["copy 2", "skipped", "done", "closed"]
+    assert bar.calls == ["copy 2", "skipped", "done", "closed"]
+
+
+def test_a_dry_run_displays_no_progress(plant: Plant, tmp_path: Path) -> None:
+    bar = Bar()
+    settings = RunSettings(tmp_path / "out", dry_run=True)
+    result = run(Copy(), [plant("in", {"a.txt": b""})], settings, progress=bar)
+    assert result.counts["planned"] == 1
+    assert bar.calls == ["closed"]
 
 
 # A full disk.
@@ -145,7 +169,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_resumes(
     assert 1 <= result.counts["failed"] <= 8  # one per writer at most
     assert result.unreached == 40 - result.counts["failed"]
     assert "the disk is full" in result.summary
-    assert "the same command resumes" in result.summary
+    assert "run the same command again to resume" in result.summary
     (message, *_) = [r.message for r in result.records if r.code == "E070"]
     assert "No space left" in message
     monkeypatch.undo()
@@ -217,7 +241,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_resumes(
     assert 3 <= done < 40
     assert result.unreached == 40 - done
     assert "interrupted" in result.summary
-    assert "the same command resumes" in result.summary
+    assert "run the same command again to resume" in result.summary
     assert not list(out.rglob("*.part"))
     assert len(list(out.glob("*.txt"))) in (done, done + 1)  # one record may get lost on the way
     again = run(operation, [top], RunSettings(out, jobs=2))
@@ -226,21 +250,35 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_resumes(
 
 
 @pytest.mark.usefixtures("_ctrl_c_works")
-def test_a_second_ctrl_c_does_not_wait(plant: Plant, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_does_not_wait(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     top, out = plant("in", {f"{i}.txt": b"ab" for i in range(5)}), tmp_path / "out"
-    operation = Gated()
+    operation, stopping = Gated(), threading.Event()
+    stop = Pipeline.stop
+
+    def stop_and_tell(pipeline: Pipeline, reason: str) -> None:
+        stop(pipeline, reason)
+        stopping.set()
 
     def press_twice() -> None:
         operation.begun.acquire()
-        for _ in range(2):
-            time.sleep(0.2)
-            interrupt()
+        time.sleep(0.2)  # now all threads have been started, and the run waits for records
+        interrupt()
+        stopping.wait()
+        time.sleep(0.2)  # now it waits again
+        interrupt()
 
+    monkeypatch.setattr(Pipeline, "stop", stop_and_tell)
     thread = threading.Thread(target=press_twice)
     thread.start()
-    result = run(operation, [top], RunSettings(out, jobs=1))  # the gate is still closed
+    result = run(operation, [top], RunSettings(out, jobs=1))
     thread.join()
+    assert not operation.ended.is_set()  # the run did not wait for it
     assert (result.exit_code, result.counts["done"], result.unreached) == (130, 0, 5)
-    operation.gate.set()  # the one that was left behind finds the journal closed
-    time.sleep(0.2)
+    operation.gate.set()
+    assert operation.ended.wait(60)
+    for worker in threading.enumerate():  # the abandoned threads find the journal closed
+        if worker.name.startswith("vaetools "):
+            worker.join(60)
     assert [path.name for path in out.iterdir()] == [".vaetools"]

@@ -1,4 +1,4 @@
-"""Output names are known, distinct and inside of the folder before any work."""
+"""Output names are known, distinct and inside the output folder before any work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vaetools.errors import ClashError, ExistsError, UnreadableError, UsageError
 from vaetools.runner.inputs import Source
 from vaetools.runner.journal import Journal
-from vaetools.runner.plan import Step, Target, plan, settle, target_of
+from vaetools.runner.plan import PlannedItem, Target, plan, resolve_existing, target_of
 from vaetools.runner.settings import OnExists, RunSettings
 
 from .operations import Copy, Renaming
@@ -36,9 +36,9 @@ def out(tmp_path: Path) -> Target:
 
 
 def test_the_tree_is_mirrored(out: Target) -> None:
-    steps = plan(Copy(), sources("a.txt", "b/c.txt"), out)
-    assert [step.names for step in steps] == [("a.txt",), ("b/c.txt",)]
-    assert steps[1].outputs == (out.folder / "b" / "c.txt",)
+    items = plan(Copy(), sources("a.txt", "b/c.txt"), out)
+    assert [item.names for item in items] == [("a.txt",), ("b/c.txt",)]
+    assert items[1].outputs == (out.folder / "b" / "c.txt",)
 
 
 def test_two_inputs_for_one_output_are_refused_with_both_names(out: Target) -> None:
@@ -63,7 +63,9 @@ def test_more_clashes_are_counted(out: Target) -> None:
         ("D/a.txt", "d/A.txt"),
     ],
 )
-def test_names_that_some_disks_take_for_one_are_refused(out: Target, one: str, other: str) -> None:
+def test_names_that_are_equal_on_some_file_systems_are_refused(
+    out: Target, one: str, other: str
+) -> None:
     with pytest.raises(ClashError):
         plan(Copy(), sources(one, other), out)
 
@@ -98,23 +100,23 @@ def test_a_link_that_leads_outside_is_refused(plant: Plant, tmp_path: Path) -> N
 
 def test_an_input_is_never_an_output(plant: Plant, tmp_path: Path) -> None:
     top = plant("photos", {"a.txt": b"", "b/c.txt": b""})
-    with pytest.raises(ClashError, match="inputs are never touched"):
+    with pytest.raises(ClashError, match="inputs are never overwritten"):
         plan(Copy(), sources("a.txt", top=str(top)), Target(top))
     link = tmp_path / "link"
     link.symlink_to(top)
-    with pytest.raises(ClashError, match="inputs are never touched"):
+    with pytest.raises(ClashError, match="inputs are never overwritten"):
         plan(Copy(), sources("a.txt", top=str(top)), Target(link / "b" / ".."))
     crossed = Renaming(lambda s: (PurePosixPath("b/c.txt" if s.name == "a.txt" else "d.txt"),))
     with pytest.raises(ClashError, match=r"a\.txt|c\.txt"):
         plan(crossed, sources("a.txt", "b/c.txt", top=str(top)), Target(top))
 
 
-def test_an_input_is_known_beside_one_that_differs_in_case_only(plant: Plant) -> None:
+def test_inputs_that_differ_only_in_case_are_never_overwritten(plant: Plant) -> None:
     top = plant("photos", {"a.txt": b"", "A.txt": b"", "b.txt": b""})
     moved = {"a.txt": "1.txt", "A.txt": "2.txt"}
     for name in ("a.txt", "A.txt"):
         operation = Renaming(lambda s, n=name: (s.with_name(moved.get(s.name, n)),))
-        with pytest.raises(ClashError, match="inputs are never touched"):
+        with pytest.raises(ClashError, match="inputs are never overwritten"):
             plan(operation, sources("a.txt", "A.txt", "b.txt", top=str(top)), Target(top))
 
 
@@ -122,9 +124,9 @@ def test_a_link_that_is_an_input_is_not_replaced(plant: Plant) -> None:
     top, real = plant("photos", {}), plant("real", {"x.txt": b""}) / "x.txt"
     (top / "a.txt").symlink_to(real)
     source = Source(top / "a.txt", PurePosixPath("a.txt"), str(real))
-    with pytest.raises(ClashError, match="inputs are never touched"):
+    with pytest.raises(ClashError, match="inputs are never overwritten"):
         plan(Copy(), [source], Target(top))
-    with pytest.raises(ClashError, match="inputs are never touched"):
+    with pytest.raises(ClashError, match="inputs are never overwritten"):
         plan(Renaming(lambda _: (PurePosixPath("x.txt"),)), [source], Target(real.parent))
 
 
@@ -139,23 +141,23 @@ def test_an_operation_that_cannot_name_outputs_costs_one_input(
 
     bad, good = plan(Renaming(rename), sources("bad.txt", "good.txt"), out)
     assert bad.problem is error
-    assert not bad.is_work
-    assert good.is_work
+    assert not bad.is_pending
+    assert good.is_pending
 
 
 @pytest.mark.parametrize("given", [(), None, 3])
 def test_no_names_cost_one_input(out: Target, given: Any) -> None:
-    (step,) = plan(Renaming(lambda _: given), sources("a.txt"), out)
-    assert step.problem is not None
+    (item,) = plan(Renaming(lambda _: given), sources("a.txt"), out)
+    assert item.problem is not None
 
 
 def test_an_unreadable_source_is_not_named(out: Target) -> None:
     source = Source(
         Path("fifo.txt"), PurePosixPath("fifo.txt"), "fifo.txt", problem="is a FIFO, not a file"
     )
-    (step,) = plan(Copy(), [source], out)
-    assert isinstance(step.problem, UnreadableError)
-    assert step.outputs == ()
+    (item,) = plan(Copy(), [source], out)
+    assert isinstance(item.problem, UnreadableError)
+    assert item.outputs == ()
 
 
 @pytest.mark.parametrize(
@@ -183,47 +185,50 @@ def test_a_file_cannot_take_many(plant: Plant) -> None:
         target_of(plant("here", {"there.txt": b""}) / "there.txt", one_file=False)
 
 
-def test_one_file_takes_the_given_name_if_it_says_the_same(tmp_path: Path) -> None:
+def test_one_file_has_the_name_of_out_if_the_suffix_fits(tmp_path: Path) -> None:
     target = Target(tmp_path, "b.txt")
-    (step,) = plan(Copy(), sources("a.txt"), target)
-    assert step.outputs == (tmp_path / "b.txt",)
-    (step,) = plan(Renaming(to_png), sources("a.txt"), Target(tmp_path, "b.JPG"))
-    assert step.names == ("b.JPG",)
-    with pytest.raises(UsageError, match=r"gives a \.txt file here"):
+    (item,) = plan(Copy(), sources("a.txt"), target)
+    assert item.outputs == (tmp_path / "b.txt",)
+    (item,) = plan(Renaming(to_png), sources("a.txt"), Target(tmp_path, "b.JPG"))
+    assert item.names == ("b.JPG",)
+    with pytest.raises(UsageError, match=r"writes a \.txt file here"):
         plan(Copy(), sources("a.txt"), Target(tmp_path, "b.png"))
-    with pytest.raises(UsageError, match="gives 2 files"):
+    with pytest.raises(UsageError, match="writes 2 files"):
         plan(Renaming(lambda s: (s, s / "x")), sources("a.txt"), target)
 
 
-def settled(steps: list[Step], on_exists: OnExists = "error", *, force: bool = False) -> list[Step]:
-    return settle(steps, Journal(None), RunSettings("out", on_exists=on_exists, force=force))
+def resolved(
+    items: list[PlannedItem], on_exists: OnExists = "error", *, force: bool = False
+) -> list[PlannedItem]:
+    settings = RunSettings("out", on_exists=on_exists, force=force)
+    return resolve_existing(items, Journal(None), settings)
 
 
-def test_what_is_there_is_refused_skipped_or_replaced(plant: Plant) -> None:
+def test_existing_outputs_are_refused_skipped_or_replaced(plant: Plant) -> None:
     out = plant("out", {"a.txt": b"mine", "b.txt": b"mine"})
-    steps = plan(Copy(), sources("a.txt", "b.txt", "c.txt"), Target(out))
-    with pytest.raises(ExistsError, match=r"a\.txt: is there already \(and 1 more\)") as caught:
-        settled(steps)
+    items = plan(Copy(), sources("a.txt", "b.txt", "c.txt"), Target(out))
+    with pytest.raises(ExistsError, match=r"a\.txt: already exists \(and 1 more\)") as caught:
+        resolved(items)
     assert "--on-exists skip|replace" in str(caught.value)
-    assert [step.is_work for step in settled(steps, "skip")] == [False, False, True]
-    assert [step.is_work for step in settled(steps, "replace")] == [True, True, True]
-    assert [step.is_work for step in settled(steps, force=True)] == [True, True, True]
+    assert [item.is_pending for item in resolved(items, "skip")] == [False, False, True]
+    assert [item.is_pending for item in resolved(items, "replace")] == [True, True, True]
+    assert [item.is_pending for item in resolved(items, force=True)] == [True, True, True]
 
 
-def test_a_dangling_link_is_there_as_well(plant: Plant) -> None:
+def test_a_dangling_link_exists_too(plant: Plant) -> None:
     out = plant("out", {})
     (out / "a.txt").symlink_to("nowhere")
     with pytest.raises(ExistsError):
-        settled(plan(Copy(), sources("a.txt"), Target(out)))
+        resolved(plan(Copy(), sources("a.txt"), Target(out)))
 
 
 @pytest.mark.parametrize("on_exists", ["replace", "error"])
 def test_a_folder_is_never_replaced(plant: Plant, on_exists: OnExists) -> None:
     out = plant("out", {"a.txt/precious": b""})
     with pytest.raises(UsageError):
-        settled(plan(Copy(), sources("a.txt"), Target(out)), on_exists)
+        resolved(plan(Copy(), sources("a.txt"), Target(out)), on_exists)
     with pytest.raises(UsageError, match="folder"):
-        settled(plan(Copy(), sources("a.txt"), Target(out)), force=True)
+        resolved(plan(Copy(), sources("a.txt"), Target(out)), force=True)
 
 
 part = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=4)
@@ -245,10 +250,10 @@ def test_any_tree_is_refused_or_gives_distinct_names_inside(
     made = [Source(Path("/photos", name), name, f"/photos/{name}") for name in names]
     out = Path("/no such folder/out")
     try:
-        steps = plan(Renaming(rename), made, Target(out))
+        items = plan(Renaming(rename), made, Target(out))
     except UsageError:
         return
-    outputs = [path for step in steps for path in step.outputs]
+    outputs = [path for item in items for path in item.outputs]
     assert len({str(path).casefold() for path in outputs}) == len(outputs)
     for path in outputs:
         assert path.is_relative_to(out)

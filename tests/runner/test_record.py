@@ -1,22 +1,23 @@
-"""Records, codes and the line at the end."""
+"""Records, error codes, totals and the summary line."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
 import pytest
 
-from vaetools.errors import EmptyFileError, ModelBrokenError, OutputError, UsageError
-from vaetools.runner.result import (
-    INTERRUPTED,
-    Record,
-    RunResult,
-    Status,
-    explain,
-    in_bytes,
-    in_time,
+from vaetools.errors import (
+    EmptyFileError,
+    ModelBrokenError,
+    OutputError,
+    RunError,
+    UsageError,
+    VaetoolsError,
 )
+from vaetools.runner.record import Record, Status, explain, format_bytes, format_seconds
+from vaetools.runner.result import INTERRUPTED, RunResult
 
 
 def record(status: Status, size: int = 1_500_000) -> Record:
@@ -49,8 +50,54 @@ def test_failures_and_interrupts_are_in_the_exit_code_and_in_the_summary() -> No
     assert failed.summary == "0 done, 1 failed in 0.0 s"
     stopped = RunResult((record("done"),), unreached=1200, stopped=INTERRUPTED)
     assert stopped.exit_code == 130
-    assert stopped.summary.endswith("; interrupted, 1,200 not reached: the same command resumes")
+    assert stopped.summary.endswith(
+        "; interrupted, 1,200 inputs not processed; run the same command again to resume"
+    )
     assert RunResult((), unreached=1, stopped="stopped because the disk is full").exit_code == 1
+
+
+def test_the_result_has_the_device_of_its_records() -> None:
+    assert RunResult((record("done"),)).device is None
+    on_gpu = dataclasses.replace(record("done"), device="cuda:0")
+    assert RunResult((on_gpu, record("failed"), on_gpu)).device == "cuda:0"
+    on_cpu = dataclasses.replace(record("done"), device="cpu")
+    assert RunResult((on_gpu, on_cpu)).device == "cpu, cuda:0"
+
+
+def test_the_repr_is_the_summary_and_the_device() -> None:
+    on_cpu = dataclasses.replace(record("done"), device="cpu")
+    result = RunResult((on_cpu, record("failed")), seconds=4.24)
+    assert repr(result) == "<RunResult: 1 done, 1 failed, 1.5 MB -> 150 kB in 4.2 s on cpu>"
+    assert repr(RunResult(())) == "<RunResult: 0 done in 0.0 s>"
+
+
+def test_a_run_without_failures_is_returned() -> None:
+    result = RunResult((record("done"), record("skipped"), record("planned")), left_alone=2)
+    assert result.failures == ()
+    assert result.raise_for_failures() is result
+
+
+def test_failures_are_raised_with_their_records() -> None:
+    _, message = explain(EmptyFileError("is empty"), "b.jpg")
+    first = dataclasses.replace(record("failed"), file="b.jpg", code="E011", message=message)
+    other = dataclasses.replace(record("failed"), file="c.jpg", code="E012")
+    result = RunResult((record("done"), first, record("skipped"), other))
+    with pytest.raises(RunError) as caught:
+        result.raise_for_failures()
+    assert caught.value.line == "E090 2 of 4 inputs failed, first: E011 b.jpg: is empty"
+    assert caught.value.failures == [first, other] == list(result.failures)
+    assert caught.value.exit_code == 1
+    assert isinstance(caught.value, VaetoolsError)
+
+
+def test_a_run_that_stopped_early_is_raised() -> None:
+    stopped = RunResult((record("done"),), unreached=1200, stopped=INTERRUPTED)
+    with pytest.raises(RunError, match=r"^interrupted, 1,200 inputs not processed$") as caught:
+        stopped.raise_for_failures()
+    assert caught.value.failures == []
+    both = RunResult((record("failed"),), unreached=3, stopped="stopped because the disk is full")
+    with pytest.raises(RunError, match=r"1 of 4 inputs failed.*; stopped because .*, 3 inputs not"):
+        both.raise_for_failures()
 
 
 def test_a_dry_run_says_what_is_planned() -> None:
@@ -70,7 +117,7 @@ class Unprintable(Exception):
         (ModelBrokenError("gave NaN", remedy="verify it"), "E044", "in/a.jpg: gave NaN; verify it"),
         (UsageError("no"), "E002", "in/a.jpg: no"),
         (SystemExit(3), "E050", "in/a.jpg: the operation tried to exit (3)"),
-        (ValueError("two\nlines"), "E099", "in/a.jpg: ValueError: two lines; a defect"),
+        (ValueError("two\nlines"), "E099", "in/a.jpg: ValueError: two lines; this is a bug"),
         (MemoryError(), "E099", "in/a.jpg: MemoryError; use fewer --jobs"),
         (KeyError("x"), "E099", "in/a.jpg: KeyError: 'x'"),
         (GeneratorExit(), "E099", "in/a.jpg: GeneratorExit"),
@@ -88,7 +135,7 @@ def test_one_error_for_many_inputs_names_each() -> None:
     assert explain(error, "b.jpg") == ("E011", "b.jpg: is empty")
 
 
-def test_odd_names_stay_on_one_printable_line() -> None:
+def test_unusual_names_stay_on_one_printable_line() -> None:
     name = os.fsdecode(b"a\n\x1b[31m\xff.jpg")
     _, message = explain(EmptyFileError(f"is empty {name}"), name)
     message.encode("utf-8")
@@ -108,12 +155,12 @@ def test_odd_names_stay_on_one_printable_line() -> None:
         (3 * 10**12, "3.0 TB"),
     ],
 )
-def test_sizes_in_words(count: int, text: str) -> None:
-    assert in_bytes(count) == text
+def test_sizes_as_text(count: int, text: str) -> None:
+    assert format_bytes(count) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.44, "0.4 s"), (59.9, "59.9 s"), (262, "4:22"), (3862.2, "1:04:22")]
 )
-def test_times_in_words(seconds: float, text: str) -> None:
-    assert in_time(seconds) == text
+def test_times_as_text(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text

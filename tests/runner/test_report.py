@@ -1,4 +1,4 @@
-"""The page of a report: refused before any work, or there at the end; whole for any names."""
+"""The HTML report: refused before any work, or complete at the end; valid for any file names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from vaetools.errors import ClashError, ExistsError, NothingMatchedError, OutputError, UsageError
 from vaetools.image import Image, encode_image
 from vaetools.runner import Record, RunResult, RunSettings, run
-from vaetools.runner.html import HEAD, PICTURES, ROWS
+from vaetools.runner.html import PAGE_START, THUMBNAIL_ROWS, THUMBNAILS_PER_ROW
+from vaetools.runner.report import write_page
 from vaetools.runner.result import INTERRUPTED
 from vaetools.testing import gradient
 
@@ -49,33 +50,33 @@ def leads_to(page: Path, address: str) -> Path:
     return Path(os.path.normpath(page.parent / os.fsdecode(unquote_to_bytes(address))))
 
 
-# What stops a run before it does anything.
+# Reports that are refused before any work.
 
 
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [
         ("report.png", UsageError, "name it report.png.html"),
-        ("journal", UsageError, "a page of HTML"),
+        ("journal", UsageError, "the report is an HTML file"),
         ("folder.html", UsageError, "is a folder"),
         ("in/a.txt/page.html", UsageError, "Not a directory"),
         ("new/" + "x" * 300 + "/page.html", UsageError, "File name too long"),
         ("x" * 300 + ".html", UsageError, "File name too long"),
-        ("strange.html", ExistsError, "is no report"),
-        ("empty.html", ExistsError, "is no report"),
-        ("link.html", ExistsError, "is no report"),
-        ("pipe.html", ExistsError, "is no report"),
-        ("out/a.html", ClashError, "in the way of the output"),
-        ("out/b", UsageError, "a page of HTML"),
-        ("out/sub.html/page.html", ClashError, "in the way of the output"),
-        ("out/deep.html", ClashError, "in the way of the output"),
+        ("strange.html", ExistsError, "already exists and is not a report"),
+        ("empty.html", ExistsError, "already exists and is not a report"),
+        ("link.html", ExistsError, "already exists and is not a report"),
+        ("pipe.html", ExistsError, "already exists and is not a report"),
+        ("out/a.html", ClashError, "cannot both exist"),
+        ("out/b", UsageError, "the report is an HTML file"),
+        ("out/sub.html/page.html", ClashError, "cannot both exist"),
+        ("out/deep.html", ClashError, "cannot both exist"),
         ("in/page.html", ClashError, "the report is an input"),
     ],
 )
-def test_a_bad_place_is_refused_and_nothing_is_done(
+def test_a_bad_path_is_refused_and_nothing_is_done(
     plant: Plant, tmp_path: Path, name: str, error: type[UsageError], said: str
 ) -> None:
-    top = plant("in", {"a.txt": b"1", "page.html": HEAD.encode()})
+    top = plant("in", {"a.txt": b"1", "page.html": PAGE_START.encode()})
     (tmp_path / "folder.html").mkdir()
     (tmp_path / "strange.html").write_text("<!DOCTYPE html>")
     (tmp_path / "empty.html").touch()
@@ -113,7 +114,7 @@ def test_a_page_is_never_an_input_of_a_folder(plant: Plant, tmp_path: Path) -> N
         assert [Path(record.file).name for record in result.records] == ["a.html"]
 
 
-# What is on the page.
+# The content of the page.
 
 
 def test_a_run_with_a_failure(plant: Plant, tmp_path: Path) -> None:
@@ -177,40 +178,49 @@ def test_a_dry_run_writes_the_page_alone(plant: Plant, tmp_path: Path) -> None:
     assert len(list(parsed(page).iter("a"))) == 2  # there are no outputs to go to
 
 
-def test_a_page_in_the_output_folder_does_not_hinder_resuming(plant: Plant, tmp_path: Path) -> None:
+def test_a_run_with_a_report_in_the_output_folder_is_resumed(plant: Plant, tmp_path: Path) -> None:
     top, page = plant("in", TREE), tmp_path / "out" / "page.html"
     assert go(Copy(), top, page).counts["done"] == 2
     assert go(Copy(), top, page).counts["skipped"] == 2
-    assert [words(row).endswith("skipped is done already 3 B") for row in rows(page)] == [True] * 2
+    assert [words(row).endswith("skipped is already done 3 B") for row in rows(page)] == [True] * 2
     assert len(list(parsed(page).iter("a"))) == 4
 
 
 def test_an_interrupted_run_and_one_that_did_nothing(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    RunResult((), unreached=3, stopped=INTERRUPTED).page(page)
+    RunResult((), unreached=3, stopped=INTERRUPTED).write_report(page)
     text = words(parsed(page))
-    assert "interrupted, 3 not reached" in text and "not reached 3 " in text
+    assert "interrupted, 3 inputs not processed" in text and "not processed 3 " in text
     drawn = Record("draw/1.png", (str(tmp_path / "1.png"),), "draw", "done", bytes_out=9)
-    RunResult((drawn,)).page(page)
+    RunResult((drawn,)).write_report(page)
     (row,) = rows(page)
     assert {a.attrib["href"] for a in row.iter("a")} == {"1.png"}  # the item is no file
 
 
-def test_pictures_are_few_in_long_reports(tmp_path: Path) -> None:
+def test_the_old_name_of_write_report_is_deprecated(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="write_report"):
+        RunResult(()).page(tmp_path / "page.html")
+    assert (tmp_path / "page.html").exists()
+
+
+def test_long_reports_have_few_thumbnails(tmp_path: Path) -> None:
     many = tuple(f"o{i}.png" for i in range(50))
-    records = [Record(f"{i:04}.png", many, "copy", "done", bytes_in=1) for i in range(ROWS + 50)]
-    RunResult(tuple(records)).page(tmp_path / "page.html")
+    records = [
+        Record(f"{i:04}.png", many, "copy", "done", bytes_in=1) for i in range(THUMBNAIL_ROWS + 50)
+    ]
+    RunResult(tuple(records)).write_report(tmp_path / "page.html")
     root = parsed(tmp_path / "page.html")
-    assert len(list(root.iter("img"))) == ROWS * PICTURES
+    assert len(list(root.iter("img"))) == THUMBNAIL_ROWS * THUMBNAILS_PER_ROW
     assert len(list(root.iter("tr"))) == len(records) + 1
 
 
 def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    RunResult(()).page(page)
+    RunResult(()).write_report(page)
     before = page.read_bytes()
-    with pytest.raises(AttributeError):
-        RunResult((None,)).page(page)  # type: ignore[arg-type]
+    broken = Record("a", (), "copy", "done", ms="fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="format"):
+        write_page(page, [broken], "", {})
     assert page.read_bytes() == before and list(tmp_path.iterdir()) == [page]
     with pytest.raises(OutputError, match="the report cannot be written"):
-        RunResult(()).page("/proc/none/page.html")
+        RunResult(()).write_report("/proc/none/page.html")

@@ -1,4 +1,4 @@
-"""Whole runs: what is written, what is left alone, and what is done again."""
+"""Whole runs: what is written, skipped, refused and processed again."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from vaetools.errors import (
 )
 from vaetools.image import Image, decode_image, encode_image
 from vaetools.runner import Record, RunResult, RunSettings, run
-from vaetools.runner.atomic import part_of
+from vaetools.runner.atomic import temporary_path
 from vaetools.runner.lock import folder_lock
+from vaetools.runner.settings import work_key
 
 from .operations import Copy, Invert, Raising, Renaming
 
@@ -49,9 +50,11 @@ def state(folder: Path) -> Mapping[str, object]:
     return {str(p): (p.lstat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in paths}
 
 
-def go(operation: Operation, inputs: Any, out: Any, **settings: Any) -> RunResult:
+def go(
+    operation: Operation, inputs: Any, out: Any, fingerprint: str = "", **settings: Any
+) -> RunResult:
     listed = inputs if isinstance(inputs, list) else [inputs]
-    return run(operation, listed, RunSettings(out, **settings))
+    return run(operation, listed, RunSettings(out, **settings), fingerprint=fingerprint)
 
 
 def statuses(result: RunResult) -> dict[str, str]:
@@ -101,7 +104,7 @@ def test_several_outputs_of_one_input(plant: Plant, tmp_path: Path) -> None:
     assert statuses(go(three, tmp_path / "in", tmp_path / "out")) == {"a.txt": "done"}
 
 
-# What stops a run before it does anything.
+# Runs that are refused before any work.
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -110,7 +113,7 @@ def test_clashes_are_refused_and_nothing_is_written(
 ) -> None:
     top = plant("in", {"a.png": b"1", "a.jpg": b"2", "b.png": b"3"})
     to_png = Renaming(lambda s: (s.with_suffix(".png"),))
-    with pytest.raises(ClashError, match=r"a\.jpg and .*a\.png would both give"):
+    with pytest.raises(ClashError, match=r"a\.jpg and .*a\.png would both be written to"):
         go(to_png, [top / "a.jpg", top / "a.png", top / "b.png"], tmp_path / "out", jobs=jobs)
     assert not (tmp_path / "out").exists()
 
@@ -136,7 +139,7 @@ def test_inputs_are_never_outputs(plant: Plant) -> None:
     top = plant("in", TREE)
     before = state(top)
     for settings in ({}, {"force": True}, {"on_exists": "replace"}):
-        with pytest.raises(ClashError, match="inputs are never touched"):
+        with pytest.raises(ClashError, match="inputs are never overwritten"):
             go(Copy(), top, top, **settings)
     assert state(top) == before
 
@@ -159,13 +162,13 @@ def test_settings_are_checked(wrong: dict[str, Any]) -> None:
         RunSettings("out", **wrong)
 
 
-# What is there already.
+# Existing outputs.
 
 
-def test_outputs_of_others_are_kept_unless_told_otherwise(plant: Plant) -> None:
+def test_existing_outputs_are_refused_skipped_or_replaced(plant: Plant) -> None:
     top, out = plant("in", TREE), plant("out", {"a.txt": b"mine"})
     before = state(out)
-    with pytest.raises(ExistsError, match=r"out/a\.txt: is there already"):
+    with pytest.raises(ExistsError, match=r"out/a\.txt: already exists"):
         go(Copy(), top, out)
     assert state(out) == before
     assert statuses(go(Copy(), top, out, on_exists="skip"))["a.txt"] == "skipped"
@@ -174,7 +177,7 @@ def test_outputs_of_others_are_kept_unless_told_otherwise(plant: Plant) -> None:
     assert tree(out)["a.txt"] == b"cba"
 
 
-def test_what_is_done_is_skipped_and_not_written_again(plant: Plant, tmp_path: Path) -> None:
+def test_completed_inputs_are_skipped_and_not_written_again(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", TREE), tmp_path / "out"
     go(Copy(), top, out)
     before = {name: (out / name).stat().st_mtime_ns for name in tree(out)}
@@ -184,10 +187,10 @@ def test_what_is_done_is_skipped_and_not_written_again(plant: Plant, tmp_path: P
     assert result.exit_code == 0
     assert operation.seen == []
     assert {name: (out / name).stat().st_mtime_ns for name in tree(out)} == before
-    assert "is done already" in result.records[0].message
+    assert "is already done" in result.records[0].message
 
 
-def test_changed_inputs_and_lost_outputs_are_done_again(plant: Plant, tmp_path: Path) -> None:
+def test_changed_inputs_and_lost_outputs_are_processed_again(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", TREE), tmp_path / "out"
     go(Copy(), top, out)
     age(top / "a.txt")
@@ -215,11 +218,11 @@ def test_other_settings_are_other_work(
     assert go(Copy(), top, out, fingerprint="1", jobs=3).counts["skipped"] == 3
 
 
-def test_an_output_that_the_user_changed_is_the_users(plant: Plant, tmp_path: Path) -> None:
+def test_an_output_that_the_user_changed_is_kept(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", TREE), tmp_path / "out"
     go(Copy(), top, out)
     (out / "a.txt").write_bytes(b"painted over")
-    with pytest.raises(ExistsError, match="was changed since it was written"):
+    with pytest.raises(ExistsError, match="was changed after it was written"):
         go(Copy(), top, out)
     assert tree(out)["a.txt"] == b"painted over"
     go(Copy(), top, out, force=True)
@@ -234,7 +237,7 @@ def test_results_of_another_folder_are_not_replaced(plant: Plant, tmp_path: Path
     assert tree(tmp_path / "out") == {"img1.txt": b"1"}
 
 
-def test_a_lost_journal_asks_before_it_replaces(plant: Plant, tmp_path: Path) -> None:
+def test_without_a_journal_nothing_is_replaced(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", TREE), tmp_path / "out"
     go(Copy(), top, out)
     (out / ".vaetools/journal.ndjson").unlink()
@@ -276,7 +279,7 @@ def test_a_dry_run_writes_nothing(plant: Plant, tmp_path: Path) -> None:
     assert state(tmp_path) == before
 
 
-def test_one_file_to_one_file_leaves_nothing_beside_it(plant: Plant, tmp_path: Path) -> None:
+def test_one_file_to_one_file_leaves_no_other_file(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", TREE)
     out = tmp_path / "new" / "x.txt"
     dead = out.with_name(".x.txt.999999999.part")
@@ -293,7 +296,7 @@ def test_one_file_to_one_file_leaves_nothing_beside_it(plant: Plant, tmp_path: P
     assert go(Copy(), top / "a.txt", out, on_exists="replace").counts["done"] == 1
 
 
-def test_stale_parts_are_swept(plant: Plant, tmp_path: Path) -> None:
+def test_temporary_files_of_killed_runs_are_removed(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", TREE), tmp_path / "out"
     go(Copy(), top, out)
     stale = [out / ".gone.txt.12.part", out / "b" / ".c.txt.34.part"]
@@ -308,7 +311,7 @@ def test_shards_make_one_tree(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", files), tmp_path / "out"
     counts = []
     for part in (1, 2, 3):
-        other = part_of(out / "0.txt").with_name(".gone.txt.1.part")
+        other = temporary_path(out / "0.txt").with_name(".gone.txt.1.part")
         plant("out", {other.name: b""})
         counts.append(go(Copy(), top, out, shard=(part, 3)).counts["done"])
         assert other.exists()  # perhaps another shard is writing it just now
@@ -328,10 +331,10 @@ def test_a_locked_folder_is_refused(plant: Plant, tmp_path: Path) -> None:
     assert tree(out) == {}
 
 
-# Bad inputs and bad places.
+# Bad inputs and bad output folders.
 
 
-def test_odd_names_go_all_the_way(plant: Plant, tmp_path: Path) -> None:
+def test_unusual_names_are_processed_and_resumed(plant: Plant, tmp_path: Path) -> None:
     names = ["a\nb.txt", "é ü 漢.txt", os.fsdecode(b"\xff\xfe.txt"), "x" * 251 + ".txt", " .txt"]
     top, out = plant("in", dict.fromkeys(names, b"12")), tmp_path / "out"
     assert go(Copy(), top, out).counts["done"] == 5
@@ -348,7 +351,7 @@ def test_a_name_that_gets_too_long_costs_one_input(plant: Plant, tmp_path: Path)
     assert "too long" in failed.message
 
 
-def test_what_is_no_file_is_never_opened(plant: Plant, tmp_path: Path) -> None:
+def test_anything_but_a_file_is_never_opened(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {"a.txt": b"1", "x.txt/y.txt": b"2"})
     os.mkfifo(top / "fifo.txt")
     (top / "loop").symlink_to(top)
@@ -433,18 +436,18 @@ def test_wrong_results_cost_one_input(plant: Plant, tmp_path: Path, given: Any) 
     assert tree(tmp_path / "out") == {}
 
 
-# Pictures.
+# Images.
 
 
-def picture(height: int, width: int) -> Image:
+def image(height: int, width: int) -> Image:
     pixels = np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
     return Image.from_array(pixels)
 
 
 @pytest.mark.parametrize("suffix", [None, ".png"])
-def test_pictures_are_decoded_and_encoded(plant: Plant, tmp_path: Path, suffix: str | None) -> None:
-    data = encode_image(picture(5, 7), "png")
-    top = plant("in", {"a.png": data, "b/broken.png": b"no picture", "notes.txt": b""})
+def test_images_are_decoded_and_encoded(plant: Plant, tmp_path: Path, suffix: str | None) -> None:
+    data = encode_image(image(5, 7), "png")
+    top = plant("in", {"a.png": data, "b/broken.png": b"not an image", "notes.txt": b""})
     result = go(Invert(suffix), top, tmp_path / "out")
     assert statuses(result) == {"a.png": "done", "broken.png": "failed"}
     done = next(record for record in result.records if record.status == "done")
@@ -452,11 +455,11 @@ def test_pictures_are_decoded_and_encoded(plant: Plant, tmp_path: Path, suffix: 
     failed = next(record for record in result.records if record.status == "failed")
     assert failed.code == "E010"
     back = decode_image((tmp_path / "out/a.png").read_bytes(), file="a.png")
-    assert np.array_equal(back.pixels, 255 - picture(5, 7).pixels)
+    assert np.array_equal(back.pixels, 255 - image(5, 7).pixels)
     assert done.bytes_out == (tmp_path / "out/a.png").stat().st_size
 
 
-def test_a_file_too_large_for_any_picture_is_not_read(plant: Plant, tmp_path: Path) -> None:
+def test_a_file_too_large_for_any_image_is_not_read(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {"a.png": b""})
     with (top / "a.png").open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
@@ -466,13 +469,15 @@ def test_a_file_too_large_for_any_picture_is_not_read(plant: Plant, tmp_path: Pa
     assert "--max-pixels" in result.records[0].message
 
 
-def test_settings_that_change_nothing_written_share_the_work() -> None:
-    settings = RunSettings("out", fingerprint="1")
-    assert dataclasses.replace(settings, jobs=3, memory=5).work == settings.work
-    assert dataclasses.replace(settings, strict=False).work != settings.work
+def test_only_settings_that_change_outputs_change_the_work_key() -> None:
+    settings = RunSettings("out")
+    key = work_key("1", settings)
+    assert work_key("1", dataclasses.replace(settings, jobs=3, memory=5)) == key
+    assert work_key("1", dataclasses.replace(settings, strict=False)) != key
+    assert work_key("2", settings) != key
 
 
-def test_failures_are_kept_and_go_when_mended(plant: Plant, tmp_path: Path) -> None:
+def test_failures_are_listed_in_a_file_until_they_are_fixed(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {"good.txt": b"fine", "bad.txt": b"bad"})
     out = tmp_path / "out"
     assert go(Raising(ValueError("no")), top, out).exit_code == 1

@@ -1,4 +1,4 @@
-"""The bar on a terminal, and that there is none elsewhere."""
+"""The progress bar on a terminal; none elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vaetools.runner import Record, terminal_progress
 if TYPE_CHECKING:
     import pytest
 
-    from vaetools.runner.result import Status
+    from vaetools.runner.record import Status
 
 
 def record(status: Status) -> Record:

@@ -1,4 +1,4 @@
-"""A run over one video: whole or not at all, the same size and rate, clear words where it cannot be."""
+"""A run over one video: complete or not at all, same size and rate, clear errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 
 from tests.paths import PLUGINS
-from vaetools.errors import ClashError, ExistsError, OptionError, UsageError
+from vaetools.errors import (
+    ClashError,
+    ExistsError,
+    NothingMatchedError,
+    OptionError,
+    UsageError,
+)
 from vaetools.hub import Hub
 from vaetools.plugin.host import PluginHost
 from vaetools.runner import Record, RunResult
@@ -77,7 +83,7 @@ def test_chains_codecs_and_jobs(hub: Hub, clip: Path, tmp_path: Path) -> None:
     assert np.abs(np.array(greys(out)) - 255 + np.array(greys(clip))).max() < 1
 
 
-def test_the_record_says_that_sound_is_lost(hub: Hub, clip: Path, tmp_path: Path) -> None:
+def test_the_record_notes_that_sound_is_lost(hub: Hub, clip: Path, tmp_path: Path) -> None:
     said = the(hub.map("negative", clip, out=tmp_path / "out.mp4")).message
     assert "sound is not kept; ffmpeg -i" in said
     assert str(clip) in said and str(tmp_path / "out-with-sound.mp4") in said
@@ -95,14 +101,14 @@ def test_a_bad_frame_is_named_and_nothing_is_left(hub: Hub, clip: Path, tmp_path
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_what_is_there_stays_unless_replaced(hub: Hub, clip: Path, tmp_path: Path) -> None:
+def test_an_existing_output_stays_unless_replaced(hub: Hub, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     out.write_bytes(b"mine")
     with pytest.raises(ExistsError):
         hub.map("negative", clip, out=out)
     assert the(hub.map("negative", clip, out=out, on_exists="skip")).status == "skipped"
     assert the(hub.map("negative", clip, out=out, force=True, dry_run=True)).status == "planned"
-    with pytest.raises(ClashError, match="inputs are never touched"):
+    with pytest.raises(ClashError, match="inputs are never overwritten"):
         hub.map("negative", clip, out=clip, force=True)
     assert out.read_bytes() == b"mine"
     hub.map("slow", clip, out=out, bad="3", force=True)
@@ -112,10 +118,10 @@ def test_what_is_there_stays_unless_replaced(hub: Hub, clip: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("op", ["pair", "pack", "negative,pack"])
-def test_what_does_not_give_a_frame_is_refused(
+def test_an_operation_that_does_not_return_a_frame_is_refused(
     hub: Hub, clip: Path, tmp_path: Path, op: str
 ) -> None:
-    with pytest.raises(UsageError, match="does not give one picture for each frame"):
+    with pytest.raises(UsageError, match="does not return one image for each frame"):
         hub.map(op, clip, out=tmp_path / "out.mp4")
     assert list(tmp_path.glob("out*")) == []
 
@@ -123,7 +129,7 @@ def test_what_does_not_give_a_frame_is_refused(
 def test_frames_of_another_size_are_an_error(hub: Hub, clip: Path, tmp_path: Path) -> None:
     record = the(hub.map("halve", clip, out=tmp_path / "out.mp4"))
     assert record.code == "E016"
-    assert "the frames of a video keep their size (frame 0)" in record.message
+    assert "the frames of a video must keep their size (frame 0)" in record.message
 
 
 def test_codecs_that_cannot_be_written(hub: Hub, clip: Path, tmp_path: Path) -> None:
@@ -131,7 +137,7 @@ def test_codecs_that_cannot_be_written(hub: Hub, clip: Path, tmp_path: Path) -> 
         (
             "out.ogv",
             None,
-            r"no usual codec for \.ogv; name one with --fourcc, or write one of \.mp4",
+            r"no usual codec for \.ogv; choose one with vaetools run --fourcc, or write one of \.mp4",
         ),
         ("out.mp4", "h264x", "is not four letters"),
     ]:
@@ -143,8 +149,8 @@ def test_codecs_that_cannot_be_written(hub: Hub, clip: Path, tmp_path: Path) -> 
     assert sorted(tmp_path.glob("out*")) == []
 
 
-def test_odd_sides_are_refused_rather_than_cut(hub: Hub, tmp_path: Path) -> None:
-    """OpenCV writes even sides only: a row and a column would be lost without a word."""
+def test_odd_sides_are_refused_rather_than_cropped(hub: Hub, tmp_path: Path) -> None:
+    """OpenCV writes even sides only: it would crop a row and a column silently."""
     source = tmp_path / "odd.avi"
     writer = cv2.VideoWriter(
         str(source), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), FPS, (65, 49)
@@ -153,10 +159,10 @@ def test_odd_sides_are_refused_rather_than_cut(hub: Hub, tmp_path: Path) -> None
         writer.write(np.zeros((49, 65, 3), np.uint8))
     writer.release()
     record = the(hub.map("negative", source, out=tmp_path / "out.mp4"))
-    assert "OpenCV would cut 65×49 to 64×48; let ffmpeg" in record.message
+    assert "OpenCV would crop 65×49 to 64×48; let FFmpeg" in record.message
 
 
-def test_a_video_that_breaks_off_is_damaged(hub: Hub, clip: Path, tmp_path: Path) -> None:
+def test_a_video_that_ends_early_is_damaged(hub: Hub, clip: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.avi"
     half.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     record = the(hub.map("negative", half, out=tmp_path / "out.mp4"))
@@ -175,20 +181,20 @@ def test_too_large_and_not_a_video(hub: Hub, clip: Path, tmp_path: Path) -> None
     assert the(hub.map("negative", fake, out=out)).code == "E015"
 
 
-def test_a_video_is_done_alone_and_left_alone_in_folders(
+def test_a_video_must_be_the_only_input_and_is_ignored_in_folders(
     hub: Hub, clip: Path, tmp_path: Path, photo: np.ndarray
 ) -> None:
     picture = tmp_path / "in" / "a.png"
     picture.parent.mkdir()
     cv2.imwrite(str(picture), photo)
-    with pytest.raises(UsageError, match="is a video, which is worked on alone"):
+    with pytest.raises(UsageError, match="a video must be the only input"):
         hub.map("negative", [picture, clip], out=tmp_path / "out")
     clip.rename(picture.parent / "clip.avi")
     result = hub.map("negative", picture.parent, out=tmp_path / "out")
     assert (result.counts["done"], result.counts["left alone"]) == (1, 1)
 
 
-def test_parts_of_dead_runs_are_swept(hub: Hub, clip: Path, tmp_path: Path) -> None:
+def test_temporary_files_of_killed_runs_are_removed(hub: Hub, clip: Path, tmp_path: Path) -> None:
     dead = tmp_path / ".out.mp4.999999999.part.mp4"
     dead.touch()
     hub.map("negative", clip, out=tmp_path / "out.mp4")
@@ -215,6 +221,39 @@ def test_progress_counts_frames(hub: Hub, clip: Path, tmp_path: Path) -> None:
     assert len(records) == 1
 
 
+def test_ctrl_c_stops_a_video_and_leaves_nothing(hub: Hub, clip: Path, tmp_path: Path) -> None:
+    class Impatient:
+        """Presses Ctrl-C at the third frame."""
+
+        frames = 0
+        closed = False
+
+        def start(self, op: str, total: int) -> None:
+            pass
+
+        def advance(self, record: Record) -> None:
+            self.frames += 1
+            if self.frames == 3:
+                raise KeyboardInterrupt
+
+        def close(self) -> None:
+            self.closed = True
+
+    progress = Impatient()
+    report = tmp_path / "report.html"
+    result = hub.map("negative", clip, out=tmp_path / "out.mp4", progress=progress, report=report)
+    assert (result.exit_code, result.records, result.unreached) == (130, (), 1)
+    assert progress.closed and "interrupted" in report.read_text()
+    assert sorted(tmp_path.glob("*out.mp4*")) == []
+
+
+def test_patterns_and_shards_apply_to_a_video(hub: Hub, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(NothingMatchedError):
+        hub.map("negative", clip, out=tmp_path / "out.mp4", exclude=("clip*",))
+    results = [hub.map("negative", clip, out=tmp_path / "out.mp4", shard=(i, 2)) for i in (1, 2)]
+    assert sorted(len(result.records) for result in results) == [0, 1]
+
+
 def test_a_folder_that_is_a_file(hub: Hub, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     record = the(hub.map("negative", clip, out=tmp_path / "taken" / "out.mp4"))
@@ -222,7 +261,7 @@ def test_a_folder_that_is_a_file(hub: Hub, clip: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_error_and_not_a_short_video(clip: Path, tmp_path: Path) -> None:
-    """OpenCV's writer says nothing; a limit on the size of files stands for the disk."""
+    """OpenCV's writer reports nothing; a limit on the size of files simulates the full disk."""
     code = (
         "import sys, vaetools\n"
         f"hub = vaetools.open('cpu', plugins_dirs=[{str(PLUGINS)!r}])\n"

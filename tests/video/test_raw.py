@@ -1,4 +1,4 @@
-"""Raw frames: what FFmpeg writes is read, what we write FFmpeg reads."""
+"""Raw frames: reading what FFmpeg writes, writing what FFmpeg reads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def through(hub: Hub, op: str, data: bytes, raw: str, **settings: object) -> byt
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_goes_in_and_out(hub: Hub, name: str) -> None:
-    """The negative of the negative: bytes that are laid out otherwise would not come back."""
+    """The negative of the negative is the original, unless the layout is misread."""
     raw = f"6x4:{name}"
     data = np.random.default_rng(0).bytes(3 * parse_raw(raw).nbytes)
     once = through(hub, "negative", data, raw)
@@ -39,7 +39,7 @@ def test_every_format_goes_in_and_out(hub: Hub, name: str) -> None:
     assert through(hub, "negative,negative", data, raw, threads=2) == data
 
 
-def test_frames_are_arrays_as_opencv_has_them() -> None:
+def test_frames_are_arrays_in_the_layout_of_opencv() -> None:
     data = bytes(range(2 * 3 * 3 * 2))
     (first, second) = parse_raw("3x2:bgr24").frames(io.BytesIO(data))
     assert first.shape == (2, 3, 3) and first.dtype == np.uint8
@@ -50,7 +50,7 @@ def test_frames_are_arrays_as_opencv_has_them() -> None:
 
 
 def test_channel_order_is_that_of_the_format(hub: Hub) -> None:
-    """`dust` draws for red, green and blue: the same for one picture in either order."""
+    """`dust` draws noise for red, green and blue, so the result must not depend on the order."""
     bgr = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
     rgb = np.ascontiguousarray(bgr[:, :, ::-1])
     one = np.frombuffer(through(hub, "dust", bgr.tobytes(), "6x4:bgr24"), np.uint8)
@@ -58,7 +58,7 @@ def test_channel_order_is_that_of_the_format(hub: Hub) -> None:
     assert np.array_equal(one.reshape(4, 6, 3), other.reshape(4, 6, 3)[:, :, ::-1])
 
 
-def test_a_frame_that_is_cut_off_is_an_error_after_the_whole_ones(hub: Hub) -> None:
+def test_an_incomplete_frame_is_an_error_after_the_complete_ones(hub: Hub) -> None:
     sink = io.BytesIO()
     with pytest.raises(DamagedImageError, match="ends within frame 2: 10 of 72 bytes"):
         hub.pipe("negative", io.BytesIO(bytes(2 * 72 + 10)), sink, raw="6x4:bgr24")
@@ -67,17 +67,17 @@ def test_a_frame_that_is_cut_off_is_an_error_after_the_whole_ones(hub: Hub) -> N
 
 
 @pytest.mark.parametrize("raw", ["", "6x4", "6x4:", "0x4:bgr24", "6x4:yuv420p", "6x4:bgr24:25"])
-def test_what_is_no_layout(raw: str) -> None:
+def test_a_bad_layout_is_an_error(raw: str) -> None:
     with pytest.raises(OptionError, match="bgr24, rgb24"):
         parse_raw(raw)
 
 
-def test_what_does_not_give_one_frame_for_a_frame(hub: Hub) -> None:
+def test_an_operation_that_does_not_return_one_frame_for_a_frame(hub: Hub) -> None:
     data = bytes(72)
     for op in ("pair", "pack", "unpack", "negative,pack"):
-        with pytest.raises(UsageError, match=f"{op} does not give one picture for each frame"):
+        with pytest.raises(UsageError, match=f"{op} does not return one image for each frame"):
             through(hub, op, data, "6x4:bgr24")
-    with pytest.raises(ImageValueError, match=r"made uint8 of shape \(2, 3, 3\)"):
+    with pytest.raises(ImageValueError, match=r"returned uint8 of shape \(2, 3, 3\)"):
         through(hub, "halve", data, "6x4:bgr24")
     with pytest.raises(InputError, match="a bad frame"):
         through(hub, "slow", 2 * data, "6x4:bgr24", bad="1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_results_come_in_order_with_a_number_as_key(threads: int) -> None:
         time.sleep(0.002 * (item % 3))  # later ones are done first
         return item, key
 
-    results = list(stream(step, iter(range(20)), threads=threads))  # type: ignore[arg-type]
+    results = list(stream(step, iter(range(20)), threads=threads))
     assert results == [(number, str(number)) for number in range(20)]
 
 
@@ -94,9 +94,9 @@ def test_noise_differs_from_frame_to_frame_and_not_from_run_to_run(hub: Hub) -> 
     assert not np.array_equal(first[0], first[1])
 
 
-def test_reading_work_and_the_callers_loop_overlap() -> None:
-    """Each of the three waits for the other two: frame n + 2 is read while n + 1 is in work and n is
-    the caller's."""
+def test_reading_processing_and_the_callers_loop_overlap() -> None:
+    """Each of the three waits for the other two: frame n + 2 is read while frame n + 1 is processed
+    and the caller has frame n."""
     together, last = threading.Barrier(3), 10
 
     def source() -> Iterator[int]:
@@ -110,13 +110,13 @@ def test_reading_work_and_the_callers_loop_overlap() -> None:
             together.wait(60)
         return item
 
-    for item in stream(step, source()):  # type: ignore[arg-type]
+    for item in stream(step, source()):
         if item <= last:
             together.wait(60)
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_no_more_than_depth_frames_are_on_their_way(depth: int) -> None:
+def test_at_most_depth_frames_are_in_flight(depth: int) -> None:
     taken = 0
 
     def source() -> Iterator[int]:
@@ -125,12 +125,24 @@ def test_no_more_than_depth_frames_are_on_their_way(depth: int) -> None:
             taken += 1
             yield taken
 
-    results = stream(same, source(), depth=depth, threads=2)  # type: ignore[arg-type]
-    for given in range(1, 6):
+    results = stream(same, source(), depth=depth, threads=2)
+    for received in range(1, 6):
         next(results)
-        time.sleep(0.02)  # time enough to run ahead
-        assert taken <= given - 1 + depth
-    results.close()  # type: ignore[attr-defined]
+        time.sleep(0.02)  # time to read too many frames
+        assert taken <= received - 1 + depth
+    results.close()
+
+
+def test_the_result_is_a_generator_that_can_be_closed_before_it_starts() -> None:
+    results = stream(same, iter(range(3)))
+    assert isinstance(results, Generator)
+    results.close()
+    assert list(results) == []
+
+
+def test_items_of_an_iterable_are_passed_on_as_they_are() -> None:
+    pairs = [(np.zeros((2, 2), np.uint8), np.ones((2, 2), bool))] * 2
+    assert [item[1] is pairs[0][1] for item in stream(same, pairs)] == [True, True]
 
 
 def test_a_bad_frame_is_an_error_in_its_place(hub: Hub, clip: Path) -> None:
@@ -146,14 +158,14 @@ def test_a_source_that_fails_is_an_error_after_its_frames() -> None:
         yield from range(3)
         raise OSError("the cable")
 
-    results = stream(same, source())  # type: ignore[arg-type]
+    results = stream(same, source())
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(OSError, match="the cable"):
         next(results)
     assert list(results) == []
 
 
-def test_leaving_early_releases_what_was_opened_here(
+def test_leaving_early_releases_a_capture_that_the_stream_opened(
     hub: Hub, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[cv2.VideoCapture] = []
@@ -168,7 +180,7 @@ def test_leaving_early_releases_what_was_opened_here(
     results = hub.stream("negative", str(clip))
     next(results)
     assert opened[0].isOpened()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert not opened[0].isOpened()
     monkeypatch.undo()
     for _ in hub.stream("negative", mine):
@@ -183,14 +195,14 @@ def test_an_endless_source_ends_with_the_loop(hub: Hub) -> None:
             break
 
 
-def test_what_is_no_source(hub: Hub, tmp_path: Path) -> None:
+def test_a_bad_source_is_an_error(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     for source, error, said in [
-        (tmp_path / "none.mp4", UnreadableError, "none.mp4: is not there"),
-        (tmp_path / "text.mp4", UnreadableError, "text.mp4: is no video that OpenCV can read"),
+        (tmp_path / "none.mp4", UnreadableError, "none.mp4: does not exist"),
+        (tmp_path / "text.mp4", UnreadableError, "text.mp4: is not a video that OpenCV can read"),
         (cv2.VideoCapture(), UsageError, "the capture is not open"),
-        (np.zeros((4, 4, 3), np.uint8), UsageError, "is one frame"),
-        (3.5, UsageError, "float is no capture"),
+        (np.zeros((4, 4, 3), np.uint8), UsageError, "is a single frame; pass a list"),
+        (3.5, UsageError, "a stream cannot be read from float; pass a cv2.VideoCapture"),
     ]:
         with pytest.raises(error, match=said):
             hub.stream("negative", source)  # type: ignore[arg-type]

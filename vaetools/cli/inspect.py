@@ -213,12 +213,12 @@ def _files(names: tuple[str, ...], out: Path, broken: list[VaetoolsError]) -> li
         NothingMatchedError: no image.
     """
     from vaetools.image import SUFFIXES
-    from vaetools.runner.inputs import Choice, discover
+    from vaetools.runner.inputs import FileFilter, discover
 
     if not names:
         return []
     suffixes = (*SUFFIXES, "idx3-ubyte", "idx3-ubyte.gz")
-    sources = discover(names, Choice(suffixes, out=out)).sources
+    sources = discover(names, FileFilter(suffixes, out=out)).sources
     if not sources:
         raise NothingMatchedError("no images found", file=", ".join(names))
     for one in sources:

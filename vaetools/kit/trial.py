@@ -13,7 +13,7 @@ from vaetools.image import SUFFIXES, Image
 from vaetools.kit.finding import Finding
 from vaetools.model.registry import default_folders
 from vaetools.operation import ImageOperation, Operation, OptionSpec, option_specs, results_of
-from vaetools.runner.result import explain
+from vaetools.runner.record import explain
 from vaetools.testing import TINY, gradient, write_tiny_vae
 
 if TYPE_CHECKING:

@@ -1,10 +1,13 @@
-"""The folder runner: one operation over many inputs, which can be killed at any time.
+"""The runner: applies one operation to many inputs. A run can be killed at any time and resumed.
 
-discover   inputs, or items that come out of nothing -> sources with relative names
-plan       sources -> steps with all output names; clashes are refused before any work
-journal    what earlier runs have proved done
-pipeline   read, work, write; bounded in bytes
-report     one record per input, and a result
+    inputs     files, folders and globs, or generated items -> sources with relative paths
+    plan       sources -> planned items with all output names; clashes are refused before any work
+    journal    inputs that earlier runs have completed
+    batch      files: read, process and write in parallel, with bounded memory (pipeline)
+    video      one video: frame by frame
+    record     what happened to each input; result: totals; report: both as an HTML page
+
+`runner.run` does these in order.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from vaetools.runner.result import Progress, Record, RunResult
+from vaetools.runner.progress import Progress
+from vaetools.runner.record import Record
+from vaetools.runner.result import RunResult
 from vaetools.runner.runner import run
 from vaetools.runner.settings import RunSettings
 
@@ -23,7 +28,7 @@ __all__ = ["Progress", "Record", "RunResult", "RunSettings", "run", "terminal_pr
 
 
 def terminal_progress() -> TerminalProgress | None:
-    """A progress bar for `run`, if stderr is a terminal."""
+    """A progress bar for `run` on stderr; None if stderr is not a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
     from vaetools.runner.terminal import TerminalProgress

@@ -1,7 +1,8 @@
-"""Writing files so that a name is either not there, the old file, or the whole new one.
+"""Atomic writing: a path is either absent, the old file, or the complete new file.
 
-Bytes go to `.<name>.<pid>.part` in the target folder, reach the disk, and only then take the name;
-to `.<name>.<pid>.part.mp4` where a library writes them and wants to see a suffix.
+Bytes are written to the temporary file `.<name>.<pid>.part` in the target folder, flushed to disk,
+and only then renamed. A library that chooses the format by suffix writes to
+`.<name>.<pid>.part.mp4`.
 """
 
 from __future__ import annotations
@@ -17,62 +18,62 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-LONGEST_NAME = 255
-"""Bytes; the limit of nearly every file system."""
+MAX_NAME_BYTES = 255
+"""Longest file name on nearly every file system."""
 
-_PART = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d{1,9})\.part(?:\.\w{1,8})?", re.DOTALL)
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d{1,9})\.part(?:\.\w{1,8})?", re.DOTALL)
 
 
-def part_stem(name: str) -> str:
-    """What stands for `name` in the name of its part: itself, or a hash if that gets too long."""
-    if len(os.fsencode(name)) + len("..999999999.part.12345678") <= LONGEST_NAME:
+def temporary_stem(name: str) -> str:
+    """The stem of the temporary file for `name`: the name itself, or a hash if it is too long."""
+    if len(os.fsencode(name)) + len("..999999999.part.12345678") <= MAX_NAME_BYTES:
         return name
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:40]
 
 
-def part_of(path: Path, suffix: str = "") -> Path:
-    """The temporary file beside `path`."""
-    return path.with_name(f".{part_stem(path.name)}.{os.getpid()}.part{suffix}")
+def temporary_path(path: Path, suffix: str = "") -> Path:
+    """The temporary file for `path`, in the same folder."""
+    return path.with_name(f".{temporary_stem(path.name)}.{os.getpid()}.part{suffix}")
 
 
-def publish(part: Path, path: Path) -> None:
-    """Give a finished part its name, once it is on the disk. Raises `OSError`."""
-    with part.open("rb+") as file:
+def publish(temporary: Path, path: Path) -> None:
+    """Flush a complete temporary file to disk and rename it to `path`. Raises `OSError`."""
+    with temporary.open("rb+") as file:
         os.fsync(file.fileno())
-    part.replace(path)
+    temporary.replace(path)
     sync_folder(path.parent)
 
 
 def write_files(contents: Sequence[tuple[Path, bytes]], *, before: Callable[[], None]) -> None:
-    """Write files that belong together; folders are made as needed.
+    """Write several files together; missing folders are created.
 
     Args:
         contents: (path, bytes) of each file.
-        before: called when all bytes are on the disk and no name is taken yet.
+        before: Called when all bytes are on disk, before the first rename.
 
     Raises:
-        OSError: nothing half-written is left, and what stood under the names still does, except
-            where only the last of several renames failed.
+        OSError: No temporary file is left. Old files under these paths are unchanged, unless a
+            rename failed after another one succeeded.
     """
-    parts: list[Path] = []
+    temporaries: list[Path] = []
     try:
         for path, data in contents:
             path.parent.mkdir(parents=True, exist_ok=True)
-            parts.append(part_of(path))
-            _write_through(parts[-1], data)
+            temporaries.append(temporary_path(path))
+            _write_through(temporaries[-1], data)
         before()
-        for part, (path, _) in zip(parts, contents, strict=True):
-            part.replace(path)
+        for temporary, (path, _) in zip(temporaries, contents, strict=True):
+            temporary.replace(path)
     finally:
-        for part in parts:
+        for temporary in temporaries:
             with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
     for folder in {path.parent for path, _ in contents}:
         sync_folder(folder)
 
 
 def _write_through(path: Path, data: bytes) -> None:
-    path.unlink(missing_ok=True)  # "x" below never follows a link that someone laid here
+    path.unlink(missing_ok=True)  # mode "x" then never follows a symbolic link
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -80,7 +81,7 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can do that."""
+    """Flush the directory entries of a folder to disk, where the system supports it."""
     if sys.platform == "win32":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -90,17 +91,20 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sweep(folders: Iterable[Path], is_stale: Callable[[str, int], bool]) -> int:
-    """Remove the parts that dead runs left in these folders; returns how many.
+def remove_stale(folders: Iterable[Path], is_stale: Callable[[str, int], bool]) -> int:
+    """Remove temporary files that killed runs left behind.
 
     Args:
-        folders: those that this run writes to; they need not exist.
-        is_stale: (stem, process id) -> whether nobody is writing that part any more.
+        folders: The folders to clean; they need not exist.
+        is_stale: Takes the stem and the process id of a temporary file; whether to remove it.
+
+    Returns:
+        Number of files removed.
     """
     removed = 0
     for folder in folders:
         for path in _listing(folder):
-            match = _PART.fullmatch(path.name)
+            match = _TEMPORARY.fullmatch(path.name)
             if match and is_stale(match["stem"], int(match["pid"])):
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -116,9 +120,9 @@ def _listing(folder: Path) -> list[Path]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this machine has that id; True where asking would harm it."""
+    """Whether a process with this id runs on this machine; always True on Windows."""
     if sys.platform == "win32":
-        return True  # os.kill(pid, 0) is Ctrl-C there
+        return True  # os.kill(pid, 0) would send Ctrl-C
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -129,6 +133,6 @@ def is_running(pid: int) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file. Raises `OSError`."""
+    """SHA-256 of a file in hexadecimal. Raises `OSError`."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

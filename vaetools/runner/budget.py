@@ -1,4 +1,4 @@
-"""A queue between threads that is bounded in bytes."""
+"""Queues between threads, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -8,74 +8,74 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-SMALLEST_CHARGE = 64 * 1024
-"""Bytes; what an item costs at least, so that tiny ones do not pile up without end."""
+MIN_CHARGE = 64 * 1024
+"""Least number of bytes charged for an item, so that the number of small items is bounded too."""
 
 
 class ByteBudget:
-    """Bytes that may be in flight at once.
+    """A limit on the bytes that are in flight.
 
     Attributes:
-        used: bytes in flight now.
-        peak: the most that ever were.
+        limit: Largest number of bytes in flight.
+        used: Number of bytes in flight now.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
-        self.peak = 0
-        self._turn = threading.Lock()
+        self._first_in_line = threading.Lock()
         self._freed = threading.Condition()
 
     def acquire(self, count: int) -> None:
-        """Wait until `count` bytes fit; more than the limit is let through when nothing else is."""
-        with self._turn, self._freed:  # one waits at a time, or a large item would wait for ever
+        """Wait until `count` bytes fit; a larger item waits until nothing else is in flight."""
+        # Only one thread waits for room at a time: smaller items must not overtake a large one.
+        with self._first_in_line, self._freed:
             self._freed.wait_for(lambda: self.used == 0 or self.used + count <= self.limit)
             self.used += count
-            self.peak = max(self.peak, self.used)
 
     def correct(self, difference: int) -> None:
-        """Add to what is in flight without waiting: for sizes that were only guessed before."""
+        """Change the number of bytes in flight without waiting, when the real size is known."""
         with self._freed:
             self.used += difference
-            self.peak = max(self.peak, self.used)
             self._freed.notify_all()
 
     def release(self, count: int) -> None:
+        """Return `count` bytes to the budget."""
         self.correct(-count)
 
 
 class Channel(Generic[Item]):
-    """Hands items over to threads; an item is charged from `reserve` until `release`."""
+    """A queue whose items are charged to a byte budget, from `reserve` until `release`."""
 
     def __init__(self, limit: int) -> None:
         self.budget = ByteBudget(limit)
         self._items: SimpleQueue[tuple[Item, int] | None] = SimpleQueue()
 
     def reserve(self, size: int) -> int:
-        """Wait for room for an item of about `size` bytes; returns the charge."""
-        charge = max(size, SMALLEST_CHARGE)
+        """Wait for room for an item of about `size` bytes; return the charge."""
+        charge = max(size, MIN_CHARGE)
         self.budget.acquire(charge)
         return charge
 
     def correct(self, charge: int, size: int) -> int:
-        """The charge of an item that turned out to have `size` bytes."""
-        right = max(size, SMALLEST_CHARGE)
-        self.budget.correct(right - charge)
-        return right
+        """Replace the charge of an item whose size is `size` bytes; return the new charge."""
+        actual = max(size, MIN_CHARGE)
+        self.budget.correct(actual - charge)
+        return actual
 
     def put(self, item: Item, charge: int) -> None:
-        """Hand over an item that there is room for."""
+        """Add an item with the charge reserved for it."""
         self._items.put((item, charge))
 
     def get(self) -> tuple[Item, int] | None:
-        """(item, charge to release when it is done with); None after the last one."""
+        """Wait for an item; return it with the charge to release after use. None when closed."""
         return self._items.get()
 
     def release(self, charge: int) -> None:
+        """Release the charge of an item that is no longer in memory."""
         self.budget.release(charge)
 
-    def close(self, takers: int) -> None:
-        """Say to each of the threads that take items that there are no more."""
-        for _ in range(takers):
+    def close(self, consumers: int) -> None:
+        """Make `get` return None once in each of `consumers` threads, after the last item."""
+        for _ in range(consumers):
             self._items.put(None)

@@ -1,44 +1,42 @@
-"""A run as one page of HTML, for people: what was done, what failed, and what it looks like.
+"""The HTML report of a run: totals, failures, and all inputs with links and thumbnails.
 
-The page needs nothing else and no scripts. It comes in pieces, so that a hundred thousand records
-take no memory. Links are relative: folders that are moved or served together with it stay linked.
+The page is self-contained and has no scripts. It is generated in pieces, so that a report of
+100,000 records needs little memory. Links are relative: they stay valid if all folders are moved
+together.
 """
 
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from vaetools.errors import printable
-from vaetools.runner.result import in_bytes, in_time
-from vaetools.version import __version__
+from vaetools.runner.record import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from vaetools.runner.result import Record, RunResult
+    from vaetools.runner.record import Record
 
-THUMBNAILS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp")
-"""Suffixes of the pictures that browsers show."""
+THUMBNAIL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp")
+"""Suffixes of images that browsers display."""
 
-ROWS = 300
-"""Rows with thumbnails; after them there are links only."""
+THUMBNAIL_ROWS = 300
+"""Rows with thumbnails; further rows have links only."""
 
-PICTURES = 9
-"""Thumbnails in one row."""
+THUMBNAILS_PER_ROW = 9
 
-HEAD = """<!DOCTYPE html>
+PAGE_START = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8" />
 <meta name="generator" content="vaetools report" />
 """
-"""How each page begins, and no other file."""
+"""Every report begins like this: a file that does may be replaced by a new report."""
 
 STYLE = """
 :root { color-scheme: light dark; --bad: #b3261e; --line: #8885; --faint: #8882; }
@@ -72,23 +70,28 @@ img { width: 6rem; height: 6rem; margin: 0.1rem; object-fit: contain; background
 """
 
 
-def markup(result: RunResult, folder: Path) -> Iterator[str]:
-    """The page in pieces, ASCII links and printable text.
+def page(
+    records: Sequence[Record], summary: str, facts: Mapping[str, str], folder: Path
+) -> Iterator[str]:
+    """The page in pieces.
 
     Args:
-        folder: that the page will lie in; links are relative to it.
+        records: One per input.
+        summary: One line about the run.
+        facts: Totals of the run, by name.
+        folder: The folder of the page; links are relative to it.
     """
     links = _Links(folder)
-    yield from _summary(result)
-    yield from _failures(result, links)
-    yield from _inputs(result, links)
+    yield from _head(records, summary, facts)
+    yield from _failures(records, links)
+    yield from _inputs(records, links)
     yield "</body>\n</html>\n"
 
 
 class _Links:
-    """Addresses of files, as seen from a folder.
+    """URLs of files relative to a folder.
 
-    Names alone decide, and not where links among folders lead: that is how browsers read `..`.
+    Symbolic links are not resolved, because browsers do not resolve them in `..` either.
     """
 
     def __init__(self, base: Path) -> None:
@@ -111,47 +114,27 @@ class _Links:
 
 
 def _text(text: str) -> str:
-    """Any text, on one line, as it may stand in an element."""
+    """Escaped text on one line."""
     return escape(text if text.isprintable() else printable(text))
 
 
-def _summary(result: RunResult) -> Iterator[str]:
-    title = _text(_values(record.op for record in result.records) or "vaetools")
-    yield HEAD
+def _head(records: Sequence[Record], summary: str, facts: Mapping[str, str]) -> Iterator[str]:
+    title = _text(", ".join(sorted({record.op for record in records})) or "vaetools")
+    yield PAGE_START
     yield '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
-    yield f"<title>{title}: {_text(result.summary)}</title>\n<style>{STYLE}</style>\n</head>\n"
-    yield f"<body>\n<h1>{title}</h1>\n<p>{_text(result.summary)}</p>\n<dl>\n"
-    for name, fact in _facts(result).items():
+    yield f"<title>{title}: {_text(summary)}</title>\n<style>{STYLE}</style>\n</head>\n"
+    yield f"<body>\n<h1>{title}</h1>\n<p>{_text(summary)}</p>\n<dl>\n"
+    for name, fact in facts.items():
         yield f"<div><dt>{name}</dt><dd>{_text(fact)}</dd></div>\n"
     yield "</dl>\n"
 
 
-def _facts(result: RunResult) -> dict[str, str]:
-    """Counts, sizes, and what it ran on; nothing that is none."""
-    counts = result.counts | {"not reached": result.unreached}
-    facts = {name: f"{count:,}" for name, count in counts.items() if count}
-    if result.bytes_out:
-        facts |= {"before": in_bytes(result.bytes_in), "after": in_bytes(result.bytes_out)}
-    if result.bytes_out and result.bytes_in:
-        facts["after / before"] = f"{result.bytes_out / result.bytes_in:.1%}"
-    devices = _values(record.device for record in result.records)
-    if devices:
-        facts["device"] = devices
-    written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")
-    return facts | {"time": in_time(result.seconds), "written": written, "vaetools": __version__}
-
-
-def _values(values: Iterable[str | None]) -> str:
-    """Those that occur."""
-    return ", ".join(sorted({value for value in values if value}))
-
-
-def _failures(result: RunResult, links: _Links) -> Iterator[str]:
-    failed = [record for record in result.records if record.status == "failed"]
+def _failures(records: Sequence[Record], links: _Links) -> Iterator[str]:
+    failed = [record for record in records if record.status == "failed"]
     if not failed:
         return
-    yield '<h2 class="bad">What failed</h2>\n'
-    yield _table_head("Code", "File", "Why")
+    yield '<h2 class="bad">Failures</h2>\n'
+    yield _table_head("Code", "File", "Reason")
     for record in _by_name(failed):
         code, file = _text(record.code), _input(record, links)
         why = _message(record)
@@ -159,17 +142,17 @@ def _failures(result: RunResult, links: _Links) -> Iterator[str]:
     yield TABLE_END
 
 
-def _inputs(result: RunResult, links: _Links) -> Iterator[str]:
-    if not result.records:
+def _inputs(records: Sequence[Record], links: _Links) -> Iterator[str]:
+    if not records:
         return
     yield "<h2>All inputs</h2>\n"
-    if len(result.records) > ROWS:
-        yield f"<p>The first {ROWS} with pictures.</p>\n"
+    if len(records) > THUMBNAIL_ROWS:
+        yield f"<p>Thumbnails of the first {THUMBNAIL_ROWS}.</p>\n"
     yield _table_head("File", "Status", "Size", "Pixels", "ms")
-    for number, record in enumerate(_by_name(result.records)):
-        pictures = _pictures(record, links) if number < ROWS else ""
+    for number, record in enumerate(_by_name(records)):
+        thumbnails = _thumbnails(record, links) if number < THUMBNAIL_ROWS else ""
         files = f"{_input(record, links)}{_outputs(record, links)}"
-        yield f'<tr><td class="f">{pictures}{files}</td><td>{_status(record)}</td>'
+        yield f'<tr><td class="f">{thumbnails}{files}</td><td>{_status(record)}</td>'
         size = f"{record.width} × {record.height}" if record.width else ""
         ms = f"{record.ms:,.0f}" if record.ms else ""
         for fact in (_sizes(record), size, ms):
@@ -187,24 +170,23 @@ def _table_head(*names: str) -> str:
 
 
 def _by_name(records: Sequence[Record]) -> list[Record]:
-    """Records come in the order in which they ended; nobody finds a file in that."""
+    """Records sorted by input; they come in the order in which the inputs were finished."""
     return sorted(records, key=lambda record: record.file)
 
 
-def _is_written(record: Record) -> bool:
-    """Whether its outputs are there."""
+def _has_outputs(record: Record) -> bool:
     return record.status in ("done", "skipped")
 
 
 def _input(record: Record, links: _Links) -> str:
-    """The input, linked; an item that came out of nothing is no file, and has no bytes."""
+    """The input with a link; a generated item has no file, and no bytes."""
     return _link(record.file, links) if record.bytes_in else _text(record.file)
 
 
 def _outputs(record: Record, links: _Links) -> str:
-    """The outputs, linked if they are there."""
-    written = _is_written(record)
-    files = [_link(file, links) if written else _text(file) for file in record.out]
+    """The outputs, with links if they exist."""
+    exist = _has_outputs(record)
+    files = [_link(file, links) if exist else _text(file) for file in record.out]
     return f" → {', '.join(files)}" if files else ""
 
 
@@ -212,12 +194,13 @@ def _link(file: str, links: _Links) -> str:
     return f'<a href="{links.url(file)}">{_text(file)}</a>'
 
 
-def _pictures(record: Record, links: _Links) -> str:
-    """Thumbnails of input and outputs; of fixed size, as browsers only then load them lazily."""
+def _thumbnails(record: Record, links: _Links) -> str:
+    """Thumbnails of input and outputs. STYLE fixes their size, so that they can load lazily."""
     files = [record.file] if record.bytes_in and record.status != "failed" else []
-    if _is_written(record):
+    if _has_outputs(record):
         files += record.out
-    urls = [links.url(file) for file in files if file.lower().endswith(THUMBNAILS)][:PICTURES]
+    shown = [file for file in files if file.lower().endswith(THUMBNAIL_SUFFIXES)]
+    urls = [links.url(file) for file in shown[:THUMBNAILS_PER_ROW]]
     images = [f'<a href="{u}"><img src="{u}" alt="" loading="lazy" /></a>' for u in urls]
     return f"<div>{''.join(images)}</div>" if images else ""
 
@@ -230,11 +213,11 @@ def _status(record: Record) -> str:
 
 
 def _message(record: Record) -> str:
-    """What the record says, without the name of the file, which stands beside it."""
+    """The message without the name of the input, which the row has already."""
     return _text(record.message.removeprefix(f"{printable(record.file)}: "))
 
 
 def _sizes(record: Record) -> str:
-    before = in_bytes(record.bytes_in) if record.bytes_in else ""
-    after = f"→ {in_bytes(record.bytes_out)}" if record.bytes_out else ""
+    before = format_bytes(record.bytes_in) if record.bytes_in else ""
+    after = f"→ {format_bytes(record.bytes_out)}" if record.bytes_out else ""
     return f"{before} {after}".strip()

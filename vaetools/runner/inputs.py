@@ -1,8 +1,7 @@
-"""Which files a run is about: files, folders and globs become sources with relative names, and so do
-items that come out of nothing.
+"""Finding inputs: files, folders, globs and generated items become sources with relative paths.
 
-Nothing is opened here. What cannot be an input (a FIFO, a broken link, a folder that may not be
-listed) becomes a source with a problem, so that it costs one record and not the run.
+No file is opened here. What cannot be an input (a FIFO, a broken link, a folder that cannot be
+listed) becomes a source with a problem, so that it fails on its own and not the whole run.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input file, or one item that comes out of nothing.
+    """One input file, or one generated item.
 
     Attributes:
-        path: where it lies, as the user would write it; `generate/0001.png` for an item.
-        relative: its name below the output folder: the path below the folder that was named, or
-            the name of a file that was named itself.
-        real: the path with all links resolved; empty for an item.
-        size: bytes.
-        mtime_ns: time of the last change, nanoseconds.
-        problem: why it cannot be read, where that is known without opening it.
+        path: Path as the user would write it; for a generated item a name such as
+            `generate/0001.png`.
+        relative: Path relative to the input folder; the name alone for a file given by its path.
+        real: Path with all links resolved; empty for a generated item.
+        size: Size in bytes.
+        mtime_ns: Modification time in nanoseconds.
+        problem: Why it cannot be read, if that is known without opening it; otherwise empty.
     """
 
     path: Path
@@ -47,20 +46,22 @@ class Source:
 
     @property
     def origin(self) -> str:
-        """What the journal knows it by, whatever the current folder is."""
+        """The identity of the source in the journal; independent of the working directory."""
         return os.path.abspath(self.path) if self.real else str(self.path)  # noqa: PTH100
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which files of a folder are meant.
+class FileFilter:
+    """Which files are inputs.
 
     Attributes:
-        suffixes: such as `(".jpg", ".png")`, lower case; a file that is named itself needs none.
-        include, exclude: globs on the relative path, on a folder in it or on the name; `*` crosses
-            folders. They hold for named files as well.
-        out: the output folder; not searched where it lies inside an input folder.
-        made: real paths of what earlier runs of this operation wrote; never inputs of a folder.
+        suffixes: Lower-case suffixes of files in folders, such as `(".jpg", ".png")`. A file given
+            by its path may have any suffix.
+        include: Glob patterns for the relative path, a folder on it, or the file name; `*` also
+            matches `/`. They apply to files given by their path, too.
+        exclude: Glob patterns of files to leave out.
+        out: The output folder, which is not searched if it lies inside an input folder.
+        made: Real paths of outputs of earlier runs; these are never inputs found in a folder.
     """
 
     suffixes: tuple[str, ...]
@@ -69,23 +70,28 @@ class Choice:
     out: Path | None = None
     made: AbstractSet[str] = frozenset()
 
-    def wants(self, relative: PurePosixPath) -> bool:
+    def includes(self, relative: PurePosixPath) -> bool:
+        """Whether a path passes both lists of patterns."""
         included = not self.include or _matches(relative, self.include)
-        return included and not self.drops(relative)
+        return included and not self.excludes(relative)
 
-    def drops(self, relative: PurePosixPath) -> bool:
+    def excludes(self, relative: PurePosixPath) -> bool:
+        """Whether a path matches a pattern of `exclude`."""
         return _matches(relative, self.exclude)
 
     def has_suffix(self, name: str) -> bool:
+        """Whether a file name has one of the suffixes, in any case."""
         return name.lower().endswith(self.suffixes)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Sources in order, and how many other files of the folders were left alone.
+    """The inputs of a run.
 
     Attributes:
-        one_file: exactly one file was named, and no folder; or there is one item.
+        sources: In processing order.
+        left_alone: Number of other files in the input folders.
+        one_file: Whether there is exactly one input, and it is not a folder.
     """
 
     sources: tuple[Source, ...]
@@ -93,18 +99,18 @@ class Found:
     one_file: bool
 
 
-def discover(inputs: Sequence[str | Path], choice: Choice) -> Found:
-    """The sources behind files, folders and globs; folders are searched to the bottom, sorted.
+def discover(inputs: Sequence[str | Path], wanted: FileFilter) -> Found:
+    """Find the sources in files, folders and globs; folders are searched recursively, in order.
 
     Raises:
-        UsageError: an input that is not there.
+        UsageError: An input does not exist.
     """
     found: dict[tuple[str, PurePosixPath], Source] = {}
     left_alone = 0
     paths = [path for name in inputs for path in _expand(name)]
     for path in paths:
-        for source, meant in _sources(path, choice):
-            if meant:
+        for source, selected in _sources(path, wanted):
+            if selected:
                 found.setdefault((source.real, source.relative), source)
             else:
                 left_alone += 1
@@ -112,59 +118,59 @@ def discover(inputs: Sequence[str | Path], choice: Choice) -> Found:
     return Found(tuple(found.values()), left_alone, one_file)
 
 
-def name_items(op: str, items: Sequence[PurePath], choice: Choice) -> Found:
-    """The sources that stand for the items which an operation makes out of nothing."""
+def generated_items(op: str, items: Sequence[PurePath], wanted: FileFilter) -> Found:
+    """The sources of an operation without inputs: the items that it generates."""
     relatives = [PurePosixPath(item) for item in items]
-    sources = tuple(Source(Path(op, r), r, real="") for r in relatives if choice.wants(r))
+    sources = tuple(Source(Path(op, r), r, real="") for r in relatives if wanted.includes(r))
     return Found(sources, len(relatives) - len(sources), one_file=len(relatives) == 1)
 
 
 def in_shard(relative: PurePosixPath, shard: tuple[int, int]) -> bool:
-    """Whether a name belongs to part i of N (from 1); it does so on every machine and for ever."""
+    """Whether a path belongs to part i of N (from 1). The assignment depends on the path alone."""
     index, count = shard
     digest = hashlib.sha256(os.fsencode(str(relative))).digest()
     return int.from_bytes(digest[:8], "little") % count == index - 1
 
 
 def _expand(name: str | Path) -> list[Path]:
-    """One argument as paths. What exists under its literal name is that, brackets or not."""
+    """The paths of one argument: the file of this name if it exists, otherwise the glob matches."""
     text = os.fspath(name)
     if os.path.lexists(text):
         return [Path(text)]
     if re.search(r"[*?\[]", text):
         return sorted(Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207
-    raise UsageError("there is no such file or folder", file=text)
+    raise UsageError("no such file or folder", file=text)
 
 
-def _sources(path: Path, choice: Choice) -> Iterator[tuple[Source, bool]]:
-    """(source, whether it is meant) for a named file, or for all files of a named folder."""
+def _sources(path: Path, wanted: FileFilter) -> Iterator[tuple[Source, bool]]:
+    """(source, whether it is an input) of a file, or of all files in a folder."""
     if not is_folder(path):
         relative = PurePosixPath(path.name)
-        yield _source(path, relative, os.path.realpath(path)), choice.wants(relative)
+        yield _source(path, relative, os.path.realpath(path)), wanted.includes(relative)
         return
-    files, unlisted = _walk(path, choice.out)
+    files, unlisted = _walk(path, wanted.out)
     for file in sorted(files, key=lambda file: file.parts):
-        relative, real = _below(file, path), files[file]
-        ours = real in choice.made
-        meant = choice.has_suffix(file.name) and choice.wants(relative) and not ours
-        yield _source(file, relative, real) if meant else Source(file, relative, real), meant
+        relative, real = _relative(file, path), files[file]
+        passes = wanted.has_suffix(file.name) and wanted.includes(relative)
+        selected = passes and real not in wanted.made
+        yield _source(file, relative, real) if selected else Source(file, relative, real), selected
     for error in unlisted:
-        place = Path(error.filename)
+        folder = Path(error.filename)
         problem = f"cannot be listed: {error.strerror}"
-        relative = _below(place, path)
-        real = os.path.realpath(place)
-        yield Source(place, relative, real, problem=problem), not choice.drops(relative)
+        relative = _relative(folder, path)
+        real = os.path.realpath(folder)
+        yield Source(folder, relative, real, problem=problem), not wanted.excludes(relative)
 
 
-def _below(path: Path, folder: Path) -> PurePosixPath:
+def _relative(path: Path, folder: Path) -> PurePosixPath:
     return PurePosixPath(*path.relative_to(folder).parts)
 
 
 def _walk(top: Path, out: Path | None) -> tuple[dict[Path, str], list[OSError]]:
-    """The files below `top` that are not hidden, with their real paths; folders not listed.
+    """All files below `top` that are not hidden, with their real paths; errors of folders.
 
-    Linked folders come after all real ones and each real folder comes once, so that the result does
-    not depend on where a link to it stands.
+    Links to folders are followed after all real folders, and every real folder is visited once. So
+    the result does not depend on the position of links.
     """
     seen = set() if out is None else {os.path.realpath(out)} - {os.path.realpath(top)}
     files: dict[Path, str] = {}
@@ -179,18 +185,18 @@ def _walk(top: Path, out: Path | None) -> tuple[dict[Path, str], list[OSError]]:
             seen.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             files |= {Path(root, n): _real(real, n) for n in names if not n.startswith(".")}
-            waiting += [link for name in folders if _leads_on(link := Path(root, name))]
+            waiting += [link for name in folders if _is_followed(link := Path(root, name))]
     return files, unlisted
 
 
 def _real(folder: str, name: str) -> str:
-    """The real path of a file in a real folder; much cheaper than resolving all of it."""
+    """The real path of a file in a real folder; much faster than resolving the whole path."""
     path = os.path.join(folder, name)  # noqa: PTH118
     return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
 
 
-def _leads_on(folder: Path) -> bool:
-    """Whether it is a link to a folder that it does not lie in: a link upwards is a loop."""
+def _is_followed(folder: Path) -> bool:
+    """Whether it is a link to a folder that does not contain the link: that would be a loop."""
     return folder.is_symlink() and not Path(os.path.realpath(folder.parent)).is_relative_to(
         os.path.realpath(folder)
     )
@@ -201,7 +207,7 @@ def _source(path: Path, relative: PurePosixPath, real: str) -> Source:
         status = path.stat()
     except OSError as error:
         broken = path.is_symlink() and isinstance(error, FileNotFoundError)
-        reason = "a link to a file that is not there" if broken else error.strerror
+        reason = "a link to a file that does not exist" if broken else error.strerror
         return Source(path, relative, real, problem=f"cannot be read: {reason}")
     if not stat.S_ISREG(status.st_mode):
         return Source(path, relative, real, problem=f"is {_kind(status.st_mode)}, not a file")
@@ -214,13 +220,13 @@ def _kind(mode: int) -> str:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder; False as well for names that the system cannot even look up."""
+    """Whether it is a folder; also False for names that the system cannot look up."""
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for such names
 
 
 def _matches(relative: PurePosixPath, patterns: Sequence[str]) -> bool:
-    places = (relative, *relative.parents[:-1])
-    texts = [text for place in places for text in (str(place), place.name)]
+    paths = (relative, *relative.parents[:-1])
+    texts = [text for path in paths for text in (str(path), path.name)]
     wanted = [pattern.rstrip("/") for pattern in patterns]
     wanted += [pattern.removeprefix("**/") for pattern in wanted]
     return any(fnmatchcase(text, pattern) for text in texts for pattern in wanted)

@@ -1,4 +1,4 @@
-"""One run at a time on one output folder; the system releases the lock of a killed process."""
+"""One run at a time per output folder; the system releases the lock of a killed process."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 @contextmanager
 def folder_lock(folder: Path, shard: tuple[int, int] | None) -> Iterator[None]:
-    """Hold `folder` (the `.vaetools` of an output folder) for one run.
+    """Lock `folder`, the `.vaetools` folder of an output folder, for one run.
 
-    Different shards may work side by side; a whole run excludes them all.
+    Runs of different shards may write at the same time; a run without a shard excludes all others.
 
     Raises:
-        UsageError: another run holds it.
-        OutputError: the folder cannot be made or written to.
+        UsageError: Another run holds the lock.
+        OutputError: The folder cannot be created or written to.
     """
     with ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             whole = held.enter_context((folder / "lock").open("ab"))
-            part = whole
+            own = whole
             if shard is not None:
-                part = held.enter_context((folder / _shard_name(shard)).open("ab"))
+                own = held.enter_context((folder / _shard_name(shard)).open("ab"))
         except OSError as error:
             reason = f"cannot be written to: {error.strerror}"
             raise OutputError(reason, file=folder.parent) from error
-        free = _take(whole, shared=shard is not None) and (shard is None or _take(part))
+        free = _try_lock(whole, shared=shard is not None) and (shard is None or _try_lock(own))
         if not free:
-            raise UsageError(
-                "another run is writing there", file=folder.parent, remedy="wait until it has ended"
-            )
+            problem = "another run is writing to this folder"
+            raise UsageError(problem, file=folder.parent, remedy="wait until it has ended")
         yield
 
 
@@ -48,8 +47,8 @@ def _shard_name(shard: tuple[int, int]) -> str:
     return f"lock-{shard[0]}-of-{shard[1]}"
 
 
-def _take(file: BinaryIO, *, shared: bool = False) -> bool:
-    """Whether the lock was free. A file system without locks lets everyone in."""
+def _try_lock(file: BinaryIO, *, shared: bool = False) -> bool:
+    """Whether the lock was free. On a file system without locks it always is."""
     try:
         _lock(file, shared=shared)
     except OSError as error:
@@ -61,7 +60,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(file: BinaryIO, *, shared: bool) -> None:
-        # There are no shared locks here, so that shards exclude only themselves.
+        # Windows has no shared locks: a run without a shard does not exclude shards there.
         if not shared:
             file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

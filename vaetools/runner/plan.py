@@ -1,7 +1,7 @@
-"""What a run will write, known before it writes anything.
+"""What a run will write, decided before it writes anything.
 
-`plan` names all outputs and refuses clashes; `settle` looks at what is there already and says for
-each input whether it is to be done.
+`plan` names all outputs and refuses clashes. `resolve_existing` then looks at outputs that already
+exist, and decides for each input whether to process it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vaetools.runner.inputs import is_folder
 from vaetools.runner.journal import FOLDER, Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vaetools.operation import Operation
     from vaetools.runner.inputs import Source
@@ -39,8 +39,8 @@ class Target:
     """Where outputs go.
 
     Attributes:
-        folder: of all outputs.
-        file: the one output's name in that folder, if OUT is a file.
+        folder: The folder of all outputs.
+        file: Name of the only output in that folder, if OUT is a file.
     """
 
     folder: Path
@@ -48,14 +48,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One input and the files that it will give.
+class PlannedItem:
+    """One input and its outputs.
 
     Attributes:
-        names: relative names of the outputs; keys of the journal.
-        outputs: their paths.
-        problem: why nothing can be done.
-        reason: why nothing needs to be done.
+        source: The input.
+        names: Relative paths of the outputs; the keys of the journal.
+        outputs: Paths of the outputs, in the same order.
+        problem: Why the input cannot be processed.
+        reason: Why the input need not be processed; otherwise empty.
     """
 
     source: Source
@@ -65,122 +66,145 @@ class Step:
     reason: str = ""
 
     @property
-    def is_work(self) -> bool:
+    def is_pending(self) -> bool:
+        """Whether the input has to be processed."""
         return self.problem is None and not self.reason
 
 
 def target_of(out: str | Path, *, one_file: bool) -> Target:
-    """OUT as a folder, or as a file: for one named input, a new or present file with a suffix.
+    """Decide whether OUT is a folder or a file.
+
+    It is a file if there is only one input file, and OUT has a suffix or is an existing file.
 
     Raises:
-        UsageError: a file is there and a folder is needed.
+        UsageError: A folder is needed, but OUT is an existing file.
     """
     path = Path(out)
     if is_folder(path) or os.fspath(out).endswith(("/", os.sep)):
         return Target(path)
-    is_there = os.path.lexists(path)
-    if one_file and (path.suffix or is_there):
+    exists = os.path.lexists(path)
+    if one_file and (path.suffix or exists):
         return Target(path.parent, path.name)
-    if is_there:
-        raise UsageError("is there and is not a folder", file=path)
+    if exists:
+        raise UsageError("exists and is not a folder", file=path)
     return Target(path)
 
 
-def plan(operation: Operation, sources: Sequence[Source], target: Target) -> list[Step]:
-    """A step for each source, with all output names.
+def plan(
+    operation: Operation,
+    sources: Sequence[Source],
+    target: Target,
+    *,
+    outputs: Callable[[PurePosixPath], Sequence[PurePath]] | None = None,
+) -> list[PlannedItem]:
+    """Name the outputs of all inputs.
 
-    An operation that cannot name the outputs of an input costs that input only.
+    If an operation cannot name the outputs of an input, only that input fails.
+
+    Args:
+        operation: Names the outputs, unless `outputs` does.
+        sources: The inputs.
+        target: Where outputs go.
+        outputs: Takes the relative path of an input and returns those of its outputs.
 
     Raises:
-        ClashError: two inputs would give one output, or an output is an input.
-        UsageError: an output outside of the folder, or several where OUT is one file.
+        ClashError: Two inputs have the same output, or an output is an input.
+        UsageError: An output outside of the output folder, or several outputs and OUT is a file.
     """
-    steps = [_step(operation, source, target) for source in sources]
-    _refuse_escapes(steps, target)
-    _refuse_shared_names(steps)
-    refuse_inputs(steps)
-    return steps
+    items = [_planned(operation, outputs or operation.outputs, s, target) for s in sources]
+    _refuse_escapes(items, target)
+    _refuse_shared_names(items, operation)
+    _refuse_inputs(items)
+    return items
 
 
-def _step(operation: Operation, source: Source, target: Target) -> Step:
+def _planned(
+    operation: Operation,
+    outputs: Callable[[PurePosixPath], Sequence[PurePath]],
+    source: Source,
+    target: Target,
+) -> PlannedItem:
     if source.problem:
-        return Step(source, problem=UnreadableError(source.problem, file=source.path))
+        return PlannedItem(source, problem=UnreadableError(source.problem, file=source.path))
     try:
-        given = tuple(PurePosixPath(name) for name in operation.outputs(source.relative))
-        if not given:
+        paths = tuple(PurePosixPath(name) for name in outputs(source.relative))
+        if not paths:
             raise PluginError(f"{operation.name} names no outputs", file=source.path)  # noqa: TRY301
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
-        return Step(source, problem=error)
+        return PlannedItem(source, problem=error)
     if target.file is not None:
-        given = (_as_one_file(operation, given, target.file),)
-    names = tuple(str(name) for name in given)
-    return Step(source, names, tuple(target.folder / name for name in names))
+        paths = (_as_one_file(operation, paths, target.file),)
+    names = tuple(str(path) for path in paths)
+    return PlannedItem(source, names, tuple(target.folder / name for name in names))
 
 
-def _as_one_file(operation: Operation, given: Sequence[PurePosixPath], file: str) -> PurePosixPath:
-    """OUT's name for the one output that an operation gives, if it says the same kind of file."""
-    remedy = f"name a folder instead: {file}/"
-    if len(given) > 1:
-        raise UsageError(f"{operation.name} gives {len(given)} files", file=file, remedy=remedy)
-    kind, wanted = given[0].suffix.lower(), PurePath(file).suffix.lower()
-    if wanted != kind and not (kind in SUFFIXES and wanted in SUFFIXES):
-        suffix = f"a {kind} file" if kind else "a file without a suffix"
-        problem = f"{operation.name} gives {suffix} here"
-        raise UsageError(problem, file=file, remedy=remedy)
+def _as_one_file(operation: Operation, paths: Sequence[PurePosixPath], file: str) -> PurePosixPath:
+    """The name of OUT for the only output of an operation, if its suffix fits."""
+    remedy = f"use a folder instead: {file}/"
+    if len(paths) > 1:
+        raise UsageError(f"{operation.name} writes {len(paths)} files", file=file, remedy=remedy)
+    suffix, wanted = paths[0].suffix.lower(), PurePath(file).suffix.lower()
+    if wanted != suffix and not (suffix in SUFFIXES and wanted in SUFFIXES):
+        kind = f"a {suffix} file" if suffix else "a file without a suffix"
+        raise UsageError(f"{operation.name} writes {kind} here", file=file, remedy=remedy)
     return PurePosixPath(file)
 
 
-def _outputs(steps: Iterable[Step]) -> Iterator[tuple[Step, str, Path]]:
-    for step in steps:
-        for name, path in zip(step.names, step.outputs, strict=True):
-            yield step, name, path
+def _outputs(items: Iterable[PlannedItem]) -> Iterator[tuple[PlannedItem, str, Path]]:
+    for item in items:
+        for name, path in zip(item.names, item.outputs, strict=True):
+            yield item, name, path
 
 
-def _refuse_escapes(steps: Sequence[Step], target: Target) -> None:
+def _refuse_escapes(items: Sequence[PlannedItem], target: Target) -> None:
     """No output may lie outside of the folder, by name or through a link, nor in the journal."""
     top = os.path.realpath(target.folder)
-    real: dict[Path, bool] = {}
-    for step, name, path in _outputs(steps):
+    inside: dict[Path, bool] = {}
+    for item, name, path in _outputs(items):
         pure = PurePosixPath(name)
         plain = pure.parts and not pure.is_absolute() and ".." not in pure.parts
         if not plain or pure.parts[0].casefold() == FOLDER or "\0" in name:
-            raise UsageError(f"the output {name!r} is not a file below OUT", file=step.source.path)
-        if path.parent not in real:
-            real[path.parent] = Path(os.path.realpath(path.parent)).is_relative_to(top)
-        if not real[path.parent]:
+            raise UsageError(f"the output {name!r} is not a file below OUT", file=item.source.path)
+        if path.parent not in inside:
+            inside[path.parent] = Path(os.path.realpath(path.parent)).is_relative_to(top)
+        if not inside[path.parent]:
             raise UsageError("leads out of the output folder through a link", file=path.parent)
 
 
-def _refuse_shared_names(steps: Sequence[Step]) -> None:
-    """One output per name, also where case or the form of accents makes no difference."""
-    owners: dict[str, tuple[Step, Path]] = {}
-    clashes: list[tuple[Step, Path, Step]] = []
-    for step, name, path in _outputs(steps):
-        first, _ = owners.setdefault(_folded(name), (step, path))
+def _refuse_shared_names(items: Sequence[PlannedItem], operation: Operation) -> None:
+    """Output names must differ even if case and the form of accents are ignored."""
+    owners: dict[str, tuple[PlannedItem, Path]] = {}
+    clashes: list[tuple[PlannedItem, Path, PlannedItem]] = []
+    for item, name, path in _outputs(items):
+        first, _ = owners.setdefault(_folded(name), (item, path))
         if owners[_folded(name)][1] is not path:
-            clashes.append((first, path, step))
-    for step, name, path in _outputs(steps):
+            clashes.append((first, path, item))
+    for item, name, path in _outputs(items):
         for parent in PurePosixPath(name).parents[:-1]:
             if _folded(str(parent)) in owners:
-                clashes.append((owners[_folded(str(parent))][0], path, step))  # noqa: PERF401
+                clashes.append((owners[_folded(str(parent))][0], path, item))  # noqa: PERF401
     if clashes:
-        raise _clash(*clashes[0], more=len(clashes) - 1)
+        raise _clash(*clashes[0], more=len(clashes) - 1, operation=operation)
 
 
-def _clash(first: Step, path: Path, second: Step, *, more: int) -> ClashError:
+def _clash(
+    first: PlannedItem, path: Path, second: PlannedItem, *, more: int, operation: Operation
+) -> ClashError:
     one, other = shown(first.source.path), shown(second.source.path)
-    inputs = f"{one} and {other} would both give {shown(path)}"
+    problem = f"{one} and {other} would both be written to {shown(path)}"
     if first is second:
-        inputs = f"{one} would give {shown(path)} twice"
+        problem = f"{one} would be written to {shown(path)} twice"
     rest = f" (and {more:,} more clashes)" if more else ""
-    remedy = "nothing was done; leave one out with --exclude, or run them into different folders"
-    return ClashError(inputs + rest, remedy=remedy)
+    remedy = "nothing was done"
+    if operation.takes != "nothing":
+        remedy += "; leave one out with --exclude, or use different output folders"
+    return ClashError(problem + rest, remedy=remedy)
 
 
 def shown(path: str | Path) -> str:
-    """A path within a message, on one line."""
+    """A path as printable text, for messages."""
     return printable(str(path))
 
 
@@ -188,44 +212,44 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def refuse_inputs(steps: Sequence[Step]) -> None:
-    """No output may be an input, nor a link that is one, whichever way either is written."""
+def _refuse_inputs(items: Sequence[PlannedItem]) -> None:
+    """No output may be an input, or a link that is an input, however either path is written."""
 
     @functools.cache
     def real(folder: Path) -> str:
         return os.path.realpath(folder)
 
-    def place(path: Path) -> str:
+    def location(path: Path) -> str:
         return os.path.join(real(path.parent), path.name)  # noqa: PTH118
 
-    sources = [step.source for step in steps if step.source.real]
-    inputs = {name: s for s in sources for name in (s.real, place(s.path))}
+    sources = [item.source for item in items if item.source.real]
+    inputs = {name: s for s in sources for name in (s.real, location(s.path))}
     folded = {_folded(name): source for name, source in inputs.items()}
-    for _, _, path in _outputs(steps):
-        source = inputs.get(place(path))
-        alike = folded.get(_folded(place(path)))
-        if source is None and alike is not None and _is_same(path, alike.path):
-            source = alike  # a disk that takes both names for one
+    for _, _, path in _outputs(items):
+        source = inputs.get(location(path))
+        similar = folded.get(_folded(location(path)))
+        if source is None and similar is not None and _is_same(path, similar.path):
+            source = similar  # a file system that ignores case or the form of accents
         if source is not None:
             problem = f"the output {shown(path)} is the input {shown(source.path)}"
-            remedy = "inputs are never touched: name another output folder"
+            remedy = "inputs are never overwritten: choose another output folder"
             raise ClashError(problem, remedy=remedy)
 
 
-def refuse_report(steps: Sequence[Step], report: str | Path | None) -> None:
-    """A report may be no input and no output, nor a folder of one. Raises `ClashError`."""
+def refuse_report(items: Sequence[PlannedItem], report: str | Path | None) -> None:
+    """The report may not be an input, an output, or a folder of an output. Raises `ClashError`."""
     if report is None:
         return
     page = _folded(os.path.realpath(report))
     real = functools.cache(os.path.realpath)
-    remedy = "nothing was done; name another file"
-    for step in steps:
-        if step.source.real and _folded(step.source.real) == page:
+    remedy = "nothing was done; choose another file"
+    for item in items:
+        if item.source.real and _folded(item.source.real) == page:
             raise ClashError("the report is an input", file=report, remedy=remedy)
-    for _, _, path in _outputs(steps):
+    for _, _, path in _outputs(items):
         output = _folded(os.path.join(real(path.parent), path.name))  # noqa: PTH118
         if output == page or output.startswith(page + os.sep) or page.startswith(output + os.sep):
-            problem = f"the report is in the way of the output {shown(path)}"
+            problem = f"the report and the output {shown(path)} cannot both exist"
             raise ClashError(problem, file=report, remedy=remedy)
 
 
@@ -236,60 +260,62 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def settle(steps: Sequence[Step], journal: Journal, settings: RunSettings) -> list[Step]:
-    """The steps, with a reason in those that need not be done.
+def resolve_existing(
+    items: Sequence[PlannedItem], journal: Journal, settings: RunSettings
+) -> list[PlannedItem]:
+    """Give a reason to each item that need not be processed, because its outputs exist.
 
     Raises:
-        ExistsError: outputs that are there and not known to the journal, with `on_exists="error"`.
-        UsageError: a folder stands where an output should.
+        ExistsError: Outputs exist that no run made from the same input, and `on_exists="error"`.
+        UsageError: There is a folder at the path of an output.
     """
-    settled: list[Step] = []
-    strangers: list[tuple[Step, int]] = []
-    for step in steps:
-        stranger = None
-        if _is_proved(step, journal, settings):
-            step = dataclasses.replace(step, reason="is done already")  # noqa: PLW2901
+    resolved: list[PlannedItem] = []
+    unowned_outputs: list[tuple[PlannedItem, int]] = []
+    for item in items:
+        unowned = None
+        if _is_completed(item, journal, settings):
+            item = dataclasses.replace(item, reason="is already done")  # noqa: PLW2901
         elif not settings.force:
-            stranger = _stranger(step, journal)
-        if stranger is not None and settings.on_exists == "error":
-            strangers.append((step, stranger))
-        elif stranger is not None and settings.on_exists == "skip":
-            reason = f"{shown(step.outputs[stranger])} is there already"
-            step = dataclasses.replace(step, reason=reason)  # noqa: PLW2901
-        settled.append(step)
-    _refuse_folders(settled)
-    if strangers:
-        raise _exists(strangers, journal)
-    return settled
+            unowned = _unowned_output(item, journal)
+        if unowned is not None and settings.on_exists == "error":
+            unowned_outputs.append((item, unowned))
+        elif unowned is not None and settings.on_exists == "skip":
+            reason = f"{shown(item.outputs[unowned])} already exists"
+            item = dataclasses.replace(item, reason=reason)  # noqa: PLW2901
+        resolved.append(item)
+    _refuse_folders(resolved)
+    if unowned_outputs:
+        raise _exists(unowned_outputs, journal)
+    return resolved
 
 
-def _is_proved(step: Step, journal: Journal, settings: RunSettings) -> bool:
-    if not step.names or settings.force or not settings.resume:
+def _is_completed(item: PlannedItem, journal: Journal, settings: RunSettings) -> bool:
+    if not item.names or settings.force or not settings.resume:
         return False
-    return journal.proves(step.source, settings.work, step.names)
+    return journal.has_completed(item.source, item.names)
 
 
-def _stranger(step: Step, journal: Journal) -> int | None:
-    """Index of the first output that is there and was not made from this input."""
-    for index, (name, path) in enumerate(zip(step.names, step.outputs, strict=True)):
-        if os.path.lexists(path) and not journal.owns(name, step.source):
+def _unowned_output(item: PlannedItem, journal: Journal) -> int | None:
+    """Index of the first output that exists and was not made from this input by a run."""
+    for index, (name, path) in enumerate(zip(item.names, item.outputs, strict=True)):
+        if os.path.lexists(path) and not journal.owns(name, item.source):
             return index
     return None
 
 
-def _exists(strangers: Sequence[tuple[Step, int]], journal: Journal) -> ExistsError:
-    step, index = strangers[0]
-    maker = journal.maker(step.names[index])
+def _exists(unowned_outputs: Sequence[tuple[PlannedItem, int]], journal: Journal) -> ExistsError:
+    item, index = unowned_outputs[0]
+    maker = journal.source_of(item.names[index])
     made = "" if maker is None else f", made from {shown(maker)}"
-    source = step.source
+    source = item.source
     if maker is not None and (maker == source.origin or _is_same(Path(maker), source.path)):
-        made = ", and was changed since it was written"
-    more = f" (and {len(strangers) - 1:,} more)" if len(strangers) > 1 else ""
-    remedy = "nothing was done; choose with --on-exists skip|replace, or name another folder"
-    return ExistsError(f"is there already{made}{more}", file=step.outputs[index], remedy=remedy)
+        made = ", and was changed after it was written"
+    more = f" (and {len(unowned_outputs) - 1:,} more)" if len(unowned_outputs) > 1 else ""
+    remedy = "nothing was done; use --on-exists skip|replace, or choose another output folder"
+    return ExistsError(f"already exists{made}{more}", file=item.outputs[index], remedy=remedy)
 
 
-def _refuse_folders(steps: Sequence[Step]) -> None:
-    for step, _, path in _outputs(steps):
-        if step.is_work and is_folder(path) and not path.is_symlink():
-            raise UsageError("is a folder where a file should be written", file=path)
+def _refuse_folders(items: Sequence[PlannedItem]) -> None:
+    for item, _, path in _outputs(items):
+        if item.is_pending and is_folder(path) and not path.is_symlink():
+            raise UsageError("is a folder; a file was expected", file=path)

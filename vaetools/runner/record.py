@@ -1,45 +1,43 @@
-"""What a run says about itself: one record per input, and a result with one line of summary."""
+"""Run records: what happened to each input, as data and as one line of text."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from vaetools.errors import (
-    EXIT_DONE,
-    EXIT_ENVIRONMENT,
-    EXIT_INTERRUPTED,
-    EXIT_SOME_FAILED,
-    UNEXPECTED,
-    PluginError,
-    VaetoolsError,
-    printable,
-)
+from vaetools.errors import UNEXPECTED, PluginError, VaetoolsError, printable
 
-VERSION = 1
-INTERRUPTED = "interrupted"
-BROKEN_MODEL = "stopped because the model does not work"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vaetools.runner.plan import PlannedItem
+
+SCHEMA_VERSION = 1
+"""Value of the key `v` in JSON records; it changes when the meaning of a key does."""
 
 Status: TypeAlias = Literal["done", "failed", "skipped", "planned"]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What became of one input; a dry run says `planned` where work would be done.
+    """The outcome of one input.
 
     Attributes:
-        file: the input, as a path; `generate/0001.png` for an item that came out of nothing.
-        out: the outputs, as paths.
-        op: the operation's name.
-        code: `E0xx` of a failure, else empty.
-        message: one line that names the file, for `failed` and `skipped`; with `done`, what the user
-            should know about it; else empty.
-        bytes_in, bytes_out: sizes of the files.
-        width, height: of the picture, where there is one, pixels.
-        ms: milliseconds of reading, work and writing, without waiting.
-        device: what the model ran on, where the model says so.
+        file: Path of the input. For an operation without inputs, the name of the generated item,
+            such as `generate/0001.png`.
+        out: Paths of the outputs.
+        op: Name of the operation; those of a chain are joined by commas.
+        status: `done`, `failed` or `skipped`; `planned` in a dry run, for an input that would be
+            processed.
+        code: Code of the error if the input failed, such as `E013`; otherwise empty.
+        message: One line that begins with the input. It gives the reason if the input failed or was
+            skipped, and the notes of the operation if it is done; otherwise empty.
+        bytes_in: Size of the input file in bytes; 0 for a generated item.
+        bytes_out: Total size of the outputs in bytes.
+        width: Width of the image in pixels, or None if there is no image.
+        height: Height of the image in pixels, or None if there is no image.
+        ms: Time spent on reading, processing and writing in milliseconds, without waiting.
+        device: Device that the model ran on, such as `cpu` or `cuda:0`; None without a model.
     """
 
     file: str
@@ -56,94 +54,52 @@ class Record:
     device: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For one line of NDJSON; write it with ASCII escapes, as names may not be Unicode."""
-        facts = {"v": VERSION, **asdict(self)}
-        return {name: fact for name, fact in facts.items() if name != "device" or fact is not None}
+        """The record as JSON values, with the schema version as `v`; no `device` if it is None.
 
-
-class Progress(Protocol):
-    """What a run tells while it goes on; all calls come from the thread that called `run`."""
-
-    def start(self, op: str, total: int) -> None: ...
-
-    def advance(self, record: Record) -> None: ...
-
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """All records and what they add up to.
-
-    Attributes:
-        left_alone: files of the input folders that were not picked.
-        unreached: inputs that the run did not get to, because it stopped early.
-        seconds: wall time.
-        stopped: why it stopped early, else empty; `INTERRUPTED` if the user did that.
-    """
-
-    records: tuple[Record, ...]
-    left_alone: int = 0
-    unreached: int = 0
-    seconds: float = 0.0
-    stopped: str = ""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """`done`, `failed`, `skipped`, `planned` and `left alone`."""
-        seen = Counter(record.status for record in self.records)
-        statuses: tuple[Status, ...] = ("done", "failed", "skipped", "planned")
-        return {status: seen[status] for status in statuses} | {"left alone": self.left_alone}
-
-    def page(self, path: str | Path) -> None:
-        """Write the result as one page of HTML, for people. An earlier page there is replaced.
-
-        `RunSettings.report` does the same at the end of a run, and refuses a bad path before it.
-
-        Raises:
-            UsageError: no name of a page, or a folder. ExistsError: a file that is no such page.
-            OutputError: it cannot be written.
+        File names that are not valid Unicode contain surrogates: write ASCII with escapes, which is
+        the default of `json.dumps`.
         """
-        from vaetools.runner.report import write_page
+        values = {"v": SCHEMA_VERSION, **asdict(self)}
+        if self.device is None:
+            del values["device"]
+        return values
 
-        write_page(self, Path(path))
 
-    @property
-    def bytes_in(self) -> int:
-        return sum(record.bytes_in for record in self.records if record.status == "done")
+def record_of(
+    item: PlannedItem, op: str, status: Status, *, seconds: float = 0.0, **fields: Any
+) -> Record:
+    """A record with the names and the size of `item`; `fields` are further fields of `Record`."""
+    return Record(
+        str(item.source.path),
+        tuple(str(path) for path in item.outputs),
+        op,
+        status,
+        bytes_in=item.source.size,
+        ms=round(seconds * 1000, 3),
+        **fields,
+    )
 
-    @property
-    def bytes_out(self) -> int:
-        return sum(record.bytes_out for record in self.records if record.status == "done")
 
-    @property
-    def exit_code(self) -> int:
-        if self.stopped == INTERRUPTED:
-            return EXIT_INTERRUPTED
-        if self.stopped == BROKEN_MODEL:
-            return EXIT_ENVIRONMENT
-        some_failed = self.counts["failed"] > 0 or self.unreached > 0
-        return EXIT_SOME_FAILED if some_failed else EXIT_DONE
+def failure(item: PlannedItem, op: str, error: BaseException, seconds: float = 0.0) -> Record:
+    """The record of an input that could not be processed."""
+    code, message = explain(error, item.source.path)
+    return record_of(item, op, "failed", seconds=seconds, code=code, message=message)
 
-    @property
-    def summary(self) -> str:
-        """`9,998 done, 2 failed, 812 MB -> 71 MB in 4:22; interrupted, 3 not reached: …`."""
-        counts = self.counts
-        parts = [f"{n:,} {what}" for what, n in counts.items() if n > 0 or what == "done"]
-        if counts["planned"]:
-            parts.remove("0 done")
-        if counts["done"]:
-            parts.append(f"{in_bytes(self.bytes_in)} -> {in_bytes(self.bytes_out)}")
-        text = f"{', '.join(parts)} in {in_time(self.seconds)}"
-        if not self.stopped:
-            return text
-        return f"{text}; {self.stopped}, {self.unreached:,} not reached: the same command resumes"
+
+def not_processed(item: PlannedItem, op: str) -> Record:
+    """The record of an item without processing it: failed, skipped, or planned in a dry run."""
+    if item.problem is not None:
+        return failure(item, op, item.problem)
+    if item.reason:
+        message = printable(f"{item.source.path}: {item.reason}")
+        return record_of(item, op, "skipped", message=message)
+    return record_of(item, op, "planned")
 
 
 def explain(error: BaseException, file: str | Path) -> tuple[str, str]:
-    """(code, one line that names the input `file`) of anything that an operation may raise.
+    """The code of any exception, and one printable line that begins with the input `file`.
 
-    The error itself is left as it is: some raise one and the same for many inputs.
+    The exception is not changed: an operation may raise the same object for several inputs.
     """
     if isinstance(error, VaetoolsError):
         code, problem, remedy = error.code, error.problem, error.remedy
@@ -152,28 +108,28 @@ def explain(error: BaseException, file: str | Path) -> tuple[str, str]:
     elif isinstance(error, SystemExit):
         code, problem, remedy = PluginError.code, f"the operation tried to exit ({error})", None
     else:
-        code, problem, remedy = UNEXPECTED, _unexpected(error), _remedy(error)
+        code, problem, remedy = UNEXPECTED, _describe(error), _remedy(error)
     line = str(VaetoolsError(problem, file=file, remedy=remedy))
     return code, printable(" ".join(line.split()))
 
 
-def _unexpected(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - a plugin's exception may be broken as well
+    except Exception:  # noqa: BLE001 - the exception class of a plugin may be broken as well
         text = ""
     return f"{kind}: {text}" if text else kind
 
 
 def _remedy(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "use fewer --jobs, or smaller pictures"
-    return "a defect of the operation or of vaetools, please report it; --debug shows more"
+        return "use fewer --jobs or smaller images"
+    return "this is a bug in the operation or in vaetools, please report it; --debug shows details"
 
 
-def in_bytes(count: int) -> str:
-    """`999 B`, `71 MB`, `1.2 GB`: decimal units, two digits at least."""
+def format_bytes(count: int) -> str:
+    """`999 B`, `71 MB`, `1.2 GB`: decimal units, at least two digits."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:
@@ -182,7 +138,7 @@ def in_bytes(count: int) -> str:
     return f"{size:.1f} TB"
 
 
-def in_time(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """`0.4 s`, `4:22`, `1:04:22`."""
     if seconds < 60:
         return f"{seconds:.1f} s"

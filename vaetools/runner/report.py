@@ -1,4 +1,4 @@
-"""The page of a report as a file: it replaces nothing but an earlier page, and is whole or not there."""
+"""The file of the HTML report: it replaces only an earlier report, and is written atomically."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.errors import ExistsError, OutputError, UsageError
-from vaetools.runner.atomic import part_of, publish
+from vaetools.runner.atomic import publish, temporary_path
+from vaetools.runner.html import PAGE_START, page
 from vaetools.runner.inputs import is_folder
-from vaetools.runner.html import HEAD, markup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from vaetools.runner.result import RunResult
+    from vaetools.runner.record import Record
 
 SUFFIXES = (".html", ".htm")
 
 
 @contextlib.contextmanager
 def reserved(report: str | Path | None) -> Iterator[None]:
-    """Prove before any work that a page can be written; folders made for it go again on an error.
+    """Check before a run that its report can be written; creates the folder of the report.
+
+    If the run raises, the folders that were created are removed, as long as they are empty.
 
     Args:
-        report: None where no page is wanted.
+        report: Path of the report, or None for no report.
 
     Raises:
-        UsageError: no name of a page; a folder; a place that cannot be written to.
-        ExistsError: a file that is no such page.
+        UsageError: Another suffix, a folder, or a folder that cannot be written to.
+        ExistsError: There is a file that is not a report.
     """
     if report is None:
         yield
@@ -39,77 +41,85 @@ def reserved(report: str | Path | None) -> Iterator[None]:
     made = [folder for folder in path.parents if not os.path.lexists(folder)]
     try:
         _check_free(path)
-        _try_out(path)
+        _check_writable(path)
         yield
     except BaseException:
         for folder in made:
-            with contextlib.suppress(OSError):  # there is something in it by now
+            with contextlib.suppress(OSError):  # it is not empty any more
                 folder.rmdir()
         raise
 
 
-def write_page(result: RunResult, path: Path) -> None:
-    """Write a result as a page; folders are made as needed.
+def write_page(
+    path: Path, records: Sequence[Record], summary: str, facts: Mapping[str, str]
+) -> None:
+    """Write a report; missing folders are created.
+
+    Args:
+        path: Path of the report.
+        records: One per input.
+        summary: One line about the run.
+        facts: Totals of the run, by name.
 
     Raises:
-        UsageError, ExistsError: as `reserved`. OutputError: the disk is full, not permitted.
+        UsageError: Another suffix, or a folder.
+        ExistsError: There is a file that is not a report.
+        OutputError: The file cannot be written.
     """
     _check_free(path)
-    part = part_of(path)
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
-        with part.open("x", encoding="utf-8", newline="\n") as file:
-            file.writelines(markup(result, path.parent))
-        publish(part, path)
+        temporary.unlink(missing_ok=True)
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+            file.writelines(page(records, summary, facts, path.parent))
+        publish(temporary, path)
     except OSError as error:
         problem = f"the report cannot be written: {error.strerror}"
         raise OutputError(problem, file=path) from error
     finally:
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def _check_free(path: Path) -> None:
-    """Raises as `reserved`."""
+    """Raise `UsageError` or `ExistsError` unless the path is free or an earlier report."""
     if is_folder(path):
-        raise UsageError("is a folder; a report is one file", file=path)
+        raise UsageError("is a folder; the report is a file", file=path)
     if path.suffix.lower() not in SUFFIXES:
         remedy = f"name it {path.name}.html"
-        raise UsageError("a report is a page of HTML", file=path, remedy=remedy)
+        raise UsageError("the report is an HTML file", file=path, remedy=remedy)
     try:
-        is_ours = _is_page(path)
+        replaceable = _is_report(path)
     except FileNotFoundError:
         return
     except OSError as error:
         raise _unwritable(path, error) from error
-    if not is_ours:
-        remedy = "nothing was done; name another file"
-        raise ExistsError("is there already and is no report", file=path, remedy=remedy)
+    if not replaceable:
+        remedy = "nothing was done; choose another file"
+        raise ExistsError("already exists and is not a report", file=path, remedy=remedy)
 
 
-def _is_page(path: Path) -> bool:
-    """Whether it is such a page already; a link, pipe or device is none. Raises `OSError`."""
+def _is_report(path: Path) -> bool:
+    """Whether a regular file (not a link to one) begins as a report does. Raises `OSError`."""
     if not stat.S_ISREG(path.lstat().st_mode):
         return False
     with path.open("rb") as file:
-        return file.read(len(HEAD)) == HEAD.encode()
+        return file.read(len(PAGE_START)) == PAGE_START.encode()
 
 
-def _try_out(path: Path) -> None:
-    """Raises `UsageError`."""
-    part = part_of(path)
+def _check_writable(path: Path) -> None:
+    """Create and remove a file next to the report. Raises `UsageError`."""
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
-        part.touch(exist_ok=False)
-        part.unlink()
+        temporary.unlink(missing_ok=True)
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
-    remedy = "nothing was done; name another file"
-    return UsageError(
-        f"the report cannot be written there: {error.strerror}", file=path, remedy=remedy
-    )
+    remedy = "nothing was done; choose another file"
+    return UsageError(f"the report cannot be written: {error.strerror}", file=path, remedy=remedy)

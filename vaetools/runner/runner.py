@@ -1,4 +1,4 @@
-"""One operation over many inputs: find, plan, settle, work, report."""
+"""A run: find the inputs, plan the outputs, resolve existing ones, process, report."""
 
 from __future__ import annotations
 
@@ -7,26 +7,49 @@ import os
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol
 
 from vaetools.errors import NothingMatchedError, OutputError, UsageError
 from vaetools.image import SUFFIXES
-from vaetools.runner.atomic import is_running, part_stem, sweep
-from vaetools.runner.report import reserved
-from vaetools.runner.inputs import Choice, Found, discover, in_shard, name_items
+from vaetools.runner.atomic import is_running, remove_stale, temporary_stem
+from vaetools.runner.batch import Batch
+from vaetools.runner.inputs import FileFilter, Found, discover, generated_items, in_shard
 from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock
-from vaetools.runner.pipeline import Pipeline, unworked
-from vaetools.runner.plan import Step, plan, refuse_report, settle, target_of
-from vaetools.runner.result import INTERRUPTED, Progress, Record, RunResult
-from vaetools.runner.video import run_video
+from vaetools.runner.plan import refuse_report, resolve_existing, target_of
+from vaetools.runner.progress import Listeners
+from vaetools.runner.record import not_processed
+from vaetools.runner.report import reserved
+from vaetools.runner.result import RunResult
+from vaetools.runner.settings import work_key
+from vaetools.runner.video import Video
 from vaetools.video import video_among
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from vaetools.operation import Operation
+    from vaetools.runner.inputs import Source
+    from vaetools.runner.plan import PlannedItem, Target
+    from vaetools.runner.progress import Progress
+    from vaetools.runner.record import Record
     from vaetools.runner.settings import RunSettings
+
+
+class Processor(Protocol):
+    """The part of a run that differs between files and videos.
+
+    Attributes:
+        keeps_journal: Whether the output folder has a journal and a lock.
+    """
+
+    keeps_journal: bool
+
+    def plan(self, sources: Sequence[Source], target: Target) -> list[PlannedItem]:
+        """Name the outputs of all inputs, and refuse what cannot be done."""
+
+    def process(self, items: Sequence[PlannedItem], journal: Journal, listeners: Listeners) -> str:
+        """Process all pending items; return why the run stopped early, or an empty string."""
 
 
 def run(
@@ -34,97 +57,64 @@ def run(
     inputs: Sequence[str | Path],
     settings: RunSettings,
     *,
+    fingerprint: str = "",
     on_record: Callable[[Record], None] | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Apply `operation` to files, folders and globs; the tree is mirrored in the output folder.
+    """Apply an operation to files, folders and globs; output folders mirror input folders.
 
-    An operation that takes nothing has no inputs; the items that it makes stand in their place. A
-    video, which must be the only input, is done frame by frame: see `run_video`.
-
-    Inputs are never written to. An output has its name only when it is whole and on the disk; what
-    a killed run did is known from the journal, so that the same command goes on where it stopped.
+    Inputs are never written to. An output appears under its name only when it is complete and on
+    disk. The journal in the output folder lists what is completed: after a crash the same run
+    continues where it stopped. A video must be the only input; its frames are processed one by one,
+    without a journal.
 
     Args:
-        on_record: called with each record as it comes, in this thread.
+        operation: The operation, with its model and options.
+        inputs: Files, folders and glob patterns; empty for an operation without inputs, whose
+            generated items take their place.
+        settings: Options of the run.
+        fingerprint: Identifies the operation, its options and its model. Inputs that were completed
+            with another fingerprint are processed again.
+        on_record: Called with each record when an input is finished, in the calling thread.
+        progress: A progress display.
 
     Returns:
-        All records. A failed input is one of them and not an exception.
+        All records. An input that fails is one of them; it does not raise an exception.
 
     Raises:
-        UsageError: an input that is not there, a clash, outputs that are there, inputs for an
-            operation that takes nothing: nothing was done.
-        NothingMatchedError: no input.
-        OutputError: the output folder cannot be written to, or the report.
+        UsageError: An input that does not exist, outputs that clash or exist, inputs for an
+            operation without inputs. Nothing was done.
+        NothingMatchedError: No input was found.
+        OutputError: The output folder or the report cannot be written to.
     """
-    video = video_among(inputs) if operation.takes == "image" else None
-    if video is not None:
-        return run_video(operation, video, settings, on_record=on_record, progress=progress)
     started = time.monotonic()
-    journal = _journal(Path(settings.out))
+    video = operation.takes == "image" and video_among(inputs) is not None
+    processor: Processor = Video(operation, settings) if video else Batch(operation, settings)
+    journal = _read_journal(Path(settings.out), work_key(fingerprint, settings))
     found = _find(operation, inputs, settings, journal)
     target = target_of(settings.out, one_file=found.one_file)
-    if target.file is not None:
-        journal = Journal(None)  # nothing is left beside a file that the user named
-    steps = plan(operation, found.sources, target)
-    refuse_report(steps, settings.report)
+    if target.file is not None or not processor.keeps_journal:
+        journal = Journal(None)  # an output file is all that is written then
+    items = processor.plan(found.sources, target)
+    refuse_report(items, settings.report)
     if settings.shard is not None:
-        steps = [s for s in steps if in_shard(s.source.relative, settings.shard)]
-    with reserved(settings.report), _Listeners(on_record, progress) as tell:
-        stopped = _carry_out(operation, steps, settings, journal, tell)
-    if not settings.dry_run and target.file is None:
-        _keep_failures(target.folder, tell.records, settings.shard)
-    unreached = len(steps) - len(tell.records)
+        items = [item for item in items if in_shard(item.source.relative, settings.shard)]
+    with reserved(settings.report), Listeners(on_record, progress) as listeners:
+        stopped = _process(processor, operation, items, settings, journal, listeners)
+    records = tuple(listeners.records)
+    if journal.folder is not None and not settings.dry_run:
+        _write_failures(journal.folder, records, settings.shard)
+    unreached = len(items) - len(records)
     seconds = time.monotonic() - started
-    result = RunResult(tuple(tell.records), found.left_alone, unreached, seconds, stopped)
+    result = RunResult(records, found.left_alone, unreached, seconds, stopped)
     if settings.report is not None:
-        result.page(settings.report)
+        result.write_report(settings.report)
     return result
 
 
-def _keep_failures(folder: Path, records: Sequence[Record], shard: tuple[int, int] | None) -> None:
-    """What failed in this run, in `.vaetools/failed.ndjson`: it can still be read tomorrow."""
-    name = "failed" if shard is None else f"failed-{shard[0]}-of-{shard[1]}"
-    path = folder / FOLDER / f"{name}.ndjson"
-    lines = [json.dumps(r.as_dict()) + "\n" for r in records if r.status == "failed"]
+def _read_journal(folder: Path, work: str) -> Journal:
     try:
-        if lines:
-            path.write_text("".join(lines), encoding="ascii")
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        problem = f"the list of failures cannot be written: {error.strerror}"
-        raise OutputError(problem, file=path) from error
-
-
-class _Listeners:
-    """Called with each record: keeps it and tells it on."""
-
-    def __init__(
-        self, on_record: Callable[[Record], None] | None, progress: Progress | None
-    ) -> None:
-        self.records: list[Record] = []
-        self.progress = progress
-        self._on_record = on_record
-
-    def __call__(self, record: Record) -> None:
-        self.records.append(record)
-        if self.progress is not None:
-            self.progress.advance(record)
-        if self._on_record is not None:
-            self._on_record(record)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.progress is not None:
-            self.progress.close()
-
-
-def _journal(folder: Path) -> Journal:
-    try:
-        return Journal(folder)
+        return Journal(folder, work)
     except OSError as error:
         raise OutputError(f"its journal cannot be read: {error.strerror}", file=folder) from error
 
@@ -133,17 +123,17 @@ def _find(
     operation: Operation, inputs: Sequence[str | Path], settings: RunSettings, journal: Journal
 ) -> Found:
     suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
-    made = journal.made_by(operation.name)
+    made = journal.outputs_of(operation.name)
     if settings.report is not None:
         made.add(os.path.realpath(settings.report))
     exclude = (*settings.exclude, *operation.never)
-    choice = Choice(suffixes, settings.include, exclude, Path(settings.out), made)
+    wanted = FileFilter(suffixes, settings.include, exclude, Path(settings.out), made)
     if operation.takes != "nothing":
-        found = discover(inputs, choice)
+        found = discover(inputs, wanted)
     elif inputs:
         raise UsageError(f"{operation.name} takes no inputs", file=inputs[0])
     else:
-        found = name_items(operation.name, operation.items(), choice)
+        found = generated_items(operation.name, operation.items(), wanted)
     if not found.sources:
         remedy = f"{found.left_alone:,} other files were left alone" if found.left_alone else None
         kinds = f", of {' '.join(suffixes)}" if suffixes else ""
@@ -151,36 +141,31 @@ def _find(
     return found
 
 
-def _carry_out(
+def _process(
+    processor: Processor,
     operation: Operation,
-    steps: Sequence[Step],
+    items: Sequence[PlannedItem],
     settings: RunSettings,
     journal: Journal,
-    tell: _Listeners,
+    listeners: Listeners,
 ) -> str:
-    """Settle the steps and do them; returns why it stopped early, else nothing."""
+    """Resolve existing outputs, process the rest; return why the run stopped early, if it did."""
     if settings.dry_run:
-        for step in settle(steps, journal, settings):
-            tell(unworked(operation, step))
+        for item in resolve_existing(items, journal, settings):
+            listeners.add(not_processed(item, operation.name))
         return ""
     if journal.folder is not None and not (journal.folder / FOLDER).is_dir():
-        # Once without the lock, so that a refusal leaves nothing behind, not even the folder.
-        settle(steps, journal, settings)
-    with _opened(journal, settings):
-        settled = settle(steps, journal, settings)
-        _sweep(settled, settings, is_locked=journal.folder is not None)
-        if tell.progress is not None:
-            tell.progress.start(operation.name, len(settled))
-        for step in settled:
-            if not step.is_work:
-                tell(unworked(operation, step))
-        work = [step for step in settled if step.is_work]
-        return _drive(Pipeline(operation, work, settings, journal), tell)
+        # Once before locking creates the folder, so that a refused run leaves nothing behind.
+        resolve_existing(items, journal, settings)
+    with _locked(journal, settings):
+        resolved = resolve_existing(items, journal, settings)
+        _remove_stale(resolved, settings, is_locked=journal.folder is not None)
+        return processor.process(resolved, journal, listeners)
 
 
 @contextmanager
-def _opened(journal: Journal, settings: RunSettings) -> Iterator[None]:
-    """The output folder locked, and its journal up to date and ready to be written to."""
+def _locked(journal: Journal, settings: RunSettings) -> Iterator[None]:
+    """Lock the output folder, and open its journal for writing."""
     if journal.folder is None:
         yield
         return
@@ -194,40 +179,29 @@ def _opened(journal: Journal, settings: RunSettings) -> Iterator[None]:
         yield
 
 
-def _sweep(steps: Sequence[Step], settings: RunSettings, *, is_locked: bool) -> None:
-    """Remove what dead runs left half-written, in the folders that this run writes to."""
-    outputs = [path for step in steps for path in step.outputs]
-    mine = {part_stem(path.name) for path in outputs}
+def _remove_stale(items: Sequence[PlannedItem], settings: RunSettings, *, is_locked: bool) -> None:
+    """Remove temporary files of killed runs from the folders that this run writes to."""
+    outputs = [path for item in items for path in item.outputs]
+    own = {temporary_stem(path.name) for path in outputs}
 
     def is_stale(stem: str, pid: int) -> bool:
-        if not is_locked:  # someone may be writing just now
-            return stem in mine and not is_running(pid)
-        return settings.shard is None or stem in mine
+        if not is_locked:  # another run may be writing
+            return stem in own and not is_running(pid)
+        return settings.shard is None or stem in own
 
-    sweep({path.parent for path in outputs}, is_stale)
+    remove_stale({path.parent for path in outputs}, is_stale)
 
 
-def _drive(pipeline: Pipeline, tell: Callable[[Record], None]) -> str:
-    """Run the pipeline to its end, or to the second Ctrl-C; returns why it stopped early."""
-    pipeline.start()
+def _write_failures(folder: Path, records: Sequence[Record], shard: tuple[int, int] | None) -> None:
+    """Write the records of failed inputs to `.vaetools/failed.ndjson`."""
+    name = "failed" if shard is None else f"failed-{shard[0]}-of-{shard[1]}"
+    path = folder / FOLDER / f"{name}.ndjson"
+    lines = [json.dumps(r.as_dict()) + "\n" for r in records if r.status == "failed"]
     try:
-        _collect(pipeline, tell)
-    except BaseException:
-        pipeline.stop("stopped by an error")
-        pipeline.join()
-        raise
-    return pipeline.stopped
-
-
-def _collect(pipeline: Pipeline, tell: Callable[[Record], None]) -> None:
-    while True:
-        try:
-            record = pipeline.next_record()
-            if record is None:
-                pipeline.join()
-                return
-            tell(record)
-        except KeyboardInterrupt:
-            if pipeline.stopped == INTERRUPTED:
-                return  # asked twice: what is in flight is left behind, and its names never taken
-            pipeline.stop(INTERRUPTED)
+        if lines:
+            path.write_text("".join(lines), encoding="ascii")
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        problem = f"the list of failures cannot be written: {error.strerror}"
+        raise OutputError(problem, file=path) from error

@@ -1,4 +1,4 @@
-"""What a run may be told."""
+"""Options of a run."""
 
 from __future__ import annotations
 
@@ -16,30 +16,37 @@ OnExists: TypeAlias = Literal["error", "skip", "replace"]
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Where outputs go and how inputs are treated.
+    """Where a run writes its outputs, and how it treats inputs.
+
+    `hub.map` takes each of these as a keyword argument, and the command line as a flag.
 
     Attributes:
-        out: a folder; or a file, if exactly one file is the input, it gives one output and `out`
-            has a suffix. `name/` is always a folder.
-        jobs: inputs worked on at once; None is the number of usable cores.
-        include, exclude: globs on the relative path, on a folder in it or on the name.
-        resume: skip what the journal in `out` proves done.
-        force: do everything again and overwrite what is there.
-        on_exists: what to do about outputs that are there and that no run made from that input.
-        dry_run: say what would be done; write nothing but the report.
-        max_pixels: the largest picture, pixels.
-        strict: refuse damaged pictures instead of decoding what is there.
-        first_frame: take the first frame of an animation or of many pages instead of refusing.
-        strip: which metadata to leave out: `none`, `exif`, `gps` or `all`.
-        image_quality: of lossy picture files, 1 … 100.
-        memory: bytes of decoded pictures and of results that wait; one larger picture passes alone.
-        fingerprint: of the operation, its options and its model; another one means other work.
-        fourcc: codec of a video file, four letters; None is the usual one of its suffix.
-        shard: (i, N), from 1: only the i-th of N parts of the inputs, the same part everywhere.
-        report: an HTML page to write about the run at its end; it replaces only an earlier page.
+        out: Output folder. If there is exactly one input with one output, a path with a suffix is
+            the output file; a path that ends in `/` is always a folder.
+        jobs: Number of inputs processed at the same time; None for the number of usable cores.
+        include: Glob patterns; only inputs that match at least one are processed. A pattern may
+            match the path relative to the input folder, a folder on this path, or the file name.
+        exclude: Glob patterns of inputs to leave out, matched as `include` is.
+        resume: Skip inputs that the journal in `out` lists as completed.
+        force: Process all inputs again and overwrite existing outputs.
+        on_exists: What to do with outputs that exist and were not made from the same input by an
+            earlier run: refuse the run (`error`), `skip` the input, or `replace` the output.
+        dry_run: Report what would be done; write nothing but the report.
+        max_pixels: Largest image in pixels (width × height).
+        strict: Refuse damaged images instead of decoding what is there.
+        first_frame: Use the first frame of animations and the first page of documents, instead of
+            refusing them.
+        strip: Metadata to remove from outputs: `none`, `exif`, `gps` or `all`.
+        image_quality: Quality of lossy image files, 1–100.
+        memory: Bytes of decoded images and results held in memory. A single larger image is
+            processed alone.
+        fourcc: Codec of an output video, four letters; None for the usual codec of its suffix.
+        shard: (i, N), 1 ≤ i ≤ N: process only part i of N of the inputs. The assignment depends on
+            the relative path alone, so it is the same on every machine.
+        report: Path of an HTML report to write at the end; only an earlier report is replaced.
 
     Raises:
-        OptionError: a number out of bounds.
+        OptionError: A value is out of range.
     """
 
     out: str | Path
@@ -56,7 +63,6 @@ class RunSettings:
     strip: Strip = "none"
     image_quality: int = 95
     memory: int = 512 * 2**20
-    fingerprint: str = ""
     fourcc: str | None = None
     shard: tuple[int, int] | None = None
     report: str | Path | None = None
@@ -71,8 +77,13 @@ class RunSettings:
         if self.on_exists not in ("error", "skip", "replace"):
             raise OptionError(f"on_exists={self.on_exists!r} is not error, skip or replace")
 
-    @property
-    def work(self) -> str:
-        """The fingerprint, with all that changes outputs here: other work is done again."""
-        facts = (self.strip, self.image_quality, self.strict, self.first_frame)
-        return " ".join((self.fingerprint, *(str(fact) for fact in facts)))
+
+def work_key(fingerprint: str, settings: RunSettings) -> str:
+    """Identifies everything except the input that determines an output.
+
+    Args:
+        fingerprint: Of the operation, its options and its model.
+        settings: Only those that change the content of outputs count.
+    """
+    relevant = (settings.strip, settings.image_quality, settings.strict, settings.first_frame)
+    return " ".join((fingerprint, *(str(value) for value in relevant)))

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; imported only where there is one, as rich takes its time."""
+"""A progress bar on a terminal; imported only if needed, because importing rich takes time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from vaetools.errors import printable
-from vaetools.runner.result import Record, in_time
+from vaetools.runner.record import Record, format_seconds
 
 
 class TerminalProgress:
-    """`compress 412/10000 · 38 img/s · ETA 4:12 · 2 failed`, on stderr, gone when the run ends."""
+    """Shows `compress 412/10000 · 38 img/s · ETA 4:12 · 2 failed` on stderr during a run."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -19,8 +19,8 @@ class TerminalProgress:
         self._bar = Bar(*columns, console=self._console, transient=True)
         self._op = ""
         self._total = 0
-        self._ended = 0
-        self._worked = 0
+        self._finished = 0
+        self._processed = 0
         self._failed = 0
 
     def start(self, op: str, total: int) -> None:
@@ -29,19 +29,19 @@ class TerminalProgress:
         self._bar.start()
 
     def advance(self, record: Record) -> None:
-        self._ended += 1
+        self._finished += 1
         self._failed += record.status == "failed"
-        self._worked += record.status != "skipped"
+        self._processed += record.status != "skipped"
         elapsed = self._bar.tasks[self._task].elapsed or 0.0
         self._bar.update(self._task, advance=1, description=self.line(elapsed))
 
     def line(self, elapsed: float) -> str:
-        """The text beside the bar, `elapsed` seconds after the start."""
-        parts = [f"{self._op} {self._ended}/{self._total}"]
-        if self._worked and elapsed > 0:
-            rate = self._worked / elapsed
+        """The text next to the bar, `elapsed` seconds after the start."""
+        parts = [f"{self._op} {self._finished}/{self._total}"]
+        if self._processed and elapsed > 0:
+            rate = self._processed / elapsed
             parts.append(f"{rate:.0f} img/s" if rate >= 9.95 else f"{rate:.1f} img/s")
-            parts.append(f"ETA {in_time((self._total - self._ended) / rate)}")
+            parts.append(f"ETA {format_seconds((self._total - self._finished) / rate)}")
         if self._failed:
             parts.append(f"{self._failed} failed")
         return " · ".join(parts)

@@ -1,195 +1,172 @@
-"""A run over one video file: its frames go through an operation, in order, into another video.
+"""Runs over one video file: its frames go through an operation, in order, into another video.
 
-Size and frame rate stay. Sound is lost, as OpenCV writes none; the record says how to get it back.
+The size of the frames and the frame rate stay the same.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shlex
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from vaetools.errors import (
-    DamagedImageError,
-    OutputError,
-    TooLargeError,
-    UnsupportedImageError,
-    printable,
+from vaetools.errors import DamagedImageError, OutputError, printable
+from vaetools.runner.atomic import publish, temporary_path
+from vaetools.runner.pipeline import device_of
+from vaetools.runner.plan import PlannedItem, Target, plan
+from vaetools.runner.record import Record, failure, not_processed, record_of
+from vaetools.runner.result import INTERRUPTED
+from vaetools.video import (
+    DEPTH,
+    VideoReader,
+    VideoWriter,
+    fourcc_of,
+    frame_filter,
+    note_on_sound,
+    stream,
 )
-from vaetools.runner.atomic import is_running, part_of, part_stem, publish, sweep
-from vaetools.runner.report import reserved
-from vaetools.runner.inputs import Choice, discover
-from vaetools.runner.journal import Journal
-from vaetools.runner.pipeline import failed, unworked
-from vaetools.runner.plan import Step, refuse_inputs, refuse_report, settle, target_of
-from vaetools.runner.result import INTERRUPTED, Progress, Record, RunResult
-from vaetools.video import DEPTH, VideoFile, fourcc_of, frame_filter, open_capture, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from vaetools.operation import Operation
+    from vaetools.runner.inputs import Source
+    from vaetools.runner.journal import Journal
+    from vaetools.runner.progress import Listeners
     from vaetools.runner.settings import RunSettings
 
 
-def run_video(
-    operation: Operation,
-    source: Path,
-    settings: RunSettings,
-    *,
-    on_record: Callable[[Record], None] | None = None,
-    progress: Progress | None = None,
-) -> RunResult:
-    """Apply `operation` to each frame of a video; `settings.out` is a file, or a folder for one.
+class Video:
+    """Processes one video file, frame by frame.
 
-    The file has its name only when it is whole; nothing is left beside it, so there is no journal.
-    A frame's number, from 0, is its key. With `settings.strict`, a video that ends more than a
-    second before it should is damaged.
-
-    Returns:
-        One record. A frame that fails makes the video fail, and the record says which it was.
+    The number of a frame, from 0, is its key. If a frame fails, the video fails, and its record
+    names the frame. With `settings.strict`, a video that ends over a second too early is damaged.
 
     Raises:
-        UsageError: the operation does not give one image for an image; the output is the input, or
-            is there with `on_exists="error"`; no codec for its suffix. Nothing was done.
+        UsageError: The operation does not return one image for an image.
     """
-    started = time.monotonic()
-    step = _plan(operation, source, settings)
-    records: list[Record] = []
-    stopped = ""
-    try:
-        with reserved(settings.report):
-            records.append(_carry_out(operation, step, settings, progress))
-    except KeyboardInterrupt:
-        stopped = INTERRUPTED
-    finally:
-        if progress is not None:
-            progress.close()
-    if on_record is not None:
-        for record in records:
-            on_record(record)
-    seconds = time.monotonic() - started
-    result = RunResult(tuple(records), 0, 1 - len(records), seconds, stopped)
-    if settings.report is not None:
-        result.page(settings.report)
-    return result
+
+    keeps_journal = False
+
+    def __init__(self, operation: Operation, settings: RunSettings) -> None:
+        self._operation = operation
+        self._settings = settings
+        self._filter = frame_filter(operation)
+
+    def plan(self, sources: Sequence[Source], target: Target) -> list[PlannedItem]:
+        """Name the output video.
+
+        Raises:
+            OptionError: No codec is known for its suffix.
+            ClashError: The output is the input.
+        """
+
+        def outputs(source: PurePosixPath) -> list[PurePosixPath]:
+            return [PurePosixPath(target.file or source.name)]
+
+        items = plan(self._operation, sources, target, outputs=outputs)
+        for item in items:
+            for path in item.outputs:
+                fourcc_of(path, self._settings.fourcc)
+        return items
+
+    def process(self, items: Sequence[PlannedItem], journal: Journal, listeners: Listeners) -> str:
+        """Process the video; return why the run stopped early, or an empty string."""
+        del journal  # a video has none
+        try:
+            for item in items:
+                if item.is_pending:
+                    listeners.add(self._convert(item, listeners))
+                else:
+                    listeners.add(not_processed(item, self._operation.name))
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        return ""
+
+    def _convert(self, item: PlannedItem, listeners: Listeners) -> Record:
+        started = time.perf_counter()
+        op, path, out = self._operation.name, item.source.path, item.outputs[0]
+        position = _Position(Record(str(path), (), op, "done"), listeners)
+        try:
+            with (
+                _temporary(out) as temporary,
+                VideoReader(path, max_pixels=self._settings.max_pixels) as reader,
+            ):
+                self._write_frames(reader, temporary, position)
+                with _naming(out):
+                    size = temporary.stat().st_size
+                    publish(temporary, out)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
+            record = failure(item, op, error, time.perf_counter() - started)
+            return dataclasses.replace(record, message=record.message + position.text)
+        return record_of(
+            item,
+            op,
+            "done",
+            seconds=time.perf_counter() - started,
+            message=printable(f"{out}: {note_on_sound(path, out)}"),
+            bytes_out=size,
+            width=reader.width,
+            height=reader.height,
+            device=device_of(self._operation),
+        )
+
+    def _write_frames(self, reader: VideoReader, out: Path, position: _Position) -> None:
+        """Write the results of all frames. Raises `DamagedImageError` if too few can be read."""
+        settings, size = self._settings, (reader.width, reader.height)
+        with VideoWriter(out, settings.fourcc, fps=reader.fps, size=size) as writer:
+            position.start(reader.frames)
+            jobs = settings.jobs or 1
+            for frame in stream(self._filter, reader, depth=DEPTH + jobs - 1, threads=jobs):
+                writer.write(frame)
+                position.advance()
+            position.end()
+            missing = reader.frames - position.frame
+            if position.frame == 0 or (settings.strict and missing > reader.fps):
+                raise DamagedImageError(
+                    f"ends after {position.frame} of {reader.frames} frames",
+                    remedy="--lenient keeps these frames" if position.frame else None,
+                )
+            writer.finish()
 
 
-def _plan(operation: Operation, source: Path, settings: RunSettings) -> Step:
-    """The one step of the run. Raises as `run_video`."""
-    frame_filter(operation)
-    (found,) = discover([source], Choice(())).sources
-    target = target_of(settings.out, one_file=True)
-    name = target.file or source.name
-    fourcc_of(target.folder / name, settings.fourcc)
-    step = Step(found, (name,), (target.folder / name,))
-    refuse_inputs([step])
-    refuse_report([step], settings.report)
-    (settled,) = settle([step], Journal(None), settings)
-    return settled
+class _Position:
+    """Counts frames, for the progress display and for the record of a frame that fails.
 
+    Attributes:
+        frame: Number of frames that are done, which is the number of the current frame.
+        text: ` (frame 7)` while frames are processed; otherwise empty.
+    """
 
-def _carry_out(
-    operation: Operation, step: Step, settings: RunSettings, progress: Progress | None
-) -> Record:
-    """Do the step, if it is to be done, and say what became of it."""
-    if not step.is_work or settings.dry_run:
-        return unworked(operation, step)
-    started = time.perf_counter()
-    path, out = step.source.path, step.outputs[0]
-    count = _Count(operation.name, str(path), progress)
-    try:
-        with _part(out) as part, _opened(path, settings.max_pixels) as video:
-            _convert(operation, video, part, settings, count)
-            with _writing(out):
-                size = part.stat().st_size
-                publish(part, out)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
-        record = failed(operation, step, error, time.perf_counter() - started)
-        return dataclasses.replace(record, message=record.message + count.place)
-    device = next((getattr(model, "device", None) for model in operation.opened), None)
-    return Record(
-        str(path),
-        (str(out),),
-        operation.name,
-        "done",
-        message=_sound(path, out),
-        bytes_in=step.source.size,
-        bytes_out=size,
-        width=video.width,
-        height=video.height,
-        ms=round((time.perf_counter() - started) * 1000, 3),
-        device=None if device is None else str(device),
-    )
+    def __init__(self, record: Record, listeners: Listeners) -> None:
+        self.frame = 0
+        self._record = record
+        self._listeners = listeners
+        self._active = False
 
-
-class _Count:
-    """Counts the frames that are done, and tells a progress bar of them."""
-
-    def __init__(self, op: str, path: str, progress: Progress | None) -> None:
-        self.done = 0
-        self.place = ""
-        self._frame = Record(path, (), op, "done")
-        self._progress = progress
-        self._total = 0
+    @property
+    def text(self) -> str:
+        return f" (frame {self.frame})" if self._active else ""
 
     def start(self, total: int) -> None:
-        """Begin to count; `total` is 0 where nobody knows."""
-        self.place = " (frame 0)"
-        self._total = total
-        if self._progress is not None and total:
-            self._progress.start(self._frame.op, total)
+        self._active = True
+        self._listeners.start(self._record.op, total)
 
     def advance(self) -> None:
-        self.done += 1
-        self.place = f" (frame {self.done})"
-        if self._progress is not None and self.done <= self._total:
-            self._progress.advance(self._frame)
+        self.frame += 1
+        self._listeners.advance(self._record)
 
-
-@dataclass(frozen=True)
-class _Video:
-    """A video that is open, and what it says of itself; `frames` is 0 where it says nothing."""
-
-    capture: Any
-    width: int
-    height: int
-    fps: float
-    frames: int
+    def end(self) -> None:
+        self._active = False
 
 
 @contextlib.contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[_Video]:
-    """Raises `UnreadableError`; `TooLargeError`; `UnsupportedImageError`: no frame rate."""
-    import cv2
-
-    capture = open_capture(path)
-    try:
-        width, height = (
-            int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        )
-        if width * height > max_pixels:
-            raise TooLargeError(
-                f"{width} × {height} pixels are over the limit of {max_pixels:,}",
-                remedy="raise it with --max-pixels",
-            )
-        fps, frames = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if not fps > 0:
-            raise UnsupportedImageError("is a video without a frame rate")
-        yield _Video(capture, width, height, fps, max(0, int(frames)))
-    finally:
-        capture.release()
-
-
-@contextlib.contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    """What the system says of writing becomes an `OutputError` that names the output."""
+def _naming(out: Path) -> Iterator[None]:
+    """Turn an `OSError` into an `OutputError` that names the output."""
     try:
         yield
     except OSError as error:
@@ -197,42 +174,14 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _part(out: Path) -> Iterator[Path]:
-    """The temporary file beside `out`, and none of it afterwards. Raises `OutputError`."""
-    part = part_of(out, out.suffix)
-    with _writing(out):
+def _temporary(out: Path) -> Iterator[Path]:
+    """A temporary file for `out`, removed at the end. Raises `OutputError`."""
+    temporary = temporary_path(out, out.suffix)
+    with _naming(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        sweep({out.parent}, lambda stem, pid: stem == part_stem(out.name) and not is_running(pid))
-        part.touch()  # OpenCV does not say why it cannot write
+        temporary.touch()  # OpenCV does not say why it cannot write
     try:
-        yield part
+        yield temporary
     finally:
         with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _convert(
-    operation: Operation, video: _Video, part: Path, settings: RunSettings, count: _Count
-) -> None:
-    size = (video.width, video.height)
-    with VideoFile(part, settings.fourcc, fps=video.fps, size=size) as file:
-        count.start(video.frames)
-        step, jobs = frame_filter(operation), settings.jobs or 1
-        for frame in stream(step, video.capture, depth=DEPTH + jobs - 1, threads=jobs):
-            file.write(frame)
-            count.advance()
-        count.place = ""
-        missing = video.frames - count.done
-        if count.done == 0 or (settings.strict and missing > video.fps):
-            raise DamagedImageError(
-                f"ends after {count.done} of {video.frames} frames",
-                remedy="--lenient keeps what there is" if count.done else None,
-            )
-        file.finish()
-
-
-def _sound(path: Path, out: Path) -> str:
-    """How to get the sound back that OpenCV does not write."""
-    mixed = out.with_name(f"{out.stem}-with-sound{out.suffix}")
-    words = ["ffmpeg", "-i", str(out), "-i", str(path), "-map", "0:v", "-map", "1:a?", "-c", "copy"]
-    return printable(f"{out}: sound is not kept; {shlex.join([*words, str(mixed)])}")
+            temporary.unlink(missing_ok=True)

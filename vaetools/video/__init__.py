@@ -1,21 +1,26 @@
-"""Frames in, frames out: streams, video files and raw frames, on OpenCV's own readers and writers.
+"""Video: streams of frames, video files and raw frames.
 
-stream    frames of a camera, a video or an iterable -> results in order, a few on their way
-video     files that can be read and written, and operations that fit between
+stream    frames of a camera, a video or an iterable -> results in order, with bounded memory
+files     video files: VideoReader gives frames, VideoWriter takes frames
+filter    an operation as a function from frame to frame
 raw       frames without a container, as FFmpeg pipes them
 """
 
-from vaetools.video.files import VideoFile, fourcc_of, frame_filter, video_among
+from vaetools.video.files import VideoReader, VideoWriter, fourcc_of, note_on_sound, video_among
+from vaetools.video.filter import frame_filter
 from vaetools.video.raw import RawVideo, parse_raw, pipe
-from vaetools.video.stream import DEPTH, Source, open_capture, stream
+from vaetools.video.stream import DEPTH, KeyedStep, Source, open_capture, stream
 
 __all__ = [
     "DEPTH",
+    "KeyedStep",
     "RawVideo",
     "Source",
-    "VideoFile",
+    "VideoReader",
+    "VideoWriter",
     "fourcc_of",
     "frame_filter",
+    "note_on_sound",
     "open_capture",
     "parse_raw",
     "pipe",

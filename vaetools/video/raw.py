@@ -1,6 +1,8 @@
-"""Raw video: frames one after the other without a container, as FFmpeg pipes them.
+"""Raw video: consecutive frames without a container, as FFmpeg pipes them.
 
-ffmpeg -i in.mp4 -f rawvideo -pix_fmt bgr24 -      writes WIDTH × HEIGHT × 3 bytes per frame
+    ffmpeg -i in.mp4 -f rawvideo -pix_fmt bgr24 -
+
+writes WIDTH × HEIGHT × 3 bytes per frame.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from vaetools.errors import DamagedImageError, OptionError
-from vaetools.video.files import frame_filter
+from vaetools.video.filter import frame_filter
 from vaetools.video.stream import DEPTH, stream
 
 if TYPE_CHECKING:
@@ -31,14 +33,16 @@ FORMATS: dict[str, tuple[int, type[np.unsignedinteger], ChannelOrder]] = {
     "rgb48le": (3, np.uint16, "rgb"),
     "gray16le": (1, np.uint16, "bgr"),
 }
-"""FFmpeg's names of pixel formats -> (channels, type of a sample, channel order)."""
+"""(channels, dtype, channel order) of pixel formats, by FFmpeg's name."""
 
 
 @dataclass(frozen=True)
 class RawVideo:
-    """What raw frames look like.
+    """The layout of raw frames.
 
     Attributes:
+        width: Width in pixels.
+        height: Height in pixels.
         format: FFmpeg's name of the pixel format, a key of `FORMATS`.
     """
 
@@ -48,48 +52,52 @@ class RawVideo:
 
     @property
     def channel_order(self) -> ChannelOrder:
+        """Channel order of the frames."""
         return FORMATS[self.format][2]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(H, W) or (H, W, C), as arrays of such frames have it."""
+        """Shape of a frame as an array: (H, W) or (H, W, C)."""
         channels = FORMATS[self.format][0]
         return (self.height, self.width) if channels == 1 else (self.height, self.width, channels)
 
     @property
     def stored(self) -> np.dtype[np.unsignedinteger]:
-        """The type of a sample in the file: 16 bit have the low byte first."""
+        """dtype of the samples in the file; 16-bit samples are little-endian."""
         return np.dtype(FORMATS[self.format][1]).newbyteorder("<")
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one frame."""
+        """Size of a frame in bytes."""
         return self.width * self.height * FORMATS[self.format][0] * self.stored.itemsize
 
     def frames(self, file: BinaryIO) -> Iterator[np.ndarray]:
-        """Frames of a buffered pipe or file, to its end.
+        """Read frames from a buffered pipe or file to its end.
+
+        Yields:
+            Frames of shape `shape`, uint8 or uint16.
 
         Raises:
-            DamagedImageError: it ends within a frame.
+            DamagedImageError: The file ends within a frame.
         """
         number = 0
         while data := file.read(self.nbytes):
             if len(data) < self.nbytes:
                 raise DamagedImageError(
                     f"ends within frame {number}: {len(data):,} of {self.nbytes:,} bytes",
-                    remedy="are size and pixel format those of the frames?",
+                    remedy="check the frame size and the pixel format",
                 )
             frame = np.frombuffer(data, self.stored).reshape(self.shape)
             yield frame.astype(FORMATS[self.format][1])
             number += 1
 
     def pack(self, frame: np.ndarray) -> bytes:
-        """The bytes of a frame as `frames` gives it."""
+        """The bytes of a frame."""
         return frame.astype(self.stored).tobytes()
 
 
 def parse_raw(text: str) -> RawVideo:
-    """`1280x720:bgr24` -> its parts. Raises `OptionError`."""
+    """Parse a layout such as `1280x720:bgr24`. Raises `OptionError`."""
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4}):(\w+)", text)
     if match is None or match[3] not in FORMATS:
         raise OptionError(
@@ -107,17 +115,29 @@ def pipe(
     depth: int = DEPTH,
     threads: int = 1,
 ) -> int:
-    """Frames of `source` through `operation` into `sink`, in the same format; returns how many.
+    """Apply an operation to raw frames from one binary file, and write the results to another.
+
+    Args:
+        operation: Takes an image and returns one.
+        raw: Layout of the frames, which the results have as well.
+        source: Buffered binary file to read from.
+        sink: Binary file to write to; it is flushed after each frame.
+        depth: Number of frames in flight, see `stream`.
+        threads: Number of frames processed at the same time, see `stream`.
+
+    Returns:
+        Number of frames written.
 
     Raises:
-        UsageError: the operation does not give one image for an image.
-        DamagedImageError: the source ends within a frame; whole frames have been written.
-        Further what a frame raises; `OSError` when nobody reads the sink any more.
+        UsageError: The operation does not return exactly one image for an image.
+        DamagedImageError: The source ends within a frame; complete frames have been written.
+        OSError: The sink cannot be written to, for example because its reader is gone.
+        Exception: Whatever processing a frame raises.
     """
     step = frame_filter(operation, raw.channel_order)
     count = 0
     for result in stream(step, raw.frames(source), depth=depth, threads=threads):
         sink.write(raw.pack(result))
-        sink.flush()  # whoever reads may be showing it
+        sink.flush()  # a live display must not wait for a full buffer
         count += 1
     return count

@@ -1,11 +1,11 @@
-"""Streams: frames are decoded, worked on and handed over at the same time, and stay in order.
+"""Streams: reading frames, processing them and the caller's loop overlap; the order is kept.
 
     reader thread ── a frame and its future ──> queue ──> the caller's loop
                           │                                    ▲
                           └──────> worker threads ── result ───┘
 
-Whoever reads a frame first takes one of `depth` slots and the caller gives it back when it asks for
-the next result: so no more than `depth` frames are ever on their way, whatever is the slow part.
+The reader takes one of `depth` slots before it reads a frame, and the caller returns the slot when it
+asks for the next result. So at most `depth` frames are in flight, whichever part is the slowest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -27,37 +27,49 @@ if TYPE_CHECKING:
     import cv2
 
 DEPTH = 4
-"""Frames on their way: one read, one worked on, one finished, one in the caller's hands."""
+"""Frames in flight: one being read, one being processed, one finished, one with the caller."""
 
-Source: TypeAlias = "cv2.VideoCapture | str | Path | int | Iterable[np.ndarray]"
+Source: TypeAlias = "cv2.VideoCapture | str | Path | int | Iterable[Any]"
+"""A capture, the path or URL of a video, the number of a camera, or an iterable of frames."""
 
-
-class Keyed(Protocol):
-    """A step, or any callable of that kind."""
-
-    def __call__(self, item: Any, *, key: str) -> Any: ...
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
 
-def stream(step: Keyed, source: Source, *, depth: int = DEPTH, threads: int = 1) -> Generator[Any]:
-    """Results of `step` for the frames of `source`, in their order.
+class KeyedStep(Protocol[Result_co]):
+    """A callable such as `vaetools.operation.step.Step`; `key` seeds the noise of a frame."""
 
-    A frame's number, from 0, is its key: so what draws noise draws other noise for each frame, and
-    the same when the stream is run again. Close the iterator (or leave its `for` loop) to end it
-    early; that waits for the frame being read and for those being worked on. A capture that was
-    opened here is then released; one that was handed over is not, and is up to `depth` frames ahead.
+    def __call__(self, item: Any, *, key: str) -> Result_co: ...
+
+
+def stream(
+    step: KeyedStep[Result], source: Source, *, depth: int = DEPTH, threads: int = 1
+) -> Generator[Result, None, None]:
+    """Apply a step to the frames of a source; yield the results in the order of the frames.
+
+    The number of a frame, from 0, is its key. So noise differs between frames, and is the same when
+    the stream is run again. Leaving the loop, or closing the generator, ends the stream. A capture
+    that was opened here is then released. A capture that was passed in stays open, up to `depth`
+    frames ahead.
 
     Args:
-        source: a `cv2.VideoCapture`, the path of a video, the number of a camera, or any iterable of
-            frames; read in a thread of its own. A capture that gives no frame has ended.
-        depth: frames that are on their way at once, so the memory that is used; a camera shows so
-            many frames late.
-        threads: frames that are worked on at once. A network uses all cores for one frame, unless
-            the hub was opened with `threads`.
+        step: Called with each frame and its key. It must be thread-safe if `threads` is not 1.
+        source: A `cv2.VideoCapture`, the path or URL of a video, the number of a camera, or any
+            iterable of frames, which a separate thread reads. Frames of videos and cameras are
+            (H, W, 3) uint8 BGR; frames of an iterable are passed on to the step as they are.
+        depth: Number of frames in flight, at least 1. It bounds memory, and the delay of a camera.
+        threads: Number of frames processed at the same time, at least 1. A network uses all cores
+            for one frame, unless the hub was opened with `threads`.
+
+    Yields:
+        The result of the step for each frame.
 
     Raises:
-        UnreadableError: the video or camera cannot be opened. UsageError: it is no source.
-        OptionError: `depth` or `threads` below 1.
-        While it goes on: what reading or working on a frame raises, in that frame's place.
+        UnreadableError: The video or camera cannot be opened.
+        UsageError: The source is none of these.
+        OptionError: `depth` or `threads` is less than 1.
+        Exception: Whatever reading or processing a frame raises, in place of the result of that
+            frame; it ends the stream.
     """
     for name, value in (("depth", depth), ("threads", threads)):
         if value < 1:
@@ -66,85 +78,94 @@ def stream(step: Keyed, source: Source, *, depth: int = DEPTH, threads: int = 1)
     return _results(step, frames, release, depth, threads)
 
 
-def _open_source(source: Source) -> tuple[Iterator[np.ndarray], Callable[[], None]]:
-    """(frames, what ends them) of a source. Raises as `stream` does."""
+def _open_source(source: Source) -> tuple[Iterator[Any], Callable[[], None]]:
+    """The frames of a source, and a function that releases it. Raises as `stream` does."""
     import cv2
 
     if isinstance(source, str | Path | int):
         capture = open_capture(source)
-        return _frames_of(capture), capture.release
+        return frames_of(capture), capture.release
     if isinstance(source, cv2.VideoCapture):
         if not source.isOpened():
             raise UsageError("the capture is not open")
-        return _frames_of(source), lambda: None
+        return frames_of(source), lambda: None
     if isinstance(source, np.ndarray) and source.ndim < 4:
-        raise UsageError(f"an array of shape {source.shape} is one frame and no stream of them")
+        raise UsageError(
+            f"an array of shape {source.shape} is a single frame", remedy="pass a list of frames"
+        )
     if not isinstance(source, Iterable):
-        raise UsageError(f"{type(source).__name__} is no capture, path, camera or iterable")
+        raise UsageError(
+            f"a stream cannot be read from {type(source).__name__}",
+            remedy="pass a cv2.VideoCapture, a path, a camera number, or an iterable of frames",
+        )
     return iter(source), lambda: None
 
 
 def open_capture(source: str | Path | int) -> cv2.VideoCapture:
-    """A video file or a camera. Raises `UnreadableError`."""
+    """Open a video file, a URL or a camera with OpenCV. Raises `UnreadableError`."""
     import cv2
 
     capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
     if capture.isOpened():
         return capture
     if isinstance(source, int):
-        raise UnreadableError(f"camera {source} does not answer")
+        raise UnreadableError(f"camera {source} cannot be opened")
     is_missing = "://" not in str(source) and not Path(source).exists()
-    problem = "is not there" if is_missing else "is no video that OpenCV can read"
+    problem = "does not exist" if is_missing else "is not a video that OpenCV can read"
     raise UnreadableError(problem, file=source)
 
 
-def _frames_of(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
+def frames_of(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
+    """The frames of an open capture, (H, W, 3) uint8 BGR, until it returns none."""
     while True:
-        is_there, frame = capture.read()
-        if not is_there:
+        success, frame = capture.read()
+        if not success:
             return
         yield frame
 
 
 def _results(
-    step: Keyed,
-    frames: Iterator[np.ndarray],
+    step: KeyedStep[Result],
+    frames: Iterator[Any],
     release: Callable[[], None],
     depth: int,
     threads: int,
-) -> Generator[Any]:
+) -> Generator[Result, None, None]:
     reader = _Reader(step, frames, depth, threads)
     try:
         while (future := reader.next()) is not None:
             yield future.result()
-            del future  # and with it the frame, before another one may be read
+            del future  # releases the frame, before another one may be read
             reader.slots.release()
     finally:
         reader.stop()
         release()
 
 
-class _Reader:
-    """Takes frames from their source, in a thread of its own, and hands them to workers."""
+class _Reader(Generic[Result]):
+    """Reads frames in a thread of its own, and passes them to workers."""
 
-    def __init__(self, step: Keyed, frames: Iterator[np.ndarray], depth: int, threads: int) -> None:
+    def __init__(
+        self, step: KeyedStep[Result], frames: Iterator[Any], depth: int, threads: int
+    ) -> None:
         self.slots = threading.Semaphore(depth)
         self._step = step
         self._frames = frames
-        self._begun: SimpleQueue[Future[Any] | None] = SimpleQueue()
+        self._futures: SimpleQueue[Future[Result] | None] = SimpleQueue()
         self._stopped = False
         self._workers = ThreadPoolExecutor(threads, "vaetools stream")
-        # A daemon: a source that never gives another frame must not keep the process alive.
+        # A daemon: a source that blocks for ever must not keep the process alive.
         self._thread = threading.Thread(target=self._read, name="vaetools frames", daemon=True)
         self._thread.start()
 
-    def next(self) -> Future[Any] | None:
-        """The next frame's result; None after the last one."""
-        return self._begun.get()
+    def next(self) -> Future[Result] | None:
+        """Wait for the future of the next frame; None after the last one."""
+        return self._futures.get()
 
     def stop(self) -> None:
+        """Stop reading, and wait for the frames that are being read or processed."""
         self._stopped = True
-        self.slots.release()  # it may be waiting for one
+        self.slots.release()  # the reader may be waiting for one
         self._thread.join()
         self._workers.shutdown(cancel_futures=True)
 
@@ -155,11 +176,11 @@ class _Reader:
                 if self._stopped:
                     break
                 work = functools.partial(self._step, key=str(number))
-                self._begun.put(self._workers.submit(work, next(self._frames)))
+                self._futures.put(self._workers.submit(work, next(self._frames)))
         except StopIteration:
             pass
         except BaseException as error:  # noqa: BLE001 - a source may raise anything
-            failed: Future[Any] = Future()
+            failed: Future[Result] = Future()
             failed.set_exception(error)
-            self._begun.put(failed)
-        self._begun.put(None)
+            self._futures.put(failed)
+        self._futures.put(None)

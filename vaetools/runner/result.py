@@ -1,0 +1,162 @@
+"""The result of a run: all records, totals, a summary line and an exit code."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaetools.errors import (
+    EXIT_DONE,
+    EXIT_ENVIRONMENT,
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    RunError,
+)
+from vaetools.runner.record import Record, Status, format_bytes, format_seconds
+from vaetools.runner.report import write_page
+from vaetools.version import __version__
+
+if TYPE_CHECKING:
+    from typing import Self
+
+INTERRUPTED = "interrupted"
+BROKEN_MODEL = "stopped because the model does not work"
+
+STATUSES: tuple[Status, ...] = ("done", "failed", "skipped", "planned")
+
+
+@dataclass(frozen=True, repr=False)
+class RunResult:
+    """The outcome of a run: one record per input, and totals.
+
+    A failed input is a record, not an exception; `raise_for_failures` turns it into one.
+
+    Example:
+
+        result = hub.map("compress", "photos/", out="packed/").raise_for_failures()
+        print(result.summary, result.device)
+
+    Attributes:
+        records: In the order in which the inputs were finished.
+        left_alone: Number of files in input folders that were not selected.
+        unreached: Number of inputs without a record, because the run stopped early.
+        seconds: Wall time in seconds.
+        stopped: Why the run stopped early, such as `interrupted`; empty if it did not.
+    """
+
+    records: tuple[Record, ...]
+    left_alone: int = 0
+    unreached: int = 0
+    seconds: float = 0.0
+    stopped: str = ""
+
+    def __repr__(self) -> str:
+        device = f" on {self.device}" if self.device else ""
+        return f"<{type(self).__name__}: {self.summary}{device}>"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of inputs by status (`done`, `failed`, `skipped`, `planned`), and `left alone`."""
+        seen = Counter(record.status for record in self.records)
+        return {status: seen[status] for status in STATUSES} | {"left alone": self.left_alone}
+
+    @property
+    def failures(self) -> tuple[Record, ...]:
+        """The records of the inputs that failed."""
+        return tuple(record for record in self.records if record.status == "failed")
+
+    def raise_for_failures(self) -> Self:
+        """Return the result itself if every input was processed.
+
+        Raises:
+            RunError: At least one input failed, or the run stopped early. `error.failures` has the
+                records of the failed inputs.
+        """
+        failures, problems = self.failures, []
+        if failures:
+            first = f"{failures[0].code} {failures[0].message}"
+            total = len(self.records) + self.unreached
+            problems.append(f"{len(failures):,} of {total:,} inputs failed, first: {first}")
+        if self.unreached:
+            problems.append(f"{self.stopped}, {self.unreached:,} inputs not processed")
+        if problems:
+            raise RunError("; ".join(problems), failures=failures)
+        return self
+
+    @property
+    def device(self) -> str | None:
+        """Device that the models ran on, such as `cuda:0`; None if none did.
+
+        If models ran on several devices, their names are joined by commas.
+        """
+        return ", ".join(sorted({r.device for r in self.records if r.device})) or None
+
+    @property
+    def bytes_in(self) -> int:
+        """Total size of the inputs that are done, in bytes."""
+        return sum(record.bytes_in for record in self.records if record.status == "done")
+
+    @property
+    def bytes_out(self) -> int:
+        """Total size of the outputs of the inputs that are done, in bytes."""
+        return sum(record.bytes_out for record in self.records if record.status == "done")
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command line: 0 done, 1 some failed, 4 broken model, 130 interrupted."""
+        if self.stopped == INTERRUPTED:
+            return EXIT_INTERRUPTED
+        if self.stopped == BROKEN_MODEL:
+            return EXIT_ENVIRONMENT
+        return EXIT_SOME_FAILED if self.failures or self.unreached else EXIT_DONE
+
+    @property
+    def summary(self) -> str:
+        """One line, such as `9,998 done, 2 failed, 812 MB -> 71 MB in 4:22`."""
+        counts = self.counts
+        parts = [f"{n:,} {what}" for what, n in counts.items() if n > 0 or what == "done"]
+        if counts["planned"]:
+            parts.remove("0 done")
+        if counts["done"]:
+            parts.append(f"{format_bytes(self.bytes_in)} -> {format_bytes(self.bytes_out)}")
+        text = f"{', '.join(parts)} in {format_seconds(self.seconds)}"
+        if not self.stopped:
+            return text
+        left = f"{self.unreached:,} inputs not processed"
+        return f"{text}; {self.stopped}, {left}; run the same command again to resume"
+
+    def write_report(self, path: str | Path) -> None:
+        """Write an HTML page about the run, with links and thumbnails; replaces an earlier report.
+
+        `RunSettings.report` does the same at the end of a run, and checks the path before it.
+
+        Raises:
+            UsageError: The name does not end in `.html` or `.htm`, or it is a folder.
+            ExistsError: There is a file that is not a report.
+            OutputError: The file cannot be written.
+        """
+        write_page(Path(path), self.records, self.summary, self._facts())
+
+    def page(self, path: str | Path) -> None:
+        """Deprecated name of `write_report`."""
+        warnings.warn("use RunResult.write_report", DeprecationWarning, stacklevel=2)
+        self.write_report(path)
+
+    def _facts(self) -> dict[str, str]:
+        """Counts, sizes, time and device for the report; zero counts are left out."""
+        counts = self.counts | {"not processed": self.unreached}
+        facts = {name: f"{count:,}" for name, count in counts.items() if count}
+        if self.bytes_out:
+            facts["before"] = format_bytes(self.bytes_in)
+            facts["after"] = format_bytes(self.bytes_out)
+        if self.bytes_out and self.bytes_in:
+            facts["after / before"] = f"{self.bytes_out / self.bytes_in:.1%}"
+        if self.device:
+            facts["device"] = self.device
+        written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")
+        time = format_seconds(self.seconds)
+        return facts | {"time": time, "written": written, "vaetools": __version__}
