@@ -25,6 +25,7 @@ from .errors import InputError as InputError
 from .errors import ModelError as ModelError
 from .errors import OptionError as OptionError
 from .errors import PluginError as PluginError
+from .errors import RunError as RunError
 from .errors import UsageError as UsageError
 from .errors import VaetoolsError as VaetoolsError
 from .files import imread as imread

@@ -109,7 +109,7 @@ def test_a_pipeline_file_and_flags_above_it(run, photos: Path) -> None:
         (["dust,pack", "photos", "-o", "out", "--amount", "2"], "0 … 1"),
         (["dust", "-", "-o", "out.mp4"], "raw frames go from - to -"),
         (["dust", "photos", "-o", "out", "--raw", "6x4:bgr24"], "raw frames go from - to -"),
-        (["pack", "-", "-o", "-", "--raw", "6x4:bgr24"], "one picture for each frame"),
+        (["pack", "-", "-o", "-", "--raw", "6x4:bgr24"], "one image for each frame"),
         (["dust", "-", "-o", "-", "--raw", "6x4"], "formats: bgr24"),
     ],
 )

@@ -32,7 +32,6 @@ RESERVED_OPTIONS = frozenset(
         "strip",
         "image_quality",
         "memory",
-        "fingerprint",
         "shard",
         "report",
         "config",

@@ -4,8 +4,8 @@
                           │                                    ▲
                           └──────> worker threads ── result ───┘
 
-The reader takes one of `depth` slots before it reads a frame, and the caller returns the slot when it
-asks for the next result. So at most `depth` frames are in flight, whichever part is the slowest.
+The reader takes one of `depth` slots before it reads a frame, and the caller returns the slot when
+it asks for the next result. So at most `depth` frames are in flight, whichever part is the slowest.
 """
 
 from __future__ import annotations
