@@ -2,7 +2,7 @@
 # uses another interpreter.
 PYTHON ?= python
 
-.PHONY: help check format test docs bench dist
+.PHONY: help check format test coverage docs bench dist
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,11 @@ format: ## format the code and apply safe fixes
 
 test: ## the default tests
 	$(PYTHON) -m pytest
+
+coverage: ## the default tests with branch coverage, processes they start included
+	$(PYTHON) -m coverage run -m pytest
+	$(PYTHON) -m coverage combine -q
+	$(PYTHON) -m coverage report
 
 docs: ## regenerate docs/api.md, then test every page, its commands and its examples
 	$(PYTHON) docs/make_api.py
