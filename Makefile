@@ -25,8 +25,9 @@ coverage: ## the default tests with branch coverage, processes they start includ
 	$(PYTHON) -m coverage combine -q
 	$(PYTHON) -m coverage report
 
-docs: ## regenerate docs/api.md, then test every page, its commands and its examples
+docs: ## regenerate docs/api.md and docs/errors.md, then test every page, its commands and its examples
 	$(PYTHON) docs/make_api.py
+	$(PYTHON) -m vaetools explain --markdown > docs/errors.md
 	$(PYTHON) -m pytest tests/test_pages.py tests/test_docs.py tests/test_services.py tests/examples
 
 bench: ## a quick benchmark of the codec; KODAK=FOLDER names the images

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from vaetools import __version__
-from vaetools.cli.context import host_of
+from vaetools.cli.context import fit_remedy, host_of
+from vaetools.cli.flags import COMMAND
 from vaetools.errors import (
     EXIT_INTERRUPTED,
     UnexpectedError,
@@ -65,6 +66,13 @@ class Program(click.Group):
                 raise
         remedy = did_you_mean(args[0], self.list_commands(ctx)) or "see vaetools --help"
         raise UsageError(f"there is no command {args[0]!r}", remedy=remedy)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VaetoolsError as error:
+            fit_remedy(error, ctx.meta.get(COMMAND))
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         host = host_of(ctx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -53,4 +54,20 @@ def hub_of(
 def warn(error: VaetoolsError | None) -> None:
     """Print an error on stderr as one line; nothing for None."""
     if error is not None:
+        ctx = click.get_current_context(silent=True)
+        fit_remedy(error, None if ctx is None else ctx.command)
         click.echo(error.line, err=True)
+
+
+def fit_remedy(error: VaetoolsError, command: click.Command | None) -> None:
+    """Remove a remedy that names an option which the command does not have.
+
+    An error does not know which command it ends: `--max-pixels` helps with an operation on files, but
+    `vaetools eval` has no such option. A remedy with a whole `vaetools` command stays.
+    """
+    if command is None or error.remedy is None or "vaetools " in error.remedy:
+        return
+    flags = {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
+    flags |= {f"--{flag.rpartition('.')[2]}" for flag in flags}  # --dust.amount in a chain
+    if not set(re.findall(r"(?<!\S)--[a-z][a-z-]*", error.remedy)) <= flags:
+        error.remedy = None

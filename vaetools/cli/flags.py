@@ -54,8 +54,21 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(part), int(whole)
 
 
+COMMAND = "vaetools.command"
+"""Key in click's `meta`: the command that runs, the innermost one."""
+
+
+def _note_command(ctx: click.Context, _: click.Parameter, __: bool) -> None:
+    ctx.meta[COMMAND] = ctx.command
+
+
 DEBUG = click.option(
-    "--debug", is_flag=True, expose_value=False, help="Show a traceback with an error."
+    "--debug",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_note_command,
+    help="Show a traceback with an error.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of text.")
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
