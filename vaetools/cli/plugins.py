@@ -92,3 +92,37 @@ def check(ctx: click.Context, path: Path, seconds: float, as_json: bool) -> None
             click.echo(printable(f"{finding.state:4}  {finding.subject}: {finding.text}"))
     if any(finding.state == "fail" for finding in findings):
         ctx.exit(EXIT_SOME_FAILED)
+
+
+@command.command("stubs")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    show_default="the folder of installed packages",
+    help="Folder to write the package vaetools-stubs into.",
+)
+@click.option(
+    "--built-in", is_flag=True, help="Print the module vaetools/hub_methods.py of vaetools itself."
+)
+@DEBUG
+@click.pass_context
+def stubs(ctx: click.Context, out: Path | None, built_in: bool) -> None:
+    """Write type stubs for the operations of all plugins.
+
+    mypy, pyright and editors then know hub.NAME(...) with its options. Run it again after plugins
+    were installed, updated or removed. Type checkers look in the folder of installed packages;
+    pyright also looks in the folder "typings" of a project.
+    """
+    from vaetools.kit.stubs import built_in_module, installed_packages, write_stubs
+    from vaetools.plugin.host import PluginHost
+
+    if built_in:
+        refuse_typed(ctx, {"out"}, "--built-in")
+        click.echo(built_in_module(PluginHost(installed=False).operations.values()), nl=False)
+        return
+    host = host_of(ctx)
+    host.load_all()
+    place = write_stubs(host.operations.values(), out or installed_packages())
+    click.echo(f"written  {printable(str(place))}: {len(host.operations)} operations")

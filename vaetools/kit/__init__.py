@@ -2,6 +2,7 @@
 
 new      a package with one operation, its tests and its CI
 check    a plugin in a process of its own: does it load, and do its operations keep their promises?
+stubs    typed methods of all operations, for type checkers and editors
 """
 
 from vaetools.kit.check import check_plugin
