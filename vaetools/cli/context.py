@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from vaetools.plugin.host import PluginHost
 
 
-def host_of(ctx: click.Context) -> PluginHost:
+def host_of(ctx: click.Context, *, retry: bool = False) -> PluginHost:
     """The plugin host of this invocation, created on first use; broken plugins go to stderr.
+
+    Args:
+        retry: try installed plugins again that did not work when they were tried last.
 
     Raises:
         PluginError: a plugin is broken, and `--strict-plugins` is set.
@@ -28,7 +31,7 @@ def host_of(ctx: click.Context) -> PluginHost:
         from vaetools.plugin.probe import probed_offers
 
         folders = default_folders(root.params.get("plugins_dir") or ())
-        root.obj = PluginHost(folders=folders, cache=probed_offers())
+        root.obj = PluginHost(folders=folders, cache=probed_offers(retry=retry))
         for plugin in root.obj.broken:
             warn(plugin.error)
         if root.obj.broken and root.params.get("strict_plugins"):

@@ -108,8 +108,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _plugins(ctx: click.Context) -> Iterator[Finding]:
-    host = host_of(ctx)
-    host.load_all()
+    host = host_of(ctx, retry=True)
     for plugin in host.broken:
         text = plugin.error.problem if plugin.error else ""
         yield Finding("fail", f"plugin {plugin.name}", text, f"fix or remove it ({plugin.origin})")

@@ -25,9 +25,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         refuse_typed(ctx, {"as_json"}, f"'plugins {ctx.invoked_subcommand}' in this place")
         return
-    host = host_of(ctx)
-    host.load_all()
-    for plugin in host.plugins:
+    for plugin in host_of(ctx, retry=True).plugins:
         error = None if plugin.error is None else plugin.error.line
         if as_json:
             facts = {**vars(plugin), "error": error}

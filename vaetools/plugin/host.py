@@ -175,10 +175,11 @@ class PluginHost:
         return self._summaries[name]
 
     def load_all(self) -> None:
-        """Import all installed plugins; those that the cache calls broken are tried again."""
+        """Import all installed plugins but those that are known to be broken."""
         with self._loading:
             for plugin, point, _ in self._waiting[:]:
-                self._load_installed(plugin, point)
+                if plugin.error is None:
+                    self._load_installed(plugin, point)
 
     def register(self, plugin: object, name: str | None = None) -> Plugin:
         """Add a plugin object. Raises `PluginError` if it does not work; nothing of it stays then."""
@@ -206,6 +207,7 @@ class PluginHost:
             {name: self.summary(name) for name in plugin.operations},
             {name: self.summary(name) for name in plugin.commands},
             [str(folder) for folder in self._model_folders.get(plugin.name, ())],
+            plugin.hooks,
             None if plugin.error is None else plugin.error.problem,
         )
 
@@ -248,6 +250,7 @@ class PluginHost:
         except PluginError as error:
             plugin.error = error.about(place)  # type: ignore[assignment]
             return
+        plugin.hooks = [*offer.hooks]
         plugin.operations, plugin.commands = [*offer.operations], [*offer.commands]
         self._model_folders[plugin.name] = [Path(folder) for folder in offer.model_folders]
         self._claim(plugin, {**offer.operations, **offer.commands})

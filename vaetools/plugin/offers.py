@@ -41,12 +41,14 @@ class Offer:
     Attributes:
         operations, commands: summaries by name.
         model_folders: folders with models.
+        hooks: names of the hooks that it implements.
         error: why it does not work, if it does not.
     """
 
     operations: dict[str, str] = field(default_factory=dict)
     commands: dict[str, str] = field(default_factory=dict)
     model_folders: list[str] = field(default_factory=list)
+    hooks: list[str] = field(default_factory=list)
     error: str | None = None
 
 

@@ -20,16 +20,24 @@ from vaetools.plugin.offers import Offer, OfferCache, installed_points, origin_o
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-SECONDS = 10.0
+SECONDS = 30.0
 """Time limit for all plugins together; they are loaded in parallel."""
 
 
-def probed_offers(seconds: float = SECONDS) -> OfferCache:
-    """The cache of offers, completed for all installed plugins."""
+def probed_offers(seconds: float = SECONDS, *, retry: bool = False) -> OfferCache:
+    """The cache of offers, completed for all installed plugins.
+
+    Args:
+        retry: try those again that did not work.
+    """
     cache = OfferCache()
     if not sys.executable or getattr(sys, "frozen", False):
         return cache  # no interpreter to start: the host loads plugins when they are needed
-    unknown = [point for point in installed_points() if cache.get(point) is None]
+    unknown = [
+        point
+        for point in installed_points()
+        if (offer := cache.get(point)) is None or (retry and offer.error is not None)
+    ]
     started = [(point, _start(point)) for point in unknown]
     deadline = time.monotonic() + seconds
     for point, process in started:
