@@ -37,10 +37,8 @@ def main() -> None:
     hole = stamped(bgr, args.grow)
     if not hole.any():
         parser.error(f"no bright orange in the lower part of {args.image}")
-    alpha = np.where(hole, 0, 255).astype(np.uint8)
     with vaetools.open() as hub:
-        filled = hub.inpaint(np.dstack([bgr, alpha]), mask="alpha")
-    cv2.imwrite(args.out, filled[:, :, :3])
+        cv2.imwrite(args.out, hub.inpaint(bgr, hole))
 
 
 if __name__ == "__main__":

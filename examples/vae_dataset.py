@@ -27,14 +27,12 @@ class VaeFiles(Dataset):
         self.files = sorted(Path(folder).rglob("*.vae"))
         self.classes = sorted({file.parent.name for file in self.files})
         self.transform = transform
-        self._decode = None
+        self._decode = vaetools.open("cpu", threads=1).op("decompress", channel_order="rgb")
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        if self._decode is None:  # opened here, so that each worker process of a loader has its own
-            self._decode = vaetools.open("cpu", threads=1).op("decompress", channel_order="rgb")
         file = self.files[index]
         rgb = self._decode(file.read_bytes())
         image = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float() / 255

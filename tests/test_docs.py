@@ -21,9 +21,11 @@ import pytest
 from vaetools_plugins.compress import Compress
 from vaetools_plugins.denoise import Denoise
 
+import vaetools
 from tests.paths import PLUGINS, ROOT
 from vaetools.cli import main
 from vaetools.cli.flags import common_flags
+from vaetools.hub import Hub
 from vaetools.kit import check_plugin
 from vaetools.operation import option_specs
 from vaetools.plugin.host import PluginHost
@@ -33,6 +35,7 @@ DOCS = ROOT / "docs"
 
 STAND_INS = """
 from dataclasses import dataclass
+import numpy as np
 import vaetools
 
 class Denoise(vaetools.ImageOperation):
@@ -40,7 +43,7 @@ class Denoise(vaetools.ImageOperation):
     name = "denoise"
     @dataclass(frozen=True)
     class Options:
-        sigma: str = "auto"
+        sigma: np.ndarray | str | float = "auto"
         strength: float = 1.0
     def apply(self, image):
         return image * (1 - self.options.strength / 4)
@@ -104,6 +107,28 @@ def test_the_python_of_embed() -> None:
     assert len(names["sink"].getvalue()) == 2 * 64 * 48 * 3
 
 
+def test_the_python_of_the_readme_and_of_compress(
+    codec_hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the shipped models."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(vars(vaetools), "open", lambda: codec_hub)
+    Path("photos").mkdir()
+    for name in ("photo.png", "photos/a.png"):
+        cv2.imwrite(name, gradient())
+    mask = np.zeros(gradient().shape[:2], bool)
+    mask[20:23, 10:30] = True
+    names: dict[str, Any] = {"mask": mask}
+    for page in ("../README.md", "compress.md"):
+        for code in blocks(page, "python"):
+            exec(compile(code, page, "exec"), names)
+    assert names["back"].shape == names["clean"].shape == names["rough"].shape == gradient().shape
+    assert np.array_equal(names["whole"][~mask], gradient()[~mask])
+    assert len(names["restored"].samples) == 2
+    assert names["part"].shape == (24, 32, 3)
+    assert Path("packed/a.png.vae").exists()
+
+
 @pytest.mark.usefixtures("_embedded")
 def test_the_commands_of_embed(capsys: pytest.CaptureFixture[str]) -> None:
     (pipeline,) = blocks("embed.md", "toml")
@@ -132,7 +157,7 @@ def test_the_commands_of_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert "both/a.png.vae" in Path("report.html").read_text(encoding="utf-8")
 
 
-def test_the_keys_of_config_are_those_that_there_are() -> None:
+def test_the_page_names_every_key_of_a_config() -> None:
     text = (DOCS / "config.md").read_text().split("or underscores: ")[1].split(". Flags")[0]
     named = [name.replace("-", "_") for name in re.findall(r"`([\w-]+)`", text)]
     assert named == list(common_flags())

@@ -1,4 +1,4 @@
-"""Keep the quality inside a circle only: python roi.py portrait.png mask.png 224 100 60"""
+"""Keep the quality inside a circle only: python roi.py portrait.png 224 100 60"""
 
 import sys
 
@@ -7,15 +7,13 @@ import numpy as np
 
 import vaetools
 
-photo, mask = sys.argv[1:3]
-x, y, radius = map(int, sys.argv[3:])
-bgr = cv2.imread(photo)
+bgr = cv2.imread(sys.argv[1])
+x, y, radius = map(int, sys.argv[2:])
 face = np.zeros(bgr.shape[:2], np.uint8)
 cv2.circle(face, (x, y), radius, 255, cv2.FILLED)
-cv2.imwrite(mask, face)
 
 hub = vaetools.open()
-for what, options in [("without", {}), ("with", {"roi": mask})]:
-    data = hub.compress(bgr, quality=75, **options)
-    inside = cv2.PSNR(bgr[face > 0], hub.decompress(data)[face > 0])
+for what, roi in [("without", None), ("with", face)]:
+    data = hub.compress(bgr, quality=75, roi=roi)
+    inside = vaetools.psnr(bgr[face > 0], hub.decompress(data)[face > 0])
     print(f"{what} a mask: {len(data)} bytes, {inside:.1f} dB inside the circle")

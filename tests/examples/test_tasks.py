@@ -1,4 +1,4 @@
-"""The programs of examples/README.md keep what they promise, with pictures of scikit-image."""
+"""The programs of examples/README.md keep what they promise, with images of scikit-image."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read(path: str | Path) -> np.ndarray:
 
 
 def local_contrast(path: Path) -> float:
-    """Mean deviation of the grey values inside of cells of 16 x 16 pixels."""
+    """Mean standard deviation of the grey values within cells of 16 x 16 pixels."""
     grey = cv2.cvtColor(read(path), cv2.COLOR_BGR2GRAY)
     cells = grey.reshape(grey.shape[0] // 16, 16, -1, 16)
     return float(cells.std(axis=(1, 3)).mean())
@@ -139,11 +139,10 @@ def test_chain(run: Run, codec_hub: Hub) -> None:
 
 
 def test_roi(run: Run) -> None:
-    said = run("roi.py", "portrait.png", "mask.png", "224", "100", "60")
+    said = run("roi.py", "portrait.png", "224", "100", "60")
     without, with_mask = re.findall(r"(\d+) bytes, ([\d.]+) dB", said)
     assert int(with_mask[0]) < 0.8 * int(without[0])
     assert float(with_mask[1]) == pytest.approx(float(without[1]), abs=0.2)
-    assert (read("mask.png")[:, :, 0] > 0).mean() == pytest.approx(np.pi * 60**2 / 256 / 320, 0.05)
 
 
 @pytest.mark.train
