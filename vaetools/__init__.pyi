@@ -33,6 +33,8 @@ from .files import imwrite as imwrite
 from .hub import Hub as Hub
 from .hub import open as open  # noqa: A004
 from .image import Image as Image
+from .image import decode_image as decode_image
+from .image import encode_image as encode_image
 from .image import read_image as read_image
 from .metrics import psnr as psnr
 from .model.folder import Model as Model
