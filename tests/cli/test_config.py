@@ -181,7 +181,9 @@ def test_a_report_of_a_run_and_of_a_video(vaetools) -> None:
 @pytest.mark.parametrize("words", [["dust"], ["run", "dust,pack"]])
 def test_a_report_that_cannot_be_is_one_line(vaetools, words: list[str]) -> None:
     outcome = vaetools(*words, "photos", "-o", "out", "--report", "photos/a.png")
-    assert outcome.code == 2 and outcome.err.startswith("E002 photos/a.png: the report is an HTML file")
+    assert outcome.code == 2 and outcome.err.startswith(
+        "E002 photos/a.png: the report is an HTML file"
+    )
     assert len(outcome.err.splitlines()) == 1 and not Path("out").exists()
 
 
