@@ -121,7 +121,7 @@ class CodecTables:
             (rows, columns) bool, the cells of a group, and the table of every channel.
         """
         groups = self.hyper_group[levels]
-        for group in np.unique(groups):
+        for group in np.flatnonzero(np.bincount(groups.ravel())):  # np.unique imports numpy.ma
             yield groups == group, self._hyper[group]
 
     def per_latent(self, gains: np.ndarray, levels: np.ndarray) -> np.ndarray:
