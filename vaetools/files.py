@@ -90,7 +90,7 @@ def imwrite(
             raise OptionError(f"quality={quality:g} does nothing for {target.suffix}")
         lossy = 95 if quality is None else round(quality)
         data = encode_image(_image(image, channel_order), name, quality=lossy)
-    write_files([(target, data)], before=lambda: None)
+    write_files([(target, data)])
 
 
 def _image(image: object, channel_order: ChannelOrder) -> Image:

@@ -1,4 +1,4 @@
-"""Trees of files, and users that may not do everything."""
+"""Trees of files, and an unprivileged user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Plant:
-    """Makes a folder of files: `plant("photos", {"a/b.txt": b"…"})`."""
+    """Creates a folder of files: `plant("photos", {"a/b.txt": b"…"})`."""
 
     def make(folder: str, files: Mapping[str, bytes]) -> Path:
         top = tmp_path / folder
@@ -33,7 +33,7 @@ def plant(tmp_path: Path) -> Plant:
 
 @pytest.fixture
 def nobody() -> Iterator[Path]:
-    """A folder of a user for whom permissions hold; root becomes that user for the test."""
+    """A folder of an unprivileged user; root becomes that user for the test."""
     folder = Path(tempfile.mkdtemp(prefix="runner-"))
     is_root = os.geteuid() == 0
     if is_root:

@@ -1,4 +1,4 @@
-"""Small operations that the runner's tests run."""
+"""Small operations for the tests of the runner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vaetools.operation import NoOptions, Operation
 
 
 class Copy(Operation):
-    """Bytes in, the same bytes reversed out; `.txt` files of folders."""
+    """Reverses the bytes of `.txt` files."""
 
     name = "copy"
     takes = "file"
@@ -30,7 +30,7 @@ class Copy(Operation):
 
 
 class Renaming(Copy):
-    """Gives all outputs the names that a function makes of the inputs' names."""
+    """Names its outputs with a function of the input's name."""
 
     name = "rename"
 
@@ -47,7 +47,7 @@ class Renaming(Copy):
 
 
 class Raising(Copy):
-    """Raises what it was given for inputs that contain `bad`."""
+    """Raises a given exception for inputs that contain `bad`."""
 
     name = "raise"
 
@@ -82,7 +82,7 @@ class Gated(Copy):
 
 
 class Invert(Operation):
-    """A picture's negative, as a picture."""
+    """The negative of an image."""
 
     name = "invert"
 

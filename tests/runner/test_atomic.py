@@ -27,7 +27,7 @@ NAMES = ["a.png", "a\nb", os.fsdecode(b"\xff.png"), "x" * 255, "é" * 127, "." *
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_is_written_and_nothing_else_is_left(tmp_path: Path, name: str) -> None:
     path = tmp_path / "deep" / name
-    write_files([(path, b"new")], before=lambda: None)
+    write_files([(path, b"new")])
     assert path.read_bytes() == b"new"
     assert [path.name for path in path.parent.iterdir()] == [name]
 
@@ -79,7 +79,7 @@ def test_a_failure_leaves_old_files_unchanged(plant: Plant) -> None:
     with pytest.raises(OSError, match="no journal"):
         write_files([(folder / "a", b"new")], before=fail)
     with pytest.raises(OSError):  # noqa: PT011 - the message is the system's
-        write_files([(folder / "c", b"new"), (folder / "b", b"new")], before=lambda: None)
+        write_files([(folder / "c", b"new"), (folder / "b", b"new")])
     assert (folder / "a").read_bytes() == b"old"
     assert not list(folder.rglob("*.part"))
 
@@ -87,7 +87,7 @@ def test_a_failure_leaves_old_files_unchanged(plant: Plant) -> None:
 def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(plant: Plant) -> None:
     folder = plant("out", {"precious": b"old"})
     temporary_path(folder / "a").symlink_to("precious")
-    write_files([(folder / "a", b"new")], before=lambda: None)
+    write_files([(folder / "a", b"new")])
     assert (folder / "precious").read_bytes() == b"old"
     assert (folder / "a").read_bytes() == b"new"
     assert not (folder / "a").is_symlink()
@@ -96,12 +96,12 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(plant: Plant) -
 def test_an_output_that_is_a_link_is_replaced_and_not_followed(plant: Plant) -> None:
     folder = plant("out", {"precious": b"old"})
     (folder / "a").symlink_to("precious")
-    write_files([(folder / "a", b"new")], before=lambda: None)
+    write_files([(folder / "a", b"new")])
     assert (folder / "precious").read_bytes() == b"old"
 
 
 def test_files_get_the_default_permissions(tmp_path: Path) -> None:
-    write_files([(tmp_path / "ours", b"")], before=lambda: None)
+    write_files([(tmp_path / "ours", b"")])
     (tmp_path / "usual").touch()
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
 

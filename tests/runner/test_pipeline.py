@@ -211,7 +211,7 @@ def test_files_that_cannot_be_written_whole_are_not_written(plant: Plant, tmp_pa
 
 @pytest.fixture
 def _ctrl_c_works() -> Iterator[None]:
-    """A shell lets its background jobs ignore Ctrl-C, and they pass that on."""
+    """Restores the default handler: background jobs of a shell inherit that Ctrl-C is ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

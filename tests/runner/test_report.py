@@ -33,12 +33,12 @@ def go(operation: Operation, top: Path, report: Any, **settings: Any) -> RunResu
 
 
 def parsed(page: Path) -> ET.Element:
-    """Strict: anything that is not escaped, or not closed, is an error."""
+    """Parsed as XML, so that unescaped text and unclosed tags are errors."""
     return ET.fromstring(page.read_text(encoding="utf-8"))
 
 
 def rows(page: Path) -> list[ET.Element]:
-    """Of the table of all inputs."""
+    """The rows of the table of all inputs."""
     return list(parsed(page).findall(".//table")[-1].iterfind("./tbody/tr"))
 
 

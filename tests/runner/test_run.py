@@ -45,7 +45,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def state(folder: Path) -> Mapping[str, object]:
-    """All names with contents and times: equal states mean that nothing was touched."""
+    """All names with contents and times; equal if nothing was written."""
     paths = [folder, *folder.rglob("*")]
     return {str(p): (p.lstat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in paths}
 
@@ -62,7 +62,7 @@ def statuses(result: RunResult) -> dict[str, str]:
 
 
 def age(path: Path, seconds: int = 10) -> None:
-    """Make a file older, so that writing it again changes its time for sure."""
+    """Make a file older, so that writing it again certainly changes its time."""
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - seconds * 10**9))
 
 
@@ -113,7 +113,7 @@ def test_clashes_are_refused_and_nothing_is_written(
 ) -> None:
     top = plant("in", {"a.png": b"1", "a.jpg": b"2", "b.png": b"3"})
     to_png = Renaming(lambda s: (s.with_suffix(".png"),))
-    with pytest.raises(ClashError, match=r"a\.jpg and .*a\.png would both be written to"):
+    with pytest.raises(ClashError, match=r"a\.jpg and .*a\.png would both be .*--exclude"):
         go(to_png, [top / "a.jpg", top / "a.png", top / "b.png"], tmp_path / "out", jobs=jobs)
     assert not (tmp_path / "out").exists()
 
@@ -254,7 +254,7 @@ def test_a_failed_input_is_tried_again(plant: Plant, tmp_path: Path) -> None:
 
 
 def test_an_output_folder_among_the_inputs(plant: Plant) -> None:
-    """What a run wrote is not read by the next one: in a folder below, or in the same one."""
+    """Outputs of a run are not inputs of the next one, below the input folder or in it."""
     below, same = plant("below", {"a.txt": b"a"}), plant("same", {"a.txt": b"a"})
     more = Renaming(lambda s: (s.with_name(f"{s.stem}-1.txt"), s.with_name(f"{s.stem}-2.txt")))
     for _ in range(2):

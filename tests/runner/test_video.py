@@ -85,8 +85,8 @@ def test_chains_codecs_and_jobs(hub: Hub, clip: Path, tmp_path: Path) -> None:
 
 def test_the_record_notes_that_sound_is_lost(hub: Hub, clip: Path, tmp_path: Path) -> None:
     said = the(hub.map("negative", clip, out=tmp_path / "out.mp4")).message
-    assert "sound is not kept; ffmpeg -i" in said
-    assert str(clip) in said and str(tmp_path / "out-with-sound.mp4") in said
+    assert said.startswith(f"{clip}: sound is not kept; ffmpeg -i")
+    assert str(tmp_path / "out-with-sound.mp4") in said
 
 
 def test_out_may_be_a_folder(hub: Hub, clip: Path, tmp_path: Path) -> None:
@@ -184,13 +184,13 @@ def test_too_large_and_not_a_video(hub: Hub, clip: Path, tmp_path: Path) -> None
 def test_a_video_must_be_the_only_input_and_is_ignored_in_folders(
     hub: Hub, clip: Path, tmp_path: Path, photo: np.ndarray
 ) -> None:
-    picture = tmp_path / "in" / "a.png"
-    picture.parent.mkdir()
-    cv2.imwrite(str(picture), photo)
+    image = tmp_path / "in" / "a.png"
+    image.parent.mkdir()
+    cv2.imwrite(str(image), photo)
     with pytest.raises(UsageError, match="a video must be the only input"):
-        hub.map("negative", [picture, clip], out=tmp_path / "out")
-    clip.rename(picture.parent / "clip.avi")
-    result = hub.map("negative", picture.parent, out=tmp_path / "out")
+        hub.map("negative", [image, clip], out=tmp_path / "out")
+    clip.rename(image.parent / "clip.avi")
+    result = hub.map("negative", image.parent, out=tmp_path / "out")
     assert (result.counts["done"], result.counts["left alone"]) == (1, 1)
 
 

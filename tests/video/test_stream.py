@@ -28,7 +28,7 @@ def hub(tiny_models: Path) -> Hub:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    """Twelve frames of 64 × 48, each of one grey; compressed without loss."""
+    """Twelve grey frames of 64 × 48 pixels, compressed losslessly."""
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 25, (64, 48))
     for number in range(12):

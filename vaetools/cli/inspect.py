@@ -238,7 +238,7 @@ def _report(findings: Findings, folder: Path, *, as_json: bool) -> None:
     content = json.dumps({"vaetools": __version__, **facts(findings)}, indent=1, allow_nan=False)
     parts = {**figures(findings), "inspection.json": content.encode()}
     try:
-        write_files([(folder / n, data) for n, data in parts.items()], before=lambda: None)
+        write_files([(folder / n, data) for n, data in parts.items()])
         for name in set(FILES) - parts.keys():
             (folder / name).unlink(missing_ok=True)  # of an earlier report
     except OSError as error:

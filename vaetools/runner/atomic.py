@@ -44,7 +44,9 @@ def publish(temporary: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def write_files(contents: Sequence[tuple[Path, bytes]], *, before: Callable[[], None]) -> None:
+def write_files(
+    contents: Sequence[tuple[Path, bytes]], *, before: Callable[[], None] | None = None
+) -> None:
     """Write several files together; missing folders are created.
 
     Args:
@@ -61,7 +63,8 @@ def write_files(contents: Sequence[tuple[Path, bytes]], *, before: Callable[[], 
             path.parent.mkdir(parents=True, exist_ok=True)
             temporaries.append(temporary_path(path))
             _write_through(temporaries[-1], data)
-        before()
+        if before is not None:
+            before()
         for temporary, (path, _) in zip(temporaries, contents, strict=True):
             temporary.replace(path)
     finally:

@@ -18,7 +18,7 @@ OnExists: TypeAlias = Literal["error", "skip", "replace"]
 class RunSettings:
     """Where a run writes its outputs, and how it treats inputs.
 
-    `hub.map` takes each of these as a keyword argument, and the command line as a flag.
+    `hub.map` takes each of these as a keyword argument, and the command line most as a flag.
 
     Attributes:
         out: Output folder. If there is exactly one input with one output, a path with a suffix is

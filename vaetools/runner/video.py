@@ -108,7 +108,7 @@ class Video:
             op,
             "done",
             seconds=time.perf_counter() - started,
-            message=printable(f"{out}: {note_on_sound(path, out)}"),
+            message=printable(f"{path}: {note_on_sound(path, out)}"),
             bytes_out=size,
             width=reader.width,
             height=reader.height,
