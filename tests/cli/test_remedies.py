@@ -9,41 +9,21 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import pytest
 
+from tests.cli.commands import commands
 from tests.paths import ROOT
 from vaetools.cli import main
-from vaetools.cli.app import program
 from vaetools.cli.context import fit_remedy
 from vaetools.errors import InputError, TooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import click
+
 SOURCES = [*(ROOT / "vaetools").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
 FLAG = r"(?<![\w.-])--[a-z][a-z-]*"
-
-
-def commands() -> dict[str, click.Command]:
-    """Every command by its words, groups with their subcommands and a chain among them."""
-    found: dict[str, click.Command] = {}
-
-    def add(group: click.Group, ctx: click.Context, words: str) -> None:
-        for name in group.list_commands(ctx):
-            command = group.get_command(ctx, name)
-            assert command is not None
-            found[f"{words}{name}"] = command
-            if isinstance(command, click.Group):
-                add(command, click.Context(command, parent=ctx), f"{words}{name} ")
-
-    ctx = click.Context(program)
-    add(program, ctx, "")
-    run = program.get_command(ctx, "run")
-    assert isinstance(run, click.Group)
-    chain = run.get_command(click.Context(run, parent=ctx), "denoise,compress")
-    assert chain is not None
-    return {**found, "run denoise,compress": chain}
 
 
 def flags_of(command: click.Command) -> set[str]:

@@ -71,9 +71,7 @@ def test_raw_frames(refused: Callable[..., str], flag: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["negative"], ["run", "negative"], ["run", "dust,negative"]])
-@pytest.mark.parametrize(
-    "flag", ["--include", "--exclude", "--shard", "--frames", "--strip", "--resume"]
-)
+@pytest.mark.parametrize("flag", ["--include", "--exclude", "--frames", "--strip", "--resume"])
 def test_a_video(refused: Callable[..., str], command: list[str], flag: str) -> None:
     line = refused(*command, "clip.avi", "-o", "out.mp4", flag, *FLAGS[flag])
     assert line == f"E002 {flag} has no effect on a video; leave it out"

@@ -22,7 +22,7 @@ def test_each_passes_the_check(name: str) -> None:
     noted = [f.text for f in findings if f.state == "note"]
     tried = [f for f in findings if f.subject == name and f.state == "ok"][2:]
     if name == "upscale":
-        assert noted == ["not tried: upscale needs a network; name it with --graph"]
+        assert noted == ["not checked: upscale needs a network; name it with --graph"]
     else:
         assert noted == [] and len(tried) == 4
 

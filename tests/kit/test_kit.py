@@ -88,7 +88,7 @@ def test_a_new_package_is_built(project: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Night", "night sky", "../night", "1st", "night-", "", "n\n"])
 def test_names_that_are_none(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="is no name for an operation"):
+    with pytest.raises(UsageError, match="is not a valid name"):
         new_plugin(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -96,7 +96,7 @@ def test_names_that_are_none(tmp_path: Path, name: str) -> None:
 def test_nothing_is_overwritten_and_taken_names_are_refused(project: Path, tmp_path: Path) -> None:
     with pytest.raises(ExistsError):
         new_plugin("night-sky", tmp_path)
-    with pytest.raises(UsageError, match="something called 'night'"):
+    with pytest.raises(UsageError, match="the name 'night' is taken"):
         new_plugin("night", tmp_path, taken={"night"})
 
 
@@ -114,11 +114,11 @@ PROMISES = [
     ("ImageOperation", "def apply(self, image): return image * np.nan", "not finite"),
     ("ImageOperation", "def apply(self, image): return 1 / 0", "ZeroDivisionError"),
     ("ImageOperation", "def apply(self, image): return image * np.random.rand()", "second time"),
-    ("ImageOperation", STATE, "another result the second time"),
-    ("Operation", CHANGES, "changes the picture that it is given"),
+    ("ImageOperation", STATE, "a different result the second time"),
+    ("Operation", CHANGES, "modifies its input"),
     ("Operation", "def process(self, item): return 'text'", "gave str, neither images nor"),
     ("Operation", "def process(self, item): return [item, item]", "named 1 outputs and gave 2"),
-    ("Operation", TEXT, "a picture cannot be written as a.txt"),
+    ("Operation", TEXT, "an image cannot be written as a.txt"),
     ("Operation", "def process(self, item): sys.exit(3)", "tried to exit"),
 ]
 """Base class and body of an operation, and what is said of it."""
@@ -178,7 +178,7 @@ def test_time_is_limited_and_what_was_found_before_stays(tmp_path: Path) -> None
 
 def test_what_cannot_be_tried_is_noted(tmp_path: Path) -> None:
     for body, said in [
-        ("takes = 'file'\n    def process(self, item): return item", "not tried: it takes files"),
+        ("takes = 'file'\n    def process(self, item): return item", "not checked: it takes files"),
         ("task = 'paint'\n    def process(self, item): return item", "no model for 'paint'"),
         (
             "def process(self, item):\n        raise vaetools.InputError('only Sundays')",
@@ -205,7 +205,7 @@ def test_items_out_of_nothing_are_tried(tmp_path: Path) -> None:
 def test_projects_without_plugins_and_missing_places(tmp_path: Path) -> None:
     for text in ("[project]\nname = 'x'\n", "project = 3", "[project]\nentry-points.vaetools = 3"):
         (tmp_path / "pyproject.toml").write_text(text)
-        with pytest.raises(UsageError, match="names no entry points of the group vaetools"):
+        with pytest.raises(UsageError, match="has no entry points of the group vaetools"):
             check_plugin(tmp_path)
     with pytest.raises(UsageError, match="no such file or folder"):
         check_plugin(tmp_path / "nowhere")

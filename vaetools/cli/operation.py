@@ -127,7 +127,7 @@ def run_command(
         ctx.exit(result.exit_code)
 
 
-NOT_FOR_VIDEO = frozenset({"resume", "shard", "include", "exclude", "frames", "strip"})
+NOT_FOR_VIDEO = frozenset({"resume", "include", "exclude", "frames", "strip"})
 """Parameters without effect on a video: a single file, without a journal and metadata."""
 
 

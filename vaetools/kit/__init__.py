@@ -1,7 +1,7 @@
-"""For those who write plugins: a package to start from, and a check that runs what they wrote.
+"""Tools for authors of plugins.
 
-new      a package with one operation, its tests and its CI
-check    a plugin in a process of its own: does it load, and do its operations keep their promises?
+new      creates a package with one operation, tests and CI
+check    loads a plugin in a separate process and checks its operations
 stubs    typed methods of all operations, for type checkers and editors
 """
 

@@ -1,7 +1,7 @@
-"""`vaetools plugins check PATH`: a plugin is loaded and tried in a process of its own.
+"""`vaetools plugins check PATH`: loads and checks a plugin in a separate process.
 
-So whatever it does, exit and crash included, costs that process only, and time is limited. It prints
-one line of JSON for each thing that was found; `check_plugin` reads them.
+A plugin that exits, crashes or hangs ends only that process. The process prints each finding as a
+line of JSON, which `check_plugin` reads.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 
 
 def check_plugin(path: Path, *, seconds: float = 60.0) -> list[Finding]:
-    """Load a plugin and try its operations on small pictures with a tiny model.
+    """Load a plugin and check its operations on small images, with a tiny model.
 
     Args:
-        path: a Python file, the folder of a package, or that of a project whose `pyproject.toml`
-            names entry points of the group `vaetools`.
-        seconds: what all of it may take.
+        path: a Python file, the folder of a package, or the folder of a project whose
+            `pyproject.toml` has entry points of the group `vaetools`.
+        seconds: time limit.
 
     Raises:
-        UsageError: there is nothing, or a project without plugins; or pytest is not installed, which
-            `vaetools.testing` needs.
+        UsageError: the path does not exist or is a project without plugins; or pytest, which
+            `vaetools.testing` needs, is not installed.
     """
     if not path.exists():
-        raise UsageError("there is no such file or folder", file=path)
+        raise UsageError("no such file or folder", file=path)
     if importlib.util.find_spec("pytest") is None:
-        raise UsageError("checking plugins needs pytest", remedy="pip install pytest")
+        raise UsageError("the check of plugins needs pytest", remedy="pip install pytest")
     _entry_points(path)
     words = [sys.executable, "-m", "vaetools.kit.check", str(path.resolve())]
     try:
@@ -60,13 +60,13 @@ def check_plugin(path: Path, *, seconds: float = 60.0) -> list[Finding]:
 
 
 def _read(lines: str | bytes) -> list[Finding]:
-    """Findings from lines of JSON; one that was cut short is left out."""
+    """Findings from lines of JSON, without a last line that is incomplete."""
     text = lines.decode(errors="replace") if isinstance(lines, bytes) else lines
     return [Finding(**json.loads(line)) for line in text.split("\n")[:-1]]
 
 
 def main(path: Path) -> None:
-    """What the process does: print findings as they come."""
+    """What the separate process does: print findings as they come."""
     from vaetools.kit.trial import trial  # in the child process only: it imports the hub
     from vaetools.plugin.host import PluginHost
 
@@ -91,7 +91,7 @@ def _load(host: PluginHost, path: Path) -> Iterator[Plugin]:
 
 
 def _entry_points(path: Path) -> dict[str, str]:
-    """Name -> module of a project's plugins; nothing if it is no project. Raises `UsageError`."""
+    """Name -> module of the plugins of a project; empty if it is not one. Raises `UsageError`."""
     project = path / "pyproject.toml"
     if not project.exists():
         return {}
@@ -99,7 +99,7 @@ def _entry_points(path: Path) -> dict[str, str]:
     for key in ("project", "entry-points", PROJECT):
         points = points.get(key) if isinstance(points, dict) else None
     if not isinstance(points, dict) or not points:
-        raise UsageError(f"names no entry points of the group {PROJECT}", file=project)
+        raise UsageError(f"has no entry points of the group {PROJECT}", file=project)
     return points
 
 

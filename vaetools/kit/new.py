@@ -1,4 +1,4 @@
-"""`vaetools plugins new NAME`: a plugin package that works, to be changed into one's own."""
+"""`vaetools plugins new NAME`: creates a working plugin package to start from."""
 
 from __future__ import annotations
 
@@ -26,22 +26,21 @@ FILES = {
 
 
 def new_plugin(name: str, folder: Path, *, taken: Container[str] = ()) -> Path:
-    """Write the package `vaetools-NAME` into `folder`, which is made as needed; returns its place.
+    """Create the package `vaetools-NAME` in `folder`, which may be new; returns the package's folder.
 
     Args:
-        name: of the operation, lower case with dashes.
-        taken: names that are not free.
+        name: name of the operation, lower case with dashes.
+        taken: names that other operations and commands have.
 
     Raises:
-        UsageError: not such a name, or a taken one. ExistsError: there is something of that name.
+        UsageError: the name is not valid, or taken.
+        ExistsError: the package exists.
         OutputError: it cannot be written.
     """
     if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None:
-        raise UsageError(f"{name!r} is no name for an operation", remedy="use a-z, 0-9 and dashes")
+        raise UsageError(f"{name!r} is not a valid name", remedy="use a-z, 0-9 and dashes")
     if name in taken:
-        raise UsageError(
-            f"there is something called {name!r} already", remedy="choose another name"
-        )
+        raise UsageError(f"the name {name!r} is taken", remedy="choose another name")
     place = folder / f"vaetools-{name}"
     words = {
         "name": name,
@@ -56,7 +55,7 @@ def new_plugin(name: str, folder: Path, *, taken: Container[str] = ()) -> Path:
             text = files("vaetools.kit").joinpath("template", template).read_text(encoding="utf-8")
             file.write_text(Template(text).substitute(words), encoding="utf-8")
     except FileExistsError:
-        raise ExistsError("is there already", file=place) from None
+        raise ExistsError("exists", file=place) from None
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", file=place) from error
     return place

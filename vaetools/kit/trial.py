@@ -1,4 +1,4 @@
-"""Trying a plugin: what its operations promise, on small pictures of every kind."""
+"""The checks of a plugin: its operations process small images of every kind."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 TINY_TASKS = ("reconstruct", "generate")
 
-MADE = 2
-"""Items that are tried of an operation that makes them out of nothing."""
+MAX_GENERATED = 2
+"""Number of items to check of an operation that generates them."""
 
 
 def trial(host: PluginHost, plugin: Plugin, models: Path) -> Iterator[Finding]:
-    """Findings about one plugin.
+    """Check one plugin.
 
     Args:
-        models: an empty folder, for the tiny model.
+        models: an empty folder for the tiny model.
     """
     if plugin.error is not None:
         yield Finding("fail", plugin.name, plugin.error.problem)
@@ -46,7 +46,7 @@ def trial(host: PluginHost, plugin: Plugin, models: Path) -> Iterator[Finding]:
     for name in plugin.operations:
         options = ", ".join(_shown(spec) for spec in option_specs(hub.find(name).Options))
         yield Finding("ok", name, f"options: {options or 'none'}")
-        yield from _try(hub, name)
+        yield from _check_operation(hub, name)
 
 
 def _shown(spec: OptionSpec) -> str:
@@ -54,8 +54,8 @@ def _shown(spec: OptionSpec) -> str:
     return f"{spec.name} ({spec.kind.__name__}{bounds}, default {spec.default})"
 
 
-def pictures() -> dict[str, Image]:
-    """Small pictures of every kind that an operation meets."""
+def sample_images() -> dict[str, Image]:
+    """Small images of every kind, by a description."""
     small = gradient(33, 50)
     alpha = np.tile(np.arange(50, dtype=np.uint8), (33, 1))
     deep = np.dstack([small, alpha]).astype(np.uint16) * 257
@@ -67,8 +67,8 @@ def pictures() -> dict[str, Image]:
     }
 
 
-def _try(hub: Hub, name: str) -> Iterator[Finding]:
-    """Findings about one operation, with its options at their defaults and masks where it needs them."""
+def _check_operation(hub: Hub, name: str) -> Iterator[Finding]:
+    """Check one operation with default options, and with masks for options that are required."""
     kind = hub.find(name)
     specs = option_specs(kind.Options)
     masks: dict[str, Any] = {
@@ -79,20 +79,20 @@ def _try(hub: Hub, name: str) -> Iterator[Finding]:
         operation = hub.op(name, model=model, **masks).operation
         operation.check_complete()
         if operation.takes == "nothing":
-            made = list(operation.items())[:MADE]
-            trials: dict[str, Any] = {str(item): item for item in made}
+            made = list(operation.items())[:MAX_GENERATED]
+            items: dict[str, Any] = {str(item): item for item in made}
         else:
-            trials = dict(pictures()) if operation.takes == "image" else {}
+            items = sample_images() if operation.takes == "image" else {}
     except ModelError as error:
-        yield Finding("note", name, f"not tried: {error}")
+        yield Finding("note", name, f"not checked: {error}")
         return
     except Exception as error:  # noqa: BLE001 - whatever a plugin raises
         yield Finding("fail", name, explain(error, name)[1])
         return
-    if not trials:
-        yield Finding("note", name, "not tried: it takes files, or makes nothing")
-    for what, item in trials.items():
-        yield _one(operation, what, item)
+    if not items:
+        yield Finding("note", name, "not checked: it takes files, or generates nothing")
+    for what, item in items.items():
+        yield _check_item(operation, what, item)
 
 
 def _half(image: np.ndarray) -> np.ndarray:
@@ -102,8 +102,8 @@ def _half(image: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _one(operation: Operation, what: str, item: Image | PurePath) -> Finding:
-    """Whether it keeps its promises for one item."""
+def _check_item(operation: Operation, what: str, item: Image | PurePath) -> Finding:
+    """Process one item: the input must stay unchanged, and the result must be deterministic."""
     names = [str(item)] * 3 if isinstance(item, PurePath) else ["a.png", "b.png", "a.png"]
     before = _pixels(item)
     try:
@@ -114,16 +114,16 @@ def _one(operation: Operation, what: str, item: Image | PurePath) -> Finding:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
         return Finding("fail", operation.name, explain(error, what)[1])
     if not np.array_equal(_pixels(item), before):
-        problem = "it changes the picture that it is given"
+        problem = "it modifies its input"
     elif not _same(list(first.values()), list(again.values())):
-        problem = "the same picture gives another result the second time"
+        problem = "the same image gives a different result the second time"
     if problem:
         return Finding("fail", operation.name, f"{what}: {problem}")
     return Finding("ok", operation.name, what)
 
 
 def _results(operation: Operation, name: str, item: Image | PurePath) -> dict[PurePath, Item]:
-    """Results by the names of their files. Raises `PluginError`, and what the operation raises."""
+    """Results by output name. Raises `PluginError` and whatever the operation raises."""
     bound = operation.on(name)
     names = [PurePosixPath(output) for output in bound.outputs(PurePosixPath(name))]
     return dict(zip(names, results_of(bound, bound.process(item), len(names)), strict=True))
@@ -135,11 +135,11 @@ def _problem(
     """What is wrong with results for one item."""
     for name, result in results.items():
         if isinstance(result, Image) and name.suffix.lower() not in SUFFIXES:
-            return f"a picture cannot be written as {name}"
+            return f"an image cannot be written as {name}"
         if isinstance(operation, ImageOperation) and isinstance(item, Image):
             wanted, found = _pixels(item), _pixels(result)
             if (found.dtype, found.shape) != (wanted.dtype, wanted.shape):
-                return f"{found.dtype} of {found.shape} comes out"
+                return f"returns {found.dtype} of shape {found.shape}"
     return None
 
 
@@ -149,7 +149,7 @@ def _same(one: Sequence[Item], other: Sequence[Item]) -> bool:
 
 
 def _pixels(item: Item | PurePath) -> np.ndarray:
-    """An item or a result as an array, for comparison: bytes as they are, names as nothing."""
+    """An item or a result as an array to compare; a name gives an empty one."""
     if isinstance(item, Image):
         return item.to_array()
     return np.frombuffer(item if isinstance(item, bytes) else b"", np.uint8)

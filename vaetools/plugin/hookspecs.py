@@ -1,4 +1,4 @@
-"""The hooks: what a plugin may register. Each returns values; none has an order that matters.
+"""The hooks: what a plugin may register. Each returns values; the order of plugins does not matter.
 
 A plugin is a module (or any object) with functions marked `@vaetools.hookimpl` and named as here.
 """
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from vaetools.operation import Operation
 
 PROJECT = "vaetools"
-"""Name of the marker and of the entry-point group."""
+"""Name of the pluggy project and of the entry-point group."""
 
 PLUGIN_API = 1
-"""Raised when a hook changes in a way that plugins must follow."""
+"""Version of the hooks; increased when plugins must be changed."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -34,9 +34,9 @@ def register_operations() -> Iterable[type[Operation]]:  # type: ignore[empty-bo
 
 @hookspec
 def register_models() -> Iterable[Path]:  # type: ignore[empty-body]
-    """Folders that hold model folders, or are model folders themselves."""
+    """Model folders, or folders that contain model folders."""
 
 
 @hookspec
 def register_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
-    """Click commands for what is not an operation on files."""
+    """Click commands for anything that is not an operation on files."""

@@ -98,7 +98,7 @@ def _key(point: EntryPoint) -> str:
     facts: list[Any] = [__version__, PLUGIN_API, sys.version, point.name, point.value]
     if point.dist is not None:
         facts += [point.dist.name, point.dist.version]
-        # Changes when packages are installed, which may mend a plugin that lacked a dependency.
+        # Changes when packages are installed, which may fix a plugin that lacked a dependency.
         facts += _stamps([Path(str(point.dist.locate_file("")))])
     facts += _stamps(_sources(point.module.partition(".")[0]))
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
