@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import subprocess
 import sys
-import typing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,6 @@ import pytest
 import vaetools
 from tests.paths import ROOT
 from tests.restoration.models import BLUR
-from vaetools import hub_methods
 from vaetools.errors import OptionError, UsageError
 from vaetools.hub import Hub
 from vaetools.operation.signature import documentation, signature
@@ -25,6 +24,7 @@ from vaetools.testing import gradient
 if TYPE_CHECKING:
     from pathlib import Path
 
+STUB = ROOT / "vaetools/hub_methods.pyi"
 BUILT_IN = PluginHost(installed=False).operations
 
 
@@ -40,26 +40,26 @@ def test_methods_have_the_signature_of_their_options(hub: Hub, name: str) -> Non
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_type_checkers_see_the_same_signatures(name: str) -> None:
-    method = getattr(hub_methods.HubMethods, name.replace("-", "_"))
-    seen = inspect.signature(method)
-    parameters = [*seen.parameters.values()][1:]  # without self
-    expected = signature(BUILT_IN[name])
-    assert seen.replace(parameters=parameters) == expected
-    overloads = typing.get_overloads(method)
-    assert len(overloads) == (2 if BUILT_IN[name].result_depends_on else 0)
-    for overload in overloads:
-        names = [*inspect.signature(overload).parameters][1:]
-        assert names == [*expected.parameters]
+    tree = ast.parse(STUB.read_text(encoding="utf-8"))
+    (stub,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    methods = [node for node in stub.body if isinstance(node, ast.FunctionDef)]
+    found = [node for node in methods if node.name == name.replace("-", "_")]
+    assert len(found) == (2 if BUILT_IN[name].result_depends_on else 1)
+    expected = signature(BUILT_IN[name]).parameters
+    for method in found:
+        arguments = [*method.args.args[1:], *method.args.kwonlyargs]
+        assert [argument.arg for argument in arguments] == [*expected]
+        defaults = [*method.args.defaults, *filter(None, method.args.kw_defaults)]
+        values = [p.default for p in expected.values() if p.default is not p.empty]
+        assert [ast.literal_eval(default) for default in defaults] == values
 
 
 def test_the_typed_methods_are_up_to_date() -> None:
-    from vaetools.hub_methods import __file__ as place
-
-    text = (ROOT / "vaetools/hub_methods.py").read_text()
-    command = text.splitlines()[2].strip()
+    text = STUB.read_text(encoding="utf-8")
+    command = text.splitlines()[2].removeprefix("#").strip()
     made = methods_module(BUILT_IN.values(), command)
     formatted = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", "--stdin-filename", place, "-"],
+        [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(STUB), "-"],
         input=made,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Typed methods of operations as source code, for type checkers and editors."""
+"""Typed methods of operations as a stub file, for type checkers and editors."""
 
 from __future__ import annotations
 
@@ -15,23 +15,17 @@ if TYPE_CHECKING:
     from vaetools.operation.base import Operation
 
 HEADER = '''\
-"""The operations of a hub as typed methods. Generated; do not edit.
+# The operations of a hub as typed methods. Generated; do not edit.
+#
+#   {command}
 
-    {command}
-"""
+from pathlib import Path
+from typing import Any, Literal, overload
 
-from __future__ import annotations
+from numpy.typing import NDArray
 
-from typing import TYPE_CHECKING, Any, Literal, overload
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from vaetools.operation.step import FileLike, ImageLike, MapLike
-    from vaetools.restoration import Restored
-
+from vaetools.operation.step import FileLike, ImageLike, MapLike
+from vaetools.restoration import Restored
 
 class HubMethods:
     """What type checkers see of `Hub`; at run time it makes these methods from the plugins."""
@@ -39,7 +33,7 @@ class HubMethods:
 
 
 def methods_module(operations: Iterable[type[Operation]], command: str) -> str:
-    """Source of a module with the class `HubMethods`.
+    """Source of a stub file with the class `HubMethods`.
 
     Args:
         command: how to generate it again.
@@ -51,22 +45,17 @@ def methods_module(operations: Iterable[type[Operation]], command: str) -> str:
 def _methods(kind: type[Operation]) -> str:
     """The method of one operation, with overloads where its result depends on options."""
     expected = signature(kind)
-    body = f"{textwrap.indent(_docstring(kind), '        ')}\n        raise NotImplementedError\n"
     if not kind.result_depends_on:
-        return _definition(kind, expected) + "\n" + body
+        return _definition(kind, expected)
     plain, *others = str(expected.return_annotation).split(" | ")
     defaults = {spec.name: spec.default for spec in option_specs(kind.Options)}
     alone = [
         p.replace(annotation=_only(defaults[p.name])) if p.name in kind.result_depends_on else p
         for p in expected.parameters.values()
     ]
-    first = inspect.Signature(alone, return_annotation=plain)
+    first = expected.replace(parameters=alone, return_annotation=plain)
     second = expected.replace(return_annotation=" | ".join(others))
-    return (
-        f"    @overload\n{_definition(kind, first)} ...\n"
-        f"    @overload\n{_definition(kind, second)} ...\n"
-        f"{_definition(kind, expected)}\n{body}"
-    )
+    return "".join(f"    @overload\n{_definition(kind, each)}" for each in (first, second))
 
 
 def _definition(kind: type[Operation], expected: inspect.Signature) -> str:
@@ -80,7 +69,8 @@ def _definition(kind: type[Operation], expected: inspect.Signature) -> str:
         empty = parameter.default is inspect.Parameter.empty
         default = "" if empty else f" = {parameter.default!r}"
         lines.append(f"        {parameter.name}: {parameter.annotation}{default},")
-    return "\n".join([*lines, f"    ) -> {expected.return_annotation}:"])
+    lines.append(f"    ) -> {expected.return_annotation}:")
+    return "\n".join([*lines, textwrap.indent(_docstring(kind), " " * 8), ""])
 
 
 def _only(default: object) -> str:

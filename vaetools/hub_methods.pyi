@@ -1,20 +1,14 @@
-"""The operations of a hub as typed methods. Generated; do not edit.
+# The operations of a hub as typed methods. Generated; do not edit.
+#
+#   vaetools plugins stubs --built-in
 
-vaetools plugins stubs --built-in
-"""
+from pathlib import Path
+from typing import Any, Literal, overload
 
-from __future__ import annotations
+from numpy.typing import NDArray
 
-from typing import TYPE_CHECKING, Any, Literal, overload
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from vaetools.operation.step import FileLike, ImageLike, MapLike
-    from vaetools.restoration import Restored
-
+from vaetools.operation.step import FileLike, ImageLike, MapLike
+from vaetools.restoration import Restored
 
 class HubMethods:
     """What type checkers see of `Hub`; at run time it makes these methods from the plugins."""
@@ -33,36 +27,7 @@ class HubMethods:
         key: str = "",
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> list[NDArray[Any]]: ...
-    @overload
-    def augment(
-        self,
-        image: ImageLike,
-        *,
-        n: int = 8,
-        strength: float = 0.5,
-        levels: Literal["fine", "all"] = "fine",
-        seed: int = 0,
-        manifest: bool = False,
-        tag: bool = False,
-        key: str = "",
-        model: str | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> list[bytes]: ...
-    def augment(
-        self,
-        image: ImageLike,
-        *,
-        n: int = 8,
-        strength: float = 0.5,
-        levels: Literal["fine", "all"] = "fine",
-        seed: int = 0,
-        manifest: bool = False,
-        tag: bool = False,
-        key: str = "",
-        model: str | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> list[NDArray[Any]] | list[bytes]:
+    ) -> list[NDArray[Any]]:
         """Make augmented copies of images by perturbing their latents.
 
         A copy is the image plus the change of its reconstruction when the latents are
@@ -85,7 +50,43 @@ class HubMethods:
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
+    @overload
+    def augment(
+        self,
+        image: ImageLike,
+        *,
+        n: int = 8,
+        strength: float = 0.5,
+        levels: Literal["fine", "all"] = "fine",
+        seed: int = 0,
+        manifest: bool = False,
+        tag: bool = False,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> list[bytes]:
+        """Make augmented copies of images by perturbing their latents.
+
+        A copy is the image plus the change of its reconstruction when the latents are
+        perturbed: nothing is blurred, and at strength 0 nothing changes. Folders, and so class
+        labels, are kept.
+
+        A copy depends only on the seed, on the path of the image and on its number.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            n: Number of copies of each image [1 … 9999]. Default: 8.
+            strength: Size of the perturbation; 0 changes nothing [0 … 1]. Default: 0.5.
+            levels: Latents to perturb: the fine ones (grain, texture), or all. Default: 'fine'.
+            seed: Random seed. Default: 0.
+            manifest: Also write the provenance of each copy, *_aug.jsonl. Default: False.
+            tag: Mark copies as generated (IPTC Digital Source Type); needs --manifest. Default:
+                False.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
 
     def compress(
         self,
@@ -122,7 +123,6 @@ class HubMethods:
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
 
     def decompress(
         self,
@@ -147,7 +147,6 @@ class HubMethods:
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
 
     @overload
     def denoise(
@@ -162,34 +161,7 @@ class HubMethods:
         key: str = "",
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> NDArray[Any]: ...
-    @overload
-    def denoise(
-        self,
-        image: ImageLike,
-        sigma: MapLike | float = "auto",
-        *,
-        strength: float = 1.0,
-        samples: int = 0,
-        uncertainty: bool = False,
-        seed: int = 0,
-        key: str = "",
-        model: str | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> Restored[NDArray[Any]]: ...
-    def denoise(
-        self,
-        image: ImageLike,
-        sigma: MapLike | float = "auto",
-        *,
-        strength: float = 1.0,
-        samples: int = 0,
-        uncertainty: bool = False,
-        seed: int = 0,
-        key: str = "",
-        model: str | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> NDArray[Any] | Restored[NDArray[Any]]:
+    ) -> NDArray[Any]:
         """Remove noise from images.
 
         The result is the posterior mean. Posterior samples have the grain and detail that the
@@ -211,7 +183,41 @@ class HubMethods:
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
+    @overload
+    def denoise(
+        self,
+        image: ImageLike,
+        sigma: MapLike | float = "auto",
+        *,
+        strength: float = 1.0,
+        samples: int = 0,
+        uncertainty: bool = False,
+        seed: int = 0,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> Restored[NDArray[Any]]:
+        """Remove noise from images.
+
+        The result is the posterior mean. Posterior samples have the grain and detail that the
+        mean averages out. In files, the uncertainty map is greyscale with 16 bits: its value
+        divided by 256 is half the width of a 90 % interval, on the 0–255 scale.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            sigma: Noise level: standard deviation on the 0–255 scale; auto: estimated; photo:
+                for camera noise; local: estimated for each region; or a map: a greyscale image
+                or a folder of them. Default: 'auto'.
+            strength: Share of the noise to remove; 0 leaves the image unchanged [0 … 1].
+                Default: 1.0.
+            samples: Number of posterior samples to write [0 … 64]. Default: 0.
+            uncertainty: Also write a per-pixel uncertainty map. Default: False.
+            seed: Random seed of the samples. Default: 0.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
 
     def generate(
         self,
@@ -244,7 +250,6 @@ class HubMethods:
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
 
     @overload
     def inpaint(
@@ -262,40 +267,7 @@ class HubMethods:
         key: str = "",
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> NDArray[Any]: ...
-    @overload
-    def inpaint(
-        self,
-        image: ImageLike,
-        mask: MapLike,
-        *,
-        mask_hole: Literal["white", "black"] = "white",
-        missing_mask: Literal["fail", "copy"] = "fail",
-        grow: int = 0,
-        feather: float = 0.0,
-        samples: int = 0,
-        uncertainty: bool = False,
-        seed: int = 0,
-        key: str = "",
-        model: str | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> Restored[NDArray[Any]]: ...
-    def inpaint(
-        self,
-        image: ImageLike,
-        mask: MapLike,
-        *,
-        mask_hole: Literal["white", "black"] = "white",
-        missing_mask: Literal["fail", "copy"] = "fail",
-        grow: int = 0,
-        feather: float = 0.0,
-        samples: int = 0,
-        uncertainty: bool = False,
-        seed: int = 0,
-        key: str = "",
-        model: str | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> NDArray[Any] | Restored[NDArray[Any]]:
+    ) -> NDArray[Any]:
         """Fill holes in images: scratches, text, dust and other small damage.
 
         The result is the posterior mean. Posterior samples have the grain and detail that the
@@ -322,7 +294,49 @@ class HubMethods:
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
+    @overload
+    def inpaint(
+        self,
+        image: ImageLike,
+        mask: MapLike,
+        *,
+        mask_hole: Literal["white", "black"] = "white",
+        missing_mask: Literal["fail", "copy"] = "fail",
+        grow: int = 0,
+        feather: float = 0.0,
+        samples: int = 0,
+        uncertainty: bool = False,
+        seed: int = 0,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> Restored[NDArray[Any]]:
+        """Fill holes in images: scratches, text, dust and other small damage.
+
+        The result is the posterior mean. Posterior samples have the grain and detail that the
+        mean averages out. In files, the uncertainty map is greyscale with 16 bits: its value
+        divided by 256 is half the width of a 90 % interval, on the 0–255 scale; outside the
+        hole it is 0. Pixels that are not masked come back unchanged.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            mask: The hole: a mask for all images; a folder with one for each, of the same name;
+                a pattern for files next to each image, as {stem}_mask.png; or alpha:
+                transparent pixels.
+            mask_hole: Colour of the hole in the mask. Default: 'white'.
+            missing_mask: An image without a mask fails, or is copied unchanged. Default:
+                'fail'.
+            grow: Dilate the hole by this radius [0 … 256]. Default: 0.
+            feather: Blend from the original to the fill over this width inside the hole [0 …
+                256]. Default: 0.0.
+            samples: Number of posterior samples to write [0 … 64]. Default: 0.
+            uncertainty: Also write a per-pixel uncertainty map. Default: False.
+            seed: Random seed of the samples. Default: 0.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
 
     def mask_colour(
         self,
@@ -343,7 +357,6 @@ class HubMethods:
             key: name of the image, which seeds operations that draw random numbers.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
 
     def mask_dust(
         self,
@@ -366,7 +379,6 @@ class HubMethods:
             key: name of the image, which seeds operations that draw random numbers.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
 
     def mask_scratch(
         self,
@@ -390,7 +402,6 @@ class HubMethods:
             key: name of the image, which seeds operations that draw random numbers.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
 
     @overload
     def reconstruct(
@@ -405,34 +416,7 @@ class HubMethods:
         key: str = "",
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> NDArray[Any]: ...
-    @overload
-    def reconstruct(
-        self,
-        image: ImageLike,
-        *,
-        sample: bool = False,
-        temperature: float = 1.0,
-        seed: int = 0,
-        towards: str | Path | None = None,
-        steps: int = 8,
-        key: str = "",
-        model: str | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> list[NDArray[Any]]: ...
-    def reconstruct(
-        self,
-        image: ImageLike,
-        *,
-        sample: bool = False,
-        temperature: float = 1.0,
-        seed: int = 0,
-        towards: str | Path | None = None,
-        steps: int = 8,
-        key: str = "",
-        model: str | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> NDArray[Any] | list[NDArray[Any]]:
+    ) -> NDArray[Any]:
         """Encode and decode images, or interpolate towards another image.
 
         The latent is the mode of the posterior, or a sample of it with `sample`. With `towards`
@@ -455,7 +439,42 @@ class HubMethods:
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
+    @overload
+    def reconstruct(
+        self,
+        image: ImageLike,
+        *,
+        sample: bool = False,
+        temperature: float = 1.0,
+        seed: int = 0,
+        towards: str | Path | None = None,
+        steps: int = 8,
+        key: str = "",
+        model: str | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> list[NDArray[Any]]:
+        """Encode and decode images, or interpolate towards another image.
+
+        The latent is the mode of the posterior, or a sample of it with `sample`. With `towards`
+        it moves in equal steps along a straight line from the posterior mean of the image to
+        that of the other one, both ends included. Straight lines suit posterior means; samples
+        of the prior, which in high dimensions lie near a sphere, would call for great circles
+        (White, "Sampling Generative Networks", 2016, arXiv:1609.04468).
+
+        Bit depth, greyscale, alpha, ICC and EXIF are those of the input image throughout.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            sample: Draw from the posterior instead of taking its mode. Default: False.
+            temperature: Posterior standard deviations, with --sample [0 … 2]. Default: 1.0.
+            seed: Random seed of --sample. Default: 0.
+            towards: Interpolate towards this image.
+            steps: Number of images, with --towards [2 … 1000]. Default: 8.
+            key: name of the image, which seeds operations that draw random numbers.
+            model: id of the model, where several fit.
+            channel_order: order of the colours of arrays.
+        """
 
     def replay(
         self,
@@ -473,4 +492,3 @@ class HubMethods:
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
         """
-        raise NotImplementedError
