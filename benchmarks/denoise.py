@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     denoiser = vaetools.Denoiser(hub.registry.for_task("denoise", args.model))
     methods = [*anchors(args.anchors), ours(denoiser)]
     few = subset(images, args.few)
-    top = [level for level in (5, 10, 15, 25, 35, 50) if level <= denoiser.strongest]
+    top = [level for level in (5, 10, 15, 25, 35, 50) if level <= denoiser.max_sigma]
     found: Row = {
         "title": f"Denoising of {len(images)} images ({args.folder.resolve().name})",
         "ours": methods[-1].name,

@@ -78,9 +78,9 @@ class Denoise(Restoring):
             level = float(text)
         except ValueError:
             return None
-        if not 0 <= level <= self.denoiser.strongest:
+        if not 0 <= level <= self.denoiser.max_sigma:
             raise vaetools.OptionError(
-                f"sigma={text!r} is not 0 … {self.denoiser.strongest:g}", remedy=SCALE
+                f"sigma={text!r} is not 0 … {self.denoiser.max_sigma:g}", remedy=SCALE
             )
         return level
 

@@ -126,13 +126,13 @@ def test_the_level_is_found(denoiser: Denoiser) -> None:
         assert denoiser.noise_level(noisy(sigma)) == pytest.approx(sigma, rel=0.1)
     assert denoiser.noise_level(noisy(0)) == 0
     assert denoiser.noise_level(noisy(0.6)) == 0  # about a grey level: that of a clean file
-    assert denoiser.noise_level(noisy(90)) == denoiser.strongest
+    assert denoiser.noise_level(noisy(90)) == denoiser.max_sigma
 
 
 def test_the_noise_of_a_camera_is_told_stronger_than_it_is_found(denoiser: Denoiser) -> None:
     assert denoiser.photo_level(noisy(8)) == pytest.approx(2.5 * 8, rel=0.1)
     assert denoiser.photo_level(noisy(0)) == 4  # never nothing: who asks has seen noise
-    assert denoiser.photo_level(noisy(40)) == denoiser.strongest
+    assert denoiser.photo_level(noisy(40)) == denoiser.max_sigma
 
 
 def test_white_paper_does_not_hide_the_noise(denoiser: Denoiser) -> None:
@@ -257,6 +257,8 @@ def test_an_estimate_of_another_size(denoiser: Denoiser) -> None:
         fake.noise_level(noisy(10, 16, 16))
 
 
-def test_names_are_public() -> None:
+def test_names_are_public(denoiser: Denoiser) -> None:
     assert vaetools.Denoiser is Denoiser
+    with pytest.warns(DeprecationWarning, match="use max_sigma"):
+        assert denoiser.strongest == denoiser.max_sigma
     assert vaetools.Restored is not None

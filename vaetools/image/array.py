@@ -38,6 +38,12 @@ class Image:
     format: str | None = None
     encoded: bytes | None = None
 
+    def __repr__(self) -> str:
+        kind = "grey" if self.grey else "BGR"
+        alpha = "" if self.alpha is None else " with alpha"
+        source = "" if self.format is None else f" from {self.format}"
+        return f"<Image {self.width}×{self.height} {kind}{alpha} {self.pixels.dtype}{source}>"
+
     @property
     def height(self) -> int:
         return int(self.pixels.shape[0])

@@ -52,6 +52,12 @@ class Model:
         self._made: dict[str, Any] = {}
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        tasks = ", ".join(self.manifest.tasks)
+        return (
+            f"<{type(self).__name__} {self.id} {self.manifest.version} ({tasks}) on {self.device}>"
+        )
+
     @property
     def id(self) -> str:
         return self.manifest.id

@@ -20,6 +20,9 @@ class Latent:
     height: int
     width: int
 
+    def __repr__(self) -> str:
+        return f"<Latent {self.values.shape} of {self.width}×{self.height} pixels>"
+
     def with_values(self, values: np.ndarray) -> Latent:
         """Other values for the same image size."""
         return replace(self, values=values.astype(np.float32, copy=False))
@@ -37,6 +40,10 @@ class Posterior:
     logvar: np.ndarray | None
     height: int
     width: int
+
+    def __repr__(self) -> str:
+        kind = "deterministic" if self.logvar is None else "Gaussian"
+        return f"<Posterior {kind} {self.mean.shape} of {self.width}×{self.height} pixels>"
 
     def mode(self) -> Latent:
         """The most probable latent."""

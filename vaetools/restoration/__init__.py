@@ -1,4 +1,4 @@
-"""Pictures restored by conditional VAEs: the best answer, other possible ones, and how sure it is."""
+"""Image restoration with conditional VAEs: posterior mean, posterior samples and uncertainty."""
 
 from vaetools.restoration.denoiser import Denoiser
 from vaetools.restoration.inpainter import Inpainter

@@ -1,4 +1,4 @@
-"""Where a picture has holes, and which tiles it takes to see them all."""
+"""Tiles that cover the holes of an image."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 
 def hole_tiles(hole: np.ndarray, manifest: Manifest) -> Iterator[Tile]:
-    """Tiles, in cells, that see every pixel of a hole (H, W) bool, and as little else as may be.
+    """Tiles, in cells, that together cover a hole (H, W) bool and as little else as possible.
 
-    Parts of the hole whose surroundings touch share a box. Large boxes are cut into tiles, and tiles
-    without a hole are left out; so no part of a hole costs a forward pass of its own where they are
-    many, and no surface costs one where there are none.
+    Parts of the hole whose halos touch share a box, so that many small parts need few forward passes.
+    Large boxes are cut into tiles, and tiles without a hole are skipped.
     """
     cell = manifest.size.multiple_of
     halo = ceil_div(manifest.tiling.halo, cell)
@@ -44,14 +43,14 @@ def depth_of(hole: np.ndarray) -> np.ndarray:
 
 
 def _cells(hole: np.ndarray, cell: int) -> np.ndarray:
-    """Which cells hold a pixel of the hole."""
+    """(rows, columns) bool: the cells with a pixel of the hole."""
     rows, columns = (np.arange(0, side, cell) for side in hole.shape)
     found: np.ndarray = np.logical_or.reduceat(np.logical_or.reduceat(hole, rows), columns, axis=1)
     return found
 
 
 def _boxes(cells: np.ndarray, halo: int) -> list[Box]:
-    """Boxes round the holes, so far apart that none lies within the halo of another's."""
+    """Boxes around the holes; none lies within the halo of another."""
     side = 2 * halo + 1
     covered = cv2.dilate(cells.astype(np.uint8), np.ones((side, side), np.uint8))
     before = 0
@@ -63,12 +62,12 @@ def _boxes(cells: np.ndarray, halo: int) -> list[Box]:
         if count == before:
             return [_bounds(cells, box) for box in found]
         before = count
-        for box in found:  # boxes may overlap where what they hold does not: look again
+        for box in found:  # boxes may overlap where their holes do not: repeat
             covered[box] = 1
 
 
 def _bounds(cells: np.ndarray, box: Box) -> Box:
-    """The smallest box round the holes within a box."""
+    """The bounding box of the holes within a box."""
     x, y, width, height = cv2.boundingRect(cells[box].astype(np.uint8))
     return _moved((slice(y, y + height), slice(x, x + width)), box[0].start, box[1].start)
 

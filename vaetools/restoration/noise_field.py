@@ -1,4 +1,4 @@
-"""Noise that is the same in whatever pieces it is asked for."""
+"""Seeded noise that does not depend on how an image is divided into tiles."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from vaetools.tiling import Box
 
 BLOCK = 32
-"""Side of what is drawn at once, in cells."""
+"""Side of a block, in cells."""
 
 
 class NoiseField:
-    """Standard normal numbers on a grid without end.
+    """Standard normal numbers on an unbounded grid of cells.
 
-    Each block of `BLOCK` x `BLOCK` cells is a stretch of one random stream (Philox, which counts and
-    so can begin anywhere): a tile of a picture sees the numbers that the whole picture would.
+    Each block of `BLOCK` x `BLOCK` cells is a segment of one random stream (Philox, which is
+    counter-based and can start anywhere), so a tile sees the same numbers as the whole image.
 
     Args:
         seed: 0 … 2⁶⁴ − 1.
@@ -32,7 +32,7 @@ class NoiseField:
         self.channels = channels
 
     def part(self, box: Box) -> np.ndarray:
-        """The numbers of the cells in `box`: (1, channels, h, w) float32."""
+        """The numbers of the cells in `box`, (1, channels, h, w) float32."""
         height, width = (span.stop - span.start for span in box)
         found = np.empty((1, self.channels, height, width), np.float32)
         rows, columns = (range(s.start // BLOCK, ceil_div(s.stop, BLOCK)) for s in box)

@@ -1,7 +1,7 @@
-"""A picture, part by part: large pictures are never floats as a whole.
+"""Images part by part, so that a large image is never converted to floats as a whole.
 
-A part is what a network is shown: a tile's core and the halo around it, padded to whole cells. Only
-8 or 16 bits per sample are kept of the rest.
+A part is the input of a network: a tile's core and its halo, padded to whole cells. The rest of the
+image stays at 8 or 16 bits per sample.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from vaetools.tiling import Box, Tile
 
 TILE = 768
-"""Side of a core in pixels. Larger ones repeat less of the halo and take more memory."""
+"""Side of a core in pixels. Larger cores recompute less of the halo and take more memory."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a picture.
+    """One part of an image.
 
     Attributes:
         tile: in cells.
-        cell: pixels per side of one.
-        core: the pixels that it is responsible for, rows and columns of the picture.
+        cell: pixels per side of a cell.
+        core: rows and columns of the image that this part is for.
         tensor: (1, 3, h, w) float32 RGB, core and halo, padded to whole cells.
     """
 
@@ -42,14 +42,14 @@ class Part:
     tensor: np.ndarray
 
     def of(self, plane: np.ndarray) -> np.ndarray:
-        """The same part of a plane (H, W) as large as the picture: (1, 1, h, w), padded."""
+        """The same part of a plane (H, W) of the image's size: (1, 1, h, w), padded."""
         piece, _ = pad_to_multiple(
             plane[scaled(self.tile.outer, self.cell)], self.cell, mirrored=True
         )
         return np.ascontiguousarray(piece[None, None], dtype=np.float32)
 
     def inside(self, result: np.ndarray) -> np.ndarray:
-        """The core of a result (1, C, h, w): (rows, columns, C), without what was padded.
+        """The core of a result (1, C, h, w): (rows, columns, C), without padding.
 
         Raises:
             ModelBrokenError: another size than the part's, or values that are not finite.
@@ -65,7 +65,7 @@ class Part:
 
 
 def parts(image: Image, manifest: Manifest) -> Iterator[Part]:
-    """The parts of a picture for a model, row by row."""
+    """The parts of an image for a model, row by row."""
     cell = manifest.size.multiple_of
     size, halo = max(1, TILE // cell), ceil_div(manifest.tiling.halo, cell)
     height, width = ceil_div(image.height, cell), ceil_div(image.width, cell)
@@ -74,7 +74,7 @@ def parts(image: Image, manifest: Manifest) -> Iterator[Part]:
 
 
 def part_of(image: Image, tile: Tile, cell: int) -> Part:
-    """One part of a picture; the tile is in cells of so many pixels."""
+    """One part of an image; the tile is in cells of `cell` pixels."""
     rows, columns = scaled(tile.core, cell)
     core = (
         slice(rows.start, min(rows.stop, image.height)),
@@ -87,12 +87,12 @@ def part_of(image: Image, tile: Tile, cell: int) -> Part:
 
 
 def cropped(image: Image, box: Box) -> Image:
-    """The colours of a part of a picture."""
+    """A part of an image, without alpha."""
     return replace(image, pixels=np.ascontiguousarray(image.pixels[box]), alpha=None)
 
 
 class Canvas:
-    """A picture like another one, that is filled part by part."""
+    """A new image that is filled part by part, with the metadata of another one."""
 
     def __init__(self, like: Image) -> None:
         self.like = like

@@ -1,4 +1,4 @@
-"""What restoration gives, and how a model is asked for it."""
+"""The result of a restoration."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from vaetools.operation import Compound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vaetools.model.folder import Model
     from vaetools.operation import Item
-    from vaetools.restoration.noise_field import NoiseField
-    from vaetools.restoration.patches import Part
 
 STEPS = 256
 """Values of an uncertainty image per unit of the 0–255 scale: 16 bits hold all of them."""
@@ -66,21 +63,3 @@ class Restored(Compound, Generic[T]):
     def __repr__(self) -> str:
         unsure = "no uncertainty" if self.uncertainty is None else "with uncertainty"
         return f"Restored({len(self.samples)} samples, {unsure})"
-
-
-def sampled(
-    model: Model, role: str, part: Part, damage: np.ndarray, field: NoiseField | None
-) -> tuple[np.ndarray, ...]:
-    """(sample (1, 3, h, w), deviation (1, 1, h, w)) of a part; without noise the sample is the mean.
-
-    Args:
-        role: of the graph.
-        damage: its second input, (1, 1, h, w).
-    """
-    if field is None:
-        rows, columns = (span.stop - span.start for span in part.tile.outer)
-        noise = np.zeros((1, model.manifest.latent.channels, rows, columns), np.float32)
-    else:
-        noise = field.part(part.tile.outer)
-    temperature = np.full((1, 1, 1, 1), field is not None, np.float32)
-    return model.graph(role)(part.tensor, damage, noise, temperature)
