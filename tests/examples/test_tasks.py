@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,15 +39,16 @@ def _place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, astronaut: np.ndarra
 
 
 @pytest.fixture
-def run() -> Run:
-    """Run a program as its first lines say; gives what it printed."""
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a program as its first lines say; returns what it printed."""
 
     def call(name: str, *words: str) -> str:
-        program = "sh" if name.endswith(".sh") else sys.executable
-        done = subprocess.run(
-            [program, str(EXAMPLES / "tasks" / name), *words],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        program = str(EXAMPLES / "tasks" / name)
+        if name.endswith(".py"):  # here, where everything is imported already
+            monkeypatch.setattr(sys, "argv", [program, *words])
+            runpy.run_path(program, run_name="__main__")
+            return capsys.readouterr().out
+        done = subprocess.run(["sh", program, *words], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
