@@ -97,7 +97,10 @@ class Codec(CodecModel):
         region: Region | None = None,
         preview: bool = False,
     ) -> Image:
-        """`for_file` and `decode` in one, which parses the header only once."""
+        """`for_file` and `decode` in one, which parses the header only once.
+
+        Arguments and exceptions are those of `for_file` and `decode`.
+        """
         header = read_header(data, max_pixels=max_pixels)
         codec = cls._for_header(header, models)
         return _decode(codec, data, header, region, preview=preview)
