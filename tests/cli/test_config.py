@@ -69,6 +69,7 @@ def pixels(path: str) -> np.ndarray:
         ("[dust]\namount = 2", "my.toml: [dust] amount=2 is not 0 … 1"),
         ("[dust]\namount = [1]", "my.toml: [dust] amount=list is not a number"),
         ("[dust]\nmodel = 1", "my.toml: [dust] model=1 is not text"),
+        ("[dust]\nmodel = 'a'", "my.toml: [dust] model='a' has no effect: dust uses no model"),
         ("[dust]\njobs = 1", "my.toml: [dust] there is no option 'jobs'"),
         ("[pack]\nlevel = 99", "my.toml: [pack] level=99 is not 0 … 9"),  # of another operation
         ("[compress]\nbpp = 1\npsnr = 30", "my.toml: [compress] bpp and psnr exclude each other"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -69,3 +71,25 @@ def test_defaults_and_ranges_are_those_of_click(
     text = " ".join(capsys.readouterr().out.split())
     assert "[default: " in text and "[]" not in text and "…" not in text.split("Options:")[0]
     assert re.search(r"\[default: \w+; \d+<=x", text) or re.search(r"\[default: \w+; x>=\d", text)
+
+
+HEAVY = ("cv2", "onnx", "onnxruntime", "skimage", "torch")
+
+
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["--version"], (*HEAVY, "numpy", "vaetools_plugins")),
+        (["--help"], HEAVY),
+        (["compress", "--help"], HEAVY),
+    ],
+)
+def test_help_is_light(words: list[str], heavy: tuple[str, ...]) -> None:
+    code = (
+        "import sys\nfrom vaetools.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not {*heavy} & {name.partition(".")[0] for name in done.stderr.split()}

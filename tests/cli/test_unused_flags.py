@@ -31,6 +31,7 @@ def refused(
     writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
     writer.write(gradient())
     writer.release()
+    Path("negative.toml").write_text('[[step]]\nop = "negative"\nmodel = "x"\n')
     before = set(Path().iterdir())
 
     def call(*words: str) -> str:
@@ -87,6 +88,8 @@ def test_a_video(refused: Callable[..., str], command: list[str], flag: str) -> 
         ("export a.pt --from taesd --to out --data x", "--data has no effect with --from taesd"),
         ("export run --to out --prior none", "--prior has no effect with a training run"),
         ("export a.pt --from taesd --to out --size 8x8", "--size has no effect with --from taesd"),
+        ("negative a.png -o out --model x", "E002 no such option"),
+        ("run negative.toml a.png -o out", "negative uses no model"),
         ("plugins --json new x", "--json has no effect on 'plugins new' in this place"),
         ("inspect mnist-conv --limit 3", "--limit has no effect on an inspection without --data"),
         ("inspect mnist-conv --samples 3", "--samples has no effect on an inspection without --d"),

@@ -12,8 +12,7 @@ from typing import Any
 import click
 
 from vaetools import __version__
-from vaetools.cli.context import fit_remedy, host_of
-from vaetools.cli.flags import COMMAND
+from vaetools.cli.context import COMMAND, fit_remedy, host_of
 from vaetools.errors import (
     EXIT_INTERRUPTED,
     UnexpectedError,

@@ -99,7 +99,8 @@ def _options(op: str, table: Mapping[str, Any], hub: Hub, path: Path) -> dict[st
     values = _plain(table, path)
     model = values.pop("model", "")
     try:
-        options = make_options(hub.find(op).Options, values)
+        kind = hub.find(op)
+        options = make_options(kind.Options, values)
     except OptionError as error:
         problem = f"[{op}] {error.problem}"
         raise OptionError(problem, file=path, remedy=error.remedy) from None
@@ -107,6 +108,8 @@ def _options(op: str, table: Mapping[str, Any], hub: Hub, path: Path) -> dict[st
         raise error.about(path) from None
     if not isinstance(model, str):
         raise OptionError(f"[{op}] model={model!r} is not text", file=path)
+    if model and kind.task is None:
+        raise OptionError(f"[{op}] model={model!r} has no effect: {op} uses no model", file=path)
     chosen = {name: getattr(options, name) for name in values}
     return chosen | {"model": model} if model else chosen
 

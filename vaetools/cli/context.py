@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from vaetools.plugin.host import PluginHost
 
 
+COMMAND = "vaetools.command"
+"""Key in click's `meta`: the command that runs, the innermost one."""
+
+
 def host_of(ctx: click.Context, *, retry: bool = False) -> PluginHost:
     """The plugin host of this invocation, created on first use; broken plugins go to stderr.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from click.core import ParameterSource
 
+from vaetools.cli.context import COMMAND
 from vaetools.errors import UsageError
 from vaetools.image import MAX_PIXELS
 
@@ -52,10 +53,6 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not (part.isdigit() and whole.isdigit() and 1 <= int(part) <= int(whole)):
         raise click.BadParameter(f"{text!r} is not I/N with 1 ≤ I ≤ N")
     return int(part), int(whole)
-
-
-COMMAND = "vaetools.command"
-"""Key in click's `meta`: the command that runs, the innermost one."""
 
 
 def _note_command(ctx: click.Context, _: click.Parameter, __: bool) -> None:

@@ -49,6 +49,8 @@ class StepFlags:
         """The click options of the step. Raises `OptionError`."""
         for spec in self.specs:
             yield _flag(self._parameter(spec.name), spec, self._prefixes(spec.name), self.shared)
+        if self.kind.task is None:
+            return
         yield click.option(
             self._parameter("model"),
             *(f"--{prefix}model" for prefix in self._prefixes("model")),
@@ -64,7 +66,7 @@ class StepFlags:
         """
         typed = {spec.name for spec in self.specs if is_typed(ctx, self._parameter(spec.name))}
         rivals = _rivals(self.specs, typed)
-        model = values.pop(self._parameter("model"))
+        model = values.pop(self._parameter("model"), self.spec.model)
         given = {spec.name: values.pop(self._parameter(spec.name)) for spec in self.specs}
         options = {name: value for name, value in given.items() if name not in rivals}
         return StepSpec(self.spec.op, model, options)
@@ -110,7 +112,8 @@ def step_flags(kinds: Sequence[type[Operation]], specs: Sequence[StepSpec]) -> l
 def _names(kind: type[Operation]) -> frozenset[str]:
     """Names and short flags of an operation's options."""
     specs = option_specs(kind.Options)
-    return frozenset({"model", *(s.name for s in specs), *(s.short for s in specs if s.short)})
+    model = [] if kind.task is None else ["model"]
+    return frozenset([*model, *(s.name for s in specs), *(s.short for s in specs if s.short)])
 
 
 def _rivals(specs: Sequence[OptionSpec], chosen: AbstractSet[str]) -> set[str]:

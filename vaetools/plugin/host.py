@@ -33,7 +33,7 @@ from vaetools.operation import (
     summary_of,
 )
 from vaetools.plugin import hookspecs
-from vaetools.plugin.offers import Offer, OfferCache, installed_points, origin_of
+from vaetools.plugin.offers import Offer, OfferCache, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -154,7 +154,7 @@ class PluginHost:
                 self.load(name, BUILT_IN, _importer(name))
         if installed:
             self._cache = OfferCache() if cache is None else cache
-            for point in installed_points():
+            for point in self._cache.points:
                 self._expect(point)
         for folder in self._settings[2]:
             self._load_folder(Path(folder))

@@ -66,9 +66,14 @@ def origin_of(point: EntryPoint) -> str:
 
 
 class OfferCache:
-    """Offers by everything that may change them: versions, source files, installed packages."""
+    """Offers by everything that may change them: versions, source files, installed packages.
+
+    Attributes:
+        points: the entry points of the installed plugins.
+    """
 
     def __init__(self) -> None:
+        self.points = installed_points()
         self._offers = read_cache(FILE)
         self._found: dict[str, Offer] = {}  # in this process, whatever happens to the files
 

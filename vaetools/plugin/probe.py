@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from vaetools.plugin.host import TRACE, PluginHost
 from vaetools.plugin.offers import Offer, OfferCache, installed_points, origin_of
 
 if TYPE_CHECKING:
+    import subprocess
     from importlib.metadata import EntryPoint
 
 SECONDS = 30.0
@@ -35,7 +35,7 @@ def probed_offers(seconds: float = SECONDS, *, retry: bool = False) -> OfferCach
         return cache  # no interpreter to start: the host loads plugins when they are needed
     unknown = [
         point
-        for point in installed_points()
+        for point in cache.points
         if (offer := cache.get(point)) is None or (retry and offer.error is not None)
     ]
     started = [(point, _start(point)) for point in unknown]
@@ -46,6 +46,8 @@ def probed_offers(seconds: float = SECONDS, *, retry: bool = False) -> OfferCach
 
 
 def _start(point: EntryPoint) -> subprocess.Popen[str]:
+    import subprocess  # needed for new plugins only
+
     words = [sys.executable, "-m", "vaetools.plugin.probe", point.name, point.value]
     return subprocess.Popen(  # noqa: S603 - our own module
         words,
@@ -59,6 +61,8 @@ def _start(point: EntryPoint) -> subprocess.Popen[str]:
 
 
 def _offer(process: subprocess.Popen[str], left: float, limit: float) -> Offer:
+    import subprocess
+
     with process:
         try:
             out, _ = process.communicate(timeout=left)
