@@ -53,7 +53,9 @@ def test_failures_and_interrupts_are_in_the_exit_code_and_in_the_summary() -> No
     assert stopped.summary.endswith(
         "; interrupted, 1,200 inputs not processed; run the same command again to resume"
     )
-    assert RunResult((), unreached=1, stopped="stopped because the disk is full").exit_code == 1
+    full = RunResult((), unreached=1, stopped="stopped because the disk is full")
+    assert full.exit_code == 1
+    assert "; stopped because the disk is full, 1 input not processed; run" in full.summary
 
 
 def test_the_result_has_the_device_of_its_records() -> None:

@@ -196,7 +196,7 @@ def _clash(
     problem = f"{one} and {other} would both be written to {shown(path)}"
     if first is second:
         problem = f"{one} would be written to {shown(path)} twice"
-    rest = f" (and {more:,} more clashes)" if more else ""
+    rest = f" (and {more:,} more)" if more else ""
     remedy = "nothing was done"
     if operation.takes != "nothing":
         remedy += "; leave one out with --exclude, or use different output folders"

@@ -128,6 +128,11 @@ def _remedy(error: BaseException) -> str:
     return "this is a bug in the operation or in vaetools, please report it; --debug shows details"
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 input`, `1,200 inputs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def format_bytes(count: int) -> str:
     """`999 B`, `71 MB`, `1.2 GB`: decimal units, at least two digits."""
     size = float(count)

@@ -16,7 +16,7 @@ from vaetools.errors import (
     EXIT_SOME_FAILED,
     RunError,
 )
-from vaetools.runner.record import Record, Status, format_bytes, format_seconds
+from vaetools.runner.record import Record, Status, format_bytes, format_seconds, plural
 from vaetools.runner.report import write_page
 from vaetools.version import __version__
 
@@ -79,10 +79,10 @@ class RunResult:
         failures, problems = self.failures, []
         if failures:
             first = f"{failures[0].code} {failures[0].message}"
-            total = len(self.records) + self.unreached
-            problems.append(f"{len(failures):,} of {total:,} inputs failed, first: {first}")
+            total = plural(len(self.records) + self.unreached, "input")
+            problems.append(f"{len(failures):,} of {total} failed, first: {first}")
         if self.unreached:
-            problems.append(f"{self.stopped}, {self.unreached:,} inputs not processed")
+            problems.append(f"{self.stopped}, {plural(self.unreached, 'input')} not processed")
         if problems:
             raise RunError("; ".join(problems), failures=failures)
         return self
@@ -126,7 +126,7 @@ class RunResult:
         text = f"{', '.join(parts)} in {format_seconds(self.seconds)}"
         if not self.stopped:
             return text
-        left = f"{self.unreached:,} inputs not processed"
+        left = f"{plural(self.unreached, 'input')} not processed"
         return f"{text}; {self.stopped}, {left}; run the same command again to resume"
 
     def write_report(self, path: str | Path) -> None:

@@ -18,7 +18,7 @@ from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.plan import refuse_report, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
-from vaetools.runner.record import not_processed
+from vaetools.runner.record import not_processed, plural
 from vaetools.runner.report import reserved
 from vaetools.runner.result import RunResult
 from vaetools.runner.settings import work_key
@@ -135,9 +135,11 @@ def _find(
     else:
         found = generated_items(operation.name, operation.items(), wanted)
     if not found.sources:
-        remedy = f"{found.left_alone:,} other files were left alone" if found.left_alone else None
-        kinds = f", of {' '.join(suffixes)}" if suffixes else ""
-        raise NothingMatchedError(f"no input matched{kinds}", remedy=remedy)
+        others = plural(found.left_alone, "other file")
+        kinds = f" the suffixes {' '.join(suffixes)}" if suffixes else ""
+        raise NothingMatchedError(
+            f"no input matched{kinds}", remedy=f"ignored {others}" if found.left_alone else None
+        )
     return found
 
 
