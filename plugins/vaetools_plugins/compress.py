@@ -154,6 +154,10 @@ class Decompress(vaetools.Operation):
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
+        if options.region is not None and min(options.region) < 0:
+            raise vaetools.OptionError(
+                f"region={options.region} is not X,Y,WIDTH,HEIGHT: a number is negative"
+            )
         self.region = None if options.region is None else vaetools.Region(*options.region)
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
