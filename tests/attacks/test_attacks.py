@@ -31,10 +31,10 @@ RUNTIME = Runtime("cpu", threads=1)
 SECONDS = 1.0
 MEMORY = 256 * 2**20
 
-SHAPE = "is asked for a size that is out of range"
+SHAPE = "has a size operand that is out of range"
 ELEMENTS = r"has \d+ elements, the limit is 268435456"
 CONSTANTS = "is one computation from constants too many"
-OUTSIDE = "lies outside the graph's file; export a single file"
+OUTSIDE = "is not stored in the graph's file; export a single file"
 
 GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
     # bytes that are no graph
@@ -175,7 +175,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
             node("ConstantOfShape", "i"),
             constants=[floats("twenty", 20)],
         ),
-        "has a size that cannot be told without running the graph",
+        "has a size that is known only after running the graph",
     ),
     "a size that overflows": (
         bomb(
@@ -183,7 +183,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
             node("ConstantOfShape", "aa"),
             constants=[ints("a", 2**33)],
         ),
-        "has a size that cannot be told",
+        "has a size that is known only after running the graph",
     ),
     "a size from the content": (
         bomb(
@@ -193,7 +193,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
             node("Expand", "latent,s"),
             constants=[ints("one", 1)],
         ),
-        "has a size that depends on what an input holds",
+        "has a size that depends on the values of an input",
     ),
     # sizes that explode with the first picture
     "Tile of the input": (
@@ -244,11 +244,11 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
     # what ends the process, and not only the call
     "division by 0": (
         bomb(node("Div", "a,b"), constants=[ints("a", 1), ints("b", 0)]),
-        "Div 'big' divides integers by what may be 0 or -1",
+        "Div 'big' may divide integers by 0 or -1",
     ),
     "division of the lowest by -1": (
         bomb(node("Div", "a,b"), constants=[ints("a", -(2**63)), ints("b", -1)]),
-        "divides integers by what may be 0 or -1",
+        "may divide integers by 0 or -1",
     ),
     "division by what the first picture makes 0": (
         bomb(
@@ -257,7 +257,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str]] = {
             node("Mod", "n,zero"),
             constants=[hostile.scalar("m", 48)],
         ),
-        "Mod 'big' divides integers by what may be 0 or -1",
+        "Mod 'big' may divide integers by 0 or -1",
     ),
     "more outputs than parts": (
         lambda: hostile.data_of(

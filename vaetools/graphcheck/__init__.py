@@ -1,12 +1,13 @@
 """Refuse hostile and broken graphs before ONNX Runtime sees them.
 
-An ONNX graph is data, not code; but 144 bytes can ask for gigabytes and 280 bytes can run for ever,
-and ONNX Runtime does as it is told, in part while it only opens the graph. So a graph must consist of
-operators that are known to be harmless (`operators`) and of plain numbers (`parts`), with sizes that
-can be told beforehand (`sizes`), must avoid what makes ONNX Runtime end the process (`nodes`), and have
-the inputs and outputs that its manifest names. What remains possible is said in docs/safety.md.
+An ONNX graph is data, not code; but a graph of 144 bytes can allocate gigabytes, one of 280 bytes can
+run forever, and ONNX Runtime executes parts of a graph while loading it. So a graph must consist of
+operators that are known to be harmless (`operators`) and of plain numbers (`whitelist`), must have sizes
+that can be inferred without running it (`sizes`), must avoid what makes ONNX Runtime abort the process
+(`nodes`), and must have the inputs and outputs that its manifest names. docs/safety.md describes the
+remaining risks.
 
-A graph that cannot be checked is refused: whatever goes wrong here is a `ModelBrokenError`.
+A graph that cannot be checked is refused: any failure here is a `ModelBrokenError`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vaetools.graphcheck.tensor import Tensor
 
 VERSION = 1
-"""Of the checks. Raise it whenever they refuse more: graphs that passed before are checked again."""
+"""Version of the checks. Increase it when they refuse more: graphs that passed are checked again."""
 
 
 def check_graph(
@@ -36,14 +37,14 @@ def check_graph(
     channels: Mapping[str, int] | None = None,
     sizes: Mapping[str, int] | None = None,
 ) -> None:
-    """Check a graph that comes from somewhere else.
+    """Check a graph from an untrusted source.
 
     Args:
         data: ONNX bytes.
         name: for error messages.
-        inputs, outputs: names that it must have, in order; None for any.
-        channels: input or output -> length of its second axis; it must be float32.
-        sizes: symbolic sides, such as `height`, as they are for a small picture.
+        inputs, outputs: names that the graph must have, in order; None for any.
+        channels: input or output -> required length of its second axis; the type must be float32.
+        sizes: symbolic dimension, such as `height` -> its value for a small image.
 
     Raises:
         ModelBrokenError: the graph is refused.
@@ -71,7 +72,7 @@ def _parsed(data: bytes) -> ModelProto:
     import onnx
 
     if data[4:8] == b"ORTM":
-        # ONNX Runtime would take it for its own format, and run what is not checked here.
+        # ONNX Runtime would read it in its own format, which is not checked here.
         raise ModelBrokenError("graph does not load: it is in the format of ONNX Runtime")
     try:
         model = onnx.load_from_string(data)

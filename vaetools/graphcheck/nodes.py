@@ -1,4 +1,4 @@
-"""What a node may not do, whatever its operator's rules say."""
+"""Checks of single nodes, beyond the inference rules of their operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck.operators import (
     FREE_NUMBERS,
-    MOST_ELEMENTS,
+    MAX_ELEMENTS,
     POSITIVE_IF_ALL,
     POSITIVE_IF_FIRST,
     SIZE_OPERANDS,
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     Inputs = Sequence[Tensor | None]
 
 FRACTIONS = frozenset({1, 10, 11, 16})
-"""Element types whose division always ends: FLOAT, FLOAT16, DOUBLE, BFLOAT16."""
+"""Element types whose division never traps: FLOAT, FLOAT16, DOUBLE, BFLOAT16."""
 
 
 def _operands(node: NodeProto, inputs: Inputs) -> list[Tensor]:
-    """The inputs whose values decide how large the output is."""
+    """The inputs whose values determine the size of the output."""
     numbers = SIZE_OPERANDS.get(node.op_type, ())
     found = (inputs[number] for number in numbers if number < len(inputs))
     return [tensor for tensor in found if tensor is not None]
@@ -37,18 +37,18 @@ def _operands(node: NodeProto, inputs: Inputs) -> list[Tensor]:
 def check_operands(node: NodeProto, inputs: Inputs) -> None:
     origin = max((operand.origin for operand in _operands(node, inputs)), default=Origin.SIZES)
     if origin == Origin.CONTENT:
-        raise ModelBrokenError("has a size that depends on what an input holds")
+        raise ModelBrokenError("has a size that depends on the values of an input")
     if origin == Origin.CONSTANT:
-        raise ModelBrokenError("has a size that cannot be told without running the graph")
+        raise ModelBrokenError("has a size that is known only after running the graph")
     if node.op_type not in FREE_NUMBERS:
         known = [operand.value for operand in _operands(node, inputs) if operand.value is not None]
-        if not all(((value >= -MOST_ELEMENTS) & (value <= MOST_ELEMENTS)).all() for value in known):
-            raise ModelBrokenError("is asked for a size that is out of range")
+        if not all(((value >= -MAX_ELEMENTS) & (value <= MAX_ELEMENTS)).all() for value in known):
+            raise ModelBrokenError("has a size operand that is out of range")
 
 
 def check_pitfalls(node: NodeProto, inputs: Inputs) -> None:
-    """Refuse what makes ONNX Runtime end the whole process: nothing to compute with, and integers
-    divided by zero, or the lowest by −1."""
+    """Refuse what makes ONNX Runtime abort the process: inputs without elements, and integer division by
+    zero or of the smallest integer by −1."""
     for tensor in inputs:
         if tensor is not None and len(tensor.shape or ()) > 1 and not tensor.elements:
             raise ModelBrokenError("has an input without elements")
@@ -59,24 +59,24 @@ def check_pitfalls(node: NodeProto, inputs: Inputs) -> None:
         return
     fits = divisor.positive if divisor.value is None else not np.isin(divisor.value, (0, -1)).any()
     if not fits:
-        raise ModelBrokenError("divides integers by what may be 0 or -1")
+        raise ModelBrokenError("may divide integers by 0 or -1")
 
 
-def check_told(
+def check_inferable(
     kinds: Mapping[str, TypeProto], node: NodeProto, inputs: Mapping[str, Tensor]
 ) -> None:
-    """From shapes that are known, nothing but known shapes may come."""
+    """Known input shapes must give known output shapes."""
     operands = _operands(node, [inputs.get(name) for name in node.input])
     if all(t.known_shape is not None for t in inputs.values()) and all(
         operand.value is not None for operand in operands
     ):
         outputs = (Tensor(kinds.get(name), Origin.SIZES) for name in node.output if name)
         if any(output.known_shape is None for output in outputs):
-            raise ModelBrokenError("has a size that cannot be told")
+            raise ModelBrokenError("has a size that cannot be inferred")
 
 
 def stays_positive(node: NodeProto, inputs: Inputs) -> bool:
-    """Whether the output is made of sides, as its inputs are."""
+    """Whether the output is positive because its inputs are."""
     first = node.op_type in POSITIVE_IF_FIRST
     used = inputs[:1] if first else inputs
     known = first or node.op_type in POSITIVE_IF_ALL

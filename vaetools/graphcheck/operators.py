@@ -1,20 +1,20 @@
-"""The operators that a model may use, and what is known of them.
+"""The operators that a model may use, and their properties.
 
-On the list are operators of the ONNX standard that give the same result every time, compute with
-numbers, and whose outputs' sizes follow from their inputs' sizes and from constants. It holds what
-exporters make of convolutions, dense and recurrent layers, attention, resampling, normalisation,
-vector quantisation and 8-bit (QDQ) models. Not on it, on purpose:
+Allowed are operators of the ONNX standard that are deterministic, compute with numbers, and whose output
+sizes follow from input sizes and constants. They cover what exporters emit for convolutions, dense and
+recurrent layers, attention, resampling, normalisation, vector quantisation and 8-bit (QDQ) models.
+Excluded on purpose:
 
-- `Loop`, `If`, `Scan`, `SequenceMap`: they hold graphs of their own, and may run for ever;
-- `Random*`, `Bernoulli`, `Multinomial`, `Dropout`: chance; noise is an input of a graph;
-- `NonZero`, `Compress`, `Unique`, `NonMaxSuppression`: their size depends on the picture's content;
-- sequences, optionals, strings, `ImageDecoder`: no networks;
-- windows and Fourier transforms: sound, which can be added when a model needs it.
+- `Loop`, `If`, `Scan`, `SequenceMap`: they contain subgraphs, and may run forever;
+- `Random*`, `Bernoulli`, `Multinomial`, `Dropout`: not deterministic; noise is an input of a graph;
+- `NonZero`, `Compress`, `Unique`, `NonMaxSuppression`: output sizes depend on the values of the image;
+- sequences, optionals, strings, `ImageDecoder`: networks do not need them;
+- windows and Fourier transforms: for audio; they can be added when a model needs them.
 """
 
 from __future__ import annotations
 
-MOST_ELEMENTS = 2**28
+MAX_ELEMENTS = 2**28
 """Elements of one tensor: 1 GiB of float32."""
 
 _ARITHMETIC = """
@@ -79,28 +79,28 @@ SIZE_OPERANDS: dict[str, tuple[int, ...]] = {
     "Upsample": (1,),
     **{name: (1,) for name in _REDUCTIONS.split() if name.startswith("Reduce")},
 }
-"""Inputs whose values, not only sizes, decide how large an output is."""
+"""Inputs whose values, not only sizes, determine the size of an output."""
 
 HEAVY = frozenset((*_LAYERS.split(), "Col2Im", "Resize"))
 """Operators that take more than a few steps per element."""
 
 SAME_SHAPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
-"""Operators without an inference rule of their own in ONNX; the output is as the first input."""
+"""Operators without an inference rule in ONNX; the output has the type of the first input."""
 
 INFERRED_SINCE = {"GreaterOrEqual": 16, "LessOrEqual": 16}
 """Operators whose earlier versions have no inference rule, and the version whose rule fits."""
 
 FREE_NUMBERS = frozenset({"Constant", "Shape", "Slice"})
-"""Operators whose integers may be as large as they like: they mean "to the end". With those of all
-others, `MOST_ELEMENTS` being their limit, no size can wrap around."""
+"""Operators whose integers are not limited, since large ones mean "to the end". The integers of all
+others are limited by `MAX_ELEMENTS`, so that no size can overflow."""
 
 MAY_BE_NEGATIVE = frozenset({"axes", "axis", "k", "pads"})
-"""Attributes with integers below zero; ONNX's inference takes others unchecked, as `batch_dims`."""
+"""Attributes that may be negative. ONNX's inference does not check others, such as `batch_dims`."""
 
 POSITIVE_IF_FIRST = frozenset(
     {"Cast", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"}
 )
-"""Operators that give nothing but what is in their first input."""
+"""Operators whose output contains only values of their first input."""
 
 POSITIVE_IF_ALL = frozenset({"Add", "Concat", "Max", "Mul"})
-"""Operators that give positive numbers for positive ones."""
+"""Operators that map positive numbers to positive numbers."""

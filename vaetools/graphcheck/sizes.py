@@ -1,15 +1,15 @@
-"""How large every tensor of a graph is, told before it runs.
+"""Infer the size of every tensor of a graph before it runs.
 
-Nodes are followed one by one, in order, with ONNX's own inference rules. A graph passes when
+Nodes are visited in order, with ONNX's own inference rules. A graph passes when
 
-- every size follows from the inputs' sizes and from constants, never from what a picture shows;
-- no tensor has more than `MOST_ELEMENTS` elements;
-- what depends on constants alone, and is therefore computed by ONNX Runtime while it opens the graph,
-  takes little time and memory.
+- every size follows from input sizes and constants, never from the values of an image;
+- no tensor has more than `MAX_ELEMENTS` elements;
+- whatever depends on constants alone, which ONNX Runtime computes while it loads the graph, takes
+  little time and memory.
 
-It is followed twice where inputs have open sides: once with those left open, as ONNX Runtime sees the
-graph when it opens it, and once with a number for each, as for a small picture. The first passing is
-strict; in the second, numbers that do not suit the graph leave sizes open.
+A graph whose inputs have symbolic dimensions is visited twice: once with unknown dimensions, as ONNX
+Runtime sees it at loading, and once with the dimensions of a small image. The first pass is strict; in
+the second, dimensions that do not suit the graph leave sizes unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ import numpy as np
 
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck import values
-from vaetools.graphcheck.nodes import check_operands, check_pitfalls, check_told, stays_positive
+from vaetools.graphcheck.nodes import (
+    check_inferable,
+    check_operands,
+    check_pitfalls,
+    stays_positive,
+)
 from vaetools.graphcheck.operators import HEAVY, INFERRED_SINCE, SAME_SHAPE
 from vaetools.graphcheck.tensor import Origin, Tensor
 from vaetools.graphcheck.text import first_line, shown
@@ -33,46 +38,46 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TypeProto
 
 STEPS = 2**25
-"""Elements that may be read and written for constants, beside `STEPS_PER_WEIGHT`."""
+"""Elements that constant folding may read and write, in addition to `STEPS_PER_WEIGHT` per weight."""
 
 STEPS_PER_WEIGHT = 8
 HEAVY_STEPS = 128
-"""Steps per element of an operator in `HEAVY`: what is left for them takes a second or so."""
+"""Steps per element of an operator in `HEAVY`; the limit then corresponds to about a second."""
 
 USUAL_SIDE = 16
-"""An open side of which nothing is known; the first axis counts images, and is 1."""
+"""Value of an unknown dimension; the first one is the batch, and 1."""
 
 
 def check_sizes(
     model: ModelProto, constants: Mapping[str, Tensor], sizes: Mapping[str, int]
 ) -> dict[str, Tensor]:
-    """Follow the graph.
+    """Infer and check all sizes of a graph.
 
     Args:
         model: with allowed operators only.
         constants: initializers, and outputs of `Constant` nodes.
-        sizes: symbolic side -> a number that suits the model.
+        sizes: symbolic dimension -> a value that suits the model.
 
     Returns:
-        All tensors by name, with symbolic sides left open.
+        All tensors by name, with symbolic dimensions unknown.
 
     Raises:
-        ModelBrokenError: a size cannot be told, or is too large.
+        ModelBrokenError: a size cannot be inferred, or is too large.
     """
     inputs = {
         value.name: Tensor(value.type, Origin.CONTENT)
         for value in model.graph.input
         if value.name not in constants
     }
-    found = _Passing(model, {**constants, **inputs}, strict=True).follow()
+    found = _Pass(model, {**constants, **inputs}, strict=True).follow()
     if any(tensor.known_shape is None for tensor in inputs.values()):
         small = {n: Tensor(_with_sides(t.type, sizes), t.origin) for n, t in inputs.items()}
-        _Passing(model, {**constants, **small}, strict=False).follow()
+        _Pass(model, {**constants, **small}, strict=False).follow()
     return found
 
 
 def _with_sides(declared: TypeProto | None, sizes: Mapping[str, int]) -> TypeProto:
-    """An input's type with a number for every open side."""
+    """An input's type with a value for every unknown dimension."""
     from onnx import TypeProto
 
     kind = TypeProto()
@@ -83,12 +88,12 @@ def _with_sides(declared: TypeProto | None, sizes: Mapping[str, int]) -> TypePro
     return kind
 
 
-class _Passing:
-    """One passing through a graph: the tensors so far, and the steps taken for constants.
+class _Pass:
+    """One pass through a graph: the tensors so far, and the steps of constant folding.
 
     Args:
         tensors: inputs and constants.
-        strict: what cannot be told is refused, not left open.
+        strict: refuse sizes that cannot be inferred.
     """
 
     def __init__(self, model: ModelProto, tensors: Mapping[str, Tensor], *, strict: bool) -> None:
@@ -97,7 +102,7 @@ class _Passing:
         self.strict = strict
         self.steps = 0
         own = sum(t.elements for t in tensors.values() if t.origin != Origin.CONTENT)
-        self.most_steps = STEPS + STEPS_PER_WEIGHT * own
+        self.max_steps = STEPS + STEPS_PER_WEIGHT * own
         imports = model.opset_import
         self.version = next(o.version for o in imports if o.domain in {"", "ai.onnx"})
 
@@ -142,7 +147,7 @@ class _Passing:
             self._count(node, [*present, *outputs.values()])
 
     def _infer(self, node: NodeProto) -> Mapping[str, TypeProto]:
-        """Types of the outputs, as far as they can be told."""
+        """Types of the outputs, as far as they can be inferred."""
         from onnx import defs, numpy_helper, shape_inference
 
         inputs = {name: self.tensors[name] for name in node.input if name}
@@ -167,23 +172,23 @@ class _Passing:
                 raise ModelBrokenError(f"does not fit: {first_line(error)}") from None
             return {}
         if self.strict:
-            check_told(kinds, node, inputs)
+            check_inferable(kinds, node, inputs)
         elif any(side < 0 for k in kinds.values() for side in Tensor(k, Origin.SIZES).known_sides):
-            return {}  # the small picture is too small
+            return {}  # the small image is too small
         return kinds
 
     def _count(self, node: NodeProto, tensors: Sequence[Tensor]) -> None:
-        """Steps that ONNX Runtime takes when it opens the graph."""
+        """Count the steps that ONNX Runtime takes for a node when it loads the graph."""
         heavy = HEAVY_STEPS if node.op_type in HEAVY else 1
         self.steps += heavy * sum(tensor.elements for tensor in tensors)
-        if self.steps > self.most_steps:
+        if self.steps > self.max_steps:
             raise ModelBrokenError(
                 "is one computation from constants too many", remedy="fold them when exporting"
             )
 
 
 def _with_value(node: NodeProto, inputs: Sequence[Tensor | None], output: Tensor) -> Tensor:
-    """The output with its value, or with the origin that it has without one."""
+    """The output with its value, or with the origin of a tensor of unknown value."""
     if node.op_type in {"Shape", "Size"}:
         return _measured(node, inputs[0], output)
     if output.origin != Origin.SIZES:
@@ -193,7 +198,7 @@ def _with_value(node: NodeProto, inputs: Sequence[Tensor | None], output: Tensor
     if node.op_type in values.EVALUATED and len(node.output) == 1:
         if is_open or shape is None:
             return replace(output, positive=stays_positive(node, inputs))
-        if output.elements <= values.MOST_ELEMENTS:
+        if output.elements <= values.MAX_ELEMENTS:
             operands = [None if tensor is None else tensor.value for tensor in inputs]
             with contextlib.suppress(*values.NO_VALUE):
                 return replace(output, value=values.evaluate(node, operands, shape))

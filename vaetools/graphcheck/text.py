@@ -1,4 +1,4 @@
-"""How text from elsewhere appears in messages: short, on one line, without control characters."""
+"""Untrusted text in messages: short, on one line, without control characters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ def shown(name: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What a library says."""
+    """First line of the message of a library's exception."""
     lines = str(error).strip().splitlines()
     return printable(lines[0][:200]) if lines else type(error).__name__

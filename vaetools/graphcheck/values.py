@@ -1,8 +1,8 @@
-"""Values of the small tensors that graphs compute sizes with, exactly as ONNX Runtime has them.
+"""Values of the small tensors that graphs compute sizes with, exactly as ONNX Runtime computes them.
 
-Only operators that exporters use between `Shape` and `Reshape` are known, and only results that are
-the same on every machine: an integer that overflows, a division by zero or a cast that does not fit
-has no value here, and no size may depend on it.
+Only operators that exporters emit between `Shape` and `Reshape` are supported, and only results that are
+the same on every machine: an integer overflow, a division by zero or an out-of-range cast has no value
+here, and no size may depend on it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Inputs: TypeAlias = "Sequence[Any]"
 
 Evaluator: TypeAlias = "Callable[[Inputs, Attributes, Shape], Any]"
 
-MOST_ELEMENTS = 64
-"""Larger tensors hold no sizes."""
+MAX_ELEMENTS = 64
+"""Larger tensors are never sizes."""
 
 NO_VALUE = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
-"""What `evaluate` raises where there is no value to tell."""
+"""Exceptions of `evaluate` for nodes without a value."""
 
 
 def evaluate(node: NodeProto, inputs: Inputs, shape: Shape) -> Array:
     """The only output of a node of an operator in `EVALUATED`, whose shape is already inferred.
 
     Raises:
-        NO_VALUE: it has none that is the same everywhere.
+        NO_VALUE: it has no value that is the same on every machine.
     """
     from onnx import helper
 
@@ -51,7 +51,7 @@ def evaluate(node: NodeProto, inputs: Inputs, shape: Shape) -> Array:
 
 
 def _exact(function: Callable[..., Any]) -> Evaluator:
-    """Arithmetic in the inputs' type; integers that would wrap around raise `OverflowError`."""
+    """Arithmetic in the inputs' type; integer overflow raises `OverflowError`."""
 
     def evaluator(inputs: Inputs, _: Attributes, __: Shape) -> Any:
         kind = inputs[0].dtype
@@ -72,7 +72,7 @@ def _reshaped(inputs: Inputs, _: Attributes, shape: Shape) -> Any:
 
 
 def _truncated(a: int, b: int) -> int:
-    """C's division, as ONNX has it for integers: towards zero."""
+    """Integer division as in C and ONNX: rounded towards zero."""
     return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
 
 
@@ -94,7 +94,7 @@ def _cast(inputs: Inputs, attributes: Attributes, _: Shape) -> Any:
     kind = np.dtype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
     (values,) = inputs
     if kind.kind in "iu":
-        # Out of range, C++ promises nothing: processors differ. Here, NumPy raises.
+        # Out-of-range casts are undefined in C++ and differ between processors. NumPy raises here.
         return np.array([int(v) for v in values.flat], object).astype(kind).reshape(values.shape)
     if kind.kind not in "bf":
         raise ValueError(f"{kind} holds no sizes")

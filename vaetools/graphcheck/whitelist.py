@@ -1,4 +1,4 @@
-"""What a graph is made of: standard operators and plain numbers, all in one file."""
+"""Graphs consist of allowed standard operators and plain numbers, all in one file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck.operators import (
     ALLOWED,
     FREE_NUMBERS,
+    MAX_ELEMENTS,
     MAY_BE_NEGATIVE,
-    MOST_ELEMENTS,
 )
 from vaetools.graphcheck.tensor import Tensor, constant
 from vaetools.graphcheck.text import first_line, shown
@@ -21,17 +21,17 @@ from vaetools.graphcheck.text import first_line, shown
 if TYPE_CHECKING:
     from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
-MOST_NODES = 10_000
+MAX_NODES = 10_000
 
-OLDEST = 9
-"""Version of the ONNX operators; in older ones sizes are told in other ways."""
+MIN_OPSET = 9
+"""Oldest version of the ONNX operators; earlier ones specify sizes in other ways."""
 
 STANDARD = frozenset({"", "ai.onnx"})
-"""Names of the domain of ONNX's own operators."""
+"""Names of the domain of the standard operators."""
 
 
 def check_parts(model: ModelProto) -> None:
-    """Refuse what a graph of ours has no use for. Raises `ModelBrokenError`."""
+    """Refuse operators, attributes and inputs that are not allowed. Raises `ModelBrokenError`."""
     if model.functions:
         raise ModelBrokenError(
             "graph has functions of its own", remedy="inline them when exporting"
@@ -40,10 +40,8 @@ def check_parts(model: ModelProto) -> None:
         raise ModelBrokenError("graph has a training part", remedy="export it for inference")
     if model.graph.sparse_initializer:
         raise ModelBrokenError("graph has sparse weights", remedy="export them as dense ones")
-    if len(model.graph.node) > MOST_NODES:
-        raise ModelBrokenError(
-            f"graph has {len(model.graph.node)} nodes, the limit is {MOST_NODES}"
-        )
+    if len(model.graph.node) > MAX_NODES:
+        raise ModelBrokenError(f"graph has {len(model.graph.node)} nodes, the limit is {MAX_NODES}")
     _check_version(model)
     for node in model.graph.node:
         _check_operator(node)
@@ -60,10 +58,10 @@ def _check_version(model: ModelProto) -> None:
 
     versions = [o.version for o in model.opset_import if o.domain in STANDARD]
     newest = defs.onnx_opset_version()
-    if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
+    if len(versions) != 1 or not MIN_OPSET <= versions[0] <= newest:
         found = ", ".join(map(str, versions)) or "none"
         raise ModelBrokenError(
-            f"graph is for version {found} of the ONNX operators, known are {OLDEST} to {newest}",
+            f"graph is for version {found} of the ONNX operators, known are {MIN_OPSET} to {newest}",
             remedy="export it for version 20",
         )
 
@@ -77,26 +75,26 @@ def _check_operator(node: NodeProto) -> None:
     if node.op_type not in ALLOWED:
         raise ModelBrokenError(
             f"operator {shown(node.op_type)} is not allowed in a model",
-            remedy="docs/safety.md says which are, and why",
+            remedy="docs/safety.md lists those that are",
         )
     parts = next((a.i for a in node.attribute if a.name == "num_outputs"), len(node.output))
     if node.op_type == "Split" and parts != len(node.output):
-        # ONNX's inference, which ONNX Runtime shares, would read what is not there.
+        # ONNX's inference, which ONNX Runtime shares, would read out of bounds.
         raise ModelBrokenError(f"operator 'Split' has {len(node.output)} outputs for {parts} parts")
 
 
 def _check_attribute(node: NodeProto, attribute: AttributeProto) -> None:
     where = f"attribute {shown(attribute.name)} of {node.op_type}"
-    # The second half: a file may fill fields that do not belong to its type.
+    # The second half: a file may fill fields that do not belong to the type.
     if attribute.type not in _attribute_types() or attribute.HasField("g") or attribute.graphs:
         raise ModelBrokenError(f"{where} is not a number, a text or a tensor")
     if any(math.isnan(number) for number in (attribute.f, *attribute.floats)):
         raise ModelBrokenError(f"{where} is not a number (NaN)")
     numbers = (attribute.i, *attribute.ints)
-    least = 0 if attribute.name not in MAY_BE_NEGATIVE else -MOST_ELEMENTS
+    least = 0 if attribute.name not in MAY_BE_NEGATIVE else -MAX_ELEMENTS
     if (
         node.op_type not in FREE_NUMBERS
-        and not least <= min(numbers) <= max(numbers) <= MOST_ELEMENTS
+        and not least <= min(numbers) <= max(numbers) <= MAX_ELEMENTS
     ):
         raise ModelBrokenError(f"{where} is out of range")
     if attribute.HasField("t") and node.op_type != "Constant":
@@ -104,16 +102,16 @@ def _check_attribute(node: NodeProto, attribute: AttributeProto) -> None:
 
 
 def constants_of(model: ModelProto) -> dict[str, Tensor]:
-    """Everything that the graph brings along, by name.
+    """The initializers and constants of a graph, by name.
 
     Raises:
-        ModelBrokenError: something is not in the file, damaged, or not finite.
+        ModelBrokenError: one is not in the file, damaged, not finite, or defined twice.
     """
     found: dict[str, Tensor] = {}
 
     def add(name: str, array: np.ndarray, element: int) -> None:
         if name in found:
-            raise ModelBrokenError(f"{shown(name)} is there twice")
+            raise ModelBrokenError(f"{shown(name)} is defined twice")
         found[name] = constant(array, element)
 
     for tensor in model.graph.initializer:
@@ -144,12 +142,12 @@ def _constant(node: NodeProto) -> tuple[np.ndarray, int]:
 
 
 def _array(tensor: TensorProto, name: str) -> np.ndarray:
-    """The numbers of a tensor: in the file, as many as its shape says, and finite."""
+    """The numbers of a tensor; they must be in the file, match its shape and be finite."""
     from onnx import TensorProto, numpy_helper
 
     if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
         raise ModelBrokenError(
-            f"{shown(name)} lies outside the graph's file", remedy="export a single file"
+            f"{shown(name)} is not stored in the graph's file", remedy="export a single file"
         )
     if tensor.data_type not in element_types():
         raise ModelBrokenError(f"{shown(name)} is not a tensor of numbers")
@@ -167,7 +165,7 @@ def _check_finite(array: np.ndarray, name: str) -> None:
     if array.dtype.kind in "iub":
         return
     finite = np.isfinite(array)
-    # Zeros and infinities are how exporters write "no bound", and what an attention mask leaves out.
+    # Exporters write "no bound" and attention masks with zeros and infinities.
     if not finite.all() and (np.isnan(array).any() or array[finite].any()):
         count = array.size - int(finite.sum())
         raise ModelBrokenError(f"weights are not finite: {count} of {array.size} in {shown(name)}")
@@ -175,7 +173,7 @@ def _check_finite(array: np.ndarray, name: str) -> None:
 
 @functools.cache
 def element_types() -> frozenset[int]:
-    """Element types: numbers that CPUs and GPUs compute with."""
+    """Allowed element types: numbers."""
     from onnx import TensorProto
 
     words = "FLOAT DOUBLE FLOAT16 BFLOAT16 BOOL INT4 UINT4 INT8 UINT8 INT16 UINT16 INT32 UINT32"
