@@ -52,9 +52,9 @@ def test_nothing_else_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_the_module_of_the_built_in_operations(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = stubs(capsys, "--built-in")
-    words = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "made.py", "-"]
+    words = [sys.executable, "-m", "ruff", "format", "--stdin-filename", "made.pyi", "-"]
     done = subprocess.run(words, input=out, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert code == 0 and done.stdout == (ROOT / "vaetools" / "hub_methods.py").read_text()
+    assert code == 0 and done.stdout == (ROOT / "vaetools" / "hub_methods.pyi").read_text()
     assert stubs(capsys, "--built-in", "-o", "x")[0] == 2
 
 

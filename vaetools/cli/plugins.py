@@ -102,7 +102,7 @@ def check(ctx: click.Context, path: Path, seconds: float, as_json: bool) -> None
     help="Folder to write the package vaetools-stubs into.",
 )
 @click.option(
-    "--built-in", is_flag=True, help="Print the module vaetools/hub_methods.py of vaetools itself."
+    "--built-in", is_flag=True, help="Print the stub vaetools/hub_methods.pyi of vaetools itself."
 )
 @DEBUG
 @click.pass_context

@@ -29,7 +29,7 @@ def installed_packages() -> Path:
 
 
 def built_in_module(operations: Iterable[type[Operation]]) -> str:
-    """Source of `vaetools/hub_methods.py`, before it is formatted."""
+    """Source of `vaetools/hub_methods.pyi`, before it is formatted."""
     return methods_module(operations, BUILT_IN_COMMAND)
 
 
