@@ -58,6 +58,7 @@ def test_joblib(sizes: str, tmp_path: Path) -> None:
     assert run("with_joblib", tmp_path) == [sizes]
 
 
+@pytest.mark.slow
 def test_data_loader(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     assert run("loader", tmp_path) == [str([(1, 3, 64, 64)] * 3)] * 2

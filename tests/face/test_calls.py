@@ -151,6 +151,7 @@ for packed in hub.stream(step, [image]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "checker", [["-m", "mypy", "--strict"], ["-m", "basedpyright", "--level", "error"]]
 )
