@@ -82,6 +82,8 @@ class Compress(vaetools.Operation):
         self.codec = vaetools.Codec(model)
         if options.refine:
             self.codec.refine_spec(options.refine)  # a model that cannot says so before any work
+        if options.roi_drop != self.Options.roi_drop and options.roi is None:
+            raise vaetools.OptionError("roi_drop does nothing without roi")
         self.masks = None if options.roi is None else vaetools.Masks(options.roi)
         self.size = None if options.target_size is None else parse_bytes(options.target_size)
 

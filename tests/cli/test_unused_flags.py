@@ -90,6 +90,7 @@ def test_a_video(refused: Callable[..., str], command: list[str], flag: str) -> 
         ("export a.pt --from taesd --to out --size 8x8", "--size has no effect with --from taesd"),
         ("negative a.png -o out --model x", "E002 no such option"),
         ("run negative.toml a.png -o out", "negative uses no model"),
+        ("compress a.png -o out --roi-drop 20", "E004 roi_drop does nothing without roi"),
         ("plugins --json new x", "--json has no effect on 'plugins new' in this place"),
         ("inspect mnist-conv --limit 3", "--limit has no effect on an inspection without --data"),
         ("inspect mnist-conv --samples 3", "--samples has no effect on an inspection without --d"),
