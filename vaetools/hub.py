@@ -20,43 +20,35 @@ import dataclasses
 import functools
 import hashlib
 import json
-import pickle
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, overload
 
-from vaetools.errors import OptionError, UsageError, did_you_mean
-from vaetools.model.registry import ModelRegistry
+from vaetools.errors import UsageError, did_you_mean
 from vaetools.model.registry import default_folders as model_folders
-from vaetools.model.runtime import Runtime
-from vaetools.operation import Operation, make_options, option_specs
-from vaetools.operation.chain import chained, is_chain, read_chain
 from vaetools.operation.signature import FIRST, documentation, signature
 from vaetools.operation.step import Step
 from vaetools.plugin.host import PluginHost
 from vaetools.plugin.host import default_folders as plugin_folders
+from vaetools.resolver import Resolver, hint
 from vaetools.runner import Progress, Record, RunResult, RunSettings
 from vaetools.runner import run as run_operation
 from vaetools.video import DEPTH, parse_raw, pipe, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from vaetools.hub_methods import HubMethods
     from vaetools.image import ChannelOrder
+    from vaetools.model.registry import ModelRegistry
+    from vaetools.model.runtime import Runtime
+    from vaetools.operation import Operation
+    from vaetools.resolver import OneOp, Op
     from vaetools.video import Source
 else:
     HubMethods = object
 
 R = TypeVar("R")
-
-Op: TypeAlias = (
-    "str | Path | type[Operation] | Step[Any] | Sequence[str | Path | type[Operation] | Step[Any]]"
-)
-"""An operation by name or class, a chain, a pipeline file, a step, or a list of these."""
-
-STEP_OPTIONS_HINT = "use hub.chain(hub.op(…), hub.op(…)), or a pipeline file"
-"""How to give options to one of several steps."""
 
 STEP_CACHE_SIZE = 32
 """Steps kept for calls such as `hub.compress(frame, quality=75)`."""
@@ -100,78 +92,27 @@ class Hub(HubMethods):
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        self.host = host
-        self._folders = [*folders]
-        self._device = device
-        self._threads = threads
+        self._resolver = Resolver(host, folders, device, threads)
         self._steps: dict[Any, Step[Any]] = {}
 
-    @functools.cached_property
+    @property
+    def host(self) -> PluginHost:
+        """The plugins."""
+        return self._resolver.host
+
+    @property
     def runtime(self) -> Runtime:
         """The runtime; started on first use. Raises `DeviceError`."""
-        return Runtime(self._device, threads=self._threads)
+        return self._resolver.runtime
 
-    @functools.cached_property
+    @property
     def registry(self) -> ModelRegistry:
         """The models, those of plugins included. Raises `DuplicateModelError`."""
-        folders = [*self._folders, *self.host.model_folders]
-        return ModelRegistry(folders, lambda: self.runtime)
-
-    # The one way from a name to an operation.
-
-    def _resolve(self, op: Op, options: Mapping[str, Any]) -> Operation:
-        """The operation, with its model, that `op` names or holds.
-
-        Raises:
-            UsageError: unknown operation, operations that cannot follow each other, or options for
-                one of several steps.
-            OptionError: an option that does not fit.
-            ModelNotFoundError: no model for its task, or several and none named.
-        """
-        if isinstance(op, str | Path) and not is_chain(op):
-            return self._open(str(op), **options)
-        if isinstance(op, type):
-            return self._open(op, **options)
-        if options:
-            raise UsageError(
-                f"{', '.join(sorted(options))}: options belong to one of the steps",
-                remedy=STEP_OPTIONS_HINT,
-            )
-        if isinstance(op, str | Path):
-            return chained([self._open(s.op, model=s.model, **s.options) for s in read_chain(op)])
-        if isinstance(op, Step):
-            return op.operation
-        return chained([self._resolve(part, {}) for part in op])
-
-    def _open(
-        self, op: str | type[Operation], /, *, model: str | None = None, **options: Any
-    ) -> Operation:
-        """One operation. Raises as `_resolve`."""
-        kind = self.find(op) if isinstance(op, str) else op
-        checked = make_options(kind.Options, options)
-        if kind.task is None:
-            if model is not None:
-                raise OptionError(f"{kind.name} uses no model, so model={model!r} does nothing")
-            operation = kind(None, checked)
-        elif kind.many_models:
-            operation = kind(None, checked)
-            operation.models = self.registry.all_for_task(kind.task, model)
-        else:
-            operation = kind(self.registry.for_task(kind.task, model), checked)
-        operation.made_by = _reopened, (self, op, model, options)
-        return operation
+        return self._resolver.registry
 
     def find(self, name: str) -> type[Operation]:
         """The operation class of that name. Raises `UsageError`, or the error of a broken plugin."""
-        found = self.host.operations.get(name)
-        if found is None:
-            known = sorted(self.host.operations)
-            broken = "".join(f"; not loaded: {p.name}" for p in self.host.broken)
-            listed = f"known: {', '.join(known)}{broken}"
-            raise UsageError(
-                f"there is no operation {name!r}", remedy=_hint(did_you_mean(name, known), listed)
-            )
-        return found
+        return self._resolver.find(name)
 
     @overload
     def op(self, op: Step[R], /, *, channel_order: ChannelOrder = ...) -> Step[R]: ...
@@ -190,11 +131,11 @@ class Hub(HubMethods):
             OptionError: an option that does not fit.
             ModelNotFoundError: no model for its task, or several and none named.
         """
-        return Step(self._resolve(op, options), channel_order)
+        return Step(self._resolver.resolve(op, options), channel_order)
 
     def chain(
         self,
-        *steps: str | Path | type[Operation] | Step[Any],
+        *steps: OneOp,
         channel_order: ChannelOrder = "bgr",
     ) -> Step[Any]:
         """Operations one after the other as one step; images stay in memory between them.
@@ -207,7 +148,7 @@ class Hub(HubMethods):
         Raises:
             UsageError: operations that cannot follow each other; otherwise as `op`.
         """
-        return Step(self._resolve(steps, {}), channel_order)
+        return Step(self._resolver.resolve(steps, {}), channel_order)
 
     @overload
     def stream(
@@ -255,7 +196,7 @@ class Hub(HubMethods):
             as `op`. While it runs: the error of a frame in that frame's place, which ends the stream.
         """
         order = op.channel_order if isinstance(op, Step) else channel_order
-        step: Step[Any] = Step(self._resolve(op, options), order)
+        step: Step[Any] = Step(self._resolver.resolve(op, options), order)
         return stream(step, source, depth=depth, threads=threads)
 
     def map(
@@ -288,8 +229,8 @@ class Hub(HubMethods):
             UsageError: clashes and missing inputs, before any work; otherwise as `op`.
         """
         given = {name: options.pop(name) for name in _run_settings() & options.keys()}
-        self._check_names(op, options)
-        operation = self._resolve(op, options)
+        self._resolver.check_names(op, options, _run_settings())
+        operation = self._resolver.resolve(op, options)
         if "max_pixels" in given:
             operation = operation.limited(given["max_pixels"])
         operation.check_complete()
@@ -305,26 +246,6 @@ class Hub(HubMethods):
             on_record=on_record,
             progress=progress,
         )
-
-    def _check_names(self, op: Op, options: Mapping[str, Any]) -> None:
-        """Refuse a name that is neither a run setting nor an option. Raises `OptionError`."""
-        if isinstance(op, type):
-            kind = op
-        elif isinstance(op, str | Path) and not is_chain(op):
-            kind = self.find(str(op))
-        else:
-            return  # the steps have their options already
-        names = [spec.name for spec in option_specs(kind.Options)]
-        settings = sorted(_run_settings())
-        for name in options.keys() - {*names, "model"}:
-            raise OptionError(
-                f"there is no option {name!r}",
-                remedy=_hint(
-                    did_you_mean(name, [*names, *settings]),
-                    f"options of {kind.name}: {', '.join(names) or 'none'}",
-                    f"run settings: {', '.join(settings)}",
-                ),
-            )
 
     def pipe(
         self,
@@ -353,7 +274,7 @@ class Hub(HubMethods):
             DamagedImageError: the source ends within a frame. Otherwise as `stream`.
         """
         layout = parse_raw(raw)
-        operation = self._resolve(op, options)
+        operation = self._resolver.resolve(op, options)
         operation.check_complete()
         return pipe(operation, layout, source, sink, depth=depth, threads=threads)
 
@@ -364,9 +285,12 @@ class Hub(HubMethods):
         def __getattr__(self, name: str) -> Callable[..., Any]:
             operation = name.replace("_", "-")
             if name.startswith("_") or operation not in self.host.operations:
-                hint = did_you_mean(operation, self.host.operations)
                 problem = f"the hub has no operation {name!r}"
-                raise AttributeError(_hint(problem, hint), name=name, obj=self)
+                raise AttributeError(
+                    hint(problem, did_you_mean(operation, self.host.operations)),
+                    name=name,
+                    obj=self,
+                )
             return self._method(operation)
 
     def __dir__(self) -> list[str]:
@@ -406,13 +330,11 @@ class Hub(HubMethods):
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin object of your own. Raises `PluginError`."""
-        self.host.register(plugin, name)
-        self.__dict__.pop("registry", None)  # it may have brought models
+        self._resolver.register(plugin, name)
 
     def close(self) -> None:
         """Release the sessions and their memory. The hub opens them again when it is used."""
-        if "runtime" in self.__dict__:
-            self.runtime.close()
+        self._resolver.close()
 
     def operation(self, name: str) -> type[Operation]:
         """Deprecated: use `hub.find(name)`."""
@@ -424,7 +346,7 @@ class Hub(HubMethods):
         warnings.warn(
             "Hub.make is deprecated: use op(…).operation", DeprecationWarning, stacklevel=2
         )
-        return self._resolve(name, options)
+        return self._resolver.resolve(name, options)
 
     def __enter__(self) -> Self:
         return self
@@ -433,31 +355,18 @@ class Hub(HubMethods):
         self.close()
 
     def __reduce__(self) -> Any:
-        settings = (self.host, self._folders, self._device, self._threads)
-        return _hub_of, (pickle.dumps(settings),)
+        return _hub_of, (self._resolver,)
 
     def __repr__(self) -> str:
         names = ", ".join(sorted(self.host.operations))
-        return f"Hub(device={self._device!r}, operations: {names})"
+        return f"Hub(device={self._resolver.device!r}, operations: {names})"
 
 
-@functools.lru_cache(maxsize=4)
-def _hub_of(settings: bytes) -> Hub:
-    """The hub of this process for pickled settings: one for equal settings, so that models are opened
-    once, however many steps arrive."""
-    host, folders, device, threads = pickle.loads(settings)  # noqa: S301 - part of a pickle already
-    return Hub(host, folders, device=device, threads=threads)
-
-
-def _reopened(
-    hub: Hub, op: str | type[Operation], model: str | None, options: dict[str, Any]
-) -> Operation:
-    """An operation of a pickle."""
-    return hub._open(op, model=model, **options)  # noqa: SLF001
-
-
-def _hint(*parts: str | None) -> str:
-    return "; ".join(part for part in parts if part)
+def _hub_of(resolver: Resolver) -> Hub:
+    """A hub of a pickle."""
+    hub = Hub.__new__(Hub)
+    hub._resolver, hub._steps = resolver, {}  # noqa: SLF001
+    return hub
 
 
 @functools.cache
