@@ -251,7 +251,5 @@ def test_the_index_has_every_page() -> None:
 @each_page
 def test_lines_are_short(page: Path) -> None:
     """At most 100 characters; rows of tables cannot be wrapped."""
-    if page.parent.name == "benchmarks":
-        pytest.skip("not wrapped yet")
     lines = enumerate(page.read_text().splitlines(), start=1)
     assert not [n for n, line in lines if len(line) > 100 and not line.lstrip().startswith("|")]
