@@ -27,7 +27,7 @@ _PEAKS = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0, "float64": 1.0}
 
 # The window of Wang et al. 2004: 11×11 Gaussian, σ = 1.5 (skimage truncates at 3.5 σ: the same 11).
 SSIM_SMALLEST = 11
-"""Side of the window of SSIM; smaller pictures have no SSIM."""
+"""Side of the window of SSIM; smaller images have no SSIM."""
 _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
 
@@ -44,7 +44,7 @@ def mse(a: Pixels, b: Pixels) -> float:
         ImageValueError: the images differ in shape or dtype, are empty or out of range.
     """
     _peak(a, b)
-    # Strips of rows: a picture of 268 megapixels must not cost 6 GB of doubles.
+    # Strips of rows: an image of 268 megapixels must not cost 6 GB of doubles.
     strip = max(1, 2**20 // math.prod(a.shape[1:]))
     total = 0.0
     for top in range(0, a.shape[0], strip):

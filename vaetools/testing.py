@@ -1,9 +1,9 @@
-"""For plugin authors: pytest fixtures, and the small models and pictures behind them.
+"""For plugin authors: pytest fixtures, and the small models and images behind them.
 
     # conftest.py
     pytest_plugins = ["vaetools.testing"]
 
-Fixtures: `photo` (a small colour picture), `tiny_models` (a folder with a tiny VAE), `host` (a plugin
+Fixtures: `photo` (a small colour image), `tiny_models` (a folder with a tiny VAE), `host` (a plugin
 host that discovers nothing), `hub` (that host with that model, on the CPU). `write_tiny_grey_vae`
 writes a second model, for 8 x 8 grey pixels only.
 """
@@ -40,7 +40,7 @@ TINY_GREY = "tiny-grey-vae"
 
 
 def gradient(height: int = 48, width: int = 64) -> np.ndarray:
-    """A smooth colour picture, (height, width, 3) uint8 BGR."""
+    """A smooth colour image, (height, width, 3) uint8 BGR."""
     rows, columns = np.mgrid[:height, :width]
     blue = 255 * columns / max(1, width - 1)
     green = 255 * rows / max(1, height - 1)
@@ -182,7 +182,7 @@ def _write_manifest(folder: Path, manifest: Manifest) -> Path:
 
 @pytest.fixture
 def photo() -> np.ndarray:
-    """A small colour picture, (48, 64, 3) uint8 BGR."""
+    """A small colour image, (48, 64, 3) uint8 BGR."""
     return gradient()
 
 

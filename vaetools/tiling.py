@@ -1,10 +1,10 @@
-"""Exact tiling: run a network on a large picture piece by piece, with the result of one piece.
+"""Exact tiling: run a network on a large image piece by piece, with the result of one piece.
 
 A convolutional network without global operations sees only so far: an output depends on inputs
 within its receptive radius. So each tile is computed with a border of at least that radius, the
 *halo*, and only its *core* is kept. Cores touch and do not overlap; nothing is blended; the result
-is that of the whole picture. At the picture's own edge the halo is cut off, and the network's
-padding acts there as it does on the whole picture.
+is that of the whole image. At the image's own edge the halo is cut off, and the network's
+padding acts there as it does on the whole image.
 
                     ┌───────────────┐
                     │ outer         │         everything is measured in cells of one grid: the
@@ -92,9 +92,7 @@ def tiles(height: int, width: int, *, size: int, halo: int) -> Iterator[Tile]:
         halo: cells that a tile sees around its core.
     """
     if size < 1 or halo < 0:
-        raise OptionError(
-            f"a tile of {size} cells with a halo of {halo}", remedy="size ≥ 1, halo ≥ 0"
-        )
+        raise OptionError(f"invalid tile: size {size}, halo {halo}", remedy="size ≥ 1, halo ≥ 0")
     for top in range(0, height, size):
         for left in range(0, width, size):
             core = slice(top, min(top + size, height)), slice(left, min(left + size, width))
@@ -176,7 +174,7 @@ def map_tiles(
             result = np.empty(shape, piece.dtype)
         _cut(result, tile.core, scale_out)[...] = _cut(piece, tile.inner, scale_out)
     if result is None:
-        raise ImageValueError("there is nothing to cut into tiles: the picture has no pixels")
+        raise ImageValueError("there is nothing to divide into tiles: the image has no pixels")
     return result
 
 

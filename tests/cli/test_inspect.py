@@ -102,7 +102,7 @@ def test_a_model_with_pictures(inspect, model: Path, data: Path, tmp_path: Path)
     for row, facts in zip(rows, report["latents"], strict=True):
         assert float(row[1]) == pytest.approx(facts["kl"], abs=6e-4)
     assert "active       2 of 3 latents" in done.out
-    assert "the model knows pictures like these" in done.out
+    assert "the model knows images like these" in done.out
 
 
 def test_one_line_for_each_broken_picture(inspect, model: Path, data: Path) -> None:
@@ -132,7 +132,7 @@ def test_pictures_of_another_size(inspect, model: Path, tmp_path: Path) -> None:
     done = inspect(model, "--data", other)
     assert done.code == 1 and len(done.errors) == 2
     assert "6 x 4 pixels only, not 12 x 8" in done.errors[0] and "--resize" in done.errors[0]
-    assert "none of the pictures" in done.errors[1]
+    assert "none of the images" in done.errors[1]
     assert not (tmp_path / "inspect-linear").exists()
     assert inspect(model, "--data", other, "--resize").code == 0
     report = json.loads(Path("inspect-linear/inspection.json").read_text())

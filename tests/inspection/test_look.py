@@ -83,10 +83,10 @@ def test_a_vae_with_everything(tmp_path: Path) -> None:
     deviations = [one["deviation"] for one in found["uncertainty"]]
     assert np.mean(deviations) == pytest.approx(spread, rel=0.1)
     assert figures(findings).keys() == ALL
-    assert {stage for stage, _, _ in stages} >= {"pictures", "reference pictures", "traversal"}
+    assert {stage for stage, _, _ in stages} >= {"images", "reference images", "traversal"}
     shown = text(findings)
     assert "active       2 of 3 latents" in shown and "collapse" not in shown
-    assert "the model knows pictures like these" in shown and "not said" not in shown
+    assert "the model knows images like these" in shown and "unavailable" not in shown
 
 
 def test_without_pictures(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_without_pictures(tmp_path: Path) -> None:
         assert "--data" in found["unknown"][name.removesuffix("_units")]
     assert found["scores"] == []
     shown = text(findings)
-    assert "KL nats" not in shown and "effect" in shown and "not said" in shown
+    assert "KL nats" not in shown and "effect" in shown and "unavailable" in shown
 
 
 def test_the_models_own_draws_are_the_reference_where_none_is_given(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_models_own_draws_are_the_reference_where_none_is_given(tmp_path: Pa
     found = report(alike)["novelty"]
     assert (found["reference"], found["reference_pictures"]) == ("the model's own draws", DRAWS)
     assert found["verdict"] == "typical"
-    assert "give pictures that it knows: --reference" in text(alike)
+    assert "pass images that it should know: --reference" in text(alike)
     noise = np.random.default_rng(0).random((30, 1, 6, 4))
     strange = look(model, Settings(), data=save(tmp_path / "b", noise))
     found = report(strange)
@@ -170,7 +170,7 @@ def test_a_small_reference_gives_no_verdict(tmp_path: Path) -> None:
     assert found["novelty"]["verdict"] is None and found["novelty"]["share_unlike"] is None
     assert found["scores"][0]["unlike"] is None
     assert found["scores"][0]["percentiles"].keys() == {"reconstruction", "kl"}
-    assert "10 reference pictures are too few to tell; 80 can" in found["unknown"]["verdict"]
+    assert "10 reference images are too few; at least 80 are needed" in found["unknown"]["verdict"]
 
 
 def test_a_plain_autoencoder(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_plain_autoencoder(tmp_path: Path) -> None:
     nothing = look(model, Settings())
     assert figures(nothing) == {}
     assert report(nothing)["latents"][2]["effect"] is None
-    assert "two pictures or more" in report(nothing)["unknown"]["traversal"]
+    assert "at least two images" in report(nothing)["unknown"]["traversal"]
 
 
 def test_black_and_white_is_drawn_for_a_bernoulli_model(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_black_and_white_is_drawn_for_a_bernoulli_model(tmp_path: Path) -> None:
     assert set(np.unique(drawn.uncertain[0].picture)) <= {0, 1}
     grey = report(look(model, Settings(binarise=False), data=files))
     assert grey["binarisation"] == "none"
-    assert grey["bound"] is None and "left grey" in grey["unknown"]["bound"]
+    assert grey["bound"] is None and "not binarised" in grey["unknown"]["bound"]
     assert grey["kl"] is not None and grey["kl"] != found["kl"]
 
 
@@ -258,7 +258,7 @@ def test_one_picture_has_no_variance(tmp_path: Path) -> None:
     found = report(findings)
     assert found["kl"] is not None
     for name in ("active", "variance", "correlation"):
-        assert found["unknown"][name] == "needs two pictures or more"
+        assert found["unknown"][name] == "needs at least two images"
     assert "correlation.png" not in figures(findings)
 
 
@@ -281,9 +281,9 @@ def test_failures_are_told_and_kept(tmp_path: Path) -> None:
     assert [one.code for one in told] == ["E012"]
     assert found["pictures"]["used"] == 2
     assert found["pictures"]["failed"][0]["file"] == str(files[1])
-    with pytest.raises(InputError, match="none of the pictures can be used"):
+    with pytest.raises(InputError, match="none of the images can be used"):
         look(model, Settings(), data=files[1:2])
-    with pytest.raises(InputError, match="none of the reference pictures"):
+    with pytest.raises(InputError, match="none of the reference images"):
         look(model, Settings(), data=files, reference=files[1:2])
 
 

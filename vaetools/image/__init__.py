@@ -1,6 +1,6 @@
-"""Pictures: pixels plus what must survive beside them (alpha, depth, ICC profile, EXIF).
+"""Images: pixels plus what must survive next to them (alpha, depth, ICC profile, EXIF).
 
-This is the only package that decodes or encodes pictures; cv2 and Pillow are imported inside its
+This is the only package that decodes or encodes images; cv2 and Pillow are imported inside its
 functions, so that importing it costs nothing.
 
     file ──> containers  what is it, is it whole, metadata taken off ──> decode ──> Image

@@ -19,7 +19,7 @@ DEPTHS = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16, np.dtype(np.float32): 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """One picture. `from_array` and the readers check what they make; the constructor does not.
+    """One image. `from_array` and the readers check what they make; the constructor does not.
 
     Attributes:
         pixels: (H, W) grey or (H, W, 3) BGR; uint8, uint16 or float32 in [0, 1]; not to be changed.
@@ -190,9 +190,9 @@ def _check_array(array: object) -> None:
 def _check_range(array: NDArray[Any]) -> None:
     low, high = float(array.min()), float(array.max())  # both NaN if there is one anywhere
     if np.isnan(low):
-        raise ImageValueError("there are values that are not numbers (NaN)")
+        raise ImageValueError("the array has values that are NaN")
     if low < 0.0 or high > 1.0:
         raise ImageValueError(
-            f"float values reach from {low:g} to {high:g}, outside 0 … 1",
-            remedy="scale them first; vaetools never guesses a range",
+            f"float values range from {low:g} to {high:g}, outside 0 … 1",
+            remedy="scale them first; vaetools does not guess a range",
         )

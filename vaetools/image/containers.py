@@ -1,6 +1,6 @@
 """What a file is, whether it is whole, and its bytes without metadata.
 
-The decoders are only shown the bytes that pixels come from. So no decoder turns a picture by an
+The decoders are only shown the bytes that pixels come from. So no decoder turns an image by an
 orientation that is applied elsewhere, inflates a text chunk, or warns about a broken EXIF field.
 And damage is looked for by the container's own means, because the decoders let some of it pass:
 OpenCV half a JPEG (before version 5), Pillow half a PNG.
@@ -99,7 +99,7 @@ def format_of(suffix_or_path: str | PurePath) -> str:
         if suffix in suffixes or suffix == f".{name}":
             return name
     raise UsageError(
-        f"{suffix_or_path!s} is no image format that we know",
+        f"{suffix_or_path!s} is not a known image format",
         remedy=f"known: {' '.join(sorted(SUFFIXES))}",
     )
 
@@ -109,7 +109,7 @@ def sniff(head: bytes) -> str:
     for name, pattern in _SIGNATURES.items():
         if re.match(pattern, head, re.DOTALL):
             return name
-    raise NotAnImageError(f"not an image of a kind that we read ({', '.join(_SIGNATURES)})")
+    raise NotAnImageError(f"not a supported image file ({', '.join(_SIGNATURES)})")
 
 
 def unwrap(data: bytes, *, strict: bool) -> Bare:
@@ -222,7 +222,7 @@ def _unwrap_tiff(data: bytes, strict: bool) -> Bare:
         orientation = (*turned.numbers(data), 1)[0] if turned else 1
         exif = exif_of_tiff(data, fields)
     except (ValueError, struct.error):
-        raise DamagedImageError("truncated or corrupt: there is no TIFF directory") from None
+        raise DamagedImageError("truncated or corrupt: no TIFF directory") from None
     if strict:
         _check_strips(data, fields)
     bare = _with_directory(data, unique(f for f in fields if f.tag in _PIXEL_FIELDS))
@@ -254,7 +254,7 @@ def _check_strips(data: bytes, fields: list[Field]) -> None:
         if max(ends, default=0) > len(data):
             raise DamagedImageError("truncated: pixels are missing at the end")
         return
-    raise DamagedImageError("truncated or corrupt: the TIFF directory names no pixels")
+    raise DamagedImageError("truncated or corrupt: the TIFF directory has no pixel data")
 
 
 def _with_directory(data: bytes, fields: list[Field]) -> bytes:

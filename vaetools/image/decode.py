@@ -48,11 +48,11 @@ def read_image(
     strict: bool = True,
     keep_encoded: bool = False,
 ) -> Image:
-    """Read a picture file; what it is goes by its content, not by its suffix.
+    """Read an image file; what it is goes by its content, not by its suffix.
 
     Args:
         path: a regular file.
-        max_pixels: refuse pictures with more, before memory is taken for them.
+        max_pixels: refuse images with more, before memory is taken for them.
         first_frame: read the first frame or page of a file with several, instead of refusing it.
         strict: refuse truncated and corrupt files; without it, what can be decoded is accepted.
         keep_encoded: keep the file's bytes in `Image.encoded`.
@@ -80,7 +80,7 @@ def decode_image(
     """Decode the bytes of a JPEG, PNG, WebP, TIFF, BMP, GIF or PNM file.
 
     The EXIF orientation is applied. CMYK becomes RGB through its profile if it has one. A JPEG with
-    more pictures behind the first (a phone's gain map, a stereo pair) is read as the first.
+    more images behind the first (a phone's gain map, a stereo pair) is read as the first.
 
     Args:
         file: named in errors.
@@ -158,7 +158,7 @@ def _decode(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Im
         raise _too_large(f"{_millions(header.width * header.height)} megapixels", max_pixels)
     if not first_frame and has_frames(bare, header):
         raise UnsupportedImageError(
-            "there are several frames or pages in it", remedy="take the first with --frames first"
+            "it has several frames or pages", remedy="take the first with --frames first"
         )
     pixels, alpha = read_planes(bare, header, strict=strict)
     exif, orientation = _exif(bare, header)

@@ -72,9 +72,7 @@ def encode_image(
         UsageError, OptionError: an unknown format, or an option out of bounds.
     """
     if format not in FORMATS:
-        raise UsageError(
-            f"there is no image format {format!r}", remedy=f"known: {' '.join(FORMATS)}"
-        )
+        raise UsageError(f"unknown image format {format!r}", remedy=f"known: {' '.join(FORMATS)}")
     if not 0 <= quality <= 100:
         raise OptionError(f"quality={quality!r} is not 0 … 100")
     _check_fits(image, format)
@@ -204,7 +202,7 @@ def _png_data(samples: NDArray[Any]) -> list[bytes]:
 def _tiff(image: Image, icc: bytes | None, exif: bytes | None) -> bytes:
     """The EXIF block, then the strips, then the file's directory.
 
-    An EXIF block is a TIFF file without a picture. Put at the start of the file, all its offsets
+    An EXIF block is a TIFF file without an image. Put at the start of the file, all its offsets
     stay right, maker notes included, and the file's directory can point into it.
     """
     start, described = _tiff_start(exif)

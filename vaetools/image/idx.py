@@ -111,7 +111,7 @@ def _images(stream: io.BufferedIOBase, max_bytes: int) -> NDArray[np.uint8]:
         rest = rest[count:]
     # One more read also makes gzip check its checksum.
     if stream.read(1):
-        raise DamagedImageError(f"there are bytes behind the {shape[0]} images of its header")
+        raise DamagedImageError(f"extra bytes after the {shape[0]} images of its header")
     return images
 
 

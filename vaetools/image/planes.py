@@ -91,7 +91,7 @@ def read_planes(bare: Bare, header: ImageFile, *, strict: bool) -> Planes:
             if array is not None:
                 return _planes_of_cv2(array, bare, header)
             if strict or deep:
-                raise ValueError("cv2 gives nothing, or not what the header says")
+                raise ValueError("cv2 cannot decode it, or its size is not that of the header")
         return _by_pillow(header, strict)
 
 
@@ -189,7 +189,7 @@ def _load(header: ImageFile, strict: bool) -> None:
     except Exception:
         if strict:
             raise
-        header.tile = []  # nothing more to decode: what is there so far is the picture
+        header.tile = []  # nothing more to decode: what is there so far is the image
         header.load()
         if header.getbbox() is None:  # all zero, so it is nothing
             raise

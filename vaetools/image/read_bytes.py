@@ -50,7 +50,7 @@ def _read(path: Path, check_head: Callable[[bytes], object], most: int) -> bytes
         if status.st_size > most:
             raise TooLargeError(
                 f"{status.st_size / 1e6:,.0f} MB are more than {most / 1e6:,.0f} MB, the most that "
-                "so many pixels can need",
+                "an image within the limit can need",
                 remedy="raise it with --max-pixels",
             )
         stream.seek(0)
@@ -58,5 +58,5 @@ def _read(path: Path, check_head: Callable[[bytes], object], most: int) -> bytes
 
 
 def most_bytes(max_pixels: int) -> int:
-    """What a picture file within the limit can need: uncompressed 16-bit RGBA, and metadata."""
+    """What an image file within the limit can need: uncompressed 16-bit RGBA, and metadata."""
     return 8 * max_pixels + 2**26

@@ -23,7 +23,7 @@ ICC_PROFILE = 34675
 EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 0x8769, 0x8825, 0xA005
 SHORT, LONG, UNDEFINED = 3, 4, 7
 
-# Fields about the picture (not about how its pixels are stored) that go from file to file:
+# Fields about the image (not about how its pixels are stored) that go from file to file:
 # description, maker, resolution, software, date, artist, copyright, rating, Windows titles.
 DESCRIPTIVE = frozenset(
     {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096)}

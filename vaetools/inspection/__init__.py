@@ -1,12 +1,12 @@
-"""Looking inside a model: what its latents say and do, and which pictures it knows.
+"""Looking inside a model: what its latents say and do, and which images it knows.
 
-pictures     files -> pictures as the model takes them
-latents      what each latent says about the pictures: KL, variance, active units
+pictures     files -> images as the model takes them
+latents      what each latent says about the images: KL, variance, active units
 base         where moves of the latents start, and how far one step is
 effect       where in the image each latent shows
 traversal    images along each latent
 uncertainty  how far samples of one posterior differ, pixel by pixel
-novelty      which pictures are unlike what the model knows
+novelty      which images are unlike what the model knows
 look         all of that, in order -> findings, and why the rest is missing
 report       findings -> JSON
 summary      findings -> text for a terminal

@@ -1,4 +1,4 @@
-"""Sheets of small pictures with labels, as uint8 RGB arrays; Pillow draws the letters."""
+"""Sheets of small images with labels, as uint8 RGB arrays; Pillow draws the letters."""
 
 from __future__ import annotations
 

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from vaetools.inspection.novelty import Comparison, Reference, Score
     from vaetools.model.vae import Vae
 
-POINT = "the model is a plain autoencoder: its codes are points without a posterior"
-NO_PRIOR = "the model names no prior"
-NO_LIKELIHOOD = "the model names no likelihood"
-GREY = "a Bernoulli likelihood is one of black and white pictures, and these were left grey"
-NO_DATA = "needs pictures: --data"
+POINT = "the model is a plain autoencoder: its latents have no posterior"
+NO_PRIOR = "the model has no prior"
+NO_LIKELIHOOD = "the model has no likelihood"
+GREY = "a Bernoulli likelihood is defined for black and white images only; these were not binarised"
+NO_DATA = "needs images: --data"
 NO_STEP = (
-    "the model names no prior, so how far its latents reach is learned from two pictures or more"
+    "the model has no prior, so the range of its latents is estimated from at least two images"
 )
-ONE_PICTURE = "needs two pictures or more"
-NO_REFERENCE = "the model names no prior to draw a reference from: --reference"
+ONE_PICTURE = "needs at least two images"
+NO_REFERENCE = "the model has no prior to draw a reference from: --reference"
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Settings:
 
     Attributes:
         samples: draws from each posterior, 2 or more.
-        limit: most pictures of the data, and of the reference.
+        limit: most images of the data, and of the reference.
         seed: of all random numbers.
-        resize: scale pictures to the size of a model that knows one only.
+        resize: scale images to the size of a model that knows one only.
         binarise: draw black or white for each pixel, where the likelihood is Bernoulli.
     """
 
@@ -53,7 +53,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Scored:
-    """A picture with its score.
+    """An image with its score.
 
     Attributes:
         name: the file.
@@ -76,7 +76,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Uncertain:
-    """A picture (H, W, 3), its reconstruction (H, W, C) and the deviation (H, W) of samples."""
+    """An image (H, W, 3), its reconstruction (H, W, C) and the deviation (H, W) of samples."""
 
     name: str
     picture: np.ndarray
@@ -98,7 +98,7 @@ class Findings:
     """What there is to say about a model; None where nothing can be said.
 
     Attributes:
-        found: pictures in the data; `used` of them were looked at.
+        found: images in the data; `used` of them were looked at.
         failures: files that could not be used.
         order: all latents, the most important first.
         effects: (C, H, W), see `effect`.
@@ -127,7 +127,7 @@ class Findings:
 
 
 def has_posterior(model: Vae) -> bool:
-    """Whether `encode` gives a variance beside the mean."""
+    """Whether `encode` gives a variance next to the mean."""
     return len(model.manifest.graphs["encode"].outputs) > 1
 
 
@@ -166,4 +166,4 @@ def _without_bound(found: Findings) -> str | None:
 def _too_few(reference: Reference | None) -> str | None:
     if reference is None or reference.large_enough:
         return None
-    return f"{reference.count} reference pictures are too few to tell; {reference.fewest} can"
+    return f"{reference.count} reference images are too few; at least {reference.fewest} are needed"

@@ -1,11 +1,11 @@
-"""What each latent says about a set of pictures.
+"""What each latent says about a set of images.
 
-    KL_j       mean over pictures of KL(q(z_j | x) ‖ N(0, 1)), nats, summed over positions
+    KL_j       mean over images of KL(q(z_j | x) ‖ N(0, 1)), nats, summed over positions
     A_j        Var_x E_q(z_j | x)[z_j]; a unit is active where A_j > 0.01
-    aggregate  q(z_j) = mean over pictures of q(z_j | x): its mean, and its variance A_j + E_x Var_q
+    aggregate  q(z_j) = mean over images of q(z_j | x): its mean, and its variance A_j + E_x Var_q
 
 A latent is an element of a vector, or a channel of a grid; then A_j, the aggregate and the
-correlations are over pictures and positions together. Active units: Burda, Grosse & Salakhutdinov,
+correlations are over images and positions together. Active units: Burda, Grosse & Salakhutdinov,
 "Importance Weighted Autoencoders", 2016, section 5. The aggregate posterior: Makhzani et al.,
 "Adversarial Autoencoders", 2016. Collapse: Bowman et al., "Generating Sentences from a Continuous
 Space", 2016.
@@ -28,12 +28,12 @@ COLLAPSED = 0.2
 
 @dataclass(frozen=True)
 class LatentStatistics:
-    """Figures of C latents over some pictures; None where the model cannot have them.
+    """Figures of C latents over some images; None where the model cannot have them.
 
     Attributes:
         pictures: how many.
-        kl: (C,) nats per picture; None without posterior or prior.
-        variance: (C,) of the posterior mean; None for fewer than two pictures.
+        kl: (C,) nats per image; None without posterior or prior.
+        variance: (C,) of the posterior mean; None for fewer than two images.
         mean: (C,) of the aggregate posterior.
         posterior_variance: (C,) mean variance of the posteriors; None for points.
         correlation: (C, C) of the posterior means, NaN where a latent does not vary; None as
@@ -80,7 +80,7 @@ class LatentSums:
         self._origin: np.ndarray | None = None
 
     def add(self, mean: np.ndarray, logvar: np.ndarray | None) -> None:
-        """Posteriors (N, C) or (N, C, h, w) of N pictures; logvar is None for points."""
+        """Posteriors (N, C) or (N, C, h, w) of N images; logvar is None for points."""
         codes = _columns(mean)
         if self._origin is None:
             # Sums of differences from some code lose no digits where latents lie far from zero.
@@ -99,7 +99,7 @@ class LatentSums:
             self._inner += np.exp(_columns(logvar)).sum(axis=0)
 
     def result(self) -> LatentStatistics | None:
-        """The figures; None if there were no pictures."""
+        """The figures; None if there were no images."""
         if self._origin is None:
             return None
         shift = self._first / self._codes

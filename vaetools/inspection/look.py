@@ -54,7 +54,7 @@ ROWS = 32
 
 PRIOR_SAMPLES = 64
 UNCERTAIN = 8
-"""Pictures whose uncertainty is drawn."""
+"""Images whose uncertainty is drawn."""
 
 
 def look(
@@ -70,14 +70,14 @@ def look(
     """Look inside a model.
 
     Args:
-        data: files of pictures to look at it with; IDX files count as many pictures.
-        reference: files of pictures that it should know.
-        image: a picture to move the latents of, instead of the mean of the prior.
+        data: files of images to look at it with; IDX files count as many images.
+        reference: files of images that it should know.
+        image: an image to move the latents of, instead of the mean of the prior.
         failed: told of each file that cannot be used.
         tell: told what is being done, how much of it is done, and of how much.
 
     Raises:
-        InputError: no picture of the data, or of the reference, can be used; or `image` cannot.
+        InputError: no image of the data, or of the reference, can be used; or `image` cannot.
         ModelError: the model is broken.
     """
     return _Look(model, settings, failed, tell).run(data, reference, image)
@@ -98,7 +98,7 @@ class _Look:
         self._shown: list[Picture] = []
 
     def run(self, data: Sequence[Path], reference: Sequence[Path], image: Path | None) -> Findings:
-        # First, because a picture that cannot be used shall not cost minutes.
+        # First, because an image that cannot be used shall not cost minutes.
         picture = None if image is None else self._read(image)
         if data:
             self._score(data)
@@ -114,7 +114,7 @@ class _Look:
         return self._as_seen(read_picture(self.model, file, resize=self.settings.resize))
 
     def _as_seen(self, picture: Picture) -> Picture:
-        """The picture as the model is shown it: black and white where that is wanted."""
+        """The image as the model is shown it: black and white where that is wanted."""
         if not self.findings.binary:
             return picture
         rng = self.settings.rng(f"black and white of {Path(picture.name).name}")
@@ -146,7 +146,7 @@ class _Look:
         scorer = self._scorer("data")
         self.findings.found = source.found
         shown = set(np.linspace(0, len(source) - 1, STARTS).astype(int))
-        for batch in self._batches(source, "pictures"):
+        for batch in self._batches(source, "images"):
             scores, decoded = scorer.score(*_stacked(batch))
             for picture, score, image in zip(batch, scores, decoded, strict=True):
                 if self.findings.used in shown:
@@ -184,7 +184,7 @@ class _Look:
         source = self._source(files, "reference")
         scorer = self._scorer("reference")
         scores = []
-        for batch in self._batches(source, "reference pictures"):
+        for batch in self._batches(source, "reference images"):
             scores += scorer.score(*_stacked(batch))[0]
         return scores
 
@@ -192,7 +192,7 @@ class _Look:
         rng = self.settings.rng("draws")
         scorer = self._scorer("draws")
         shapes = Counter(one.tensor.shape[2:] for one in self._shown)
-        height, width = shapes.most_common(1)[0][0]  # most pictures look like this
+        height, width = shapes.most_common(1)[0][0]  # most images look like this
         step = min(calls_at_once(self.model), 32)
         scores: list[Score] = []
         while len(scores) < DRAWS:

@@ -1,11 +1,11 @@
-"""Does the model know these pictures? Each is scored, and the scores compared with a reference.
+"""Does the model know these images? Each is scored, and the scores compared with a reference.
 
     reconstruction  −E_q(z | x) log p(x | z) / D, nats per dimension; the mean squared error where
-                    the model names no likelihood
+                    the model has no likelihood
     KL              KL(q(z | x) ‖ p(z)) / D, nats per dimension; none for plain autoencoders
     −ELBO / D       their sum, where both are there
 
-A low −ELBO alone does not make a picture familiar: models give simple images, such as a blank page,
+A low −ELBO alone does not make an image familiar: models give simple images, such as a blank page,
 a higher likelihood than what they were trained on (Nalisnick et al., "Do Deep Generative Models Know
 What They Don't Know?", 2019). So each term is compared on both sides: a term that is lower than
 nearly all of the reference is as strange as one that is higher, in the spirit of Nalisnick et al.,
@@ -13,12 +13,12 @@ nearly all of the reference is as strange as one that is higher, in the spirit o
 
 With n scores r of the reference, the p-value of a term s is the smaller of (1 + #{r ≥ s}) / (n + 1)
 and (1 + #{r ≤ s}) / (n + 1), times 2 for the two sides and times the number of terms (Bonferroni).
-For a picture that comes from where the reference comes from, p < 0.05 has a probability of at most
+For an image that comes from where the reference comes from, p < 0.05 has a probability of at most
 5 % (conformal p-values: Bates et al., "Testing for Outliers with Conformal p-values", 2023).
 
-The reference is held pictures that the model should know, or, where there are none, what the model
-draws itself: z from the prior, x from p(x | z). The latter asks whether the pictures are typical of
-the model, and a model whose own draws are poor finds real pictures strange.
+The reference is held images that the model should know, or, where there are none, what the model
+draws itself: z from the prior, x from p(x | z). The latter asks whether the images are typical of
+the model, and a model whose own draws are poor finds real images strange.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ HELD, DRAWN = "held pictures", "the model's own draws"
 """Kinds of reference."""
 
 DRAWS = 400
-"""Pictures that the model draws for a reference."""
+"""Images that the model draws for a reference."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One picture's terms; see the module.
+    """One image's terms; see the module.
 
     Attributes:
         dimensions: D, samples (pixels × channels) that the model saw, padding included.
         reconstruction: nats per dimension, or mean squared error.
-        kl: nats per picture.
+        kl: nats per image.
         psnr: of the decoded posterior mean, dB.
     """
 
@@ -75,12 +75,12 @@ class Score:
 
 @dataclass
 class Scorer:
-    """Scores pictures batch by batch, and gathers what their latents say on the way.
+    """Scores images batch by batch, and gathers what their latents say on the way.
 
     Attributes:
         model: the VAE.
         rng: draws posterior samples and binarisations.
-        samples: draws per picture for the expectation.
+        samples: draws per image for the expectation.
         binary: binarise what the model is shown.
         latents: the statistics so far.
     """
@@ -105,7 +105,7 @@ class Scorer:
     def score(
         self, tensors: np.ndarray, sizes: Sequence[tuple[int, int]]
     ) -> tuple[list[Score], np.ndarray]:
-        """The scores of pictures, and their reconstructions (N, C, H, W), not clipped.
+        """The scores of images, and their reconstructions (N, C, H, W), not clipped.
 
         Args:
             tensors: (N, C, H, W) in [0, 1].
@@ -141,10 +141,10 @@ class Scorer:
 
 
 def draw_pictures(model: Vae, latents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draws from p(x | z), clipped to [0, 1] as pictures are: (N, C, H, W) for latents (N, ...).
+    """Draws from p(x | z), clipped to [0, 1] as images are: (N, C, H, W) for latents (N, ...).
 
     Of a Bernoulli likelihood they are the means: the scorer draws black and white from them, as from
-    all pictures.
+    all images.
     """
     images = np.concatenate(list(decode_all(model, latents)))
     likelihood = model.manifest.likelihood
@@ -156,7 +156,7 @@ def draw_pictures(model: Vae, latents: np.ndarray, rng: np.random.Generator) -> 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One picture beside the reference.
+    """One image next to the reference.
 
     Attributes:
         percentiles: of each term: what part of the reference lies below, 0 … 100.
@@ -178,7 +178,7 @@ class Comparison:
 
 
 class Reference:
-    """The scores that pictures are compared with.
+    """The scores that images are compared with.
 
     Args:
         kind: what they are scores of: `HELD` or `DRAWN`.
@@ -201,7 +201,7 @@ class Reference:
         return math.ceil(2 * len(self._terms) / LEVEL)
 
     def compare(self, score: Score) -> Comparison:
-        """One picture's place in the reference."""
+        """One image's place in the reference."""
         found = [_compare(s, r) for s, r in zip(score.terms, self._terms, strict=True)]
         # The smaller p-value tells, and among equal ones the distance.
         term = min(range(len(found)), key=lambda i: (found[i][1], -abs(found[i][2])))

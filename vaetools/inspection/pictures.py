@@ -1,4 +1,4 @@
-"""Pictures for a model: files in, tensors of one shape at a time out; a bad file costs one line."""
+"""Images for a model: files in, tensors of one shape at a time out; a bad file costs one line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from vaetools.model.vae import Vae
 
 WINDOW = 256
-"""Side, in pixels, of the central part of each picture that a model of any size is shown: figures of
-pictures compare only where they come from about as many pixels."""
+"""Side, in pixels, of the central part of each image that a model of any size is shown: figures of
+images compare only where they come from about as many pixels."""
 
 AT_ONCE = 256
-"""Most pictures or latents in one call of a graph."""
+"""Most images or latents in one call of a graph."""
 
 SAMPLES_AT_ONCE = 2**20
 """Most samples (pixels × channels) of images in one call of a graph."""
@@ -30,11 +30,11 @@ SAMPLES_AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, ready for the model.
+    """One image, ready for the model.
 
     Attributes:
         name: the file, with a number in brackets for an image inside an IDX file.
-        rgb: (H, W, 3) float32 in [0, 1]: the picture, or its central window.
+        rgb: (H, W, 3) float32 in [0, 1]: the image, or its central window.
         tensor: (1, C, H', W') as the graphs take it, padded.
     """
 
@@ -44,14 +44,14 @@ class Picture:
 
 
 class PictureSource:
-    """The pictures of some files: all, or a random choice where there are more than `limit`.
+    """The images of some files: all, or a random choice where there are more than `limit`.
 
     Args:
-        model: pictures are checked against what it takes.
-        files: pictures, and IDX files, whose images count one by one.
-        limit: most pictures.
+        model: images are checked against what it takes.
+        files: images, and IDX files, whose images count one by one.
+        limit: most images.
         rng: draws the choice.
-        resize: scale pictures to the size of a model that knows one only; otherwise they fail.
+        resize: scale images to the size of a model that knows one only; otherwise they fail.
         failed: told of each file that cannot be used; the rest goes on.
     """
 
@@ -118,7 +118,7 @@ class PictureSource:
 
 
 def read_picture(model: Vae, file: Path, *, resize: bool = False) -> Picture:
-    """One picture. Raises what reading it raises, and `ImageValueError` where it does not fit."""
+    """One image. Raises what reading it raises, and `ImageValueError` where it does not fit."""
     try:
         rgb = fitted(model, read_image(file), resize=resize)
         return Picture(str(file), rgb, model.tensor(rgb))
@@ -128,7 +128,7 @@ def read_picture(model: Vae, file: Path, *, resize: bool = False) -> Picture:
 
 
 def fitted(model: Vae, image: Image, *, resize: bool) -> np.ndarray:
-    """The picture in a size that the model takes: float32 RGB (H, W, 3) in [0, 1].
+    """The image in a size that the model takes: float32 RGB (H, W, 3) in [0, 1].
 
     Raises:
         ImageValueError: the model knows one size, this is another, and `resize` is off.
@@ -157,7 +157,7 @@ def central(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def calls_at_once(model: Vae) -> int:
-    """How many pictures one call of the graphs takes: 1 where a graph was exported for one only."""
+    """How many images one call of the graphs takes: 1 where a graph was exported for one only."""
 
     def count() -> int:
         batches = [model.graph(role).input_shapes[0][:1] for role in ("encode", "decode")]

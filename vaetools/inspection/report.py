@@ -25,7 +25,7 @@ MANY = 512
 """Latents up to which the JSON holds the matrix of correlations."""
 
 KNOWN, STRANGE = 0.1, 0.5
-"""Shares of pictures unlike the reference: up to the first the model knows them, from the second not."""
+"""Shares of images unlike the reference: up to the first the model knows them, from the second not."""
 
 VERDICTS = {
     HELD: ("known", "partly known", "unknown"),
@@ -33,7 +33,7 @@ VERDICTS = {
 }
 
 STEP_OF_8_BITS = math.log2(255)
-"""Bits that tell a density over [0, 1] from the probability of one of 8-bit pictures' values."""
+"""Bits that tell a density over [0, 1] from the probability of one of 8-bit images' values."""
 
 
 def facts(findings: Findings) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _correlation(findings: Findings) -> list[list[float | None]] | None:
 
 
 def bound(findings: Findings) -> dict[str, float] | None:
-    """Means over the pictures of −ELBO and its terms; None where the model has no bound."""
+    """Means over the images of −ELBO and its terms; None where the model has no bound."""
     if "bound" in findings.unknown:
         return None
     scores = [one.score for one in findings.scored]
@@ -156,9 +156,9 @@ def bound(findings: Findings) -> dict[str, float] | None:
 
 
 def bits_per_dimension(findings: Findings, score: Score) -> float:
-    """−ELBO as an ideal code length; of a Gaussian likelihood for pictures of 8 bits.
+    """−ELBO as an ideal code length; of a Gaussian likelihood for images of 8 bits.
 
-    A density p over [0, 1] gives a value of an 8-bit picture about the probability p / 255:
+    A density p over [0, 1] gives a value of an 8-bit image about the probability p / 255:
     Theis et al., "A note on the evaluation of generative models", 2016, section 3.1.
     """
     bits = sum(score.terms) / math.log(2)
@@ -167,7 +167,7 @@ def bits_per_dimension(findings: Findings, score: Score) -> float:
 
 
 def _score(findings: Findings, one: Scored) -> dict[str, Any]:
-    """One picture."""
+    """One image."""
     score, comparison = one.score, one.comparison
     has_bound = "bound" not in findings.unknown
     row: dict[str, Any] = {
@@ -193,7 +193,7 @@ def _score(findings: Findings, one: Scored) -> dict[str, Any]:
 
 
 def novelty(findings: Findings) -> dict[str, Any] | None:
-    """How many pictures are unlike the reference, and in which way."""
+    """How many images are unlike the reference, and in which way."""
     reference = findings.reference
     compared = [one.comparison for one in findings.scored if one.comparison is not None]
     if reference is None:

@@ -118,26 +118,26 @@ def correlation(findings: Findings) -> Sheet | None:
 
 
 def uncertainty(findings: Findings) -> Sheet | None:
-    """Pictures, their reconstructions, and where samples of the posterior differ."""
+    """Images, their reconstructions, and where samples of the posterior differ."""
     found = findings.uncertain
     if not found:
         return None
     highest = max(float(one.deviation.max()) for one in found)
     bar = Bar(sequential(), 0, highest, "standard deviation over posterior samples")
     return Sheet(
-        f"{findings.model.id}: what the codes of pictures leave open",
+        f"{findings.model.id}: uncertainty of the reconstructions",
         [
             [thumbnail(one.picture) for one in found],
             [thumbnail(one.reconstruction) for one in found],
             [scaled(heat(one.deviation, bar)) for one in found],
         ],
-        labels=("picture", "recon-\nstruction", "uncertainty"),
+        labels=("image", "recon-\nstruction", "uncertainty"),
         bar=bar,
     )
 
 
 def by_novelty(findings: Findings) -> list[Scored]:
-    """Pictures, the strangest first; without a reference those that come out worst."""
+    """Images, the strangest first; without a reference those that come out worst."""
 
     def strangeness(one: Scored) -> tuple[float, float]:
         if one.comparison is None:
@@ -148,7 +148,7 @@ def by_novelty(findings: Findings) -> list[Scored]:
 
 
 def why(one: Scored) -> str:
-    """In words, what is strange about a picture that has been compared."""
+    """In words, what is strange about an image that has been compared."""
     comparison = one.comparison
     if comparison is None:
         return f"{one.score.psnr:.1f} dB"
@@ -167,7 +167,7 @@ _WORDS = {
 
 
 def novelty(findings: Findings) -> Sheet | None:
-    """The strangest pictures and the most ordinary ones, with their reconstructions."""
+    """The strangest images and the most ordinary ones, with their reconstructions."""
     ranked = by_novelty(findings)
     if not ranked:
         return None
@@ -179,7 +179,7 @@ def novelty(findings: Findings) -> Sheet | None:
     compared = findings.reference is not None
     note = "percentiles in the reference" if compared else "without a reference: by reconstruction"
     return Sheet(
-        f"{findings.model.id}: pictures, below them their reconstructions; {note}",
+        f"{findings.model.id}: images above their reconstructions; {note}",
         [[_pair(one) for one in group] for group in groups.values() if group],
         labels=list(groups),
         captions=[[_caption(one) for one in group] for group in groups.values() if group],
@@ -187,7 +187,7 @@ def novelty(findings: Findings) -> Sheet | None:
 
 
 def _pair(one: Scored) -> np.ndarray:
-    """A picture above its reconstruction."""
+    """An image above its reconstruction."""
     gap = np.full((3, one.picture.shape[1], 3), PAPER, np.uint8)
     return np.concatenate([one.picture, gap, one.reconstruction])
 

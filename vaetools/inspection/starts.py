@@ -1,8 +1,8 @@
 """Where moves of the latents start, and how far one step goes.
 
 For a model with the prior N(0, 1) a step is the prior's standard deviation and moves start at its
-mean, or at the posterior mean of a picture. A plain autoencoder has no prior: there a step is the
-standard deviation of the codes of the user's pictures, and moves start at the code of one of them.
+mean, or at the posterior mean of an image. A plain autoencoder has no prior: there a step is the
+standard deviation of the codes of the user's images, and moves start at the code of one of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vaetools.model.vae import Vae
 
 SIDE = 128
-"""Side, in pixels, of the part of a picture that is moved, for models of any size."""
+"""Side, in pixels, of the part of an image that is moved, for models of any size."""
 
 PRIOR_SIDE = 64
 """Side of images from the prior, for models of any size."""
@@ -61,7 +61,7 @@ def prior_base(model: Vae) -> Base:
 
 
 def picture_base(model: Vae, picture: Picture) -> Base:
-    """The code of a picture, its posterior mean, or that of the middle of a large one."""
+    """The code of an image, its posterior mean, or that of the middle of a large one."""
     rgb = picture.rgb if model.manifest.size.fixed else central(picture.rgb, SIDE)
     return Base(model.encode(rgb).mode(), f"the code of {picture.name}")
 

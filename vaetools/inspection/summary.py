@@ -35,7 +35,7 @@ def _head(findings: Findings) -> list[str]:
             "" if model.size.fixed else f", of each its middle up to {WINDOW} × {WINDOW} pixels"
         )
         note = "; drawn black or white (dynamic binarisation)" if findings.binary else ""
-        lines.append(f"pictures     {findings.used} of {findings.found}{window}{note}")
+        lines.append(f"images       {findings.used} of {findings.found}{window}{note}")
     return lines
 
 
@@ -75,7 +75,7 @@ def _verdicts(findings: Findings) -> list[str]:
     for name, reason in findings.unknown.items():
         reasons.setdefault(reason, []).append(name.replace("_", " "))
     for reason, names in reasons.items():
-        lines.append(f"not said     {', '.join(names)}: {reason}")
+        lines.append(f"unavailable  {', '.join(names)}: {reason}")
     return lines
 
 
@@ -87,8 +87,8 @@ def _active_line(findings: Findings) -> list[str]:
     lines = [f"active       {count} of {total} latents (variance above {ACTIVE})"]
     if statistics.collapsed:
         lines.append(
-            f"collapse     fewer than {COLLAPSED:.0%} of the latents tell these pictures apart: the "
-            "posterior has collapsed, or the pictures are too much alike"
+            f"collapse     fewer than {COLLAPSED:.0%} of the latents distinguish these images: the "
+            "posterior has collapsed, or the images are too similar"
         )
     return lines
 
@@ -98,10 +98,10 @@ def _rate_lines(findings: Findings) -> list[str]:
     lines = []
     if statistics is not None and statistics.kl is not None:
         total = float(statistics.kl.sum())
-        lines.append(f"KL           {total:.2f} nats = {total / math.log(2):.1f} bits per picture")
+        lines.append(f"KL           {total:.2f} nats = {total / math.log(2):.1f} bits per image")
     if terms is not None:
         lines.append(
-            f"-ELBO        {terms['nats']:.2f} nats per picture = reconstruction "
+            f"-ELBO        {terms['nats']:.2f} nats per image = reconstruction "
             f"{terms['reconstruction_nats']:.2f} + KL {terms['kl_nats']:.2f}; "
             f"{terms['bits_per_dimension']:.4f} bits per dimension"
         )
@@ -116,25 +116,27 @@ def _novelty_lines(findings: Findings) -> list[str]:
     if summary is None or reference is None or summary["share_unlike"] is None:
         return []
     count = sum(one.unlike for one in findings.scored)
-    share = f"{count} of {findings.used} pictures ({summary['share_unlike']:.1%})"
+    share = f"{count} of {findings.used} images ({summary['share_unlike']:.1%})"
     beside = f"{reference.count} {_REFERENCES[reference.kind]}"
     lines = [
         f"novelty      {share} are unlike {beside}; {LEVEL:.0%} would be by chance",
         f"             {_SENTENCES[summary['verdict']]}",
     ]
     if reference.kind == DRAWN:
-        lines.append("             for a surer answer give pictures that it knows: --reference")
+        lines.append(
+            "             for a more reliable verdict pass images that it should know: --reference"
+        )
     strange = [one for one in sheets.by_novelty(findings)[:3] if one.unlike]
     return lines + [f"             {printable(one.name)}: {sheets.why(one)}" for one in strange]
 
 
-_REFERENCES = {HELD: "reference pictures", DRAWN: "pictures that the model drew itself"}
+_REFERENCES = {HELD: "reference images", DRAWN: "images that the model generated"}
 _SENTENCES = {
-    "known": "the model knows pictures like these",
-    "partly known": "the model knows some of these pictures, and others not",
-    "unknown": "the model does not know pictures like these",
-    "typical": "they are typical of what the model draws: it knows pictures like these",
-    "partly typical": "some are typical of what the model draws, and others not",
-    "untypical": "they are not typical of what the model draws: it does not know pictures like "
-    "these, or draws badly (see samples.png)",
+    "known": "the model knows images like these",
+    "partly known": "the model knows some of these images, but not others",
+    "unknown": "the model does not know images like these",
+    "typical": "they are typical of what the model generates: it knows images like these",
+    "partly typical": "some are typical of what the model generates, others are not",
+    "untypical": "they are not typical of what the model generates: it does not know images like "
+    "these, or generates poor ones (see samples.png)",
 }

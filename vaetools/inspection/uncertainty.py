@@ -2,8 +2,8 @@
 
     U(pixel)² = mean over channels of Var_{z ~ q(z | x)} D(z)
 
-where D(z) is the decoded image: what the code of a picture leaves open. The noise that a likelihood
-adds around D(z) is the same for every picture of a Gaussian model and is not in it.
+where D(z) is the decoded image: what the code of an image leaves open. The noise that a likelihood
+adds around D(z) is the same for every image of a Gaussian model and is not in it.
 """
 
 from __future__ import annotations

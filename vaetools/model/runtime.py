@@ -201,7 +201,7 @@ def providers(device: Device) -> list[Any]:
         return ["CPUExecutionProvider"]
     cuda = {
         "device_id": device.number,
-        # Shapes vary with the pictures: the default, EXHAUSTIVE, tunes for seconds on each.
+        # Shapes vary with the images: the default, EXHAUSTIVE, tunes for seconds on each.
         "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
     }

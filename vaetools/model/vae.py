@@ -78,7 +78,7 @@ class Vae(Model):
         wanted = (height, width) if height and width else size.fixed
         if len(wanted) != 2 or (size.fixed and tuple(wanted) != size.fixed):
             known = f"{size.fixed[0]} x {size.fixed[1]} pixels only" if size.fixed else "any size"
-            raise OptionError(f"model {self.id} needs a height and a width; it knows {known}")
+            raise OptionError(f"model {self.id} needs a height and a width; it accepts {known}")
         shape: tuple[int, ...] = (1, latent.channels)
         if latent.kind == "spatial":
             cells = (ceil_div(side, size.multiple_of) * size.multiple_of for side in wanted)
@@ -104,7 +104,7 @@ class Vae(Model):
         if self.manifest.image.channels == 1:
             if np.ptp(padded, axis=2).mean() > GREY:
                 raise ImageValueError(
-                    f"model {self.id} knows grey images only, and this has colours"
+                    f"model {self.id} accepts grayscale images only; this image is in colour"
                 )
             padded = padded.mean(axis=2, keepdims=True)
         return np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
@@ -162,7 +162,7 @@ class Vae(Model):
         if fits or tiling.policy != "halo":
             if not fits:
                 log.warning(
-                    "model %s sees the whole picture at once, which takes memory: %s",
+                    "model %s processes the whole image at once, which takes memory: %s",
                     self.id,
                     tiling.reason or "it cannot be tiled",
                 )
@@ -189,8 +189,8 @@ class Vae(Model):
             fits = result.shape[2:] == padded
         if not fits or len(result) != len(array):
             raise ModelBrokenError(
-                f"model {self.id} made shape {result.shape} of {array.shape}, which is not what its "
-                "manifest says",
+                f"model {self.id} made shape {result.shape} of {array.shape}, which does not "
+                "match its manifest",
                 file=self.folder,
             )
 
