@@ -184,7 +184,7 @@ def test_inputs_off_the_grid_are_refused():
     pair = [picture(8, 8), picture(5, 4)]
     with pytest.raises(ImageValueError, match="8×8 at 2, 5×4 at 1"):
         map_tiles(nothing, pair, scale_in=[2, 1], scale_out=1, size=4, halo=0)
-    with pytest.raises(ImageValueError, match="nothing to cut"):
+    with pytest.raises(ImageValueError, match="nothing to divide"):
         map_tiles(nothing, [picture(0, 4)], scale_in=[1], scale_out=1, size=4, halo=0)
 
 

@@ -153,7 +153,7 @@ def test_nothing_is_dropped_without_a_word(image, name, words):
 
 def test_bad_options_are_refused():
     image = Image(np.zeros((4, 4), np.uint8))
-    with pytest.raises(UsageError, match="no image format 'jxl'"):
+    with pytest.raises(UsageError, match="unknown image format"):
         encode_image(image, "jxl")
     with pytest.raises(OptionError, match="quality=101"):
         encode_image(image, "jpeg", quality=101)
@@ -167,5 +167,5 @@ def test_formats_of_suffixes():
     assert {format_of(suffix) for suffix in SUFFIXES} == {
         "jpeg", "png", "webp", "tiff", "bmp", "gif", "ppm"
     }  # fmt: skip
-    with pytest.raises(UsageError, match=r"'?\.xyz.* no image format.*\.jpg"):
+    with pytest.raises(UsageError, match=r"'?\.xyz.* not a known image format.*\.jpg"):
         format_of(".xyz")

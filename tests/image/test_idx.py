@@ -66,7 +66,7 @@ PACKED = gzip.compress(idx())
         (b"\x89PNG\r\n\x1a\n", errors.NotAnImageError, "not an IDX file"),
         (idx()[:15], errors.DamagedImageError, "inside its header"),
         (idx()[:-1], errors.DamagedImageError, "29 of 30 bytes"),
-        (idx() + b"x", errors.DamagedImageError, "behind the 2 images"),
+        (idx() + b"x", errors.DamagedImageError, "after the 2 images"),
         (idx(IMAGES[:, :, 0], 0x0802), errors.UnsupportedImageError, "2 dimensions of type 0x08"),
         (idx(IMAGES[:, 0, 0], 0x0801), errors.UnsupportedImageError, "labels"),
         (idx(magic=0x0D03), errors.UnsupportedImageError, "type 0x0d"),

@@ -109,7 +109,7 @@ def sniff(head: bytes) -> str:
     for name, pattern in _SIGNATURES.items():
         if re.match(pattern, head, re.DOTALL):
             return name
-    raise NotAnImageError(f"not a supported image file ({', '.join(_SIGNATURES)})")
+    raise NotAnImageError(f"not an image in a supported format ({', '.join(_SIGNATURES)})")
 
 
 def unwrap(data: bytes, *, strict: bool) -> Bare:
