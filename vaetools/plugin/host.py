@@ -11,8 +11,6 @@ a cache. One that the cache does not know is imported for its names.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import os
 import sys
 import threading
@@ -33,12 +31,12 @@ from vaetools.operation import (
     summary_of,
 )
 from vaetools.plugin import hookspecs
+from vaetools.plugin.importing import file_importer, module_importer
 from vaetools.plugin.offers import Offer, OfferCache, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from importlib.metadata import EntryPoint
-    from types import ModuleType
 
 BUILTIN = (
     "vaetools_plugins.augment",
@@ -151,7 +149,7 @@ class PluginHost:
         self._loading = threading.RLock()
         if builtin:
             for name in BUILTIN:
-                self.load(name, BUILT_IN, _importer(name))
+                self.load(name, BUILT_IN, module_importer(name))
         if installed:
             self._cache = OfferCache() if cache is None else cache
             for point in self._cache.points:
@@ -214,7 +212,7 @@ class PluginHost:
     def load_path(self, path: Path) -> Plugin:
         """`load` a Python file, or a folder that is a package."""
         file = path / "__init__.py" if path.is_dir() else path
-        return self.load(path.stem, str(path), _file_importer(file, path.stem))
+        return self.load(path.stem, str(path), file_importer(file, path.stem))
 
     def _load(self, plugin: Plugin, load: Callable[[], object]) -> None:
         started = time.perf_counter()
@@ -375,30 +373,3 @@ def default_folders(extra: Iterable[str | Path] = ()) -> list[Path]:
     """Folders from `extra`, then from `$VAETOOLS_PLUGINS_DIR`."""
     named = os.environ.get(DIRECTORIES, "").split(os.pathsep)
     return [*(Path(p) for p in extra), *(Path(p) for p in named if p)]
-
-
-def _importer(name: str) -> Callable[[], ModuleType]:
-    return lambda: importlib.import_module(name)
-
-
-def _file_importer(file: Path, stem: str) -> Callable[[], ModuleType]:
-    """Import a file under a name of its own, known to `sys.modules`: dataclasses and pickle need it."""
-
-    def load() -> ModuleType:
-        name = f"vaetools_local_{stem}"
-        if name in sys.modules and sys.modules[name].__file__ == str(file):
-            return sys.modules[name]
-        inside = [str(file.parent)] if file.name == "__init__.py" else None
-        spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
-        if spec is None or spec.loader is None:
-            raise PluginError("is not a Python file", file=file)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-        return module
-
-    return load
