@@ -153,7 +153,7 @@ for packed in hub.stream(step, [image]):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "checker", [["-m", "mypy", "--strict"], ["-m", "basedpyright", "--level", "error"]]
+    "checker", [["-m", "mypy", "--strict"], ["-m", "pyright", "--level", "error"]]
 )
 def test_type_checkers_find_typos_and_accept_the_rest(
     checker: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
