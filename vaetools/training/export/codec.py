@@ -270,7 +270,8 @@ def small_reach(codec: PhotoCodec) -> CodecReach:
     scale = FrozenScaleNetwork(codec.hyper_scale_index)
 
     def from_mean(changed: Tensor, known: Tensor) -> Tensor:
-        return codec.context_mean(known, changed)
+        mean: Tensor = codec.context_mean(known, changed)
+        return mean
 
     return CodecReach(
         hyper_analysis=_inside(receptive_radius(codec.hyper_analysis, [latents], ratio, 1), side),

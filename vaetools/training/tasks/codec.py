@@ -67,7 +67,7 @@ class CodecTask(Task[PhotoCodec, PicturePack]):
         """Random rates for crops of `cells` x `cells`: (count, 1, 1), one for each, or
         (count, cells, cells), where each has two, side by side."""
         top = self.network.config.rates - 1
-        one, other = torch.rand(2, count, 1, 1, generator=generator) * top
+        one, other = (top * torch.rand(2, count, 1, 1, generator=generator)).unbind()
         if cells < 2 or float(torch.rand(1, generator=generator)) >= self.data.mixed:
             return one
         cut = int(torch.randint(1, cells, (1,), generator=generator))

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+from vaetools.training.networks.modules import convolutions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Block(nn.Module):
@@ -34,9 +41,15 @@ class Block(nn.Module):
                 parameter.zero_()
 
 
-def blocks(channels: int, count: int) -> nn.Sequential:
+class Blocks(nn.Sequential):
     """`count` blocks, one after the other."""
-    return nn.Sequential(*(Block(channels) for _ in range(count)))
+
+    def __init__(self, channels: int, count: int) -> None:
+        super().__init__(*(Block(channels) for _ in range(count)))
+
+    if TYPE_CHECKING:
+
+        def __iter__(self) -> Iterator[Block]: ...
 
 
 class Upsample(nn.Sequential):
@@ -44,3 +57,9 @@ class Upsample(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, factor: int) -> None:
         super().__init__(nn.Conv2d(inputs, outputs * factor**2, 1), nn.PixelShuffle(factor))
+        self.factor = factor
+
+    @property
+    def convolution(self) -> nn.Conv2d:
+        (layer,) = convolutions(self)
+        return layer

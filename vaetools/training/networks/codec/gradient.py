@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaetools.training.networks.codec.transforms import PIXEL_SCALE
+from vaetools.training.networks.modules import convolutions
 
 if TYPE_CHECKING:
     from vaetools.training.networks.codec.blocks import Block, Upsample
@@ -74,8 +75,8 @@ def with_pullback(net: Synthesis, y: Tensor, rate: Tensor) -> tuple[Tensor, Pull
 
 
 def _block(block: Block, x: Tensor) -> tuple[Tensor, Pullback]:
-    squeeze, _, mix, spread = block.mix
-    widen, _, narrow = block.feed
+    squeeze, mix, spread = convolutions(block.mix)
+    widen, narrow = convolutions(block.feed)
     h, to_x = _pointwise(squeeze, x)
     h, unless_mixed = _relu(h)
     h, unmixed = _depthwise(mix, h)
@@ -93,12 +94,12 @@ def _block(block: Block, x: Tensor) -> tuple[Tensor, Pullback]:
 
 
 def _upsample(layer: Upsample, x: Tensor) -> tuple[Tensor, Pullback]:
-    convolution, shuffle = layer
-    h, back = _pointwise(convolution, x)
-    return shuffle(h), lambda gradient: back(F.pixel_unshuffle(gradient, shuffle.upscale_factor))
+    h, back = _pointwise(layer.convolution, x)
+    shuffled = F.pixel_shuffle(h, layer.factor)
+    return shuffled, lambda gradient: back(F.pixel_unshuffle(gradient, layer.factor))
 
 
-def _exit(layer: nn.Module, x: Tensor) -> tuple[Tensor, Pullback]:
+def _exit(layer: Upsample | nn.ConvTranspose2d, x: Tensor) -> tuple[Tensor, Pullback]:
     if not isinstance(layer, nn.ConvTranspose2d):
         return _upsample(layer, x)
     return layer(x), lambda gradient: F.conv2d(

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaetools.training.networks.codec.blocks import blocks
+from vaetools.training.networks.codec.blocks import Blocks
+from vaetools.training.networks.modules import ModuleList
 from vaetools.training.networks.precision import in_float32
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Neighbours(nn.Module):
         self.taps = nn.Conv2d(inputs, outputs, (height, width), bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.taps(F.pad(x, self.padding))
+        found: Tensor = self.taps(F.pad(x, self.padding))
+        return found
 
 
 class GridPass(nn.Module):
@@ -68,18 +70,18 @@ class GridPass(nn.Module):
         super().__init__()
         width = c.context_width or c.channels
         self.latents, self.steps = c.latents, c.element_steps
-        self.known = nn.ModuleList(
+        self.known = ModuleList[Neighbours](
             Neighbours(c.latents, width, PLACES[source], PLACES[phase]) for source in range(phase)
         )
         self.mean = nn.Conv2d(c.latents, width, 1)
         self.former = nn.Conv2d(width, width, 1, bias=False) if phase > 1 else None
-        self.blocks = blocks(width, c.context_blocks)
+        self.blocks = Blocks(width, c.context_blocks)
         self.exit = nn.Conv2d(width, c.latents, 1)
         self.step = nn.Conv2d(width, c.latents, 1) if c.element_steps else None
         with torch.no_grad():
             for last in filter(None, (self.exit, self.step)):  # the mean and the step as they come
-                last.weight.zero_()
-                last.bias.zero_()
+                for parameter in last.parameters():
+                    parameter.zero_()
 
     def forward(
         self, known: Sequence[Tensor], mean: Tensor, former: Tensor | None
@@ -101,7 +103,13 @@ class GridContext(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.passes = nn.ModuleList(GridPass(c, phase) for phase in range(1, len(PLACES)))
+        self.passes = ModuleList[GridPass](GridPass(c, phase) for phase in range(1, len(PLACES)))
+
+    def start(self, std: Tensor) -> None:
+        """Scale the initial weights to latents with these standard deviations (M,)."""
+        for one in self.passes:
+            for layer in (one.mean, *(neighbours.taps for neighbours in one.known)):
+                layer.weight.div_(1 + std[None, :, None, None])
 
 
 def split(x: Tensor) -> list[Tensor]:

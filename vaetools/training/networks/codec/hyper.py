@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.codec.networks import phase_at
-from vaetools.training.networks.codec.blocks import Block, Upsample, blocks
+from vaetools.training.networks.codec.blocks import Block, Blocks, Upsample
 from vaetools.training.networks.precision import in_float32
 
 if TYPE_CHECKING:
@@ -63,8 +63,14 @@ class ContextMean(nn.Module):
         width = c.context_width or c.channels
         self.known = nn.Conv2d(c.latents, width, 3, padding=1)
         self.mean = nn.Conv2d(c.latents, width, 1)
-        self.blocks = blocks(width, c.context_blocks)
+        self.blocks = Blocks(width, c.context_blocks)
         self.exit = nn.Conv2d(width, c.latents, 1)
+
+    def start(self, std: Tensor) -> None:
+        """Scale the initial weights to latents with these standard deviations (M,)."""
+        self.exit.weight.mul_(0.1 * std[:, None, None, None])
+        for layer in (self.mean, self.known):
+            layer.weight.div_(1 + std[None, :, None, None])
 
     def forward(self, known: Tensor, mean: Tensor) -> Tensor:
         h = torch.relu(self.known(known) + self.mean(mean))

@@ -41,11 +41,13 @@ from torch import Tensor, nn
 from vaetools.codec.container import CELL
 from vaetools.codec.networks import PHASES
 from vaetools.codec.tables import LATENTS
+from vaetools.training.networks.codec.blocks import Upsample
 from vaetools.training.networks.codec.grid import GridContext, join, split
 from vaetools.training.networks.codec.hyper import ContextMean, HyperAnalysis, HyperMean, phases
 from vaetools.training.networks.codec.integer import INDEX_UNITS, IntegerScaleNetwork, round_through
 from vaetools.training.networks.codec.likelihood import HyperPrior, gaussian_bits, interpolate
 from vaetools.training.networks.codec.transforms import PIXEL_SCALE, Analysis, Synthesis
+from vaetools.training.networks.modules import convolutions
 from vaetools.training.networks.precision import in_float32
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class Coded(NamedTuple):
 class PhotoCodec(nn.Module):
     """All parts of the codec, and the training objective."""
 
+    lambdas: Tensor
+
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
@@ -84,7 +88,9 @@ class PhotoCodec(nn.Module):
         self.hyper_analysis = HyperAnalysis(config)
         self.hyper_mean = HyperMean(config)
         grid = config.context == "grid"
-        self.context_mean = GridContext(config) if grid else ContextMean(config)
+        self.context_mean: GridContext | ContextMean = (
+            GridContext(config) if grid else ContextMean(config)
+        )
         self.hyper_scale_index = IntegerScaleNetwork(
             config.hyper, config.latents, hidden=config.hyper_hidden, hyper_limit=config.hyper_limit
         )
@@ -112,19 +118,20 @@ class PhotoCodec(nn.Module):
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
         count = self.config.latents
         basis = vectors[:, -count:].flip(1)  # (768, M), strongest first
-        deviation = values[-count:].flip(0).clamp(min=1e-6).sqrt()
+        std = values[-count:].flip(0).clamp(min=1e-6).sqrt()
         self.analysis.linear.weight.copy_(basis.T.reshape(count, 3, 16, 16))
-        self.synthesis.linear[0].weight.copy_(basis.reshape(3 * 256, count, 1, 1))
-        self.synthesis.linear[0].bias.zero_()
-        for last in (self.analysis.exit, self.synthesis.exit[0]):
-            last.weight.mul_(0.1)
-            last.bias.zero_()
-        self.hyper_mean.net[-1].weight.mul_(deviation[:, None, None, None])
-        self.context_mean.exit.weight.mul_(0.1 * deviation[:, None, None, None])
-        self.context_mean.mean.weight.div_(1 + deviation[None, :, None, None])
-        self.context_mean.known.weight.div_(1 + deviation[None, :, None, None])
-        # Tables start near the deviation of each component.
-        start = torch.log(deviation.clamp(max=20.0) * 0.5 / self.config.scale_min)
+        linear, trunk = self.synthesis.linear.convolution, self.synthesis.exit
+        linear.weight.copy_(basis.reshape(3 * 256, count, 1, 1))
+        exits = self.analysis.exit, trunk.convolution if isinstance(trunk, Upsample) else trunk
+        for layer in exits:
+            layer.weight.mul_(0.1)
+        for layer in (linear, *exits):
+            if layer.bias is not None:
+                layer.bias.zero_()
+        convolutions(self.hyper_mean.net)[-1].weight.mul_(std[:, None, None, None])
+        self.context_mean.start(std)
+        # Tables start near the standard deviation of each component.
+        start = torch.log(std.clamp(max=20.0) * 0.5 / self.config.scale_min)
         last = self.hyper_scale_index.layers[-1]
         last.bias.copy_((start / self.config.log_step / INDEX_UNITS).repeat_interleave(16))
         last.weight.mul_(0.1)
@@ -159,7 +166,9 @@ class PhotoCodec(nn.Module):
         table = self.scale_index(z_hat, position)
         inward = self.centroid[table.detach().long()] if self.config.centroids else None
         if isinstance(self.context_mean, GridContext):
-            mean, factor = self._on_grid(y, self.hyper_mean(z_hat), gain, step, inward)
+            mean, factor = self._on_grid(
+                self.context_mean, y, self.hyper_mean(z_hat), gain, step, inward
+            )
             if factor is not None:
                 gain, step = gain / factor, step * factor
         else:
@@ -204,7 +213,13 @@ class PhotoCodec(nn.Module):
         return mean
 
     def _on_grid(
-        self, y: Tensor, first: Tensor, gain: Tensor, step: Tensor, inward: Tensor | None
+        self,
+        context: GridContext,
+        y: Tensor,
+        first: Tensor,
+        gain: Tensor,
+        step: Tensor,
+        inward: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         """The mean of y (B, M, h, w), and the factors on its steps; as `_interleaved`."""
         inwards = [None] * PHASES if inward is None else split(inward)
@@ -215,7 +230,7 @@ class PhotoCodec(nn.Module):
         for number, (latents, base, gains, steps, inner) in enumerate(parts):
             mean, factor = base, torch.ones_like(base)
             if number:
-                mean, log, features = self.context_mean.passes[number - 1](known, base, features)
+                mean, log, features = context.passes[number - 1](known, base, features)
                 factor = factor if log is None else torch.exp(log)
             means.append(mean)
             factors.append(factor)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vaetools.training.networks.codec.blocks import Block, Upsample, blocks
+from vaetools.training.networks.codec.blocks import Block, Blocks, Upsample
+from vaetools.training.networks.modules import ModuleList
 from vaetools.training.networks.precision import in_float32
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ class Analysis(nn.Module):
         self.linear = nn.Conv2d(3, c.latents, 16, stride=16, bias=False)
         beyond = c.overlap_entry
         self.entry = nn.Conv2d(3, c.channels, 8 + 2 * beyond, stride=8, padding=beyond)
-        self.blocks = blocks(c.channels, c.analysis_blocks)
+        self.blocks = Blocks(c.channels, c.analysis_blocks)
         self.down = nn.Conv2d(c.channels, c.middle, 2, stride=2)
-        self.middle = blocks(c.middle, c.middle_blocks)
+        self.middle = Blocks(c.middle, c.middle_blocks)
         self.exit = nn.Conv2d(c.middle, c.latents, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,13 +47,14 @@ class RateGate(nn.Module):
         self.be_identity()
 
     def forward(self, rate: Tensor) -> Tensor:
-        return 1.0 + self.net(rate)
+        gain: Tensor = self.net(rate)
+        return 1.0 + gain
 
     @torch.no_grad()
     def be_identity(self) -> None:
         """Begin with gains of 1."""
-        self.net[2].weight.zero_()
-        self.net[2].bias.zero_()
+        for parameter in self.net[2].parameters():
+            parameter.zero_()
 
 
 class Synthesis(nn.Module):
@@ -66,12 +68,12 @@ class Synthesis(nn.Module):
         super().__init__()
         self.linear = Upsample(c.latents, 3, 16)
         self.entry = nn.Conv2d(c.latents, c.middle, 1)
-        self.middle = blocks(c.middle, c.middle_blocks)
+        self.middle = Blocks(c.middle, c.middle_blocks)
         self.up = Upsample(c.middle, c.channels, 2)
-        self.gates = nn.ModuleList(RateGate(c.channels) for _ in range(c.synthesis_blocks))
-        self.blocks = nn.ModuleList(Block(c.channels) for _ in range(c.synthesis_blocks))
+        self.gates = ModuleList[RateGate](RateGate(c.channels) for _ in range(c.synthesis_blocks))
+        self.blocks = ModuleList[Block](Block(c.channels) for _ in range(c.synthesis_blocks))
         beyond = c.overlap_exit
-        self.exit: nn.Module = Upsample(c.channels, 3, 8)
+        self.exit: Upsample | nn.ConvTranspose2d = Upsample(c.channels, 3, 8)
         if beyond:
             self.exit = nn.ConvTranspose2d(
                 c.channels, 3, 8 + 2 * beyond, stride=8, padding=beyond, bias=False
