@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.training.trained import Trained
 
 
 class WithoutTorch(pytest.File):
@@ -28,3 +32,17 @@ def no_curves() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vaetools.training.run.trainer.draw_curves", lambda run: None)
         yield
+
+
+@pytest.fixture(scope="session")
+def trained_denoiser(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    from tests.training.trained import train_denoiser
+
+    return train_denoiser(tmp_path_factory.mktemp("denoiser"))
+
+
+@pytest.fixture(scope="session")
+def trained_codec(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    from tests.training.trained import train_codec
+
+    return train_codec(tmp_path_factory.mktemp("codec"))

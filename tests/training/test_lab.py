@@ -224,6 +224,7 @@ def test_every_optimiser_raises_the_bound(optimizer: str, idx: Path, tmp_path: P
     assert trainer.validate()["held_elbo"] > -64 * np.log(2) + 5
 
 
+@pytest.mark.train
 def test_em_style_training_teaches_the_encoder_better_posteriors(idx: Path, tmp_path: Path) -> None:
     recipe = recipe_of(
         RECIPE, tmp_path, ("beta = 1.0", "e_steps = 5"), ("steps = 8", "steps = 200")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +17,13 @@ from tests.training.tiny import read, restore_recipe, trainer, write_photos
 from vaetools.cli import main
 from vaetools.errors import ModelAlteredError, UsageError
 from vaetools.model.manifest import manifest_table, read_manifest
-from vaetools.model.spec import GraphSpec, Manifest
 from vaetools.training.export import codec as export_codec
 from vaetools.training.export import denoiser as export_denoise
 from vaetools.training.export import inpainter as export_inpaint
 from vaetools.training.export.folder import apart
-from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 from vaetools.training.networks.restoration.denoiser import Denoiser
 from vaetools.training.networks.restoration.network import RestoreConfig
 from vaetools.training.recipe import read_recipe
-from vaetools.training.run.finish import export_run
 from vaetools.training.run.growth import grow
 from vaetools.training.run.recover import _Source, model_weights, starting_weights
 from vaetools.training.tasks import open_task
@@ -90,16 +86,12 @@ def test_the_prior_of_hyper_latents_costs_what_the_counts_say() -> None:
         assert entropy[rate] <= crossed < 1.25 * entropy[rate] + 0.1
 
 
-def test_a_run_starts_from_a_model_where_the_run_behind_it_ended(tmp_path) -> None:
-    photos = write_photos(tmp_path, ("astronaut", "coffee", "chelsea", "rocket"), 96, 96)
-    recipe = read(restore_recipe("denoise", steps=20), tmp_path)
-    first = trainer(recipe, photos, tmp_path / "first")
-    list(first.fit())
-    export_run(tmp_path / "first", photos, tmp_path / "model")
-    task = open_task(recipe)
+def test_a_run_starts_from_a_model_where_the_run_behind_it_ended(trained_denoiser) -> None:
+    task = open_task(trained_denoiser.trainer.task.recipe)
     fresh = {name: value.clone() for name, value in task.network.state_dict().items()}
-    weights = starting_weights(tmp_path / "model", task.network, torch.device("cpu"))
-    for name, value in first.average.network.state_dict().items():
+    folder = trained_denoiser.model.folder
+    weights = starting_weights(folder, task.network, torch.device("cpu"))
+    for name, value in trained_denoiser.trainer.average.network.state_dict().items():
         expected = fresh[name] if name.startswith("posterior.") else value
         torch.testing.assert_close(weights[name], expected, rtol=0, atol=0)
 
@@ -186,25 +178,14 @@ def test_a_deeper_restorer_begins_with_what_the_model_knew() -> None:
     image, sigma = torch.rand(1, 3, 48, 40), torch.full((1, 1, 48, 40), 0.1)
     small = recovered("photo-denoise")
     with torch.no_grad():
-        ours, theirs = (n.mean(n.given(image, sigma))[0] for n in (large, small))
+        ours, theirs = (n.mean(n.condition(image, sigma))[0] for n in (large, small))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_a_codec_comes_back_from_an_export_of_today(tmp_path) -> None:
+def test_a_codec_comes_back_from_an_export_of_today(trained_codec) -> None:
     """The shipped model may be older than the exporter."""
-    torch.manual_seed(0)
-    config = CodecConfig(channels=16, middle=16, latents=24, rates=3)
-    codec = PhotoCodec(config).eval()
-    for weight in codec.parameters():  # the exporter writes equal ones only once
-        torch.nn.init.normal_(weight, std=0.01)
-    files = {}
-    for role, plan in export_codec.plans(codec).items():
-        data = plan.graph("")
-        (tmp_path / f"{role}.onnx").write_bytes(data)
-        sha256 = hashlib.sha256(data).hexdigest()
-        files[role] = GraphSpec(f"{role}.onnx", sha256, len(data), plan.inputs, tuple(plan.outputs))
-    manifest = Manifest(1, "tiny", "1", "MIT", ("compress",), files)
-    source = _Source(tmp_path, manifest)
+    model, codec = trained_codec.model, trained_codec.trainer.average.network
+    source = _Source(model.folder, model.manifest)
     for role in ("analysis", "hyper_analysis", "hyper_mean", "context_mean", "synthesis"):
         part = getattr(codec, role).state_dict()
         found = source.layers(role)

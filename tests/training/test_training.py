@@ -6,6 +6,7 @@ import csv
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import torch
 from skimage import data
 
 import vaetools
-from tests.training.tiny import read, trainer, write_photos
+from tests.training.tiny import codec_recipe, read, trainer
+from tests.training.trained import Trained
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image, encode_image
 from vaetools.metrics import psnr
@@ -22,44 +24,17 @@ from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 from vaetools.training.networks.codec.hyper import phases
 from vaetools.training.networks.codec.likelihood import gaussian_bits, interpolate
 from vaetools.training.recipe import read_recipe
-from vaetools.training.run.finish import export_run
 from vaetools.training.run.growth import grow
 from vaetools.training.run.optimizer import learning_rate
 from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
 
-RECIPE = """
-id = "tiny-codec"
-version = "1"
-task = "codec"
-[network]
-channels = 16
-middle = 16
-latents = 48
-hyper = 8
-hyper_hidden = 16
-analysis_blocks = 1
-synthesis_blocks = 1
-rates = 3
-[data]
-crop = 64
-late_crop = 128
-batch = 2
-hold_out = 3
-shrink = 1.5
-[train]
-steps = 6
-log_seconds = 0.0
-"""
+RECIPE = codec_recipe()
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    names = "astronaut", "coffee", "chelsea"
-    folder = write_photos(tmp_path_factory.mktemp("photos"), names)
-    grey = encode_image(Image(data.camera()), "png")
-    (folder / "camera.png").write_bytes(grey)
-    return folder
+def photos(trained_codec: Trained) -> Path:
+    return trained_codec.photos
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +51,10 @@ def weights(of: Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in of.network.parameters()])
 
 
-def test_interrupted_training_goes_on_as_if_nothing_had_happened(recipe, pack, tmp_path) -> None:
-    whole = trainer(recipe, pack, tmp_path / "whole")
-    list(whole.fit())
+def test_interrupted_training_goes_on_as_if_nothing_had_happened(
+    trained_codec: Trained, recipe, pack, tmp_path
+) -> None:
+    whole = trained_codec.trainer
     first = trainer(recipe, pack, tmp_path / "halves")
     list(first.fit(until=0.5))
     assert first.step == 3
@@ -89,21 +65,20 @@ def test_interrupted_training_goes_on_as_if_nothing_had_happened(recipe, pack, t
     list(second.fit())
     assert second.step == whole.step == 6
     assert torch.equal(weights(second), weights(whole))
-    for run in ("whole", "halves"):
-        rows = list(csv.DictReader((tmp_path / run / "log.csv").read_text().splitlines()))
+    for run in (whole.run, second.run):
+        rows = list(csv.DictReader((run / "log.csv").read_text().splitlines()))
         assert [float(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
 
 
-def test_export_gives_a_codec_that_works(recipe, pack, photos, tmp_path) -> None:
-    list(trainer(recipe, pack, tmp_path / "run").fit())
-    model, differences = export_run(tmp_path / "run", photos, tmp_path / "models" / "tiny-codec")
+def test_export_gives_a_codec_that_works(trained_codec: Trained) -> None:
+    model, differences = trained_codec.model, trained_codec.differences
     assert differences["hyper_scale_index"] == 0.0
     assert max(differences.values()) < 1e-4
     model.verify()
     for path in model.folder.glob("*.onnx"):
-        assert str(tmp_path).encode() not in path.read_bytes()
+        assert str(model.folder.parent).encode() not in path.read_bytes()
         assert b"site-packages" not in path.read_bytes()
-    hub = vaetools.open("cpu", models_dirs=[tmp_path / "models"])
+    hub = vaetools.open("cpu", models_dirs=[model.folder.parent])
     bgr = np.ascontiguousarray(data.astronaut()[100:230, 150:300, ::-1])
     step = hub.op("compress", model="tiny-codec", quality=100)
     back = hub.op("decompress", model="tiny-codec")(step(bgr))
@@ -111,9 +86,10 @@ def test_export_gives_a_codec_that_works(recipe, pack, photos, tmp_path) -> None
     assert psnr(bgr, back) > 22  # the linear start alone gives that
 
 
-def test_the_network_starts_as_a_transform_codec(pack: PicturePack) -> None:
+@pytest.mark.parametrize("config", [{}, {"context": "grid", "overlap_exit": 4}])
+def test_the_network_starts_as_a_transform_codec(pack: PicturePack, config: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    codec = PhotoCodec(CodecConfig(channels=16, middle=16, latents=192, rates=3)).eval()
+    codec = PhotoCodec(CodecConfig(channels=16, middle=16, latents=192, rates=3, **config)).eval()
     generator = torch.Generator().manual_seed(0)
     patches = torch.cat([pack.crops(256, 16, generator) for _ in range(8)])
     codec.start_from_patches(patches.flatten(1))
@@ -280,9 +256,10 @@ def test_weights_of_another_network_are_refused(sizes, problem) -> None:
         grow(PhotoCodec(CodecConfig(**{**kept, **sizes})), small_codec().state_dict())
 
 
-def test_a_run_starts_from_the_weights_of_another(recipe, pack, tmp_path) -> None:
-    first = trainer(recipe, pack, tmp_path / "first")
-    list(first.fit())
+def test_a_run_starts_from_the_weights_of_another(
+    trained_codec: Trained, recipe, pack, tmp_path
+) -> None:
+    first = trained_codec.trainer
     learned = first.average.network.state_dict()
     second = trainer(recipe, pack, tmp_path / "second", weights=learned)
     assert second.step == 0

@@ -49,6 +49,33 @@ log_seconds = 1000.0
 """
 
 
+def codec_recipe() -> str:
+    """A recipe of a codec that learns in seconds, with a row of the log for each step."""
+    return """
+id = "tiny-codec"
+version = "1"
+task = "codec"
+[network]
+channels = 16
+middle = 16
+latents = 48
+hyper = 8
+hyper_hidden = 16
+analysis_blocks = 1
+synthesis_blocks = 1
+rates = 3
+[data]
+crop = 64
+late_crop = 128
+batch = 2
+hold_out = 3
+shrink = 1.5
+[train]
+steps = 6
+log_seconds = 0.0
+"""
+
+
 def write_photos(
     folder: Path,
     names: Iterable[str],
@@ -57,7 +84,8 @@ def write_photos(
 ) -> Path:
     """Photographs of scikit-image, or their upper left corners, as PNG files."""
     for name in names:
-        bgr = np.ascontiguousarray(getattr(data, name)()[:height, :width, ::-1])
+        rgb = getattr(data, name)()[:height, :width]
+        bgr = np.ascontiguousarray(rgb if rgb.ndim == 2 else rgb[:, :, ::-1])
         (folder / f"{name}.png").write_bytes(encode_image(Image(bgr), "png"))
     return folder
 
