@@ -143,8 +143,8 @@ def test_known_pixels_stay_and_hidden_ones_are_not_seen(
     noise = standard_noise(network, len(crops), crops)
     covered = torch.where(masks > 0, torch.rand_like(crops), crops)
     with torch.no_grad():
-        sample, deviation = network.sample(network.given(crops, masks), noise, torch.ones(()))
-        other, _ = network.sample(network.given(covered, masks), noise, torch.ones(()))
+        sample, deviation = network.sample(network.condition(crops, masks), noise, torch.ones(()))
+        other, _ = network.sample(network.condition(covered, masks), noise, torch.ones(()))
     known = (masks == 0).expand_as(crops)
     assert torch.equal(sample[known], crops[known])
     assert torch.equal(sample, other)
@@ -156,7 +156,7 @@ def test_before_training_the_mean_is_the_fill(crops: torch.Tensor) -> None:
     torch.manual_seed(0)
     fresh = Inpainter(SMALL)
     masks = holes()(crops)
-    mean, _ = fresh.mean(fresh.given(crops, masks))
+    mean, _ = fresh.mean(fresh.condition(crops, masks))
     assert torch.equal(mean, crops * (1 - masks) + masks * fill(crops, masks))
 
 
@@ -185,14 +185,14 @@ def test_latents_outside_of_holes_cost_nothing(network: Inpainter) -> None:
 
     def loss(masks: torch.Tensor) -> float:
         torch.manual_seed(0)
-        given = network.given(images, masks)
-        return float(spread_loss(network, given, images, wanted, torch.ones(()))[0].detach())
+        condition = network.condition(images, masks)
+        return float(spread_loss(network, condition, images, wanted, torch.ones(()))[0].detach())
 
     masks = torch.zeros(2, 1, 64, 64)
     assert math.isfinite(loss(masks))
     masks[..., 24:40, 24:40] = 1
     with_hole = loss(masks)
-    moved = network.posterior.depart
+    moved = network.posterior.offsets
 
     def elsewhere(number: int, state: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, ...]:
         shift, ratio = moved(number, state, seen)
@@ -200,7 +200,7 @@ def test_latents_outside_of_holes_cost_nothing(network: Inpainter) -> None:
         far[..., :1, :1] = 3.0  # a corner, far from the hole
         return shift + far, ratio
 
-    network.posterior.depart = elsewhere
+    network.posterior.offsets = elsewhere
     assert loss(masks) == pytest.approx(with_hole, rel=0.02)
 
 
@@ -222,6 +222,7 @@ def trained(
     return rows, Model(model.manifest, model.folder, Runtime("cpu", threads=1))
 
 
+@pytest.mark.train
 def test_both_phases_learn(trained) -> None:
     (first, last), _ = trained
     assert math.isnan(first["kl2"]) and math.isnan(first["held_gap"])
@@ -232,6 +233,7 @@ def test_both_phases_learn(trained) -> None:
     assert last["spread"] > 0.01
 
 
+@pytest.mark.train
 def test_the_model_fills_holes(trained, monkeypatch: pytest.MonkeyPatch) -> None:
     _, model = trained
     model.verify()

@@ -77,12 +77,14 @@ def test_likelihoods_of_a_ladder_are_not_coarse() -> None:
     torch.manual_seed(0)
     network = Denoiser(SMALL).eval()
     clean, sigma = torch.rand(2, 3, 32, 32), torch.full((2, 1, 32, 32), 0.1)
-    given = network.given(clean + sigma * torch.randn_like(clean), sigma)
+    condition = network.condition(clean + sigma * torch.randn_like(clean), sigma)
 
     def found(*, coarse: bool) -> dict[str, float]:
         torch.manual_seed(1)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=coarse):
-            loss, figures = spread_loss(network, given, clean, RestoreObjective(), torch.ones(()))
+            loss, figures = spread_loss(
+                network, condition, clean, RestoreObjective(), torch.ones(())
+            )
         assert loss.dtype is torch.float32
         return {name: float(value.detach()) for name, value in figures.items()}
 

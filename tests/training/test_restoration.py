@@ -15,6 +15,7 @@ from skimage import data
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.training.tiny import SMALL, read, restore_recipe, trainer, write_photos
+from tests.training.trained import DENOISER_STEPS, Trained
 from vaetools import Denoiser
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image
@@ -39,7 +40,7 @@ from vaetools.training.run.finish import export_run
 from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
 
-RECIPE = restore_recipe("denoise", steps=200)
+RECIPE = restore_recipe("denoise", steps=DENOISER_STEPS)
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -144,7 +145,7 @@ def test_a_balance_makes_weak_noise_matter_as_much(tmp_path: Path) -> None:
     def losses(lines: str) -> list[float]:
         task = open_task(read(restore_recipe("denoise", steps=1, data=lines), tmp_path))
         return [
-            float(task.mean_loss(e[None], task.network.given(e[None], s[None])))
+            float(task.mean_loss(e[None], task.network.condition(e[None], s[None])))
             for e, s in zip(error, sigma, strict=True)
         ]
 
@@ -195,7 +196,7 @@ def test_cameras_write_jpeg(crops: torch.Tensor) -> None:
 def test_costs_of_the_shipped_recipe() -> None:
     network = open_task(read_recipe("photo-denoise")).network
     image, sigma = torch.rand(1, 3, 256, 256), torch.full((1, 1, 256, 256), 0.1)
-    given = network.given(image, sigma)
+    condition = network.condition(image, sigma)
 
     def cost(function: object) -> float:
         """Thousands of multiplications per pixel."""
@@ -203,7 +204,7 @@ def test_costs_of_the_shipped_recipe() -> None:
             function()
         return counter.get_total_flops() / 2 / 256**2 / 1000
 
-    assert cost(lambda: network.mean(given)) <= 60
+    assert cost(lambda: network.mean(condition)) <= 60
     assert cost(lambda: network.level(image)) < 1
     exported = [network.trunk, network.scale, network.ladder, network.level]
     assert sum(p.numel() for part in exported for p in part.parameters()) <= 1.22e6
@@ -216,7 +217,7 @@ def test_the_gate_decides_where_pictures_may_change(network: networks.Denoiser) 
     sigma[..., 24:] = 0.1
     noise = standard_noise(network, 2, image)
     with torch.no_grad():
-        sample, deviation = network.sample(network.given(image, sigma), noise, torch.ones(()))
+        sample, deviation = network.sample(network.condition(image, sigma), noise, torch.ones(()))
     assert torch.equal(sample[..., :24], image[..., :24])
     assert not torch.any(sample[..., 24:] == image[..., 24:])
     assert not deviation[..., :24].any() and deviation[..., 24:].all()
@@ -224,12 +225,12 @@ def test_the_gate_decides_where_pictures_may_change(network: networks.Denoiser) 
 
 def test_temperature_0_is_the_mean(network: networks.Denoiser) -> None:
     image = torch.rand(1, 3, 32, 32)
-    given = network.given(image, torch.full((1, 1, 32, 32), 0.1))
+    condition = network.condition(image, torch.full((1, 1, 32, 32), 0.1))
     noise = standard_noise(network, 1, image)
     with torch.no_grad():
-        mean, _ = network.mean(given)
-        cold, _ = network.sample(given, noise, torch.zeros(()))
-        warm, _ = network.sample(given, noise, torch.ones(()))
+        mean, _ = network.mean(condition)
+        cold, _ = network.sample(condition, noise, torch.zeros(()))
+        warm, _ = network.sample(condition, noise, torch.ones(()))
     assert torch.equal(cold, mean)
     assert not torch.equal(warm, mean)
 
@@ -244,9 +245,9 @@ def test_the_trunk_scales_with_its_input(network: networks.Denoiser) -> None:
 
 def test_every_number_of_noise_counts(network: networks.Denoiser) -> None:
     image = torch.rand(1, 3, 32, 32)
-    given = network.given(image, torch.full((1, 1, 32, 32), 0.1))
+    condition = network.condition(image, torch.full((1, 1, 32, 32), 0.1))
     noise = standard_noise(network, 1, image).requires_grad_()
-    sample, _ = network.sample(given, noise, torch.ones(()))
+    sample, _ = network.sample(condition, noise, torch.ones(()))
     sample.square().sum().backward()
     assert noise.shape == (1, SMALL.noise, 4, 4) == (1, 21 * 4, 4, 4)
     assert torch.all(noise.grad != 0)
@@ -280,24 +281,24 @@ def test_levels_of_cells() -> None:
 
 def test_the_mean_learns_nothing_from_the_ladder(network: networks.Denoiser) -> None:
     images = torch.rand(2, 3, 32, 32)
-    given = network.given(
+    condition = network.condition(
         images + 0.1 * torch.randn_like(images), torch.full_like(images[:, :1], 0.1)
     )
-    loss, figures = spread_loss(network, given, images, RestoreObjective(), torch.ones(()))
+    loss, figures = spread_loss(network, condition, images, RestoreObjective(), torch.ones(()))
     loss.backward()
     assert all(p.grad is None for p in network.trunk.parameters())
     for part in (network.scale, network.ladder, network.posterior):
         assert all(p.grad is not None and p.grad.any() for p in part.parameters())
     assert all(torch.isfinite(value) for value in figures.values())
-    mean, _ = network.mean(given)
+    mean, _ = network.mean(condition)
     charbonnier(images - mean).mean().backward()
     assert all(p.grad is not None for p in network.trunk.parameters())
 
 
 def test_clean_pictures_give_finite_losses(network: networks.Denoiser) -> None:
     images = torch.rand(2, 3, 32, 32)
-    given = network.given(rounded_to_8_bit(images), torch.zeros(2, 1, 32, 32))
-    loss, _ = spread_loss(network, given, images, RestoreObjective(), torch.ones(()))
+    condition = network.condition(rounded_to_8_bit(images), torch.zeros(2, 1, 32, 32))
+    loss, _ = spread_loss(network, condition, images, RestoreObjective(), torch.ones(()))
     loss.backward()
     grads = [p.grad for p in network.parameters() if p.grad is not None]
     assert torch.isfinite(loss) and all(torch.isfinite(grad).all() for grad in grads)
@@ -315,18 +316,13 @@ def test_phases_and_ramp() -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(
-    photos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Trainer, list[dict[str, float]], Model]:
+def trained(trained_denoiser: Trained) -> tuple[Trainer, list[dict[str, float]], Model]:
     """A tiny denoiser after some seconds of training, its log and its model."""
-    folder = tmp_path_factory.mktemp("trained")
-    run = trainer(read(RECIPE, folder), photos, folder / "run")
-    rows = [*run.fit(until=0.6), *run.fit()]
-    model, differences = export_run(folder / "run", photos, folder / "models" / "tiny-denoise")
-    assert max(differences.values()) < 1e-5
-    assert differences.keys() == {"denoise", "denoise_sample", "noise_level"}
+    assert max(trained_denoiser.differences.values()) < 1e-5
+    assert trained_denoiser.differences.keys() == {"denoise", "denoise_sample", "noise_level"}
+    model = trained_denoiser.model
     opened = Model(model.manifest, model.folder, Runtime("cpu", threads=1))
-    return run, rows, opened
+    return trained_denoiser.trainer, trained_denoiser.rows, opened
 
 
 def noisy_photo(sigma: float, height: int = 120, width: int = 168) -> tuple[Image, Image]:

@@ -54,9 +54,9 @@ def intervals(network: Denoiser, crops: HeldOutCrops, strongest: float) -> dict[
         sigma = torch.full_like(images[:, :1], level / 255.0)
         noisy = images + sigma * torch.randn(images.shape, generator=generator)
         noisy[::2] = rounded_to_8_bit(noisy[::2])
-        given = network.given(noisy, sigma)
-        mean, features = network.mean(given)
-        ratio = (images - mean.clamp(0.0, 1.0)).abs() / network.deviation(given, features)
+        condition = network.condition(noisy, sigma)
+        mean, features = network.mean(condition)
+        ratio = (images - mean.clamp(0.0, 1.0)).abs() / network.std(condition, features)
         found[level] = float(f"{float(ratio.quantile(COVERAGE)):.4g}")
     return found
 

@@ -55,9 +55,9 @@ def intervals(
     for kind in KINDS:
         images = crops(CROPS, generator)
         mask = holes.of_kind(kind, images)
-        given = network.given(images, mask)
-        mean, features = network.mean(given)
-        std = network.deviation(given, features).clamp(min=1e-9)
+        condition = network.condition(images, mask)
+        mean, features = network.mean(condition)
+        std = network.std(condition, features).clamp(min=1e-9)
         ratio = (images - mean.clamp(0.0, 1.0)).abs() / std
         nearest = _nearest_depth(mask)
         for number, depth in enumerate(DEPTHS):

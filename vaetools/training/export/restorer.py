@@ -77,7 +77,7 @@ class Graphs:
         network = self.network
 
         def mean(image: Tensor, damage: Tensor) -> Outputs:
-            return network.mean(network.given(image, damage))[0]
+            return network.mean(network.condition(image, damage))[0]
 
         return Forward(network, mean)
 
@@ -86,7 +86,7 @@ class Graphs:
         network = self.network
 
         def sample(image: Tensor, damage: Tensor, noise: Tensor, temperature: Tensor) -> Outputs:
-            return network.sample(network.given(image, damage), noise, temperature)
+            return network.sample(network.condition(image, damage), noise, temperature)
 
         return Forward(network, sample)
 

@@ -1,14 +1,14 @@
-"""What a `Restorer` learns: first the mean, by regression; then what remains uncertain around it.
+"""The objective of a `Restorer`: first the mean, by regression; then the uncertainty around it.
 
-Both phases minimise one objective in turn, the second with the mean frozen:
+The second phase trains with the mean frozen:
 
     mean       E √( (x − μ)² + ε² )                                     (Charbonnier)
-    deviation  E ½ (x − μ)² / s² + ln s                                 (Gaussian, per pixel)
+    std        E ½ (x − μ)² / s² + ln s                                 (Gaussian, per pixel)
     ladder     E_q ½ (u − g(z))² / ρ² + Σ KL(q(z | u, y) ‖ p(z | y))    with u = (x − μ) / s
 
-The last line is a negative ELBO of u, what the mean lacks in units of the deviation, with a Gaussian
-likelihood of the fixed deviation ρ (`grain`). A latent's KL costs nothing below `free_bits` (Kingma
-et al., "Improved variational inference with inverse autoregressive flow", 2016); its weight rises.
+The last line is a negative ELBO of u, the residual of the mean in units of the std, with a Gaussian
+likelihood of the fixed std ρ (`grain`). The KL of a latent costs nothing below `free_bits` (Kingma et
+al., "Improved variational inference with inverse autoregressive flow", 2016); its weight rises.
 
 So that the mean of many samples stays μ, E[g] under the prior must be 0: for two independent draws
 E[g₁ g₂] = E[g]², and this product is the penalty. (The square of their mean would also punish
@@ -31,21 +31,21 @@ from vaetools.training.recipe import NotNegative, Share
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vaetools.training.networks.restoration.network import Given, Restorer
+    from vaetools.training.networks.restoration.network import Conditioning, Restorer
 
 Grain: TypeAlias = Annotated[float, Bounds(ge=0.01)]
 
 CHARBONNIER = 1e-3
-"""ε: errors below a quarter of a grey level count as squares."""
+"""ε: errors below 0.25 on the 0–255 scale count as squares."""
 
-LEAST_DEVIATION = 1e-4
+MIN_STD = 1e-4
 
 OUTLIER = 4.0
-"""Deviations beyond which an error counts as this large for the ladder."""
+"""Limit of the errors that the ladder sees, in units of the std."""
 
 
-SPREAD_FIGURES = ("deviation", "answer", "kl8", "kl4", "kl2", "spread")
-"""What `spread_loss` tells."""
+SPREAD_FIGURES = ("std", "target", "kl8", "kl4", "kl2", "spread")
+"""Names of the figures of `spread_loss`."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class RestoreObjective:
     """`[objective]`.
 
     Attributes:
-        ladder_from: share of the training after which the mean is frozen and the deviation and the
-            ladder learn; 1 for a model without samples, 0 for a mean that has learned before.
-        grain: ρ, what samples leave to chance in every pixel, in deviations.
+        ladder_from: share of the training after which the mean is frozen and the std and the ladder are
+            trained; 1 for a model without samples, 0 for a mean that was trained before.
+        grain: ρ, the noise per pixel that samples do not model, in units of the std.
         free_bits: nats per latent that cost nothing.
         ramp: share of the second phase over which the weight of the KL rises to 1.
         centre: weight of the penalty on the mean of samples.
@@ -74,11 +74,11 @@ class RestoreObjective:
 
     @property
     def samples(self) -> bool:
-        """Whether the ladder learns at all."""
+        """Whether the ladder is trained."""
         return self.ladder_from < 1
 
     def beta(self, done: float) -> float:
-        """Weight of the KL when this share of the second phase is done."""
+        """Weight of the KL after this share of the second phase."""
         return min(1.0, done / self.ramp) if self.ramp else 1.0
 
 
@@ -88,51 +88,55 @@ def charbonnier(error: Tensor) -> Tensor:
 
 
 def spread_loss(
-    network: Restorer, given: Given, clean: Tensor, wanted: RestoreObjective, beta: Tensor
+    network: Restorer,
+    condition: Conditioning,
+    clean: Tensor,
+    wanted: RestoreObjective,
+    beta: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """(loss of deviation and ladder in nats per sample of a pixel, figures). Only they learn.
+    """(loss of std and ladder in nats per channel of a pixel, figures). The mean gets no gradient.
 
     Args:
-        clean: the answers, (B, 3, H, W).
+        clean: the targets, (B, 3, H, W).
         beta: weight of the KL, a scalar.
 
     Returns:
-        Figures: `deviation` and `answer`, the two negative log-likelihoods; `kl8`, `kl4`, `kl2`, mean
-        nats per latent at 1/8, 1/4 and 1/2; `spread`, the variance of samples in deviations².
+        Figures: `std` and `target`, the two negative log-likelihoods; `kl8`, `kl4`, `kl2`, mean
+        nats per latent at 1/8, 1/4 and 1/2; `spread`, the variance of samples in units of the variance.
     """
     with torch.no_grad():
-        mean, features = network.mean(given)
+        mean, features = network.mean(condition)
     with torch.autocast(
         clean.device.type, enabled=False
     ):  # likelihoods in bfloat16 would be coarse
         features = [feature.float() for feature in features]
-        return _spread_terms(network, given, clean - mean, features, wanted, beta)
+        return _spread_terms(network, condition, clean - mean, features, wanted, beta)
 
 
 def _spread_terms(
     network: Restorer,
-    given: Given,
+    condition: Conditioning,
     error: Tensor,
     features: Sequence[Tensor],
     wanted: RestoreObjective,
     beta: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The same, given the errors of the mean (B, 3, H, W) and the features of the U-Net."""
-    weight = given.gate
-    deviation = network.deviation(given, features).clamp(min=LEAST_DEVIATION)
-    fit = weighted(0.5 * (error / deviation) ** 2 + deviation.log(), weight)
+    """`spread_loss` for the errors of the mean (B, 3, H, W) and the features of the U-Net."""
+    weight = condition.gate
+    std = network.std(condition, features).clamp(min=MIN_STD)
+    fit = weighted(0.5 * (error / std) ** 2 + std.log(), weight)
 
-    unit = (error / deviation.detach()).clamp(-OUTLIER, OUTLIER)
+    unit = (error / std.detach()).clamp(-OUTLIER, OUTLIER)
     noise = standard_noise(network, len(error), error)
-    explained, kls = network.explain(features, unit, noise)
-    answer = weighted(0.5 * ((unit - explained) / wanted.grain) ** 2, weight)
+    reconstructed, kls = network.reconstruct(features, unit, noise)
+    target = weighted(0.5 * ((unit - reconstructed) / wanted.grain) ** 2, weight)
     rate = sum(_rate(kl, wanted.free_bits, weight) for kl in kls)
 
     first, second = _two_samples(network, features, error)
     centre = weighted(first * second, weight)
-    ladder = answer + beta * rate + wanted.centre * centre
-    told = fit, answer, *(kl.mean() for kl in kls), weighted(first**2, weight) - centre
-    return fit + ladder, dict(zip(SPREAD_FIGURES, told, strict=True))
+    ladder = target + beta * rate + wanted.centre * centre
+    values = fit, target, *(kl.mean() for kl in kls), weighted(first**2, weight) - centre
+    return fit + ladder, dict(zip(SPREAD_FIGURES, values, strict=True))
 
 
 def weighted(values: Tensor, weight: Tensor) -> Tensor:
@@ -143,15 +147,15 @@ def weighted(values: Tensor, weight: Tensor) -> Tensor:
 def standard_noise(
     network: Restorer, count: int, like: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
-    """(count, noise, H/8, W/8) for pictures like (B, 3, H, W): one draw for each latent."""
+    """(count, noise, H/8, W/8) for images such as (B, 3, H, W): one draw for each latent."""
     shape = (count, network.config.noise, like.shape[2] // CELL, like.shape[3] // CELL)
     return torch.randn(shape, generator=generator, device=like.device)
 
 
 def _rate(kl: Tensor, free: float, weight: Tensor) -> Tensor:
-    """Nats per sample of a pixel that a level (B, latents, h, w) costs, above those that are free.
+    """Nats per channel of a pixel for a level (B, latents, h, w), above the free ones.
 
-    Both are counted where the gate (B, 1, H, W) is open: latents elsewhere have nothing to tell.
+    Latents and pixels count only where the gate (B, 1, H, W) is open.
     """
     used = F.max_pool2d(weight, weight.shape[2] // kl.shape[2])
     per_channel = ((kl * used).sum(dim=(0, 2, 3)) / used.sum().clamp(min=1e-6)).clamp(min=free)

@@ -1,12 +1,11 @@
-"""Start a network from the weights of another: the same, or a smaller one of its kind.
+"""Initialise a network with the weights of an equal or a smaller network of its kind.
 
-A larger network begins with computing what the smaller one computed, and learns from there: what
-was learned is kept, and what is new changes nothing until it has learned something. New blocks begin
-as identities. Wider layers keep the old weights; their new outputs start at random, and nothing that
-was there before listens to them.
+The larger network initially computes the same function as the smaller one. New blocks are initialised as
+identities. Wider layers keep the old weights; their new units are initialised at random, and existing
+units do not read the new channels.
 
 Reference: Chen, Goodfellow, Shlens, "Net2Net: accelerating learning via knowledge transfer", ICLR 2016
-(new units are copies there, and silent here).
+(there, new units are copies of existing ones).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def grow(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give `network` the weights of one that is as large or smaller.
+    """Initialise `network` with the weights of an equal or a smaller one.
 
     Raises:
         UsageError: the weights are not those of such a network.
@@ -47,7 +46,7 @@ def grow(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def _be_identities(network: nn.Module, weights: Mapping[str, Tensor]) -> set[str]:
-    """Turn every module that `weights` does not know into an identity; the names of their tensors."""
+    """Make every module without `weights` an identity; returns the names of their tensors."""
     names = set()
     for prefix, module in network.named_modules():
         inside = {f"{prefix}.{name}" for name in module.state_dict()}
@@ -58,7 +57,7 @@ def _be_identities(network: nn.Module, weights: Mapping[str, Tensor]) -> set[str
 
 
 def _layers(network: nn.Module) -> set[str]:
-    """Names of the tensors that may be wider than they were: weights and biases of layers."""
+    """Names of the tensors that may have grown: weights and biases of layers."""
     return {
         f"{prefix}.{name}"
         for prefix, module in network.named_modules()
@@ -68,12 +67,12 @@ def _layers(network: nn.Module) -> set[str]:
 
 
 def _fill(wide: Tensor, old: Tensor, name: str, *, wider: bool) -> None:
-    """Copy `old` into the first rows and columns of `wide`; those rows take nothing from new columns."""
+    """Copy `old` into the first rows and columns of `wide`; those rows get zeros in new columns."""
     fits = wide.ndim == old.ndim and all(o <= w for o, w in zip(old.shape, wide.shape, strict=True))
     fits = fits and wide.shape[2:] == old.shape[2:]
     if wide.shape != old.shape and not (fits and wider):
         raise UsageError(
-            f"cannot start from these weights: {name} is {tuple(old.shape)}, here {tuple(wide.shape)}"
+            f"cannot start from these weights: {name} is {tuple(old.shape)}, not {tuple(wide.shape)}"
         )
     if wide.ndim > 1:
         wide[: len(old), old.shape[1] :] = 0

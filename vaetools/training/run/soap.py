@@ -1,17 +1,16 @@
 """SOAP: Adam in the eigenbasis of the gradients' second moments.
 
-Adam scales every weight by itself, as if the weights of a layer had nothing to do with each other.
-SOAP turns the gradient G of a weight matrix into the basis in which E[G Gᵀ] and E[Gᵀ G] are diagonal,
-takes Adam's step there, and turns it back. The basis follows slowly: one step of power iteration, every
-so many steps.
+Adam scales each weight independently. SOAP projects the gradient G of a weight matrix onto the basis in
+which E[G Gᵀ] and E[Gᵀ G] are diagonal, takes Adam's step there, and projects the step back. The basis is
+updated by one power iteration every `every` steps.
 
     Q_L, Q_R   eigenvectors of L ← E[G Gᵀ] and R ← E[Gᵀ G]
     m, v       ← E[Q_Lᵀ G Q_R], E[(Q_Lᵀ G Q_R)²]
     W          ← W − rate · Q_L (m / √v) Q_Rᵀ
 
 Convolutions are matrices of outputs x (inputs · taps). Vectors, depthwise convolutions and thin
-matrices get plain Adam; a side that is too long keeps its own basis. Weights of one shape are handled
-together.
+matrices use plain Adam; a side that is too long is not projected. Weights of the same shape are
+processed together.
 
 References: Vyas et al., "SOAP: improving and stabilizing Shampoo using Adam", ICLR 2025; Gupta, Koren,
 Singer, "Shampoo: preconditioned stochastic tensor optimization", ICML 2018.
@@ -28,18 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 THIN = 8
-"""A matrix with a side of at most so many rows or columns is treated as a vector."""
+"""A matrix with at most this many rows or columns is treated as a vector."""
 
 
 class Soap(torch.optim.Optimizer):
-    """See above.
+    """Adam in the eigenbasis of the second moments; see the module.
 
     Args:
-        groups: parameters or groups of them, as for any optimizer of torch.
+        groups: parameters or parameter groups, as for any torch optimizer.
         lr: learning rate, on the scale of Adam's.
-        betas: decay of the first and second moments.
-        every: steps between two turns of the basis.
-        largest: longest side that gets a basis of its own.
+        betas: decay rates of the first and second moments.
+        every: steps between basis updates.
+        largest: longest side of a matrix that is projected.
     """
 
     def __init__(
@@ -57,54 +56,54 @@ class Soap(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
-        """One step from the gradients that `backward` left."""
+        """Take one step."""
         for group in self.param_groups:
-            for bunch in _bunches(group["params"]):
-                self._step(bunch, group)
+            for parameters in _by_shape(group["params"]):
+                self._step(parameters, group)
 
-    def _step(self, bunch: list[Tensor], group: dict[str, Any]) -> None:
-        """A step for parameters of one shape; their common state is kept with the first."""
-        state = self.state[bunch[0]]
-        gradient = torch.stack([_matrix(p.grad) for p in bunch])  # (n, rows, columns)
-        if "mean" not in state:  # also where an older version has left another
-            self._begin(state, gradient, turned=_is_matrix(bunch[0]))
+    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """A step for parameters of one shape; their common state is stored with the first one."""
+        state = self.state[parameters[0]]
+        gradient = torch.stack([_matrix(p.grad) for p in parameters])  # (n, rows, columns)
+        if "mean" not in state:  # or the state is that of an older version
+            self._begin(state, gradient, projected=_is_matrix(parameters[0]))
         step = state["step"] = state["step"] + 1
         first, second = group["betas"]
-        turned = _turn(gradient, state)
-        state["mean"].lerp_(turned, 1 - first)
-        state["v"].lerp_(turned * turned, 1 - second)
+        projected = _project(gradient, state)
+        state["mean"].lerp_(projected, 1 - first)
+        state["v"].lerp_(projected * projected, 1 - second)
         mean = state["mean"] / (1 - first**step)
-        deviation = (state["v"] / (1 - second**step)).sqrt_().add_(group["eps"])
-        change = _turn_back(mean / deviation, state)
-        for parameter, delta in zip(bunch, change, strict=True):
+        rms = (state["v"] / (1 - second**step)).sqrt_().add_(group["eps"])
+        change = _project_back(mean / rms, state)
+        for parameter, delta in zip(parameters, change, strict=True):
             parameter.add_(delta.reshape(parameter.shape), alpha=-group["lr"])
         if step % self.every == 0:
-            self._turn_bases(state)
-        self._learn(state, gradient, 1 - first)
+            self._update_bases(state)
+        self._accumulate(state, gradient, 1 - first)
 
-    def _begin(self, state: dict[str, Any], gradient: Tensor, *, turned: bool) -> None:
+    def _begin(self, state: dict[str, Any], gradient: Tensor, *, projected: bool) -> None:
         state["step"] = 0
         state["mean"], state["v"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         rows, columns = gradient.shape[1:]
         for side, length in (("rows", rows), ("columns", columns)):
-            if turned and length <= self.largest:
+            if projected and length <= self.largest:
                 state[side] = torch.zeros(len(gradient), length, length, device=gradient.device)
-        self._learn(state, gradient, 1.0)
+        self._accumulate(state, gradient, 1.0)
         for side in _sides(state):
             state[f"{side} basis"] = _eigenvectors(state[side])
 
     @staticmethod
-    def _learn(state: dict[str, Any], gradient: Tensor, weight: float) -> None:
-        """Take a gradient into the second moments of rows and columns."""
+    def _accumulate(state: dict[str, Any], gradient: Tensor, weight: float) -> None:
+        """Add a gradient to the second moments of rows and columns."""
         if "rows" in state:
             state["rows"].lerp_(gradient @ gradient.mT, weight)
         if "columns" in state:
             state["columns"].lerp_(gradient.mT @ gradient, weight)
 
     @staticmethod
-    def _turn_bases(state: dict[str, Any]) -> None:
-        """One power iteration; the mean turns along, `v` follows the order of the eigenvalues."""
-        mean = _turn_back(state["mean"], state)
+    def _update_bases(state: dict[str, Any]) -> None:
+        """One power iteration. The mean is projected anew; `v` is permuted like the eigenvalues."""
+        mean = _project_back(state["mean"], state)
         for side in _sides(state):
             moment, basis = state[side], state[f"{side} basis"]
             image = moment @ basis
@@ -114,10 +113,10 @@ class Soap(torch.optim.Optimizer):
             state["v"] = state["v"].take_along_dim(index, dim=axis)
             image = (image + _ridge(moment) * basis).take_along_dim(order[:, None, :], dim=2)
             state[f"{side} basis"] = torch.linalg.qr(image)[0]
-        state["mean"] = _turn(mean, state)
+        state["mean"] = _project(mean, state)
 
 
-def _bunches(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
+def _by_shape(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
     """Parameters that have a gradient, by shape."""
     shapes: dict[torch.Size, list[Tensor]] = {}
     for parameter in parameters:
@@ -128,12 +127,12 @@ def _bunches(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
 
 def _matrix(tensor: Tensor | None) -> Tensor:
     """(outputs, everything else), or one row."""
-    assert tensor is not None  # only those with a gradient are asked for
+    assert tensor is not None  # `_by_shape` leaves out parameters without a gradient
     return tensor.reshape(len(tensor), -1) if tensor.ndim > 1 else tensor.reshape(1, -1)
 
 
 def _is_matrix(parameter: Tensor) -> bool:
-    """Whether it is worth turning: depthwise convolutions are many small filters, and no matrix."""
+    """Whether to project: depthwise convolutions are many small filters, not a matrix."""
     depthwise = parameter.ndim > 2 and parameter.shape[1] == 1
     return not depthwise and min(_matrix(parameter).shape) > THIN
 
@@ -142,26 +141,26 @@ def _sides(state: dict[str, Any]) -> list[str]:
     return [side for side in ("rows", "columns") if side in state]
 
 
-def _turn(gradient: Tensor, state: dict[str, Any]) -> Tensor:
+def _project(gradient: Tensor, state: dict[str, Any]) -> Tensor:
     if "rows" in state:
         gradient = state["rows basis"].mT @ gradient
     return gradient @ state["columns basis"] if "columns" in state else gradient
 
 
-def _turn_back(change: Tensor, state: dict[str, Any]) -> Tensor:
+def _project_back(change: Tensor, state: dict[str, Any]) -> Tensor:
     if "rows" in state:
         change = state["rows basis"] @ change
     return change @ state["columns basis"].mT if "columns" in state else change
 
 
 def _ridge(moments: Tensor) -> Tensor:
-    """A millionth of each one's mean eigenvalue, (n, 1, 1): keeps directions without gradient apart."""
+    """A millionth of the mean eigenvalue, (n, 1, 1): separates directions without a gradient."""
     mean = moments.diagonal(dim1=1, dim2=2).mean(dim=1)
     return (1e-6 * mean + 1e-30)[:, None, None]
 
 
 def _eigenvectors(moments: Tensor) -> Tensor:
-    """Those of symmetric matrices (n, length, length), the largest eigenvalue first."""
+    """Eigenvectors of symmetric matrices (n, length, length), largest eigenvalue first."""
     wide = moments.double()
     wide = wide + _ridge(wide) * torch.eye(wide.shape[1], dtype=wide.dtype, device=wide.device)
     vectors: Tensor = torch.linalg.eigh(wide)[1]

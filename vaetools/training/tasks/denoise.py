@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
     from vaetools.model.folder import Model
     from vaetools.training.export.restorer import HeldOutCrops
-    from vaetools.training.networks.restoration.network import Given
+    from vaetools.training.networks.restoration.network import Conditioning
     from vaetools.training.recipe import Recipe
 
 LEVEL_WEIGHT = 0.1
-"""Of the noise-level network's loss: it shares only the norm of the gradient with the rest."""
+"""Weight of the loss of the noise-level network, which shares only gradient clipping with the rest."""
 
 VALIDATED_LEVELS = (15, 25, 50)
 
-MIDDLING = 25.0 / 255
-"""A noise level at which errors count as they are, whatever the balance."""
+REFERENCE_LEVEL = 25.0 / 255
+"""Noise level at which the weight of errors is 1 for any `balance`."""
 
 LEVEL_FLOOR = 5.0 / 255
-"""Is added to noise levels, so that the weakest do not count for everything."""
+"""Added to noise levels, to limit the weight of the weakest noise."""
 
 
 @dataclass(frozen=True)
 class DenoiseData(NoiseSettings, CropSettings):
-    """`[data]`: which crops, and how they are damaged.
+    """`[data]`: crops, and the noise that is added to them.
 
     Attributes:
-        balance: errors grow with the noise; they count divided by the noise level to this power, so that
-            with some 0.7 all levels matter alike.
+        balance: errors are divided by the noise level to this power, because they grow with the noise;
+            with about 0.7 all levels contribute alike.
     """
 
     cell = SIDE
@@ -56,7 +56,7 @@ class DenoiseData(NoiseSettings, CropSettings):
 
 
 class DenoiseTask(RestoreTask[Denoiser]):
-    """Regression of the mean, then the ladder around it; the noise level all the time."""
+    """Regression of the mean, then of its uncertainty; the noise level in both phases."""
 
     noun = "a denoiser"
     crops = DenoiseData
@@ -72,33 +72,33 @@ class DenoiseTask(RestoreTask[Denoiser]):
         images, noisy, sigma = self.damage(images)
         found = in_float32(self.network.level.log_level, noisy)
         level = (found - log_level_of(sigma)).abs().mean()
-        loss, figures = self.learned(self.network.given(noisy, sigma), images)
+        loss, figures = self.phase_loss(self.network.condition(noisy, sigma), images)
         return loss + LEVEL_WEIGHT * level, {**figures, "level": level}
 
-    def mean_loss(self, error: Tensor, given: Given) -> Tensor:
-        level = given.planes[:, 3:].mean(dim=(1, 2, 3), keepdim=True) / LEVEL_SCALE
-        usual = ((level + LEVEL_FLOOR) / (MIDDLING + LEVEL_FLOOR)) ** self.data.balance
+    def mean_loss(self, error: Tensor, condition: Conditioning) -> Tensor:
+        level = condition.planes[:, 3:].mean(dim=(1, 2, 3), keepdim=True) / LEVEL_SCALE
+        usual = ((level + LEVEL_FLOOR) / (REFERENCE_LEVEL + LEVEL_FLOOR)) ** self.data.balance
         return (charbonnier(error) / usual).mean()
 
-    def psnr(self, error: Tensor, given: Given) -> Tensor:
-        del given
+    def psnr(self, error: Tensor, condition: Conditioning) -> Tensor:
+        del condition
         return (-10 * torch.log10((error**2).mean(dim=(1, 2, 3)))).mean()
 
     def held_cases(
         self, network: Denoiser, images: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Given, Tensor, dict[str, Tensor]]]:
+    ) -> Iterator[tuple[Conditioning, Tensor, dict[str, Tensor]]]:
         for level in VALIDATED_LEVELS:
             sigma = torch.full_like(images[:, :1], level / 255.0)
             drawn = torch.randn(images.shape, generator=generator, device=images.device)
             noisy = rounded_to_8_bit(images + sigma * drawn)
-            given = network.given(noisy, sigma)
-            error = images - network.mean(given)[0]
+            condition = network.condition(noisy, sigma)
+            error = images - network.mean(condition)[0]
             found = network.level(noisy).flatten(1).median(dim=1).values
             yield (
-                given,
+                condition,
                 error,
                 {
-                    f"held_psnr{level}": self.psnr(error, given),
+                    f"held_psnr{level}": self.psnr(error, condition),
                     f"held_level{level}": (255.0 * found - level).abs().mean(),
                 },
             )

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from vaetools.model.folder import Model
     from vaetools.training.export.restorer import HeldOutCrops
-    from vaetools.training.networks.restoration.network import Given
+    from vaetools.training.networks.restoration.network import Conditioning
     from vaetools.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class InpaintData(HoleSettings, CropSettings):
-    """`[data]`: which crops, and what they lose."""
+    """`[data]`: crops, and the holes that are cut into them."""
 
     cell = CELL
     crop: int = 96
@@ -41,7 +41,7 @@ class InpaintData(HoleSettings, CropSettings):
 
 
 class InpaintTask(RestoreTask[Inpainter]):
-    """Regression of the mean in the holes, then the ladder around it."""
+    """Regression of the mean in the holes, then of its uncertainty."""
 
     noun = "an inpainter"
     crops = InpaintData
@@ -56,25 +56,28 @@ class InpaintTask(RestoreTask[Inpainter]):
         del generator  # holes are drawn where the images are, with torch's own
         mask = self.holes(images)
         with torch.autocast(images.device.type, enabled=False):  # known pixels stay exact
-            given = self.network.given(images, mask)
-        loss, figures = self.learned(given, images)
-        return loss, {**figures, "fill": self.mean_loss(images - given.base, given)}
+            condition = self.network.condition(images, mask)
+        loss, figures = self.phase_loss(condition, images)
+        return loss, {**figures, "fill": self.mean_loss(images - condition.base, condition)}
 
-    def mean_loss(self, error: Tensor, given: Given) -> Tensor:
-        return hole_loss(error, given.gate)
+    def mean_loss(self, error: Tensor, condition: Conditioning) -> Tensor:
+        return hole_loss(error, condition.gate)
 
-    def psnr(self, error: Tensor, given: Given) -> Tensor:
-        return hole_psnr(error, given.gate)
+    def psnr(self, error: Tensor, condition: Conditioning) -> Tensor:
+        return hole_psnr(error, condition.gate)
 
     def held_cases(
         self, network: Inpainter, images: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Given, Tensor, dict[str, Tensor]]]:
+    ) -> Iterator[tuple[Conditioning, Tensor, dict[str, Tensor]]]:
         holes = Holes(self.data, generator)
         for kind in KINDS:
-            given = network.given(images, holes.of_kind(kind, images))
-            error = images - network.mean(given)[0]
-            found, filled = self.psnr(error, given), self.psnr(images - given.base, given)
-            yield given, error, {f"held_{kind}": found, f"held_{kind}_gain": found - filled}
+            condition = network.condition(images, holes.of_kind(kind, images))
+            error = images - network.mean(condition)[0]
+            found, filled = (
+                self.psnr(error, condition),
+                self.psnr(images - condition.base, condition),
+            )
+            yield condition, error, {f"held_{kind}": found, f"held_{kind}_gain": found - filled}
 
     def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.inpainter import export_inpainter
@@ -83,18 +86,18 @@ class InpaintTask(RestoreTask[Inpainter]):
 
 
 def hole_loss(error: Tensor, mask: Tensor) -> Tensor:
-    """Charbonnier's, of errors (B, 3, H, W) in the holes. Each picture counts as much as any other,
-    however small its hole is: else blocks and brushes would drown scratches and dust."""
+    """Charbonnier loss of errors (B, 3, H, W) in the holes. Each image has the same weight, however
+    small its hole: otherwise blocks and brushes would dominate scratches and dust."""
     return in_holes(charbonnier(error), mask).mean()
 
 
 def hole_psnr(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the pictures' PSNR in the holes, in dB; pictures without a hole are left out."""
+    """Mean PSNR in the holes, in dB; images without a hole are left out."""
     there = mask.sum(dim=(1, 2, 3)) > 0
     return (-10 * torch.log10(in_holes(error**2, mask)[there])).mean()
 
 
 def in_holes(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, 3, H, W) in the hole of each picture, (B,); 0 where there is none."""
+    """Mean of (B, 3, H, W) in the hole of each image, (B,); 0 if there is none."""
     pixels = mask.sum(dim=(1, 2, 3)).clamp(min=1.0)
     return (values * mask).sum(dim=(1, 2, 3)) / (3 * pixels)

@@ -1,4 +1,4 @@
-"""Training a restorer, whatever damages the pictures: first the mean, then the ladder around it."""
+"""Training a restorer: first the mean, then its uncertainty."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from vaetools.model.folder import Model
     from vaetools.training.data.crops import CropSettings
     from vaetools.training.export.restorer import HeldOutCrops
-    from vaetools.training.networks.restoration.network import Given
+    from vaetools.training.networks.restoration.network import Conditioning
     from vaetools.training.recipe import Recipe
 
 R = TypeVar("R", bound=Restorer)
 
 VALIDATED = 12
-"""Held-out crops that are looked at for each row of the log, with damage of each kind."""
+"""Number of held-out crops for each row of the log and each kind of damage."""
 
 
 class RestoreTask(Task[R, PicturePack]):
-    """What tasks of restoration share. A subclass says what is damaged, and how errors are measured.
+    """Base of the restoration tasks. Subclasses define the damage and the measure of errors.
 
     Attributes:
-        noun: what is trained, for messages.
+        noun: name of the network in messages.
         crops: type of `[data]`.
         restorer: type of the network, made from `[network]`.
-        second: whether the ladder learns; before that the mean does.
+        second: whether this is the phase that trains the uncertainty, not the mean.
     """
 
     exports_with_data = True
@@ -59,13 +59,13 @@ class RestoreTask(Task[R, PicturePack]):
         self.phases = self.objective.phases
         if recipe.train.patience and self.objective.samples:
             raise UsageError(
-                "recipe: patience would stop before the ladder learns",
+                "recipe: patience would stop the training before its second phase",
                 remedy="leave it out, or set ladder_from = 1 in [objective]",
             )
         self.network = self.restorer(recipe.table("network", RestoreConfig))
         self.second = False
         self.beta = torch.ones(())
-        self.nothing = torch.tensor(math.nan)  # a figure of the other phase
+        self.undefined = torch.tensor(math.nan)  # for the figures of the other phase
 
     def load(self, path: Path) -> PicturePack:
         return self.data.load(path)
@@ -81,12 +81,16 @@ class RestoreTask(Task[R, PicturePack]):
             self.beta = torch.full((), beta, device=images.device)
         return images
 
-    def learned(self, given: Given, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(loss of what learns in this phase, its figures) for answers (B, 3, H, W)."""
+    def phase_loss(
+        self, condition: Conditioning, images: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """(loss of the current phase, figures) for targets (B, 3, H, W)."""
         if self.second:
-            return spread_loss(self.network, given, images, self.objective, self.beta)
-        mean, _ = self.network.mean(given)
-        return self.mean_loss(images - mean, given), dict.fromkeys(SPREAD_FIGURES, self.nothing)
+            return spread_loss(self.network, condition, images, self.objective, self.beta)
+        mean, _ = self.network.mean(condition)
+        return self.mean_loss(images - mean, condition), dict.fromkeys(
+            SPREAD_FIGURES, self.undefined
+        )
 
     @torch.no_grad()
     def validate(self, network: R, data: PicturePack) -> dict[str, float]:
@@ -94,22 +98,22 @@ class RestoreTask(Task[R, PicturePack]):
         images = data.crops(VALIDATED, size, torch.Generator().manual_seed(1))
         drawn = torch.Generator(images.device).manual_seed(2)
         found, losses = {}, []
-        for given, error, figures in self.held_cases(network, images, drawn):
-            losses.append(self.mean_loss(error, given))
+        for condition, error, figures in self.held_cases(network, images, drawn):
+            losses.append(self.mean_loss(error, condition))
             found.update(figures)
-        found["held_gap"] = self.nothing
+        found["held_gap"] = self.undefined
         if self.second:
             noise = standard_noise(network, len(images), images, drawn)
-            found["held_gap"] = self.gap(network, given, images, noise)
+            found["held_gap"] = self.gap(network, condition, images, noise)
         loss = float(torch.stack(losses).mean())
         return {"held_loss": loss, **{name: float(value) for name, value in found.items()}}
 
-    def gap(self, network: R, given: Given, images: Tensor, noise: Tensor) -> Tensor:
-        """How many dB one sample is below the mean: 3 where samples are all that could be, 0 where
-        the latents carry nothing."""
-        mean, _ = network.mean(given)
-        sample, _ = network.sample(given, noise, torch.ones((), device=images.device))
-        return self.psnr(images - mean, given) - self.psnr(images - sample, given)
+    def gap(self, network: R, condition: Conditioning, images: Tensor, noise: Tensor) -> Tensor:
+        """PSNR of the mean minus that of a posterior sample, in dB: 3 for the true posterior, 0 if the
+        latents have no effect."""
+        mean, _ = network.mean(condition)
+        sample, _ = network.sample(condition, noise, torch.ones((), device=images.device))
+        return self.psnr(images - mean, condition) - self.psnr(images - sample, condition)
 
     def export(self, data: PicturePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         return self.write(self._held_out(data) if self.objective.samples else None, folder)
@@ -125,18 +129,18 @@ class RestoreTask(Task[R, PicturePack]):
         return lambda count, generator: held.crops(count, size, generator)
 
     @abstractmethod
-    def mean_loss(self, error: Tensor, given: Given) -> Tensor:
+    def mean_loss(self, error: Tensor, condition: Conditioning) -> Tensor:
         """Loss of the mean, a scalar, from its errors (B, 3, H, W)."""
 
     @abstractmethod
-    def psnr(self, error: Tensor, given: Given) -> Tensor:
-        """Mean of the pictures' PSNR in dB, a scalar, from errors (B, 3, H, W)."""
+    def psnr(self, error: Tensor, condition: Conditioning) -> Tensor:
+        """Mean PSNR in dB, a scalar, from errors (B, 3, H, W)."""
 
     @abstractmethod
     def held_cases(
         self, network: R, images: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Given, Tensor, dict[str, Tensor]]]:
-        """Held-out pictures with damage of each kind: (what is given, error of the mean, figures)."""
+    ) -> Iterator[tuple[Conditioning, Tensor, dict[str, Tensor]]]:
+        """For each kind of damage of held-out images: (condition, error of the mean, figures)."""
 
     @abstractmethod
     def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:

@@ -1,4 +1,4 @@
-"""The denoiser: `network.py` for pictures with noise of a known level, and what finds the level.
+"""The denoiser: a `Restorer` for noise of a known level, and the estimator of that level.
 
 References:
     Zhang, Zuo & Zhang, "FFDNet", TIP 2018 (a map of noise levels as an input).
@@ -9,27 +9,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vaetools.training.networks.restoration.network import Given, RestoreConfig, Restorer
+from vaetools.training.networks.restoration.network import Conditioning, RestoreConfig, Restorer
 
 LEVEL_SCALE = 4.0
-"""Noise levels, at most 0.2, are shown to the U-Net so much larger: about as large as pixels."""
+"""Factor of the noise levels in the input of the U-Net: they are at most 0.2, and pixels 1."""
 
 FULL_GATE = 4.0 / 255
-"""Noise level from which on the network may do what it wants; at 0 the picture stays as it is."""
+"""Noise level from which the gate is fully open; at level 0 the image does not change."""
 
 FIRST_GAIN = 4.0
-"""Brings noise of a middling level to about the size that later layers expect."""
+"""Scales noise of a medium level to about unit size for the later layers."""
 
 OFFSET = 1.0 / 255
-"""One grey level: differences of noise levels count in ratio above it, and plainly below."""
+"""1 on the 0–255 scale: levels are compared by ratio above it and by difference below."""
 
 
 class NoiseLevel(nn.Module):
-    """Picture (B, 3, H, W) in [0, 1] -> noise level (B, 1, H/8, W/8), a standard deviation.
+    """Image (B, 3, H, W) in [0, 1] -> noise level (B, 1, H/8, W/8), a standard deviation.
 
-    The first layer compares 4 x 4 pixels with filters that begin blind to brightness, and takes
-    magnitudes: what grows with noise, whatever its sign. With ReLUs there, which brightness holds
-    open or shut, training took several times as long.
+    The first layer compares 4 x 4 pixels with filters that are initially invariant to brightness, and
+    takes magnitudes, which grow with the noise. With ReLUs, which brightness holds open or closed,
+    training took several times as long.
     """
 
     def __init__(self, width: int = 32) -> None:
@@ -45,7 +45,7 @@ class NoiseLevel(nn.Module):
             taps.sub_(taps.mean(dim=2, keepdim=True)).mul_(FIRST_GAIN)
 
     def log_level(self, image: Tensor) -> Tensor:
-        """ln(level / one grey level + 1), in which it is trained."""
+        """ln(level / `OFFSET` + 1), the quantity that is trained."""
         found: Tensor = self.judge(self.compare(image).abs())
         return found
 
@@ -54,13 +54,13 @@ class NoiseLevel(nn.Module):
 
 
 def log_level_of(sigma: Tensor) -> Tensor:
-    """Noise levels (B, 1, H, W) as `NoiseLevel.log_level` should give them for cells of 8 x 8."""
+    """Noise levels (B, 1, H, W) -> target of `NoiseLevel.log_level` for cells of 8 x 8."""
     cells = nn.functional.avg_pool2d(sigma**2, 8).sqrt()
     return torch.log(cells / OFFSET + 1.0)
 
 
 class Denoiser(Restorer):
-    """A `Restorer` of pictures with noise, and the network that finds the level."""
+    """A `Restorer` of noisy images, and the estimator of the noise level."""
 
     planes = 4
     damage = "sigma"
@@ -69,7 +69,7 @@ class Denoiser(Restorer):
         super().__init__(config)
         self.level = NoiseLevel()
 
-    def given(self, image: Tensor, damage: Tensor) -> Given:
-        """Noisy picture (B, 3, H, W), about [0, 1], and its noise level (B, 1, H, W), a deviation."""
+    def condition(self, image: Tensor, damage: Tensor) -> Conditioning:
+        """Noisy image (B, 3, H, W), about [0, 1], and the std of its noise (B, 1, H, W)."""
         gate = (damage / FULL_GATE).clamp(0.0, 1.0)
-        return Given(torch.cat([image, LEVEL_SCALE * damage], dim=1), image, gate)
+        return Conditioning(torch.cat([image, LEVEL_SCALE * damage], dim=1), image, gate)

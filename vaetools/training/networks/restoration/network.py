@@ -1,24 +1,23 @@
-"""Restoration: a U-Net for the best single answer, and a ladder of latents for what it cannot know.
+"""Restoration: a U-Net for the mean, and a ladder of latents for what remains uncertain.
 
     planes (P, H, W) ─> unshuffle 2 ─> U-Net at 1/2, 1/4, 1/8 ─> features f1, f2, f3
 
     mean       μ = base − gate · head(f1)                             plain regression
-    deviation  s = gate · exp(head(f1))                               one per pixel
+    std        s = gate · exp(head(f1))                               one per pixel
     latents    z3 ~ p(z3 | f3),  z2 ~ p(z2 | f2, z3),  z1 ~ p(z1 | f1, z2, z3)      at 1/8, 1/4, 1/2
     sample     x = μ + t · s · g(f1, z1, z2, z3)
 
-This is a conditional variational autoencoder p(x | z, y) p(z | y) whose prior and decoder look at the
-damaged picture y through the U-Net's features. They look without changing it: no gradient of the
-ladder reaches the U-Net, so that the mean is that of regression, and temperature t = 0 gives it to
-the last bit. Noise enters as a tensor: one cell of 8 x 8 pixels has numbers for all three levels.
+This is a conditional variational autoencoder p(x | z, y) p(z | y). Its prior and decoder see the
+damaged image y through the U-Net's features. No gradient of the ladder reaches the U-Net, so that the
+mean is that of regression, and temperature t = 0 gives exactly the mean. Noise is an input: one cell of
+8 x 8 pixels has the numbers for all three levels.
 
-What damages a picture is a matter of the planes: `denoiser.py` gives the picture and its noise level,
-`inpainter.py` what is known, the mask and a first fill.
-The gate, in [0, 1], says where the picture may change at all.
+The planes depend on the damage: `denoiser.py` uses the image and its noise level, `inpainter.py` the
+known pixels, the mask and a first fill. The gate, in [0, 1], is 0 where the image must not change.
 
-Plain convolutions, neither normalisation nor pooling over the picture: that is fast in ONNX Runtime,
-and tiles are exact. The U-Net has no biases: when planes and noise are twice as large, so is its
-output (Mohan et al. 2020, "Robust and interpretable blind image denoising via bias-free CNNs").
+There are only plain convolutions, without normalisation or pooling over the image: they are fast in ONNX
+Runtime, and tiles are exact. The U-Net has no biases, so that its output scales with planes and noise
+(Mohan et al. 2020, "Robust and interpretable blind image denoising via bias-free CNNs").
 
 References:
     Zhang et al., "Plug-and-play image restoration with deep denoiser prior" (DRUNet), TPAMI 2021;
@@ -45,8 +44,8 @@ from vaetools.training.recipe import Count
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Guide: TypeAlias = "Callable[[int, Tensor], tuple[Tensor, Tensor]]"
-"""Number of a level and its state -> how the posterior departs from the prior; see `Posterior`."""
+Offsets: TypeAlias = "Callable[[int, Tensor], tuple[Tensor, Tensor]]"
+"""Number of a level and its state -> offsets of the posterior from the prior; see `Posterior`."""
 
 CELL = 8
 """Pixels per side of a cell: the coarsest resolution."""
@@ -54,11 +53,11 @@ CELL = 8
 LEVELS = 3
 """Latents at 1/8, 1/4 and 1/2 of the picture's size."""
 
-LOG_DEVIATION = (-8.0, 0.0)
-"""Bounds of ln(deviation): a tenth of a grey level, and all of them."""
+LOG_STD = (-8.0, 0.0)
+"""Bounds of ln(std): 0.1 and 255 on the 0–255 scale."""
 
-START_DEVIATION = -3.5
-"""ln of the deviation before training: eight grey levels."""
+START_LOG_STD = -3.5
+"""ln(std) before training: 8 on the 0–255 scale."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +87,17 @@ class RestoreConfig:
 
 
 def leak() -> nn.LeakyReLU:
-    """Of the ladder, which learns late and in short time: a ReLU that is shut for good would be lost."""
+    """Activation of the ladder. Its training is short: a ReLU that never opens would be lost."""
     return nn.LeakyReLU(0.1)
 
 
-class Given(NamedTuple):
-    """What a network is given.
+class Conditioning(NamedTuple):
+    """The conditioning input of a network.
 
     Attributes:
-        planes: (B, P, H, W), sides multiples of `CELL`; everything that is known.
-        base: (B, 3, H, W), where the mean starts from.
-        gate: (B, 1, H, W) in [0, 1], how far it may move away from there.
+        planes: (B, P, H, W), the input of the U-Net; sides are multiples of `CELL`.
+        base: (B, 3, H, W), to which the residual is added.
+        gate: (B, 1, H, W) in [0, 1], factor of the residual and of the std.
     """
 
     planes: Tensor
@@ -120,7 +119,7 @@ class Block(nn.Module):
 
     @torch.no_grad()
     def be_identity(self) -> None:
-        """Begin with doing nothing: how a block joins a network that is trained already."""
+        """Make the block the identity, to add it to a trained network."""
         for parameter in self.second.parameters():
             parameter.zero_()
 
@@ -186,9 +185,9 @@ class Level(nn.Module):
         self.mix = Block(width, bias=True)
 
     def gaussian(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, ln deviation) of the prior, (B, latents, h, w) each."""
-        mean, log_deviation = self.prior(state).chunk(2, dim=1)
-        return mean, log_deviation.clamp(-5.0, 3.0)
+        """(mean, ln std) of the prior, (B, latents, h, w) each."""
+        mean, log_std = self.prior(state).chunk(2, dim=1)
+        return mean, log_std.clamp(-5.0, 3.0)
 
 
 class Ladder(nn.Module):
@@ -206,35 +205,35 @@ class Ladder(nn.Module):
         )
 
     def forward(
-        self, features: Sequence[Tensor], noise: Tensor, guide: Guide | None = None
+        self, features: Sequence[Tensor], noise: Tensor, posterior: Offsets | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """(g, KL of each level): from the prior, or from the posterior that a `guide` tells.
+        """(g, KL of each level) with latents from the prior, or from a posterior.
 
         Args:
             features: of the U-Net, coarse to fine; detached.
             noise: (B, noise, H/8, W/8), standard normal.
-            guide: see `Restorer.explain`.
+            posterior: its offsets from the prior; see `Restorer.reconstruct`.
 
         Returns:
-            KLs are (B, latents, h, w) in nats, coarse to fine; none without a guide.
+            KLs are (B, latents, h, w) in nats, coarse to fine; none without a posterior.
         """
         parts = self._spread(noise)
         state, kls = self.levels[0].look(features[0]), []
         for number, level in enumerate(self.levels):
             if number:
                 state = level.look(features[number]) + self.grow[number - 1](state)
-            mean, log_deviation = level.gaussian(state)
-            if guide is not None:
-                shift, log_ratio = guide(number, state)
+            mean, log_std = level.gaussian(state)
+            if posterior is not None:
+                shift, log_ratio = posterior(number, state)
                 kls.append(relative_kl(shift, log_ratio))
-                mean = mean + log_deviation.exp() * shift
-                log_deviation = log_deviation + log_ratio
-            latents = mean + log_deviation.exp() * parts[number]
+                mean = mean + log_std.exp() * shift
+                log_std = log_std + log_ratio
+            latents = mean + log_std.exp() * parts[number]
             state = level.mix(state + level.take(latents))
         return self.head(state), kls
 
     def _spread(self, noise: Tensor) -> list[Tensor]:
-        """Noise of cells -> noise of each level, coarse to fine."""
+        """Noise of the cells -> noise of each level, coarse to fine."""
         counts = [self.latents * 4**level for level in range(LEVELS)]
         parts = torch.split(noise, counts, dim=1)
         return [
@@ -244,9 +243,9 @@ class Ladder(nn.Module):
 
 
 class Posterior(nn.Module):
-    """Sees the answer, and tells each level of the ladder how far to depart from its prior.
+    """Sees the target, and predicts the offsets of the posterior from the prior at each level.
 
-    For training only: it is never exported.
+    It is used in training only and never exported.
     """
 
     def __init__(self, config: RestoreConfig) -> None:
@@ -266,16 +265,16 @@ class Posterior(nn.Module):
             for _ in range(LEVELS)
         )
 
-    def forward(self, answer: Tensor) -> list[Tensor]:
-        """What is missing, (B, 3, H, W) in deviations -> features, coarse to fine."""
-        seen = [self.entry(answer)]
+    def forward(self, target: Tensor) -> list[Tensor]:
+        """Residual of the mean, (B, 3, H, W) in units of its std -> features, coarse to fine."""
+        features = [self.entry(target)]
         for shrink in self.shrink:
-            seen.append(shrink(seen[-1]))
-        return seen[::-1]
+            features.append(shrink(features[-1]))
+        return features[::-1]
 
-    def depart(self, number: int, state: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """(shift in deviations of the prior, ln ratio of the deviations) at a level."""
-        shift, log_ratio = self.heads[number](torch.cat([state, seen], dim=1)).chunk(2, dim=1)
+    def offsets(self, number: int, state: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(shift in units of the prior's std, ln ratio of the stds) at a level."""
+        shift, log_ratio = self.heads[number](torch.cat([state, features], dim=1)).chunk(2, dim=1)
         return shift, log_ratio.clamp(-5.0, 2.0)
 
 
@@ -285,11 +284,11 @@ def relative_kl(shift: Tensor, log_ratio: Tensor) -> Tensor:
 
 
 class Restorer(nn.Module, ABC):
-    """All parts. What is shown to the U-Net is a subclass's business.
+    """All parts. Subclasses define the input of the U-Net.
 
     Attributes:
-        planes: how many planes the U-Net is shown.
-        damage: name of what a picture is given with: what is known of its damage.
+        planes: number of input planes of the U-Net.
+        damage: name of the second input, which describes the damage.
     """
 
     planes: ClassVar[int]
@@ -301,39 +300,41 @@ class Restorer(nn.Module, ABC):
         self.trunk = UNet(self.planes, config)
         entry = nn.Conv2d(config.widths[0], config.ladder, 3, padding=1)
         log_std = nn.Conv2d(config.ladder, 4, 1)
-        nn.init.constant_(cast("nn.Parameter", log_std.bias), START_DEVIATION)
+        nn.init.constant_(cast("nn.Parameter", log_std.bias), START_LOG_STD)
         self.scale = nn.Sequential(entry, leak(), log_std, nn.PixelShuffle(2))
         self.ladder = Ladder(config)
         self.posterior = Posterior(config)
 
     @abstractmethod
-    def given(self, image: Tensor, damage: Tensor) -> Given:
-        """Picture (B, 3, H, W), about [0, 1], and what is known of its damage (B, 1, H, W)."""
+    def condition(self, image: Tensor, damage: Tensor) -> Conditioning:
+        """Image (B, 3, H, W), about [0, 1], and a description of its damage (B, 1, H, W)."""
 
-    def mean(self, given: Given) -> tuple[Tensor, list[Tensor]]:
+    def mean(self, condition: Conditioning) -> tuple[Tensor, list[Tensor]]:
         """(μ (B, 3, H, W), not clipped; features, coarse to fine)."""
-        features, residual = self.trunk(given.planes)
-        return given.base - given.gate * residual, features
+        features, residual = self.trunk(condition.planes)
+        return condition.base - condition.gate * residual, features
 
-    def deviation(self, given: Given, features: Sequence[Tensor]) -> Tensor:
-        """Standard deviation of the answer around the mean, (B, 1, H, W)."""
-        return given.gate * torch.exp(self.scale(features[-1]).clamp(*LOG_DEVIATION))
+    def std(self, condition: Conditioning, features: Sequence[Tensor]) -> Tensor:
+        """Standard deviation of the target around the mean, (B, 1, H, W)."""
+        return condition.gate * torch.exp(self.scale(features[-1]).clamp(*LOG_STD))
 
-    def explain(
-        self, features: Sequence[Tensor], answer: Tensor, noise: Tensor
+    def reconstruct(
+        self, features: Sequence[Tensor], target: Tensor, noise: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """(g, KL of each level) with latents from the posterior of `answer`, as `Ladder` gives it."""
-        seen = self.posterior(answer)
-        explained: tuple[Tensor, list[Tensor]] = self.ladder(
+        """(g, KL of each level) with latents from the posterior of `target`; see `Ladder.forward`."""
+        seen = self.posterior(target)
+        reconstructed: tuple[Tensor, list[Tensor]] = self.ladder(
             features,
             noise,
-            lambda number, state: self.posterior.depart(number, state, seen[number]),
+            lambda number, state: self.posterior.offsets(number, state, seen[number]),
         )
-        return explained
+        return reconstructed
 
-    def sample(self, given: Given, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
-        """(a possible answer (B, 3, H, W), not clipped; deviation). Temperature 0 gives the mean."""
-        mean, features = self.mean(given)
-        deviation = self.deviation(given, features)
+    def sample(
+        self, condition: Conditioning, noise: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(posterior sample (B, 3, H, W), not clipped; std). Temperature 0 gives the mean."""
+        mean, features = self.mean(condition)
+        std = self.std(condition, features)
         spread, _ = self.ladder(features, noise)
-        return mean + temperature * deviation * spread, deviation
+        return mean + temperature * std * spread, std
