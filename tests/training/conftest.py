@@ -42,7 +42,23 @@ def trained_denoiser(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def trained_codec(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def large_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four whole photographs, one of them grayscale."""
+    from tests.training.tiny import write_photos
+
+    names = "astronaut", "coffee", "chelsea", "camera"
+    return write_photos(tmp_path_factory.mktemp("photos"), names)
+
+
+@pytest.fixture(scope="session")
+def trained_codec(large_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     from tests.training.trained import train_codec
 
-    return train_codec(tmp_path_factory.mktemp("codec"))
+    return train_codec(large_photos, tmp_path_factory.mktemp("codec"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give time to the test that comes first, which waits for the training and the export."""
+    for item in items:
+        if {"trained_codec", "trained_denoiser"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(900))

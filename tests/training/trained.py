@@ -37,20 +37,15 @@ class Trained:
 def train_denoiser(folder: Path) -> Trained:
     """Both phases, with a row of the log at the end of each."""
     names = "astronaut", "coffee", "chelsea", "rocket"
-    photos = write_photos(new(folder / "photos"), names, 256, 320)
+    (folder / "photos").mkdir()
+    photos = write_photos(folder / "photos", names, 256, 320)
     recipe = read(restore_recipe("denoise", steps=DENOISER_STEPS), folder)
     return _trained(trainer(recipe, photos, folder / "run"), photos, until=(0.6, 1.0))
 
 
-def train_codec(folder: Path) -> Trained:
+def train_codec(photos: Path, folder: Path) -> Trained:
     """Six steps, with a row of the log for each."""
-    photos = write_photos(new(folder / "photos"), ("astronaut", "coffee", "chelsea", "camera"))
     return _trained(trainer(read(codec_recipe(), folder), photos, folder / "run"), photos)
-
-
-def new(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 def _trained(run: Trainer, photos: Path, *, until: tuple[float, ...] = (1.0,)) -> Trained:
