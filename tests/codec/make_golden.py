@@ -46,7 +46,7 @@ def write_miniature(folder: Path) -> None:
         SizeSpec,
         TilingSpec,
     )
-    from vaetools.training.data.pictures import PicturePack
+    from vaetools.training.data.image_pack import ImagePack
     from vaetools.training.export.codec import LEVELS, halo, plans, small_reach, stream_id, tables
     from vaetools.training.export.folder import write_model
     from vaetools.training.networks.codec import CodecConfig, PhotoCodec
@@ -55,7 +55,7 @@ def write_miniature(folder: Path) -> None:
     torch.set_num_threads(1)
     photo = torch.from_numpy(data.astronaut())
     height, width = photo.shape[:2]
-    pack = PicturePack(
+    pack = ImagePack(
         photo.reshape(-1, 3), torch.tensor([0]), torch.tensor([height]), torch.tensor([width])
     )
     codec = PhotoCodec(

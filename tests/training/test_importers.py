@@ -186,7 +186,7 @@ def test_the_reach_is_that_of_the_connections_not_of_the_weights() -> None:
         ("Photo", {"likelihood": "bernoulli"}, r"decode must return \(image, logits\)"),
         ("Flat", {}, "latents are vectors"),
         ("Smaller", {}, "decode returns shape"),
-        ("NOTHING", {}, "no nn.Module with methods encode"),
+        ("NOTHING", {}, "not an nn.Module with methods encode"),
         ("broken", {}, r"broken\(\) failed: RuntimeError: no data here"),
         ("Absent", {}, "has no 'Absent'"),
     ],
@@ -231,7 +231,7 @@ def test_a_python_file_may_import_its_neighbours(tmp_path: Path) -> None:
         (["x", "--id", "mine"], 2, "--id has no effect with a training run"),
         (["x", "--source", "me"], 2, "--source has no effect with a training run"),
         (["x:y", "--from", "module", "--size", "big"], 2, "HEIGHTxWIDTH"),
-        (["x", "--from", "taesd", "--id", "Mine!"], 2, "'Mine!' is no id of a model"),
+        (["x", "--from", "taesd", "--id", "Mine!"], 2, "'Mine!' is not a valid model id"),
         (["x.pkl", "--from", "disentangling-vae"], 4, "pickled Python objects"),
         (["x.pt", "--from", "disentangling-vae"], 2, "no such file"),
     ],
@@ -254,7 +254,7 @@ def test_wrong_words(
 
 
 def test_unknown_kind(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no kind 'keras'; known: module, diffusers"):
+    with pytest.raises(UsageError, match="unknown kind 'keras'; known: module, diffusers"):
         import_model("keras", "x", tmp_path / "out")
 
 
@@ -320,7 +320,7 @@ def test_a_model_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     keep.parent.mkdir()
     keep.write_bytes(b"precious")
     for target in (keep.parent, keep):
-        with pytest.raises(ExistsError, match="is no model"):
+        with pytest.raises(ExistsError, match="is not a model"):
             write_model(target, manifest(), plans)
     assert keep.read_bytes() == b"precious"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logs", "photos"]

@@ -132,7 +132,7 @@ def test_taesd_in_every_packing(tmp_path: Path) -> None:
     save_file(encoder.state_dict(), tmp_path / "other_encoder.safetensors")
     with pytest.raises(UsageError, match="name the encoder's file"):
         taesd.read(str(tmp_path))
-    with pytest.raises(UsageError, match=r"other_decoder\.safetensors: there is no such file"):
+    with pytest.raises(UsageError, match=r"other_decoder\.safetensors: no such file"):
         taesd.read(str(tmp_path / "other_encoder.safetensors"))
 
 
@@ -146,7 +146,7 @@ def test_taesd_with_a_pool_sees_everything(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "problem"),
     [
-        ({"weight": torch.zeros(1)}, "'weight', so it is no TAESD network"),
+        ({"weight": torch.zeros(1)}, "'weight', so it is not a TAESD network"),
         ({"1000000000.weight": torch.zeros(1)}, "no TAESD network"),
         ({"0.weight": torch.zeros(4)}, "a layer that TAESD does not have"),
         ({"0.weight": torch.zeros(4, 3, 5, 5)}, "size mismatch"),

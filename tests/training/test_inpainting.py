@@ -19,7 +19,7 @@ from vaetools.model.folder import Model
 from vaetools.model.runtime import Runtime
 from vaetools.restoration import patches as parts
 from vaetools.training.data.holes import KINDS, Holes, HoleSettings
-from vaetools.training.data.pictures import PicturePack
+from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.export.inpainter import graphs
 from vaetools.training.networks.restoration.inpainter import DEEPEST, Inpainter, fill
 from vaetools.training.objectives.restoration import RestoreObjective, spread_loss, standard_noise
@@ -42,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def crops(photos: Path) -> torch.Tensor:
     """(12, 3, 64, 64)."""
-    return PicturePack.from_folder(photos).crops(12, 64, torch.Generator().manual_seed(0))
+    return ImagePack.from_folder(photos).crops(12, 64, torch.Generator().manual_seed(0))
 
 
 @pytest.fixture

@@ -295,7 +295,7 @@ def test_pictures_below_the_crop_are_left_out(
     small = encode_image(Image(np.zeros((31, 90, 3), np.uint8)), "png")
     (folder / "small.png").write_bytes(small)
     assert len(open_task(recipe_of(SPATIAL, tmp_path)).load(folder)) == 6
-    assert "1 of 7 pictures left out" in caplog.text
+    assert "1 of 7 images left out" in caplog.text
     large = recipe_of(SPATIAL, tmp_path, ("height = 32\nwidth = 32", "height = 64\nwidth = 64"))
     with pytest.raises(InputError, match="64 x 64"):
         open_task(large).load(folder)
@@ -348,12 +348,12 @@ def test_idx_files_of_training_are_taken_and_pictures_are_cut(
     assert np.array_equal(stack.pixels[:, 0].numpy(), bars(300))
     named = ImageStack.read(idx / "t10k-images-idx3-ubyte.gz", ImageShape(1, 8, 8))
     assert len(named) == 10
-    with pytest.raises(InputError, match="wants"):
+    with pytest.raises(InputError, match="expects"):
         ImageStack.read(idx, ImageShape(1, 28, 28))
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     fitted = ImageStack.read(pictures, ImageShape(3, 20, 20))
     assert fitted.pixels.shape == (6, 3, 20, 20)
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         ImageStack.read(tmp_path, ImageShape(1, 8, 8))
     with pytest.raises(InputError, match="no such"):
         ImageStack.read(tmp_path / "nowhere", ImageShape(1, 8, 8))

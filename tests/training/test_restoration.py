@@ -23,9 +23,9 @@ from vaetools.metrics import psnr
 from vaetools.model.folder import Model
 from vaetools.model.runtime import Runtime
 from vaetools.restoration import patches as parts
+from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.data.jpeg import jpeg
 from vaetools.training.data.noise import Damage, NoiseSettings, rounded_to_8_bit
-from vaetools.training.data.pictures import PicturePack
 from vaetools.training.export.denoiser import graphs
 from vaetools.training.networks.restoration import denoiser as networks
 from vaetools.training.networks.restoration.network import relative_kl
@@ -65,7 +65,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def crops(photos: Path) -> torch.Tensor:
     """(32, 3, 64, 64)."""
-    pack = PicturePack.from_folder(photos)
+    pack = ImagePack.from_folder(photos)
     return pack.crops(32, 64, torch.Generator().manual_seed(0))
 
 
@@ -392,7 +392,7 @@ def test_nothing_of_training_is_exported(trained) -> None:
         content = path.read_bytes()
         assert b"posterior" not in content and str(model.folder.parent).encode() not in content
     text = (model.folder / "MODEL_CARD.md").read_text()
-    assert "| held psnr25 |" in text and "4 pictures" in text
+    assert "| held psnr25 |" in text and "4 images" in text
 
 
 def test_a_model_without_samples_is_exported_without_pictures(

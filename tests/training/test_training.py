@@ -19,7 +19,7 @@ from tests.training.trained import Trained
 from vaetools.errors import InputError, UsageError
 from vaetools.image import Image, encode_image
 from vaetools.metrics import psnr
-from vaetools.training.data.pictures import PicturePack
+from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 from vaetools.training.networks.codec.hyper import phases
 from vaetools.training.networks.codec.likelihood import gaussian_bits, interpolate
@@ -33,13 +33,8 @@ RECIPE = codec_recipe()
 
 
 @pytest.fixture(scope="module")
-def photos(trained_codec: Trained) -> Path:
-    return trained_codec.photos
-
-
-@pytest.fixture(scope="module")
-def pack(photos: Path) -> PicturePack:
-    return PicturePack.from_folder(photos)
+def pack(large_photos: Path) -> ImagePack:
+    return ImagePack.from_folder(large_photos)
 
 
 @pytest.fixture
@@ -87,7 +82,7 @@ def test_export_gives_a_codec_that_works(trained_codec: Trained) -> None:
 
 
 @pytest.mark.parametrize("config", [{}, {"context": "grid", "overlap_exit": 4}])
-def test_the_network_starts_as_a_transform_codec(pack: PicturePack, config: dict[str, Any]) -> None:
+def test_the_network_starts_as_a_transform_codec(pack: ImagePack, config: dict[str, Any]) -> None:
     torch.manual_seed(0)
     codec = PhotoCodec(CodecConfig(channels=16, middle=16, latents=192, rates=3, **config)).eval()
     generator = torch.Generator().manual_seed(0)
@@ -99,7 +94,7 @@ def test_the_network_starts_as_a_transform_codec(pack: PicturePack, config: dict
     assert float(((out["image"] - images) ** 2).mean()) < 10**-2.8  # 28 dB
 
 
-def test_rates_trade_bits_for_quality(pack: PicturePack) -> None:
+def test_rates_trade_bits_for_quality(pack: ImagePack) -> None:
     torch.manual_seed(0)
     codec = PhotoCodec(CodecConfig(channels=16, middle=16, latents=64, rates=3)).eval()
     generator = torch.Generator().manual_seed(0)
@@ -137,7 +132,7 @@ def small_codec(**sizes: int) -> PhotoCodec:
     return PhotoCodec(CodecConfig(channels=16, middle=16, latents=24, rates=3, **sizes)).eval()
 
 
-def test_a_map_of_one_rate_is_that_rate(pack: PicturePack) -> None:
+def test_a_map_of_one_rate_is_that_rate(pack: ImagePack) -> None:
     codec = small_codec()
     images = pack.crops(2, 128, torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -148,7 +143,7 @@ def test_a_map_of_one_rate_is_that_rate(pack: PicturePack) -> None:
         torch.testing.assert_close(value, everywhere[1][name])
 
 
-def test_a_map_gives_each_side_its_rate(pack: PicturePack) -> None:
+def test_a_map_gives_each_side_its_rate(pack: ImagePack) -> None:
     codec = small_codec()
     images = pack.crops(2, 256, torch.Generator().manual_seed(0))
     position = torch.where(torch.arange(4) < 2, 0.0, 2.0).expand(2, 4, 4)
@@ -292,10 +287,10 @@ def test_schedule() -> None:
     assert rate(1.0) == pytest.approx(0.0)
 
 
-def test_pictures_must_fit_the_crops(recipe, photos: Path, tmp_path: Path) -> None:
+def test_pictures_must_fit_the_crops(recipe, large_photos: Path, tmp_path: Path) -> None:
     """Those below the first crop are left out; some must be as large as the late one."""
     task = open_task(recipe)
-    assert len(task.load(photos)) == 4
+    assert len(task.load(large_photos)) == 4
     small = tmp_path / "small"
     small.mkdir()
     for number in range(3):
@@ -305,7 +300,7 @@ def test_pictures_must_fit_the_crops(recipe, photos: Path, tmp_path: Path) -> No
         task.load(small)
 
 
-def test_crops_come_from_the_pictures(pack: PicturePack) -> None:
+def test_crops_come_from_the_pictures(pack: ImagePack) -> None:
     generator = torch.Generator().manual_seed(0)
     crops = pack.crops(4, 64, generator)
     assert crops.shape == (4, 3, 64, 64)
@@ -335,5 +330,5 @@ def test_bad_recipes_name_the_key(tmp_path: Path, pack, change: tuple[str, str],
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no pictures"):
-        PicturePack.from_folder(tmp_path)
+    with pytest.raises(InputError, match="no images"):
+        ImagePack.from_folder(tmp_path)

@@ -11,7 +11,7 @@ from skimage import data
 from torch import Tensor
 
 from vaetools.image import Image, encode_image
-from vaetools.training.data.pictures import PicturePack
+from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.networks.restoration.network import RestoreConfig
 from vaetools.training.recipe import Recipe, read_recipe
 from vaetools.training.run.trainer import Trainer
@@ -98,7 +98,7 @@ def read(text: str, folder: Path) -> Recipe:
 
 def trainer(
     recipe: Recipe,
-    photos: Path | PicturePack,
+    photos: Path | ImagePack,
     run: Path,
     *,
     minutes: float | None = None,

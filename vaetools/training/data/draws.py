@@ -1,4 +1,4 @@
-"""Random numbers for what damages pictures, drawn on the device where the pictures are."""
+"""Random numbers for damage to images, drawn on the device of the images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Settings = TypeVar("Settings")
 
 
 class Draws(Generic[Settings]):
-    """A kind of damage that is drawn at random.
+    """A kind of random damage.
 
     Args:
-        settings: what to draw.
-        generator: of the pictures' device; None for torch's own, which a run saves.
+        settings: parameters of the damage.
+        generator: on the device of the images; None for torch's default one, which a run saves.
     """
 
     def __init__(self, settings: Settings, generator: torch.Generator | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Holes as pictures have them, drawn at random on the device where the pictures are.
+"""Random holes like those of damaged photographs, drawn on the device of the images.
 
     scratch   long, nearly straight lines, 1 to 3 pixels wide
     text      rows of letter-like strokes
@@ -7,8 +7,8 @@
     block     squares of 32 pixels, and rectangles up to `LARGEST`
     mixed     two of these
 
-Every choice is made for each picture alone, and by masks, so that no number leaves the device. All
-kinds are drawn for all pictures, and then one is taken: that is still quicker than a network's step.
+Every choice is made per image and by masks, so that no number leaves the device. All kinds are drawn for
+all images and one is selected, which is still faster than a step of the network.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ GLYPHS, STROKES = 24, 3
 
 @dataclass(frozen=True)
 class HoleSettings:
-    """What pictures lose; keys of `[data]` in a recipe: how often a kind is drawn, beside the others.
+    """Holes; keys of `[data]` in a recipe. All but `most` are relative frequencies.
 
     Attributes:
         scratch, text, dust, brush, block: see the module.
-        mixed: two kinds in one picture, drawn alike.
-        most: holes that would cover a larger share of a picture are cut off at half of its width.
+        mixed: two kinds in one image.
+        most: holes that cover a larger share of an image are cut off at half of its width.
     """
 
     scratch: Frequency = 1.0
@@ -73,13 +73,15 @@ class Holes(Draws[HoleSettings]):
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Masks (B, 1, H, W) float32 for pictures (B, 3, H, W): 1 in the hole, else 0."""
-        with torch.autocast(images.device.type, enabled=False):  # bfloat16 knows no positions
+        """Masks (B, 1, H, W) float32 for images (B, 3, H, W): 1 in the hole, else 0."""
+        with torch.autocast(
+            images.device.type, enabled=False
+        ):  # bfloat16 cannot represent pixel positions
             found = self._taken(images)
             return torch.where(self._share(found) > self.settings.most, self._half(found), found)
 
     def of_kind(self, kind: str, images: Tensor) -> Tensor:
-        """Masks of one of `KINDS`, as `__call__` gives them."""
+        """Masks of one of `KINDS`."""
         draw: Callable[[Tensor], Tensor] = getattr(self, f"_{kind}")
         return draw(images).float()
 
@@ -117,7 +119,7 @@ class Holes(Draws[HoleSettings]):
     def _strokes(self, points: Tensor, width: Tensor, present: Tensor, images: Tensor) -> Tensor:
         """Lines through points (B, N, points, 2), x and y, of a width (B, N, 1) in pixels.
 
-        One line at a time: planes of all of them would take a hundred times the pictures' memory.
+        One line at a time: planes for all of them would take a hundred times the memory of the images.
         """
         places = self._places(images)
         found = torch.zeros_like(images[:, :1], dtype=torch.bool)
@@ -129,7 +131,7 @@ class Holes(Draws[HoleSettings]):
         return found
 
     def _text(self, images: Tensor) -> Tensor:
-        """Letters on a grid: each cell has strokes of its own between random corners."""
+        """Letters on a grid: each cell has strokes between random corners."""
         count = len(images)
         height = 9.0 + 13.0 * self._uniform((count, 1, 1, 1), images)
         cell = torch.cat([0.65 * height, height], dim=3)  # of a letter, (B, 1, 1, 2), x and y
@@ -176,7 +178,7 @@ class Holes(Draws[HoleSettings]):
         return (inside & self._present(count, images)[..., None, None]).any(dim=1)[:, None]
 
     def _present(self, count: tuple[int, int], images: Tensor) -> Tensor:
-        """Which of some shapes are there, (B, N) bool: the first always."""
+        """Which of N shapes are drawn, (B, N) bool; the first always is."""
         found = self._uniform(count, images) < self._uniform((count[0], 1), images)
         found[:, 0] = True
         return found
@@ -203,7 +205,7 @@ class Holes(Draws[HoleSettings]):
 
 
 def _distance(places: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Of places from the segments between a and b; the last axis of each is x, y."""
+    """Distance of places from the segments between a and b; the last axis is x, y."""
     along, away = b - a, places - a
     length = (along**2).sum(dim=-1).clamp(min=1e-6)
     share = ((away * along).sum(dim=-1) / length).clamp(0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Training pictures: decoded once, kept as one flat array, cropped on the device that trains."""
+"""Training images: decoded once, stored as one flat array, cropped on the device of the training."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class PicturePack:
-    """Many pictures of different sizes behind one tensor.
+class ImagePack:
+    """Many images of different sizes in one tensor.
 
     Attributes:
-        pixels: (total, 3) uint8, all pictures one after the other, row by row, RGB.
-        start, height, width: (n,) int64, where picture i begins and its size; always on the CPU, where
-            crops are chosen.
+        pixels: (total, 3) uint8, all images one after the other, row by row, RGB.
+        start, height, width: (n,) int64, offset and size of image i; always on the CPU, where crops are
+            chosen.
     """
 
     pixels: Tensor
@@ -38,43 +38,43 @@ class PicturePack:
     width: Tensor
 
     @classmethod
-    def from_folder(cls, folder: Path, *, smallest: int = 1) -> PicturePack:
-        """Decode every picture below `folder`; what cannot be decoded, and what has a side below
-        `smallest` pixels, is left out, with a warning.
+    def from_folder(cls, folder: Path, *, smallest: int = 1) -> ImagePack:
+        """Decode every image below `folder`. Files that cannot be decoded, and images with a side below
+        `smallest` pixels, are left out with a warning.
 
         Raises:
-            InputError: there is none, or none that is large enough.
+            InputError: there is no image, or none is large enough.
         """
         found = read_rgb_files(folder)
-        pictures = [picture for picture in found if min(picture.shape[:2]) >= smallest]
-        if len(pictures) < len(found):
-            left_out = f"{len(found) - len(pictures)} of {len(found)} pictures"
+        images = [image for image in found if min(image.shape[:2]) >= smallest]
+        if len(images) < len(found):
+            left_out = f"{len(found) - len(images)} of {len(found)} images"
             log.warning("%s left out: a side is below %d pixels", left_out, smallest)
-        if not pictures:
+        if not images:
             raise InputError(
-                f"no picture has {smallest} x {smallest} pixels",
+                f"no image has {smallest} x {smallest} pixels",
                 file=folder,
-                remedy="use larger pictures or a smaller crop",
+                remedy="use larger images or a smaller crop",
             )
-        heights = torch.tensor([p.shape[0] for p in pictures])
-        widths = torch.tensor([p.shape[1] for p in pictures])
+        heights = torch.tensor([p.shape[0] for p in images])
+        widths = torch.tensor([p.shape[1] for p in images])
         sizes = heights * widths
-        pixels = torch.from_numpy(np.concatenate([p.reshape(-1, 3) for p in pictures]))
+        pixels = torch.from_numpy(np.concatenate([p.reshape(-1, 3) for p in images]))
         return cls(pixels, torch.cumsum(sizes, 0) - sizes, heights, widths)
 
     @classmethod
-    def for_crops(cls, folder: Path, *sides: int) -> PicturePack:
-        """The pictures below `folder` that square crops of the smallest of these sides fit into.
+    def for_crops(cls, folder: Path, *sides: int) -> ImagePack:
+        """The images below `folder` that are large enough for square crops of the smallest of `sides`.
 
         Raises:
-            InputError: as `from_folder`, or there is none for the largest.
+            InputError: there is no such image, or none is large enough for the largest of `sides`.
         """
         pack = cls.from_folder(folder, smallest=min(sides))
         if pack.largest < max(sides):
             raise InputError(
-                f"no picture has {max(sides)} x {max(sides)} pixels",
+                f"no image has {max(sides)} x {max(sides)} pixels",
                 file=folder,
-                remedy="use larger pictures or a smaller crop",
+                remedy="use larger images or a smaller crop",
             )
         return pack
 
@@ -83,39 +83,39 @@ class PicturePack:
 
     @property
     def summary(self) -> str:
-        return f"{len(self)} pictures, {len(self.pixels) / 1e6:.0f} megapixels"
+        return f"{len(self)} images, {len(self.pixels) / 1e6:.0f} megapixels"
 
     @property
     def largest(self) -> int:
-        """Side of the largest square that fits into some picture."""
+        """Side of the largest square crop of any image."""
         return int(torch.minimum(self.height, self.width).max())
 
-    def to(self, device: torch.device) -> PicturePack:
-        return PicturePack(self.pixels.to(device), self.start, self.height, self.width)
+    def to(self, device: torch.device) -> ImagePack:
+        return ImagePack(self.pixels.to(device), self.start, self.height, self.width)
 
-    def split(self, every: int) -> tuple[PicturePack, PicturePack]:
-        """(training, validation): each `every`-th picture, and at least one, is for validation.
+    def split(self, every: int) -> tuple[ImagePack, ImagePack]:
+        """(training, validation): every `every`-th image, and at least one, is for validation.
 
         Raises:
-            InputError: there is only one picture.
+            InputError: there is only one image.
         """
         if len(self) < 2:
-            raise InputError("one picture is not enough to train on")
+            raise InputError("one image is not enough to train on")
         every = min(every, len(self))
         held = torch.arange(len(self)) % every == every - 1
         return self._subset(~held), self._subset(held)
 
-    def _subset(self, mask: Tensor) -> PicturePack:
-        return PicturePack(self.pixels, self.start[mask], self.height[mask], self.width[mask])
+    def _subset(self, mask: Tensor) -> ImagePack:
+        return ImagePack(self.pixels, self.start[mask], self.height[mask], self.width[mask])
 
     def crops(
         self, count: int, size: int, generator: torch.Generator, *, shrink: float = 1.0
     ) -> Tensor:
         """`count` random square crops, (count, 3, size, size) float32 in [0, 1].
 
-        One shrink factor in [1, shrink] is drawn for the batch: that much more is cropped and then
-        reduced, which hides JPEG grain and shows textures at more than one scale. A picture is
-        drawn in proportion to its area. Flips and quarter turns at random.
+        One factor in [1, shrink] is drawn for the batch. Crops are taken larger by this factor and then
+        reduced, which removes JPEG artefacts and shows textures at several scales. Images are drawn in
+        proportion to their area, with random flips and quarter turns.
         """
         factor = 1.0 + (shrink - 1.0) * float(torch.rand(1, generator=generator))
         side = max(size, min(round(size * factor), self.largest))
@@ -128,8 +128,8 @@ class PicturePack:
         fits = (self.height >= side) & (self.width >= side)
         if not bool(fits.any()):
             raise InputError(
-                f"no training picture is as large as a crop of {side} x {side}",
-                remedy="use larger pictures or a smaller crop",
+                f"no training image is as large as a crop of {side} x {side}",
+                remedy="use larger images or a smaller crop",
             )
         area = (self.height * self.width * fits).double()
         chosen = torch.multinomial(area, count, replacement=True, generator=generator)
@@ -137,7 +137,7 @@ class PicturePack:
         top = (random[0] * (self.height[chosen] - side + 1)).long()
         left = (random[1] * (self.width[chosen] - side + 1)).long()
         first = self.start[chosen] + top * self.width[chosen] + left
-        # One small transfer, and nothing comes back: the device need not be waited for.
+        # One small transfer to the device, without waiting for it.
         first, width = torch.stack([first, self.width[chosen]]).to(self.pixels.device)
         steps = torch.arange(side, device=self.pixels.device)
         rows = first[:, None] + steps * width[:, None]  # (count, side)
@@ -157,26 +157,28 @@ def _turn(batch: Tensor, generator: torch.Generator) -> Tensor:
 def read_rgb_files(
     folder: Path, change: Callable[[np.ndarray], np.ndarray] = np.asarray
 ) -> list[np.ndarray]:
-    """Every picture below `folder`, or that one file: (H, W, 3) uint8 each, sorted by path.
+    """Every image below `folder`, or that one file: (H, W, 3) uint8 each, sorted by path.
 
-    What cannot be decoded is left out, with a warning.
+    Files that cannot be decoded are left out with a warning.
 
     Args:
-        change: applied to each at once, such as a reduction that saves memory.
+        change: applied to each image when it is read, such as a reduction that saves memory.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no image.
     """
     if not folder.exists():
-        raise InputError("there is no such file or folder", file=folder)
+        raise InputError("no such file or folder", file=folder)
     files = [folder] if folder.is_file() else sorted(folder.rglob("*"))
     files = [p for p in files if p.suffix.lower() in SUFFIXES]
     with ThreadPoolExecutor() as pool:
         read = pool.map(lambda file: _read_rgb(file, change), files)
-        pictures = [picture for picture in read if picture is not None]
-    if not pictures:
-        raise InputError("no pictures to train on", file=folder, remedy="name photographs")
-    return pictures
+        images = [image for image in read if image is not None]
+    if not images:
+        raise InputError(
+            "no images to train on", file=folder, remedy="give a folder of photographs"
+        )
+    return images
 
 
 def _read_rgb(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:

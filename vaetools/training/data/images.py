@@ -1,4 +1,4 @@
-"""Images of one size, in memory: MNIST files, or a folder of pictures brought to that size."""
+"""Images of one size in memory: MNIST files, or a folder of images that are cropped and resized."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaetools.errors import InputError
 from vaetools.image.idx import is_idx, read_idx
-from vaetools.training.data.pictures import read_rgb_files
+from vaetools.training.data.image_pack import read_rgb_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,17 +35,17 @@ class ImageStack:
 
     @classmethod
     def read(cls, path: Path, shape: ImageShape) -> ImageStack:
-        """Read an idx file, a folder with idx files (those of training, where there are several), or
-        every picture below a folder: its middle, as wide as the shape asks, reduced or enlarged.
+        """Read an IDX file, a folder with IDX files (the training ones, if their names say so), or every
+        image below a folder, cropped around the middle to the aspect ratio of `shape` and resized.
 
         Raises:
-            InputError: there is nothing to read, or an idx file holds images of another size.
+            InputError: there is nothing to read, or an IDX file has images of another size.
         """
         files = _idx_files(path)
         if files:
             pixels = np.concatenate([_read_idx(file, shape) for file in files])[:, None]
         else:
-            pixels = np.stack(read_rgb_files(path, lambda picture: _fit(picture, shape)))
+            pixels = np.stack(read_rgb_files(path, lambda image: _fit(image, shape)))
         return cls(torch.from_numpy(pixels))
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class ImageStack:
     def batch(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` different images in random order, (count, C, H, W) float32 in [0, 1].
 
-        With 0 all of them, in their own order: full-batch descent.
+        With 0 all images in their order, for full-batch gradient descent.
         """
         if count == 0:
             return self.pixels.float() / 255
@@ -92,20 +92,20 @@ def _read_idx(path: Path, shape: ImageShape) -> np.ndarray:
     pixels = read_idx(path)
     if (1, *pixels.shape[1:]) != tuple(shape):
         raise InputError(
-            f"holds images of shape {pixels.shape[1:]} and the recipe wants {tuple(shape)}",
+            f"has images of shape {pixels.shape[1:]}, but the recipe expects {tuple(shape)}",
             file=path,
             remedy="set channels, height and width in [data] of the recipe",
         )
     return pixels
 
 
-def _fit(picture: np.ndarray, shape: ImageShape) -> np.ndarray:
-    """(H, W, 3) uint8 -> (C, height, width): cut to the aspect ratio around the middle, then scaled."""
-    height, width = picture.shape[:2]
+def _fit(image: np.ndarray, shape: ImageShape) -> np.ndarray:
+    """(H, W, 3) uint8 -> (C, height, width): cropped around the middle, then resized."""
+    height, width = image.shape[:2]
     scale = min(height / shape.height, width / shape.width)
     rows, columns = round(shape.height * scale), round(shape.width * scale)
     top, left = (height - rows) // 2, (width - columns) // 2
-    cut = picture[top : top + rows, left : left + columns]
+    cut = image[top : top + rows, left : left + columns]
     method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
     scaled = cv2.resize(cut, (shape.width, shape.height), interpolation=method)
     if shape.channels == 1:

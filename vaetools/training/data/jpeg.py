@@ -1,9 +1,8 @@
-"""What JPEG does to a picture, on the device where the picture is: no file is ever made.
+"""JPEG compression artefacts, computed on the device of the image without writing a file.
 
     RGB -> YCbCr -> chroma at half the size -> 8 x 8 DCT -> quantisation -> and back
 
-The quantisation tables are those of libjpeg, for 4:2:0. Entropy coding changes no pixel and is left
-out.
+The quantisation tables are those of libjpeg, for 4:2:0. Entropy coding is lossless and left out.
 
 Reference: ITU-T T.81, Annex K; libjpeg's `jpeg_quality_scaling`.
 """
@@ -37,13 +36,13 @@ CHROMA = (
 YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
 SIDE = 16
-"""Sides of pictures are multiples of this: two blocks of chroma."""
+"""Sides of images must be multiples of this: two blocks of chroma."""
 
 
 def jpeg(images: Tensor, quality: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1] as JPEG of `quality` (B,) in 1 … 100 shows them.
+    """Images (B, 3, H, W) in [0, 1] after JPEG compression with `quality` (B,) in 1 … 100.
 
-    The sides are multiples of `SIDE`. The result is rounded to 8 bit and clipped.
+    The sides must be multiples of `SIDE`. The result is clipped and rounded to 8 bits.
     """
     matrix, inverse, luma, chroma = _constants(images.device)
     planes = torch.einsum("dc,bchw->bdhw", matrix, 255.0 * images)

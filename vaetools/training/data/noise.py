@@ -1,13 +1,13 @@
-"""Noise as pictures have it, made on the device where the pictures are.
+"""Noise like that of photographs, drawn on the device of the images.
 
-    white     the same deviation everywhere, independent: the literature's noise
-    varying   white, with a smooth map of deviations
-    camera    depends on brightness (photons and read-out, in linear light), is alike in neighbouring
-              pixels (demosaicing) and in the three channels
-    grey      the same in all three channels, of a picture that was made grey
-    then      some pictures are clipped and rounded to 8 bit, as files are; some pass through JPEG
+    white     independent, with the same standard deviation everywhere, as in the literature
+    varying   white, with a smooth map of standard deviations
+    camera    depends on brightness (photons and read-out, in linear light), correlated between
+              neighbouring pixels (demosaicing) and between channels
+    grey      the same in all three channels of an image that was made grey
+    then      some images are clipped and rounded to 8 bits, as in files; some are JPEG-compressed
 
-Every choice is made for each picture alone, and by masks, so that no number leaves the device.
+Every choice is made per image and by masks, so that no number leaves the device.
 
 References:
     Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data",
@@ -36,19 +36,19 @@ Strongest: TypeAlias = Annotated[float, Bounds(ge=5, le=255)]
 
 @dataclass(frozen=True)
 class NoiseSettings:
-    """How pictures are damaged; keys of `[data]` in a recipe. Shares of the pictures, each in [0, 1].
+    """Noise; keys of `[data]` in a recipe. All but `strongest` are shares of the images.
 
     Attributes:
-        strongest: noise levels are uniform up to this deviation, in grey levels of 255.
+        strongest: largest standard deviation (0–255 scale); noise levels are uniform up to it.
         clean: share without noise.
         varying: share with a smooth map of levels.
-        camera: share with the noise of cameras.
+        camera: share with camera noise.
         grey: share that is made grey.
-        even: share that is one colour all over: means must not move, whatever noise and clipping do.
-        clipped: share of the others that is clipped and rounded to 8 bit; that of cameras always is.
-        jpeg: share that passes through JPEG afterwards, those without noise among them: what JPEG does
-            is not noise.
-        camera_jpeg: share of those of cameras that does so as well, as cameras write files.
+        even: share of images of a single colour, whose mean must not change despite clipping.
+        clipped: share that is clipped and rounded to 8 bits; images with camera noise always are.
+        jpeg: share that is JPEG-compressed afterwards. It includes images without noise, because JPEG
+            artefacts are not noise.
+        camera_jpeg: share of the images with camera noise that is JPEG-compressed.
     """
 
     strongest: Strongest = 55.0
@@ -63,22 +63,23 @@ class NoiseSettings:
 
 
 class Damage(Draws[NoiseSettings]):
-    """Draws noise for pictures."""
+    """Draws noise for images."""
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(clean pictures, damaged pictures, level map) of clean ones.
+        """(clean images, damaged images, level map) for clean images.
 
         Args:
             images: (B, 3, H, W) float32 in [0, 1], sides multiples of 16.
 
         Returns:
-            The pictures, some of them grey or of one colour; the same with noise, clipped to [0, 1]
-            only where they are rounded as well; and the deviation of the noise (B, 1, H, W), that
-            before clipping and JPEG. For noise that depends on the picture the map is coarse, or one
-            number: it must not give the picture away.
+            The images, some of them grey or of one colour; the same with noise, clipped to [0, 1] only
+            if they are also rounded; and the std of the noise (B, 1, H, W) before clipping and JPEG. For
+            noise that depends on the image the map is coarse or constant: it must not reveal the image.
         """
-        with torch.autocast(images.device.type, enabled=False):  # bfloat16 would be noise as well
+        with torch.autocast(
+            images.device.type, enabled=False
+        ):  # rounding to bfloat16 would add noise
             return self._damaged(images)
 
     def _damaged(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,22 +92,22 @@ class Damage(Draws[NoiseSettings]):
         grey = self._chosen(wanted.grey, images)
         images = torch.where(grey, images.mean(dim=1, keepdim=True), images)
         noise = torch.where(grey, noise[:, :1], noise)
-        noisy, told = images + sigma * noise, sigma
+        noisy, level_map = images + sigma * noise, sigma
         rounded = self._chosen(wanted.clipped, images)
         coded = self._chosen(wanted.jpeg, images)
         if wanted.camera:
             camera = self._chosen(wanted.camera, images)
             shape = self._camera_shape(images)
             level = sigma.mean(dim=(2, 3), keepdim=True)
-            local = level**2 / (wanted.strongest / 255.0) * shape  # weak noise is the usual one
+            local = level**2 / (wanted.strongest / 255.0) * shape  # weak noise is the most common
             noisy = torch.where(camera, images + local * self._correlated(noise), noisy)
-            told = torch.where(camera, self._told(local), told)
+            level_map = torch.where(camera, self._coarse(local), level_map)
             rounded = rounded | camera
             coded = coded | (camera & self._chosen(wanted.camera_jpeg, images))
         noisy = torch.where(rounded, rounded_to_8_bit(noisy), noisy)
         if wanted.jpeg or (wanted.camera and wanted.camera_jpeg):
             noisy = torch.where(coded, self._coded(noisy), noisy)
-        return images, noisy, told
+        return images, noisy, level_map
 
     def _levels(self, images: Tensor) -> Tensor:
         """(B, 1, H, W): constant, or smooth, or 0."""
@@ -118,7 +119,7 @@ class Damage(Draws[NoiseSettings]):
         return torch.where(self._chosen(self.settings.clean, images), 0.0, levels)
 
     def _camera_shape(self, images: Tensor) -> Tensor:
-        """How the deviation depends on brightness, (B, 1, H, W); its mean square is 1 per picture.
+        """Std of the noise as a function of brightness, (B, 1, H, W); its mean square is 1 per image.
 
         In linear light the variance is a · x + b; the transfer curve's slope brings it to sRGB.
         """
@@ -129,7 +130,7 @@ class Damage(Draws[NoiseSettings]):
         return shape / (shape**2).mean(dim=(2, 3), keepdim=True).sqrt()
 
     def _correlated(self, noise: Tensor) -> Tensor:
-        """White noise -> alike in neighbours and channels, of the same deviation."""
+        """White noise -> noise of the same std, correlated between neighbours and channels."""
         count = len(noise)
         alike = 0.7 * self._uniform((count, 1, 1, 1), noise)
         grey = self._normal((count, 1, *noise.shape[2:]), noise)
@@ -140,8 +141,8 @@ class Damage(Draws[NoiseSettings]):
             noise = (noise + beside * around) / (1 + 2 * beside**2).sqrt()
         return noise
 
-    def _told(self, local: Tensor) -> Tensor:
-        """One number per picture, or one for each 8 x 8 pixels, smoothly between them."""
+    def _coarse(self, local: Tensor) -> Tensor:
+        """One number per image, or one per 8 x 8 pixels with interpolation."""
         square = local**2
         cells = F.avg_pool2d(square, 8).sqrt()
         smooth = F.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)
@@ -149,16 +150,16 @@ class Damage(Draws[NoiseSettings]):
         return torch.where(self._chosen(0.5, local), smooth, single)
 
     def _coded(self, images: Tensor) -> Tensor:
-        """What JPEG makes of them, each at a quality of its own."""
+        """The images after JPEG compression, each with a random quality."""
         low, high = JPEG_QUALITY
         quality = low + (high - low) * self._uniform((len(images),), images)
         return jpeg(rounded_to_8_bit(images), quality)
 
     def _chosen(self, share: float, like: Tensor) -> Tensor:
-        """(B, 1, 1, 1) bool: true for about this share of the pictures."""
+        """(B, 1, 1, 1) bool: true for about this share of the images."""
         return self._uniform((len(like), 1, 1, 1), like) < share
 
 
 def rounded_to_8_bit(images: Tensor) -> Tensor:
-    """Clipped to [0, 1] and rounded to 255 steps, as a file holds it."""
+    """Clipped to [0, 1] and rounded to multiples of 1/255, as in a file."""
     return (255.0 * images).round().clamp(0.0, 255.0) / 255.0

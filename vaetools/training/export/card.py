@@ -1,4 +1,4 @@
-"""What to say of an exported model: its facts, and its MODEL_CARD.md."""
+"""Facts about an exported model, and its MODEL_CARD.md."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ FILE_NAME = "MODEL_CARD.md"
 
 
 def facts_of(manifest: Manifest) -> dict[str, str]:
-    """The manifest in words."""
+    """The manifest as label -> text."""
     latent, likelihood = manifest.latent, manifest.likelihood
     place = f"one for {latent.downscale} x {latent.downscale} pixels"
     scale = "" if latent.scale == 1 else f", scaled by {latent.scale:g}"
     scale += "" if latent.shift == 0 else f" after subtracting {latent.shift:g}"
     return {
         "tasks": ", ".join(manifest.tasks),
-        "images": "RGB" if manifest.image.channels == 3 else "grey",
+        "images": "RGB" if manifest.image.channels == 3 else "grayscale",
         "size": _size(manifest),
         "latent": f"{latent.channels} channels, "
         + (place if latent.kind == "spatial" else "one vector for the whole image")
         + f", {latent.distribution}{scale}",
         "prior": latent.prior,
         "likelihood": likelihood.kind
-        + (f", deviation {likelihood.deviation:g}" if likelihood.kind == "gaussian" else ""),
+        + (
+            f", standard deviation {likelihood.deviation:g}"
+            if likelihood.kind == "gaussian"
+            else ""
+        ),
         "tiling": f"exact, with a halo of {manifest.tiling.halo} pixels"
         if manifest.tiling.policy == "halo"
         else f"never: {manifest.tiling.reason}",
@@ -38,7 +42,7 @@ def _size(manifest: Manifest) -> str:
     size = manifest.size
     if size.fixed:
         return f"{size.fixed[0]} x {size.fixed[1]} pixels only"
-    return f"any; padded inside to multiples of {size.multiple_of}, at least {size.minimum} pixels"
+    return f"any; padded to multiples of {size.multiple_of}, at least {size.minimum} pixels"
 
 
 def imported_card(manifest: Manifest, differences: Mapping[str, float], kind: str) -> str:
@@ -50,7 +54,7 @@ def imported_card(manifest: Manifest, differences: Mapping[str, float], kind: st
     """
     return f"""{_head(manifest, f"Imported with `vaetools export --from {kind}`.")}
 {_parity(differences)}
-Nothing was measured about how good the model is.
+The quality of the model was not measured.
 """
 
 
@@ -60,10 +64,10 @@ def trained_card(
     training: Mapping[str, str],
     recipe: str,
 ) -> str:
-    """The text of MODEL_CARD.md for a run of ours.
+    """The text of MODEL_CARD.md for a training run.
 
     Args:
-        training: what to say of the run, such as its data, steps and last figures.
+        training: facts about the run, such as its data, steps and last figures.
         recipe: its text.
     """
     return f"""{_head(manifest, "Trained with `vaetools train`.")}
@@ -76,14 +80,14 @@ def trained_card(
 ```
 
 {_parity(differences)}
-The figures above are those of the run, on held-out training data. What the model was not trained
-on, it does not know: `vaetools inspect {manifest.id} --data PICTURES` tells.
+The figures above are those of the run, on held-out training data. Images of another kind may give worse
+results: check with `vaetools inspect {manifest.id} --data IMAGES`.
 """
 
 
 def _head(manifest: Manifest, origin: str) -> str:
     rows = {
-        "source": manifest.source or "not named",
+        "source": manifest.source or "not given",
         "licence of the weights": manifest.license,
         **facts_of(manifest),
     }
@@ -101,7 +105,7 @@ def _parity(differences: Mapping[str, float]) -> str:
     return f"""## Parity
 
 Largest absolute difference (logits: relative to the largest) between the source and the ONNX graph,
-on random inputs, with ONNX Runtime on a CPU:
+for random inputs, with ONNX Runtime on a CPU:
 
 | graph | difference |
 |---|---|

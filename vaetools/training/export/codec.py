@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.model.folder import Model
-    from vaetools.training.data.pictures import PicturePack
+    from vaetools.training.data.image_pack import ImagePack
     from vaetools.training.networks.codec import PhotoCodec
     from vaetools.training.recipe import Recipe
 
@@ -49,17 +49,17 @@ BATCHES = 96
 """Batches of four crops on which hyper-latents are counted."""
 
 COUNTED = 8
-"""Batches of four crops, at each of so many rates, on which residuals are counted."""
+"""Batches of four crops, at each rate, on which residuals are counted."""
 
 SMOOTHING = 20.0
-"""Weight of the distributions that guided the training beside the counts, in observations."""
+"""Weight of the distributions of the training, added to the counts, in observations."""
 
 COARSE = 16
-"""One channel in so many is coarse: in the part of a file that a preview needs."""
+"""One channel in `COARSE` is coarse: in the part of a file that a preview needs."""
 
 
 class FrozenScaleNetwork(nn.Module):
-    """`IntegerScaleNetwork` with its integers written down: what is exported."""
+    """`IntegerScaleNetwork` with constant integer weights, for the export."""
 
     def __init__(self, network: IntegerScaleNetwork) -> None:
         super().__init__()
@@ -129,13 +129,13 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
 
 
 @torch.no_grad()
-def tables(codec: PhotoCodec, data: PicturePack, crop: int) -> dict[str, np.ndarray]:
+def tables(codec: PhotoCodec, data: ImagePack, crop: int) -> dict[str, np.ndarray]:
     """The arrays of `tables.npz`; see `vaetools.codec.tables.CodecTables`."""
     c = codec.config
     position = torch.linspace(0, c.rates - 1, LEVELS)
 
-    def at_levels(ladder: Tensor) -> Tensor:
-        return interpolate(ladder, position[:, None, None])[:, :, 0, 0]
+    def at_levels(rows: Tensor) -> Tensor:
+        return interpolate(rows, position[:, None, None])[:, :, 0, 0]
 
     offset = torch.round(at_levels(codec.index_offset) / c.log_step)
     latent = _latent_tables(codec, data, crop)
@@ -152,7 +152,7 @@ def tables(codec: PhotoCodec, data: PicturePack, crop: int) -> dict[str, np.ndar
     }
 
 
-def _hyper_frequencies(codec: PhotoCodec, data: PicturePack, crop: int) -> np.ndarray:
+def _hyper_frequencies(codec: PhotoCodec, data: ImagePack, crop: int) -> np.ndarray:
     """(rates, N, 2 limit + 1) uint32: counted on crops, smoothed with the learned prior."""
     c = codec.config
     values = torch.arange(-c.hyper_limit, c.hyper_limit + 1).float()
@@ -177,7 +177,7 @@ def _hyper_frequencies(codec: PhotoCodec, data: PicturePack, crop: int) -> np.nd
     return np.stack(rows).reshape(counts.shape).astype(np.uint32)
 
 
-def _latent_tables(codec: PhotoCodec, data: PicturePack, crop: int) -> list[Table]:
+def _latent_tables(codec: PhotoCodec, data: ImagePack, crop: int) -> list[Table]:
     """One table for every index, counted on crops at all rates: what is coded is no Gaussian, but the
     one that guided the training smooths the counts. Both signs count alike."""
     c = codec.config
@@ -208,8 +208,8 @@ def _counted(counts: np.ndarray, prior: Table) -> Table:
     return Table(frequencies_of(seen + SMOOTHING * prior.frequencies / TOTAL), reach)
 
 
-def _coarse(codec: PhotoCodec, data: PicturePack, crop: int) -> np.ndarray:
-    """(M,) bool: the channels that vary most, which a rough picture needs first."""
+def _coarse(codec: PhotoCodec, data: ImagePack, crop: int) -> np.ndarray:
+    """(M,) bool: the channels that vary most, which a rough image needs first."""
     latents = codec.analysis(data.crops(32, crop, torch.Generator().manual_seed(3), shrink=2.0))
     energy = latents.var(dim=(0, 2, 3))
     chosen = torch.zeros(len(energy), dtype=torch.bool)
@@ -218,8 +218,8 @@ def _coarse(codec: PhotoCodec, data: PicturePack, crop: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def refine_spec(codec: PhotoCodec, data: PicturePack, crop: int) -> RefineSpec:
-    """What refinement must know; the curvature is the mean over latents and rates, on crops.
+def refine_spec(codec: PhotoCodec, data: ImagePack, crop: int) -> RefineSpec:
+    """Constants for refinement; the curvature is the mean over latents and rates, on crops.
 
     The diagonal of JᵀJ by random signs v: the expectation of (Jᵀv)² (Bekas, Kokiopoulou, Saad, "An
     estimator for the diagonal of a matrix", 2007).
@@ -239,7 +239,7 @@ def refine_spec(codec: PhotoCodec, data: PicturePack, crop: int) -> RefineSpec:
 
 
 def halo(codec: PhotoCodec) -> int:
-    """Pixels that a tile must see beyond its edge, in whole cells of 64."""
+    """Halo of a tile in pixels, a multiple of 64."""
     c = codec.config
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, 9 * CELL, 9 * CELL, generator=generator)
@@ -254,14 +254,14 @@ def halo(codec: PhotoCodec) -> int:
 
 
 def _inside(cells: int, side: int) -> int:
-    """A reach that was measured on a grid of `side` cells, if it ends within it."""
+    """Check a radius that was measured on a grid of `side` cells."""
     if cells >= side // 2:
-        raise ModelBrokenError(f"the network sees further than {cells} cells of {CELL} pixels")
+        raise ModelBrokenError(f"the receptive field is larger than {cells} cells of {CELL} pixels")
     return cells
 
 
 def small_reach(codec: PhotoCodec) -> CodecReach:
-    """How far the small networks see, in cells of 64 pixels."""
+    """Radii of the receptive fields of the small networks, in cells of 64 pixels."""
     c, side, ratio = codec.config, 13, CELL // DOWNSCALE
     generator = torch.Generator().manual_seed(0)
     fine = (1, c.latents, side * ratio, side * ratio)
@@ -285,7 +285,7 @@ def small_reach(codec: PhotoCodec) -> CodecReach:
 
 
 def export_codec(
-    codec: PhotoCodec, data: PicturePack, crop: int, folder: Path, recipe: Recipe
+    codec: PhotoCodec, data: ImagePack, crop: int, folder: Path, recipe: Recipe
 ) -> tuple[Model, Mapping[str, float]]:
     """Write the model folder; see `write_model`. Tables are counted on crops of `crop` pixels."""
     codec.eval()
@@ -320,7 +320,7 @@ def export_codec(
 
 
 def stream_id(codec: PhotoCodec, arrays: Mapping[str, np.ndarray]) -> str:
-    """Sixteen hexadecimal digits from all weights and tables: what a bitstream depends on."""
+    """16 hexadecimal digits from all weights and tables, on which bitstreams depend."""
     weights = {name: value.detach().cpu().numpy() for name, value in codec.state_dict().items()}
     digest = hashlib.sha256()
     for name, array in sorted({**weights, **arrays}.items()):

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARITY = 1e-4
-"""Largest difference between a graph and its source that an export may have."""
+"""Largest allowed difference between an exported graph and its source."""
 
 Arrays = Sequence[np.ndarray]
 
 
 class Plan(Protocol):
-    """A graph that is to be written, and the source that it must agree with."""
+    """A graph to write, and the source that it must agree with."""
 
     @property
     def inputs(self) -> Sequence[str]:
@@ -44,25 +44,25 @@ class Plan(Protocol):
 
     @property
     def exact(self) -> bool:
-        """Whether it computes with integers; then nothing may differ."""
+        """Whether the graph computes with integers; then the difference must be 0."""
 
     def graph(self, doc: str) -> bytes:
-        """The graph as one file's bytes; `doc` says what it is."""
+        """The graph as the bytes of one file; `doc` is its description."""
 
     def cases(self) -> Sequence[Arrays]:
         """Inputs on which parity is measured."""
 
     def expected(self, inputs: Arrays) -> Arrays:
-        """What the source gives for one of the cases."""
+        """The outputs of the source for one of the cases."""
 
 
 @dataclass(frozen=True)
 class OnnxPlan:
-    """A graph that is ONNX already.
+    """A graph that exists as ONNX.
 
     Attributes:
-        model: what will be written.
-        reference: what it must agree with: inputs -> outputs.
+        model: the graph.
+        reference: inputs -> outputs, which the graph must reproduce.
         examples: inputs, of several sizes.
     """
 
@@ -91,7 +91,7 @@ class OnnxPlan:
 
 
 def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of graphs inside nodes as well."""
+    """All nodes, including those of subgraphs."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -100,7 +100,7 @@ def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def strip(model: onnx.ModelProto, doc: str) -> None:
-    """Remove stack traces, which name local paths, and say what the graph is."""
+    """Remove stack traces, which contain local paths, and set the description."""
     graph = model.graph
     functions = [node for function in model.functions for node in function.node]
     for part in (
@@ -136,18 +136,18 @@ def write_model(
     """Write a model folder.
 
     Args:
-        folder: a model in it is replaced as a whole, once everything is checked.
-        manifest: everything but graphs, files and self-test.
+        folder: an existing model in it is replaced after all checks have passed.
+        manifest: without graphs, files and self-test.
         plans: role -> graph.
         arrays: data files, name -> arrays of an .npz.
 
     Returns:
-        The model, opened on the CPU, and for each role the largest difference to its source.
+        The model, opened on the CPU, and role -> largest difference from its source.
 
     Raises:
-        ExistsError: the folder holds something that is no model.
-        ModelBrokenError: a graph differs from its source by more than `PARITY`, or gives values
-            that are not finite.
+        ExistsError: the folder contains something other than a model.
+        ModelBrokenError: a graph differs from its source by more than `PARITY`, or returns
+            values that are not finite.
     """
     check_target(folder)
     part = folder.with_name(f".{folder.name}.part")
@@ -160,11 +160,11 @@ def write_model(
 
 
 def check_target(folder: Path) -> None:
-    """Raise `ExistsError` where writing a model would destroy something else."""
+    """Raise `ExistsError` if writing a model would overwrite something else."""
     if folder.is_file() or (
         folder.is_dir() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file()
     ):
-        raise ExistsError("is there and is no model", file=folder, remedy="name a new folder")
+        raise ExistsError("exists and is not a model", file=folder, remedy="give a new folder")
 
 
 def _write(
@@ -190,7 +190,7 @@ def _write(
     values = {role: float(f"{self_test(model.graph(role), manifest):.7g}") for role in plans}
     manifest = replace(manifest, selftest=replace(manifest.selftest, values=values))
     save_manifest(part, manifest)
-    read_manifest(part)  # refuses what nobody could open
+    read_manifest(part)  # raises if the manifest could not be opened again
     if target.exists():
         shutil.rmtree(target)
     part.replace(target)

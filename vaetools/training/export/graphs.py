@@ -39,7 +39,7 @@ class Forward(nn.Module):
     def __init__(self, network: nn.Module, function: Callable[..., Outputs]) -> None:
         super().__init__()
         self.network = network
-        # Not called from a method of ours: the exporter reads the signature of `forward`.
+        # Not a method with *args: the exporter reads the signature of `forward`.
         self.forward = function
 
 

@@ -1,6 +1,6 @@
-"""Models that others have trained -> model folders.
+"""Models from other sources -> model folders.
 
-    module            a network of the user's own, in Python
+    module            the user's own network, in Python
     diffusers         AutoencoderKL, AutoencoderTiny, VQModel
     taesd             TAESD, TAEF1, TAEF2 …
     disentangling-vae checkpoints of that repository
@@ -72,21 +72,21 @@ def import_model(
         kind: a key of `KINDS`.
         source: as the kind takes it.
         folder: of the model; its name is the default of `id`.
-        license, origin: of the weights; they go into the manifest and the card as they are.
+        license, origin: of the weights, for the manifest and the card.
         options: what the kind's `read` takes.
 
     Returns:
         As `vaetools.training.export.folder.write_model`.
 
     Raises:
-        UsageError: an unknown kind, a missing file or library, an id that is none.
+        UsageError: an unknown kind, a missing file or library, or an invalid id.
         ModelBrokenError: weights that are not safe to read, do not fit, or are not finite.
-        ExistsError: the folder holds something that is no model.
+        ExistsError: the folder contains something other than a model.
     """
     from vaetools.training.export.folder import check_target
 
     if kind not in KINDS:
-        raise UsageError(f"there is no kind {kind!r}", remedy=f"known: {', '.join(KINDS)}")
+        raise UsageError(f"unknown kind {kind!r}", remedy=f"known: {', '.join(KINDS)}")
     if KINDS[kind].torch:
         from vaetools.training.importers.weights import check_torch
 
@@ -105,12 +105,12 @@ def about_of(
     license: str,  # noqa: A002
     origin: str,
 ) -> About:
-    """What the user says of the model. Raises `UsageError` for an id that is none."""
+    """What the user states about the model. Raises `UsageError` for an invalid id."""
     name = id or re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._")
     if not MODEL_ID.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no id of a model",
-            remedy="name one of lower-case letters, digits, dots and dashes with --id",
+            f"{name!r} is not a valid model id",
+            remedy="give one of lower-case letters, digits, dots and dashes with --id",
         )
     return About(name, version, license, origin)
 

@@ -124,9 +124,9 @@ def _load(folder: Path, name: str) -> Any:
         import diffusers
     except ImportError:
         raise UsageError("this needs diffusers", remedy="pip install 'vaetools[import]'") from None
-    diffusers.utils.logging.set_verbosity_error()  # it remarks on keys of other versions
+    diffusers.utils.logging.set_verbosity_error()  # it warns about keys of other versions
     try:
-        model, told = getattr(diffusers, name).from_pretrained(
+        model, loading = getattr(diffusers, name).from_pretrained(
             folder,
             variant=variant,
             torch_dtype=torch.float32,
@@ -139,7 +139,7 @@ def _load(folder: Path, name: str) -> Any:
         raise ModelBrokenError(
             f"diffusers cannot load it: {one_line(error)}", file=folder
         ) from error
-    for problem, names in told.items():
+    for problem, names in loading.items():
         if names:
             raise ModelBrokenError(
                 f"weights do not fit the config: {problem.replace('_', ' ')}: {min(names)}",
@@ -149,7 +149,7 @@ def _load(folder: Path, name: str) -> Any:
 
 
 def _variant(folder: Path) -> str | None:
-    """Which of the files of weights: None for the plain one, `fp16` for that of this name."""
+    """Variant of the weights file: None for the default one, or `fp16`."""
     for variant, name in (
         (None, f"{WEIGHTS}.safetensors"),
         ("fp16", f"{WEIGHTS}.fp16.safetensors"),
@@ -164,11 +164,11 @@ def _variant(folder: Path) -> str | None:
             file=pickles[0],
             remedy="save_pretrained(folder) in a recent diffusers writes them",
         )
-    raise UsageError("there is no such file", file=folder / f"{WEIGHTS}.safetensors")
+    raise UsageError("no such file", file=folder / f"{WEIGHTS}.safetensors")
 
 
 def _normalisation(model: Any) -> tuple[Tensor, Tensor]:
-    """Mean and deviation per channel of the latent, (C, 1, 1); 0 and 1 where none are given."""
+    """Mean and std per channel of the latent, (C, 1, 1); 0 and 1 if the config has none."""
     count = model.config.latent_channels
     mean = model.config.get("latents_mean") or [0.0] * count
     std = model.config.get("latents_std") or [1.0] * count

@@ -87,10 +87,10 @@ class Shapes:
 
 
 def read(source: str) -> ModelPlan:
-    """`model.pt`, or the folder with it; `specs.json` beside it is heeded.
+    """Read `model.pt`, or the folder with it, and `specs.json` if it is in the same folder.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: the file does not exist.
         ModelBrokenError: weights of another network.
     """
     path = Path(source)
@@ -104,7 +104,7 @@ def read(source: str) -> ModelPlan:
         fill(decoder, state, "decoder.")
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelBrokenError(
-            f"is no Burgess network of disentangling-vae: {one_line(error)}", file=path
+            f"is not a Burgess network of disentangling-vae: {one_line(error)}", file=path
         ) from None
     distribution = _reconstruction(path.with_name("specs.json"))
     if distribution != "bernoulli":

@@ -19,11 +19,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that contains an object.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: the file does not exist.
         ModelBrokenError: it contains something else.
     """
     if not path.is_file():
-        raise UsageError("there is no such file", file=path)
+        raise UsageError("no such file", file=path)
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,8 +1,7 @@
-"""A network of the user's own, in Python.
+"""The user's own network, in Python.
 
-It is an `nn.Module` with two methods, `encode(image)` and `decode(latent)`; nothing else is asked
-of it. On the command line it is named by file and name, and the file is executed: this is the one
-importer that runs code from its source.
+It is an `nn.Module` with two methods, `encode(image)` and `decode(latent)`. On the command line it is
+specified by file and name, and the file is executed: this is the only importer that runs code.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Declared:
-    """What cannot be measured about a network.
+    """Properties of a network that cannot be measured.
 
     Attributes:
         size: (height, width), if it takes one size only.
-        channels: 3 (RGB) or 1 (grey).
-        likelihood: `bernoulli`, `gaussian` with one `deviation`, or `none`.
-        prior: `normal` or `none`; None is `normal` where there is a logvar.
+        channels: 3 (RGB) or 1 (grayscale).
+        likelihood: `bernoulli`, `gaussian` with the standard deviation `deviation`, or `none`.
+        prior: `normal` or `none`; None means `normal` if there is a logvar.
     """
 
     size: tuple[int, int] | None = None
@@ -73,7 +72,7 @@ def export_module(
 
     Raises:
         UsageError, ModelBrokenError: as `vaetools.training.export.measure.parts`.
-        ExistsError: the folder holds something that is no model.
+        ExistsError: the folder contains something other than a model.
     """
     from vaetools.training.importers import about_of, write
 
@@ -94,12 +93,12 @@ def read(source: str, **declared: Any) -> ModelPlan:
 
 
 def plan_of(module: object, declared: Declared) -> ModelPlan:
-    """What there is to write. Raises as `export_module`."""
+    """Graphs and manifest of a module. Raises the errors of `export_module`."""
     if not isinstance(module, nn.Module) or not all(
         callable(getattr(module, name, None)) for name in ("encode", "decode")
     ):
         raise UsageError(
-            f"{type(module).__name__} is no nn.Module with methods encode(image) and decode(latent)"
+            f"{type(module).__name__} is not an nn.Module with methods encode(image) and decode(latent)"
         )
     own = copy.deepcopy(module).cpu()
     network = Network(
@@ -150,16 +149,16 @@ def _split(source: str) -> tuple[str, Path]:
     if not file or not name.isidentifier():
         raise UsageError(f"{source!r} is not FILE.py:NAME")
     if not path.is_file():
-        raise UsageError("there is no such file", file=path)
+        raise UsageError("no such file", file=path)
     return name, path
 
 
 def _executed(path: Path) -> object:
-    """The module that a file defines. Its neighbours can be imported, as when it is run."""
+    """Execute a file as a module. It can import files in its folder, like a script."""
     name = f"vaetools_imported_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UsageError("is no Python file", file=path)
+        raise UsageError("is not a Python file", file=path)
     namespace = importlib.util.module_from_spec(spec)
     sys.modules[name] = namespace  # dataclasses look themselves up there
     sys.path.insert(0, str(path.parent.resolve()))

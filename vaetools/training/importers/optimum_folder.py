@@ -1,10 +1,10 @@
-"""What `optimum-cli export onnx` makes of a diffusion pipeline: its VAE, without torch.
+"""The VAE of a diffusion pipeline exported by `optimum-cli export onnx`. Needs no torch.
 
     vae_encoder/model.onnx   sample [−1, 1] -> latent_parameters: mean and logvar in one tensor
     vae_decoder/model.onnx   latent_sample -> sample [−1, 1]
     vae_…/config.json        the class and the scale of the latents
 
-Nodes are added that change ranges, cut mean from logvar, and give the tensors our names.
+Nodes are added that convert ranges, split mean and logvar, and rename the tensors.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ CELLS = (2, 6, 9), (3, 7, 5), (1, 1, 1)
 
 @dataclass(frozen=True)
 class Facts:
-    """What the config says.
+    """Facts from the config.
 
     Attributes:
         channels, latents: of images and of the latent.
@@ -121,7 +121,7 @@ def _facts(folder: Path) -> Facts:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelBrokenError(
-            f"is no config of AutoencoderKL: {type(error).__name__}: {error}",
+            f"is not a config of AutoencoderKL: {type(error).__name__}: {error}",
             file=folder / "config.json",
         ) from None
 
@@ -141,7 +141,7 @@ def _load(path: Path, takes: Tensors, gives: Tensors) -> onnx.ModelProto:
 
 
 def _problem(model: onnx.ModelProto) -> str | None:
-    """What stands against importing a sound graph."""
+    """Why a valid graph cannot be imported, or None."""
     for value in (*model.graph.input, *model.graph.output):
         sizes = [d.dim_value for d in value.type.tensor_type.shape.dim]
         if len(sizes) != 4 or sizes[0] or sizes[2] or sizes[3]:

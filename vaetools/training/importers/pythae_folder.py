@@ -48,7 +48,7 @@ OTHER = {"Adversarial_AE_Config", "MSSSIM_VAEConfig", "VAEGANConfig"}
 """VAEs with another measure of the reconstruction."""
 
 LIKELIHOODS = {"bce": LikelihoodSpec("bernoulli"), "mse": LikelihoodSpec("gaussian", 1.0)}
-"""By `reconstruction_loss`; pythae's "mse" is half the sum of squares: a deviation of 1."""
+"""By `reconstruction_loss`; pythae's "mse" is half the sum of squares: a std of 1."""
 
 
 class Encoder(nn.Module):
@@ -141,7 +141,7 @@ def _config(path: Path) -> dict[str, Any]:
         config |= {"name": name, "input_dim": shape, "latent_dim": int(config["latent_dim"])}
     except (ValueError, KeyError, TypeError) as error:
         raise ModelBrokenError(
-            f"is no config of pythae: {type(error).__name__}: {error}", file=path
+            f"is not a config of pythae: {type(error).__name__}: {error}", file=path
         ) from None
     known = sorted(POINT | LIKELIHOOD | OTHER)
     if name not in known:

@@ -1,8 +1,8 @@
 """TAESD and its relatives: an encoder and a decoder, each a plain sequence of layers.
 
-Which sequence, the names and shapes of the weights say: convolutions and blocks have weights, and
-what has none between them is an activation or an upsampling. File names are not consulted, so every
-variant (TAESD, TAESDXL, TAESD3, TAEF1, TAEF2, the 32-fold one of Sana) is read by the same code.
+The names and shapes of the weights determine the sequence: convolutions and blocks have weights, and the
+layers without weights between them are activations or upsampling. File names do not matter, so that all
+variants (TAESD, TAESDXL, TAESD3, TAEF1, TAEF2, the 32-fold one of Sana) are read by the same code.
 
     encoder   conv ─ blocks ─ conv ↓2 ─ blocks ─ … ─ conv to the latent
     decoder   clamp ─ conv ─ ReLU ─ blocks ─ ↑2 ─ conv ─ blocks ─ … ─ conv to RGB
@@ -71,8 +71,8 @@ class Block(nn.Module):
 
 
 def read(source: str) -> ModelPlan:
-    """The encoder's file, with the decoder's beside it; or a folder with one such pair; or one file
-    with both.
+    """Read the encoder's file and the decoder's in the same folder; or a folder with one such pair; or
+    one file with both.
 
     Raises:
         UsageError: no such files, or several pairs.
@@ -92,9 +92,9 @@ def _pair(source: Path) -> tuple[Path, Path]:
         if len(found) != 1:
             names = ", ".join(p.name for p in found) or "none"
             raise UsageError(
-                f"holds not one file named *encoder* but: {names}",
+                f"expected exactly one *encoder* file, found {names}",
                 file=source,
-                remedy="name the encoder's file; the decoder's is found beside it",
+                remedy="give the encoder's file; the decoder's must be in the same folder",
             )
         source = found[0]
     if "encoder" not in source.name:
@@ -122,7 +122,7 @@ def sequence(state: State, path: Path, *, decoder: bool) -> nn.Sequential:
     for name, value in state.items():
         digits, _, tail = name.partition(".")
         if not digits.isdigit() or int(digits) > MOST_LAYERS:
-            raise ModelBrokenError(f"holds {name!r}, so it is no TAESD network", file=path)
+            raise ModelBrokenError(f"contains {name!r}, so it is not a TAESD network", file=path)
         weights.setdefault(int(digits), {})[tail] = value
     layers: list[nn.Module] = []
     for number in range(max(weights, default=-1) + 1):
@@ -131,7 +131,7 @@ def sequence(state: State, path: Path, *, decoder: bool) -> nn.Sequential:
         elif "conv.0.weight" in weights[number]:
             layers.append(_block(weights[number]))
         else:
-            # An encoder halves where there is no bias, and where an activation follows.
+            # In an encoder, convolutions without a bias or before an activation have stride 2.
             activated = number < max(weights) and number + 1 not in weights
             halves = not decoder and (activated or "bias" not in weights[number])
             layers.append(_convolution(weights[number], path, stride=2 if halves else 1))
@@ -139,14 +139,14 @@ def sequence(state: State, path: Path, *, decoder: bool) -> nn.Sequential:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelBrokenError(f"is no TAESD network: {one_line(error)}", file=path) from None
+        raise ModelBrokenError(f"is not a TAESD network: {one_line(error)}", file=path) from None
     if decoder and not isinstance(network[0], Clamp):
         return nn.Sequential(Clamp(), *network)  # diffusers does not count it as a layer
     return network
 
 
 def _weightless(before: list[nn.Module], *, decoder: bool) -> nn.Module:
-    """The layer in a gap of the numbers."""
+    """The layer at a number that has no weights."""
     if not decoder:
         return nn.ReLU()
     if not before:
@@ -163,6 +163,6 @@ def _block(weights: State) -> Block:
 def _convolution(weights: State, path: Path, *, stride: int) -> nn.Conv2d:
     weight = weights.get("weight")
     if weight is None or weight.ndim != 4:
-        raise ModelBrokenError("holds a layer that TAESD does not have", file=path)
+        raise ModelBrokenError("contains a layer that TAESD does not have", file=path)
     out, inside = weight.shape[:2]
     return nn.Conv2d(inside, out, 3, stride=stride, padding=1, bias="bias" in weights)

@@ -1,4 +1,4 @@
-"""Reading weights that a stranger may have written.
+"""Reading weights from untrusted sources.
 
 A PyTorch file is a pickle, and a pickle is a program. So only tensors are read, by torch's
 restricted unpickler (`weights_only`), in a torch whose restricted unpickler is sound; sizes are
@@ -59,7 +59,7 @@ def read_weights(path: Path, *, key: str = "") -> State:
         key: where the file holds a dictionary of dictionaries, which of them.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: the file does not exist.
         ModelBrokenError: it holds anything but named tensors, values that are not finite, or more
             than `MAX_BYTES`.
     """
@@ -84,7 +84,7 @@ def read_weights(path: Path, *, key: str = "") -> State:
 
 
 def check_file(path: Path) -> None:
-    """Raise where `path` is no file that may be read. See `read_weights`."""
+    """Raise the errors of `read_weights` for a file that must not be read."""
     if path.suffix.lower() in PICKLES:
         raise ModelBrokenError(
             f"a {path.suffix} file holds pickled Python objects, which run code when they are read",
@@ -92,7 +92,7 @@ def check_file(path: Path) -> None:
             remedy="save the weights as .safetensors or with torch.save(module.state_dict(), …)",
         )
     if not path.is_file():
-        raise UsageError("there is no such file", file=path)
+        raise UsageError("no such file", file=path)
     _check_size(path, path.stat().st_size)
 
 
@@ -131,13 +131,13 @@ def _torch_file(path: Path) -> Any:
 
 
 def _refusal(said: str) -> str:
-    """What torch's restricted unpickler has against a file."""
+    """Why torch's restricted unpickler refused a file."""
     pickled = re.search(r"GLOBAL ([\w.]+)", said)
     if pickled:
         return f"holds pickled Python ({pickled.group(1)}), which could run any code"
     if "TorchScript" in said:
         return "holds a TorchScript program, not weights"
-    return "is damaged, or no file of PyTorch weights"
+    return "is damaged, or not a file of PyTorch weights"
 
 
 def fill(module: nn.Module, state: State, prefix: str) -> None:

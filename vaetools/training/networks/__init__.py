@@ -1,4 +1,4 @@
-"""The networks of the laboratory, one readable file each.
+"""VAE networks, one file each.
 
 All of them are VAEs with a diagonal Gaussian posterior and a standard normal prior; they differ in
 how they map images to posteriors and latents to images:
@@ -31,7 +31,7 @@ NETWORKS: dict[str, type[VaeNetwork]] = {
     "gru": GruVae,
     "spatial": SpatialVae,
 }
-"""What `[network] kind` of a recipe may say."""
+"""Values of `[network] kind` in a recipe."""
 
 
 def make_network(table: Mapping[str, Any], shape: ImageShape) -> VaeNetwork:

@@ -1,4 +1,4 @@
-"""What all networks of the laboratory have in common."""
+"""Base class of the VAE networks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LOGVAR_LIMIT = 12.0
 """Bound on |ln variance| of a posterior: beyond it exp() loses its meaning in float32."""
 
 
-START_DEVIATION = 0.1
-"""Of a Gaussian likelihood before training: what a first, blurred image is off by."""
+START_STD = 0.1
+"""Initial standard deviation of a Gaussian likelihood: about the error of a first, blurred image."""
 
 
 class ImageShape(NamedTuple):
@@ -42,7 +42,7 @@ class VaeNetwork(nn.Module, ABC):
     Args:
         shape: of one image.
         likelihood: `bernoulli` (pixels are probabilities of black and white) or `gaussian` (one
-            deviation for all pixels, learned: Rybkin, Daniilidis & Levine, "Simple and effective
+            learned standard deviation for all pixels: Rybkin, Daniilidis & Levine, "Simple and effective
             VAE training with calibrated decoders", ICML 2021).
 
     Attributes:
@@ -62,19 +62,19 @@ class VaeNetwork(nn.Module, ABC):
         self.shape = shape
         self.latents = latents
         self.likelihood = likelihood
-        start = torch.tensor(math.log(START_DEVIATION))
+        start = torch.tensor(math.log(START_STD))
         self.log_deviation = nn.Parameter(start, requires_grad=likelihood == "gaussian")
 
     @abstractmethod
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(mean, logvar) of the posterior of images (B, C, H, W) in [0, 1]; a point has no logvar."""
+        """(mean, logvar) of the posterior for images (B, C, H, W) in [0, 1]; logvar may be None."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """(B, C, H, W): logits of a Bernoulli likelihood, or the mean of a Gaussian one."""
 
     def image(self, decoded: Tensor) -> Tensor:
-        """What `decode` gives as an image, the mean of the likelihood, about [0, 1]."""
+        """The mean of the likelihood, about [0, 1], for the output of `decode`."""
         return torch.sigmoid(decoded) if self.likelihood == "bernoulli" else decoded
 
 
@@ -85,7 +85,7 @@ def posterior(head: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def widths(values: Sequence[int]) -> list[int]:
-    """Widths of layers, as a recipe gives them. Raises `ValueError` for none, or for a zero."""
+    """Widths of layers from a recipe. Raises `ValueError` for an empty list or a width below 1."""
     if not values or min(values) < 1:
         raise ValueError(f"widths {list(values)} are not all at least 1")
     return list(values)

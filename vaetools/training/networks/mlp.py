@@ -1,4 +1,4 @@
-"""The classic: a VAE of fully connected layers, and the plain autoencoder beside it.
+"""A VAE of fully connected layers, and the corresponding plain autoencoder.
 
     x (784) -> 128 -> 64 -> mean (16), logvar (16)
                             z = mean + exp(logvar / 2) · noise
@@ -41,8 +41,8 @@ class MlpVae(VaeNetwork):
 
     Args:
         hidden: widths of the encoder's hidden layers; the decoder has them in reverse.
-        dropout: share of hidden units that are left out while training. With it the objective is
-            still a bound, of the network that is left; it costs nats: see docs/theory.md.
+        dropout: share of hidden units that are dropped in training. The objective is then a bound for
+            the thinned networks, and costs nats: see docs/theory.md.
     """
 
     heads = 2
@@ -76,7 +76,7 @@ class MlpVae(VaeNetwork):
 
 
 class MlpAutoencoder(MlpVae):
-    """The same layers as an autoencoder: a code, but no posterior and no prior."""
+    """The same layers as an autoencoder, without posterior and prior."""
 
     heads = 1
 

@@ -1,4 +1,4 @@
-"""bfloat16 where it pays, and float32 where bfloat16 would be noise.
+"""Where to compute in bfloat16, and where float32 is needed.
 
 Under autocast, layers compute in bfloat16: eight bits, as many as a pixel has. Inside a deep network
 that does no harm. It does where results leave it, where pixels take a short way through, where

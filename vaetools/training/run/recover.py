@@ -1,8 +1,8 @@
-"""Weights out of a model folder, to go on training what was exported: one's own pictures are enough.
+"""Weights from a model folder, to continue training an exported model.
 
-The graphs of photo models keep the names of their layers. What a graph does not hold is worked out
-from the tables (the codec's gains and prior), or begins anew (a restorer's posterior, which only the
-training needs).
+The graphs of photo models keep the names of their layers. Weights that are not in a graph are computed
+from the tables (the codec's gain units and prior), or initialised again (a restorer's posterior, which
+is used in training only).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def starting_weights(path: Path, network: nn.Module, device: torch.device) -> Ma
     """The weights of a run's folder or a model's, to start a new run from.
 
     Raises:
-        UsageError: it is neither, or a model that `network` has nothing in common with.
+        UsageError: it is neither, or a model for another task.
         ManifestError, ModelAlteredError: the model is damaged.
     """
     if is_run(path):
@@ -47,16 +47,18 @@ def starting_weights(path: Path, network: nn.Module, device: torch.device) -> Ma
         return averaged
     if (path / MANIFEST).exists():
         return model_weights(path, network)
-    raise UsageError("neither a run nor a model", file=path, remedy="name the folder of one")
+    raise UsageError(
+        "neither a run nor a model", file=path, remedy="give the folder of a run or a model"
+    )
 
 
 def model_weights(folder: Path, network: nn.Module) -> dict[str, Tensor]:
-    """The weights in a model folder, named as in `network`, which is of the kind that it came from.
+    """The weights in a model folder, with the names of `network`, a network of the same kind.
 
-    What only the training needs, such as a restorer's posterior, is `network`'s own.
+    Weights that are used in training only, such as a restorer's posterior, are those of `network`.
 
     Raises:
-        UsageError: nothing is known of going on with such a network, or the model is for another task.
+        UsageError: the kind of network is not supported, or the model is for another task.
         ManifestError, ModelAlteredError: the model is damaged.
     """
     source = _Source(folder, read_manifest(folder))
@@ -71,19 +73,19 @@ def model_weights(folder: Path, network: nn.Module) -> dict[str, Tensor]:
     raise UsageError(
         "networks of this kind cannot be started from a model",
         file=folder,
-        remedy="name the folder of a run",
+        remedy="give the folder of a run",
     )
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A model folder whose files are read as they were exported, or not at all."""
+    """A model folder; its files are read only if their checksums match."""
 
     folder: Path
     manifest: Manifest
 
     def layers(self, role: str, prefix: str = "") -> dict[str, Tensor]:
-        """Weights of a graph's layers by name; its constants, whose names have no dots, are left out."""
+        """Weights of a graph's layers by name, without constants, whose names have no dots."""
         return {prefix + n: w for n, w in self.weights(role).items() if "." in n}
 
     def weights(self, role: str) -> dict[str, Tensor]:
@@ -104,7 +106,7 @@ class _Source:
 
 
 def _restorer(source: _Source, network: Restorer, role: str) -> dict[str, Tensor]:
-    """The U-Net, and whatever else of a restorer was exported."""
+    """The U-Net, and the other exported parts of a restorer."""
     found = source.layers(role)
     anew = ["posterior."]
     if (sample := f"{role}_sample") in source.manifest.graphs:
@@ -131,11 +133,11 @@ def _codec(source: _Source, network: PhotoCodec) -> dict[str, Tensor]:
     arrays = source.arrays("tables")
     scale = _scale(source.weights("hyper_scale_index"), network.hyper_scale_index)
     prior = _prior(arrays["hyper_frequencies"])
-    return found | scale | _ladders(arrays, len(arrays["hyper_frequencies"]), network) | prior
+    return found | scale | _gain_units(arrays, len(arrays["hyper_frequencies"]), network) | prior
 
 
 def _scale(graph: Mapping[str, Tensor], network: IntegerScaleNetwork) -> dict[str, Tensor]:
-    """Integers back in the units that they were trained in."""
+    """Integer weights in the units of the training."""
     found = {}
     for number, layer in enumerate(network.layers):
         place = f"hyper_scale_index.layers.{number}"
@@ -144,10 +146,10 @@ def _scale(graph: Mapping[str, Tensor], network: IntegerScaleNetwork) -> dict[st
     return found
 
 
-def _ladders(
+def _gain_units(
     arrays: Mapping[str, np.ndarray], rates: int, network: PhotoCodec
 ) -> dict[str, Tensor]:
-    """The gain ladders: at the levels of a file they were interpolated between the training's rates."""
+    """The gain units; the table has them interpolated between the rates of the training."""
     place = arrays["rate"] * (rates - 1)
     low = np.minimum(place.astype(int), rates - 2)
     number = np.arange(len(place))
@@ -184,4 +186,4 @@ RECOVERED: dict[type[nn.Module], tuple[str, Callable[[_Source, Any], dict[str, T
     Denoiser: ("denoise", _denoiser),
     Inpainter: ("inpaint", _inpainter),
 }
-"""Kind of network -> what its models are for, and how their weights come back."""
+"""Kind of network -> task of its models, and the function that reads their weights."""

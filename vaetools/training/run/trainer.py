@@ -263,9 +263,10 @@ class Trainer:
 
     def _load(self) -> None:
         state = read_run_state(self.run, self.device)
-        if state["data"] != self.described:
+        trained_on = state["data"].replace(" pictures, ", " images, ")  # the word of older versions
+        if trained_on != self.described:
             raise UsageError(
-                f"was trained on {state['data']}, but the data is {self.described}",
+                f"was trained on {trained_on}, but the data is {self.described}",
                 file=self.run,
                 remedy="give the same data, or another folder with --run",
             )

@@ -11,7 +11,7 @@ from torch import Tensor
 from vaetools.codec.container import CELL
 from vaetools.errors import UsageError
 from vaetools.training.data.crops import CropSettings
-from vaetools.training.data.pictures import PicturePack
+from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 from vaetools.training.recipe import NotNegative
 from vaetools.training.tasks.task import Task
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CodecData(CropSettings):
-    """`[data]`: which crops. A share `mixed` of the batches has two rates in every crop, as pictures
-    with a region of interest have."""
+    """`[data]`: crops. A share `mixed` of the batches has two rates in every crop, like images with a
+    region of interest."""
 
     cell = CELL
     crop: int = 192
@@ -37,11 +37,11 @@ class CodecData(CropSettings):
     mixed: NotNegative = 0.0
 
 
-class CodecTask(Task[PhotoCodec, PicturePack]):
+class CodecTask(Task[PhotoCodec, ImagePack]):
     """Rate-distortion training of `PhotoCodec` at random rates."""
 
     exports_with_data = True
-    slow = ("analysis.linear", "synthesis.linear")  # they begin at a good place
+    slow = ("analysis.linear", "synthesis.linear")  # they start from principal components
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
@@ -49,14 +49,14 @@ class CodecTask(Task[PhotoCodec, PicturePack]):
         self.hold_out = self.data.hold_out
         self.network = PhotoCodec(recipe.table("network", CodecConfig))
 
-    def load(self, path: Path) -> PicturePack:
+    def load(self, path: Path) -> ImagePack:
         return self.data.load(path)
 
-    def start(self, data: PicturePack, generator: torch.Generator) -> None:
+    def start(self, data: ImagePack, generator: torch.Generator) -> None:
         patches = [data.crops(512, 16, generator, shrink=2.0) for _ in range(100)]
         self.network.start_from_patches(torch.cat(patches).flatten(1).cpu())
 
-    def batch(self, data: PicturePack, generator: torch.Generator, progress: float) -> Tensor:
+    def batch(self, data: ImagePack, generator: torch.Generator, progress: float) -> Tensor:
         return self.data.draw(data, generator, progress)
 
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -73,7 +73,7 @@ class CodecTask(Task[PhotoCodec, PicturePack]):
         cut = int(torch.randint(1, cells, (1,), generator=generator))
         return torch.where(torch.arange(cells) < cut, one, other).expand(count, cells, cells)
 
-    def validate(self, network: PhotoCodec, data: PicturePack) -> dict[str, float]:
+    def validate(self, network: PhotoCodec, data: ImagePack) -> dict[str, float]:
         images = data.crops(8, self.data.held_size(data), torch.Generator().manual_seed(1))
         figures, losses = {}, []
         for rate in range(network.config.rates):
@@ -85,12 +85,12 @@ class CodecTask(Task[PhotoCodec, PicturePack]):
             figures[f"psnr{rate}"] = float(psnr.mean())
         return {"held_loss": sum(losses) / len(losses), **figures}
 
-    def export(self, data: PicturePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
+    def export(self, data: ImagePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.codec import export_codec
 
         if data is None:
             raise UsageError(
-                "the tables of a codec are counted on its training pictures",
-                remedy="name them with --data",
+                "the tables of a codec are counted on its training images",
+                remedy="give them with --data",
             )
         return export_codec(self.network, data, self.data.late_crop, folder, self.recipe)

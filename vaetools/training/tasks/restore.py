@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaetools.errors import UsageError
-from vaetools.training.data.pictures import PicturePack
+from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.networks.restoration.network import RestoreConfig, Restorer
 from vaetools.training.objectives.restoration import (
     SPREAD_FIGURES,
@@ -36,7 +36,7 @@ VALIDATED = 12
 """Number of held-out crops for each row of the log and each kind of damage."""
 
 
-class RestoreTask(Task[R, PicturePack]):
+class RestoreTask(Task[R, ImagePack]):
     """Base of the restoration tasks. Subclasses define the damage and the measure of errors.
 
     Attributes:
@@ -67,13 +67,13 @@ class RestoreTask(Task[R, PicturePack]):
         self.beta = torch.ones(())
         self.undefined = torch.tensor(math.nan)  # for the figures of the other phase
 
-    def load(self, path: Path) -> PicturePack:
+    def load(self, path: Path) -> ImagePack:
         return self.data.load(path)
 
     def enter(self, phase: int) -> None:
         self.second = self.objective.samples and phase == len(self.phases) - 1
 
-    def batch(self, data: PicturePack, generator: torch.Generator, progress: float) -> Tensor:
+    def batch(self, data: ImagePack, generator: torch.Generator, progress: float) -> Tensor:
         images = self.data.draw(data, generator, progress)
         if self.second:
             begun = self.objective.ladder_from
@@ -93,7 +93,7 @@ class RestoreTask(Task[R, PicturePack]):
         )
 
     @torch.no_grad()
-    def validate(self, network: R, data: PicturePack) -> dict[str, float]:
+    def validate(self, network: R, data: ImagePack) -> dict[str, float]:
         size = self.data.held_size(data)
         images = data.crops(VALIDATED, size, torch.Generator().manual_seed(1))
         drawn = torch.Generator(images.device).manual_seed(2)
@@ -115,10 +115,10 @@ class RestoreTask(Task[R, PicturePack]):
         sample, _ = network.sample(condition, noise, torch.ones((), device=images.device))
         return self.psnr(images - mean, condition) - self.psnr(images - sample, condition)
 
-    def export(self, data: PicturePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
+    def export(self, data: ImagePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         return self.write(self._held_out(data) if self.objective.samples else None, folder)
 
-    def _held_out(self, data: PicturePack | None) -> HeldOutCrops:
+    def _held_out(self, data: ImagePack | None) -> HeldOutCrops:
         if data is None:
             raise UsageError(
                 f"the intervals of {self.noun} are measured on images that it was not trained on",

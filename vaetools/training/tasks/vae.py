@@ -1,4 +1,4 @@
-"""Training the VAEs of the laboratory."""
+"""Training VAEs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vaetools.errors import UsageError
+from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.data.images import ImageStack
-from vaetools.training.data.pictures import PicturePack
 from vaetools.training.networks import make_network
 from vaetools.training.networks.common import ImageShape, VaeNetwork
 from vaetools.training.networks.mlp import MlpAutoencoder
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vaetools.training.recipe import Recipe
 
 VALIDATED = 1000
-"""Held-out images that are looked at for each row of the log."""
+"""Number of held-out images for each row of the log."""
 
 VALIDATED_CROPS = 64
 
@@ -37,11 +37,12 @@ class VaeData:
     """`[data]`: images of `height` x `width` with 1 or 3 channels.
 
     Attributes:
-        binarise: draw each pixel as black or white with its grey value as probability, anew at each
+        binarise: draw each pixel as black or white with its grey value as probability, again at each
             step ("dynamic binarisation").
         batch: images per step; 0 for all of them.
-        shrink: networks of any size are trained on crops, up to so many times larger and reduced.
-        hold_out: each so many-th image is for validation.
+        shrink: fully convolutional networks are trained on crops that are taken up to this factor
+            larger and then reduced.
+        hold_out: every `hold_out`-th image is for validation.
     """
 
     height: Count = 28
@@ -60,10 +61,10 @@ class VaeObjective:
     Attributes:
         beta: weight of the KL; 1 for the ELBO.
         samples: K > 1 for the importance-weighted bound.
-        e_steps: > 0 for EM-style training: so many ascents on the posterior of each image, the decoder
-            is then taught with the better posterior, the encoder to guess it.
-        e_rate: their learning rate.
-        e_samples: draws of each posterior that they are to suit.
+        e_steps: > 0 for EM-style training: the posterior of each image is refined by this number of
+            ascent steps; the decoder is trained on it, and the encoder to predict it.
+        e_rate: learning rate of the ascent.
+        e_samples: samples of each posterior per ascent step.
     """
 
     beta: NotNegative = 1.0
@@ -73,7 +74,7 @@ class VaeObjective:
     e_samples: Count = 8
 
 
-class VaeTask(Task[VaeNetwork, ImageStack | PicturePack]):
+class VaeTask(Task[VaeNetwork, ImageStack | ImagePack]):
     """Maximises a bound on log p(x) with one of `vaetools.training.networks`."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -85,7 +86,7 @@ class VaeTask(Task[VaeNetwork, ImageStack | PicturePack]):
         self.network = make_network(recipe.network, shape)
         if self.network.likelihood == "bernoulli" and not self.data.binarise:
             raise UsageError(
-                "recipe: a Bernoulli likelihood is a probability of black and white pixels only",
+                "recipe: a Bernoulli likelihood is defined for black and white pixels only",
                 remedy="set binarise = true in [data], or likelihood = 'gaussian' in [network]",
             )
         self._check_objective()
@@ -114,16 +115,16 @@ class VaeTask(Task[VaeNetwork, ImageStack | PicturePack]):
                 f"side is a multiple of {cell}"
             )
 
-    def load(self, path: Path) -> ImageStack | PicturePack:
+    def load(self, path: Path) -> ImageStack | ImagePack:
         if self.network.latent_kind == "spatial":
-            return PicturePack.from_folder(path, smallest=self.data.height)
+            return ImagePack.from_folder(path, smallest=self.data.height)
         return ImageStack.read(path, self.network.shape)
 
     def batch(
-        self, data: ImageStack | PicturePack, generator: torch.Generator, progress: float
+        self, data: ImageStack | ImagePack, generator: torch.Generator, progress: float
     ) -> Tensor:
         del progress
-        if isinstance(data, PicturePack):
+        if isinstance(data, ImagePack):
             count = self.data.batch
             images = data.crops(count, self.data.height, generator, shrink=self.data.shrink)
         else:
@@ -159,9 +160,9 @@ class VaeTask(Task[VaeNetwork, ImageStack | PicturePack]):
         return (gap - found.bound(self.objective.beta)).mean(), {**_figures(found), "gap": gap}
 
     @torch.no_grad()
-    def validate(self, network: VaeNetwork, data: ImageStack | PicturePack) -> dict[str, float]:
+    def validate(self, network: VaeNetwork, data: ImageStack | ImagePack) -> dict[str, float]:
         generator = torch.Generator().manual_seed(1)
-        if isinstance(data, PicturePack):
+        if isinstance(data, ImagePack):
             images = data.crops(VALIDATED_CROPS, self.data.height, generator)
         else:
             images = data.batch(min(VALIDATED, len(data)), generator)
@@ -177,7 +178,7 @@ class VaeTask(Task[VaeNetwork, ImageStack | PicturePack]):
         return {"held_loss": loss, **figures}
 
     def export(
-        self, data: ImageStack | PicturePack | None, folder: Path
+        self, data: ImageStack | ImagePack | None, folder: Path
     ) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.vae import export_vae
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from vaetools.training.networks.codec.photo_codec import PhotoCodec
 
-LADDERS = ("log_gain", "log_inverse_gain", "index_offset")
+GAINS = ("log_gain", "log_inverse_gain", "index_offset")
 PRIOR = ("hyper_prior.place", "hyper_prior.log_width")
 CONTEXT = "context_mean."
-NEEDED = (*LADDERS, *PRIOR, "analysis.linear.weight", "synthesis.linear.0.weight")
+NEEDED = (*GAINS, *PRIOR, "analysis.linear.weight", "synthesis.linear.0.weight")
 
 
 @torch.no_grad()
@@ -55,11 +55,11 @@ def _context(own: Mapping[str, Tensor], found: dict[str, Tensor]) -> None:
 
 def _rates(own: Mapping[str, Tensor], found: dict[str, Tensor]) -> None:
     """Further rows of what has one per rate; the old rates are the first of the new ones."""
-    before, after = len(found[LADDERS[0]]), len(own[LADDERS[0]])
+    before, after = len(found[GAINS[0]]), len(own[GAINS[0]])
     if not 2 <= before < after:
         return
-    latents = found[LADDERS[0]].shape[1]
-    for name in LADDERS:
+    latents = found[GAINS[0]].shape[1]
+    for name in GAINS:
         beyond = own[name][before:, :1] - own[name][before - 1, :1]
         found[name] = torch.cat([found[name], found[name][-1:] + beyond.expand(-1, latents)])
     for name in PRIOR:
@@ -71,10 +71,10 @@ def _rates(own: Mapping[str, Tensor], found: dict[str, Tensor]) -> None:
 
 
 def _latents(codec: PhotoCodec, own: Mapping[str, Tensor], found: dict[str, Tensor]) -> None:
-    before, after = found[LADDERS[0]].shape[1], codec.config.latents
+    before, after = found[GAINS[0]].shape[1], codec.config.latents
     if before >= after:
         return
-    for name in LADDERS:
+    for name in GAINS:
         if len(found[name]) == len(own[name]):
             found[name] = torch.cat([found[name], own[name][:, before:]], dim=1)
     for place in ("analysis.exit", f"hyper_mean.net.{len(codec.hyper_mean.net) - 1}"):

@@ -1,4 +1,4 @@
-"""What the networks of the photo codec are built of."""
+"""Building blocks of the photo codec."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Block(nn.Module):
-    """Depthwise-separable 3x3 convolution, then a 1x1 feed-forward; each beside an identity."""
+    """Depthwise-separable 3x3 convolution, then a 1x1 feed-forward; each with a skip connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Block(nn.Module):
 
     @torch.no_grad()
     def be_identity(self) -> None:
-        """Begin with doing nothing: how a block joins a network that is trained already."""
+        """Make the block the identity, to add it to a trained network."""
         for layers in (self.mix, self.feed):
             for parameter in layers[-1].parameters():
                 parameter.zero_()

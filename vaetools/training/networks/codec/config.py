@@ -15,8 +15,8 @@ class CodecConfig:
     """Sizes of the network; every field is a key of `[network]` in a recipe.
 
     Attributes:
-        channels, middle: width at 1/8 and at 1/16 of the picture's size.
-        latents: M. A 16x16 patch has 768 numbers; fewer latents bound the quality at high rates.
+        channels, middle: width at 1/8 and at 1/16 of the image's size.
+        latents: M. A 16x16 patch has 768 numbers; fewer latents limit the quality at high rates.
         hyper, hyper_hidden: N, and the width of the small networks.
         analysis_blocks, synthesis_blocks: blocks at 1/8.
         middle_blocks: blocks at 1/16, of the analysis and of the synthesis each.
@@ -29,7 +29,7 @@ class CodecConfig:
         overlap_entry, overlap_exit: pixels that the 8x8 blocks at the entry of the analysis and at the
             exit of the synthesis reach beyond each of their edges.
         rates: rate points, from `lambda_min` to `lambda_max`.
-        scale_min, scale_max, tables: deviations of the entropy tables, in a geometric row.
+        scale_min, scale_max, tables: standard deviations of the entropy tables, a geometric series.
         hyper_limit: largest magnitude of a hyper-latent.
     """
 

@@ -1,8 +1,8 @@
 """The gradient of the synthesis, written out, so that it can be exported like any other network.
 
 ONNX has no automatic differentiation. The synthesis is made of few kinds of layers; each function
-here runs one of them and returns, beside its result, the *pullback*: what takes a gradient with
-respect to the result to one with respect to the input (reverse mode; Griewank, Walther, "Evaluating
+here runs one of them and returns its result and its *pullback*, which maps a gradient with respect to
+the result to one with respect to the input (reverse mode; Griewank, Walther, "Evaluating
 derivatives", 2008).
 """
 

@@ -105,7 +105,7 @@ class IntegerReLU(nn.Module):
 def neighbourhood(x: Tensor) -> Tensor:
     """Stack the 3x3 neighbours of every position as channels: (B, C, H, W) -> (B, 9 C, H, W).
 
-    Outside the picture stand zeros. A 1x1 convolution of the result is a 3x3 convolution, made
+    Outside the image stand zeros. A 1x1 convolution of the result is a 3x3 convolution, made
     only of copies and a 1x1 convolution, so that it stays exact everywhere.
     """
     height, width = x.shape[-2:]
@@ -117,7 +117,7 @@ def neighbourhood(x: Tensor) -> Tensor:
 class IntegerScaleNetwork(nn.Module):
     """Integer hyper-latents -> index of the entropy table of every latent, before the rate offset.
 
-    (B, hyper, h, w) -> (B, latents, 4 h, 4 w): hyper-latents stand at 1/64 of the picture's size,
+    (B, hyper, h, w) -> (B, latents, 4 h, 4 w): hyper-latents stand at 1/64 of the image's size,
     latents at 1/16; `PixelShuffle(4)` is a copy and therefore exact.
     """
 

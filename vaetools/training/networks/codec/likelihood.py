@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class HyperPrior(nn.Module):
     """Learned distribution of z: a logistic per channel, whose place and width follow the rate.
 
-    It only guides the training; the exported tables are counted on real hyper-latents.
+    It is used in training only; the exported tables are counted on real hyper-latents.
     """
 
     def __init__(self, c: CodecConfig) -> None:
@@ -34,12 +34,12 @@ class HyperPrior(nn.Module):
         return bits_of(upper - lower, distance / width - 20.0)
 
 
-def interpolate(ladder: Tensor, position: Tensor) -> Tensor:
-    """Row of `ladder` (K, C) at every real `position` (B, h, w) in [0, K−1], linear between rows:
+def interpolate(units: Tensor, position: Tensor) -> Tensor:
+    """Row of `units` (K, C) at every real `position` (B, h, w) in [0, K−1], linear between rows:
     (B, C, h, w)."""
-    low = position.floor().clamp(0, len(ladder) - 2).long()
+    low = position.floor().clamp(0, len(units) - 2).long()
     part = (position - low)[..., None]
-    rows = ladder[low] * (1 - part) + ladder[low + 1] * part
+    rows = units[low] * (1 - part) + units[low + 1] * part
     return rows.permute(0, 3, 1, 2)
 
 

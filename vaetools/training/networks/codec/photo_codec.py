@@ -12,9 +12,9 @@
 The posterior of this VAE is uniform noise of one quantisation step; its rate term is the number
 of bits of r and ẑ, its likelihood a Gaussian over pixels (mean squared error).
 
-Shapes, for a picture of H x W (multiples of 64): x (B, 3, H, W) in [0, 1]; y (B, M, H/16, W/16);
+Shapes, for an image of H x W (multiples of 64): x (B, 3, H, W) in [0, 1]; y (B, M, H/16, W/16);
 z (B, N, H/64, W/64). A *cell* is what one hyper-latent stands for, 64 x 64 pixels. The rate is a
-`position` on the gain ladder, (B, 1, 1), or one for every cell, (B, H/64, W/64).
+`position` among the gain units, (B, 1, 1), or one for every cell, (B, H/64, W/64).
 
 References:
     Minnen, Ballé, Toderici, "Joint autoregressive and hierarchical priors for learned image
@@ -24,7 +24,7 @@ References:
     Li, Li, Lu, "Neural video compression with diverse contexts", CVPR 2023 (four phases over space and
         channels);
     Li et al., "On disentangled training for nonlinear transform in learned image compression",
-        ICLR 2025 (a linear shortcut beside the trunk);
+        ICLR 2025 (a linear shortcut parallel to the trunk);
     Jia et al., "Towards practical real-time neural video compression", CVPR 2025 (one low
         resolution, depthwise blocks).
 """
@@ -136,9 +136,9 @@ class PhotoCodec(nn.Module):
         last.bias.copy_((start / self.config.log_step / INDEX_UNITS).repeat_interleave(16))
         last.weight.mul_(0.1)
 
-    def at_latents(self, ladder: Tensor, position: Tensor) -> Tensor:
-        """A ladder (K, M) at the rate of every latent: (B, M, h, w), or (B, M, 1, 1) for one rate."""
-        return spread(interpolate(ladder, position), LATENTS)
+    def at_latents(self, units: Tensor, position: Tensor) -> Tensor:
+        """Gain units (K, M) at the rate of each latent: (B, M, h, w), or (B, M, 1, 1) for one rate."""
+        return spread(interpolate(units, position), LATENTS)
 
     def scale_index(self, z: Tensor, position: Tensor) -> Tensor:
         offset = self.at_latents(self.index_offset, position) / self.config.log_step
@@ -246,7 +246,7 @@ class PhotoCodec(nn.Module):
     def loss(self, x: Tensor, position: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Bits per pixel + lambda · squared error (in 255² units), balanced over the rates.
 
-        The figures are those of each picture, (B,).
+        The figures are those of each image, (B,).
         """
         out = self(x, position)
         bpp_z = out["bits_z"] / CELL**2

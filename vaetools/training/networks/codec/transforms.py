@@ -1,4 +1,4 @@
-"""Analysis and synthesis: pictures to latents and back, each beside a linear shortcut."""
+"""Analysis and synthesis: images to latents and back, each with a linear shortcut."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RateGate(nn.Module):
 
     @torch.no_grad()
     def be_identity(self) -> None:
-        """Begin with gains of 1."""
+        """Set all gains to 1."""
         for parameter in self.net[2].parameters():
             parameter.zero_()
 
@@ -60,8 +60,8 @@ class RateGate(nn.Module):
 class Synthesis(nn.Module):
     """ŷ (B, M, H/16, W/16), rate -> x̂ (B, 3, H, W), not clamped.
 
-    The trunk is told the rate, because the coarser the steps, the more it should smooth: (B, 1, 1, 1)
-    for a picture of one rate, (B, 1, H/8, W/8) for one whose rate differs from place to place.
+    The rate is an input of the trunk, because coarser steps need more smoothing: (B, 1, 1, 1) for one
+    rate, (B, 1, H/8, W/8) for a map of rates.
     """
 
     def __init__(self, c: CodecConfig) -> None:

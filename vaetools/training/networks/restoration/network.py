@@ -51,7 +51,7 @@ CELL = 8
 """Pixels per side of a cell: the coarsest resolution."""
 
 LEVELS = 3
-"""Latents at 1/8, 1/4 and 1/2 of the picture's size."""
+"""Latents at 1/8, 1/4 and 1/2 of the image's size."""
 
 LOG_STD = (-8.0, 0.0)
 """Bounds of ln(std): 0.1 and 255 on the 0–255 scale."""
@@ -65,7 +65,7 @@ class RestoreConfig:
     """Sizes of the network; every field is a key of `[network]` in a recipe.
 
     Attributes:
-        widths: channels of the U-Net at 1/2, 1/4 and 1/8 of the picture's size.
+        widths: channels of the U-Net at 1/2, 1/4 and 1/8 of the image's size.
         blocks: residual blocks of each level, on the way down as on the way up.
         latents: channels of each level of the ladder.
         ladder: width of its layers.
