@@ -143,7 +143,7 @@ def test_clash_is_found_before_work(vaetools, photos: Path, tmp_path: Path) -> N
         pytest.param(
             ["export", "photos", "--data", "photos", "--to", "out"],
             2,
-            "holds no checkpoint",
+            "contains no checkpoint",
             marks=needs.TORCH,
         ),
     ],

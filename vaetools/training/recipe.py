@@ -108,7 +108,7 @@ def read_recipe(name: str | Path) -> Recipe:
     """Read a recipe from a file, or a shipped one by its name.
 
     Raises:
-        UsageError: there is no such recipe, it is not TOML, or a key is unknown, missing or invalid.
+        UsageError: the recipe does not exist, is not TOML, or a key is unknown, missing or invalid.
     """
     path = Path(name)
     if not path.is_file() and (shipped := SHIPPED / f"{name}.toml").is_file():

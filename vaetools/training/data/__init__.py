@@ -1,1 +1,1 @@
-"""What networks are trained on: images, crops of them, and the damage done to crops."""
+"""Training data: images, crops, and damage to crops."""

@@ -200,7 +200,7 @@ def _write(
 def _disagreement(role: str, difference: float) -> str:
     if np.isfinite(difference):
         return f"{role} differs from its source by {difference:.2g}, more than {PARITY:g}"
-    return f"{role} gives values that are not finite"
+    return f"{role} returns values that are not finite"
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
@@ -233,10 +233,10 @@ def _sha256(data: bytes) -> str:
 def parity(model: Model, role: str, plan: Plan) -> float:
     """Largest absolute difference between the written graph and its source, over all cases.
 
-    Logits are compared relative to the largest, if that is above 1: a decoder that is sure of its
-    background gives thousands, of which float32 has no digits after the third. Of a gradient the
-    hundredth part that differs most is left out: it jumps where a ReLU stands at 0, and either side is
-    right. NaN where either side gives NaN, or both the same infinity.
+    Logits are compared relative to the largest, if that is above 1: a confident decoder returns
+    thousands, for which float32 has only three decimals. Of a gradient, the 1 % of values that differ
+    most are ignored: it jumps where the input of a ReLU is 0, and both sides of the jump are correct.
+    NaN if either side returns NaN, or both return the same infinity.
     """
     return float(np.max([_difference(model, role, plan, inputs) for inputs in plan.cases()]))
 
@@ -246,13 +246,13 @@ def _difference(model: Model, role: str, plan: Plan, inputs: Arrays) -> float:
     expected = plan.expected(inputs)
     for f, e in zip(found, expected, strict=True):
         if f.shape != e.shape:
-            raise ModelBrokenError(f"{role} gives shape {f.shape} where its source gives {e.shape}")
+            raise ModelBrokenError(f"{role} returns shape {f.shape}, but its source {e.shape}")
     triples = zip(plan.outputs, found, expected, strict=True)
     return float(np.max([apart(name, f, e) for name, f, e in triples]))
 
 
 def apart(name: str, found: np.ndarray, expected: np.ndarray) -> float:
-    """How far two outputs of this name are apart; see `parity`."""
+    """Difference between two outputs of this name; see `parity`."""
     with np.errstate(invalid="ignore"):  # inf - inf
         away = np.abs(found - expected)
     if name == "gradient" and np.isfinite(away).all():

@@ -7,7 +7,7 @@
     pythae            its default networks
     optimum           graphs that optimum exported
 
-Each is a module here with a function `read(source, **options)`, which gives a `ModelPlan`.
+Each is a module here with a function `read(source, **options)`, which returns a `ModelPlan`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Kind:
 
 
 KINDS = {
-    "module": Kind("module", "FILE.py:NAME, an nn.Module or what gives one; FILE.py is executed"),
+    "module": Kind(
+        "module", "FILE.py:NAME, an nn.Module or a function that returns one; FILE.py is executed"
+    ),
     "diffusers": Kind("diffusers_folder", "a folder with config.json and safetensors"),
     "taesd": Kind("taesd", "the encoder's file, or the folder of encoder and decoder"),
     "disentangling-vae": Kind("disentangling_vae", "model.pt, or the folder with it"),

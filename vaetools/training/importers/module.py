@@ -59,8 +59,8 @@ def export_module(
     """Write a network as a model folder.
 
     Args:
-        module: with `encode(image)`, which gives the mean of the latent or (mean, logvar), and
-            `decode(latent)`, which gives the image, or (image, logits) where the likelihood is
+        module: with `encode(image)`, which returns the mean of the latent or (mean, logvar), and
+            `decode(latent)`, which returns the image, or (image, logits) if the likelihood is
             Bernoulli. Images are (N, channels, H, W) float32 in [0, 1]; latents (N, C) or
             (N, C, h, w). The module itself is not changed.
         folder: of the model; its name is the default of `id`.
@@ -81,13 +81,13 @@ def export_module(
 
 
 def read(source: str, **declared: Any) -> ModelPlan:
-    """`FILE.py:NAME`: an nn.Module, or something callable that gives one. The file is executed.
+    """Read `FILE.py:NAME`, an nn.Module or a callable that returns one. The file is executed.
 
     Args:
         declared: the fields of `Declared`.
 
     Raises:
-        UsageError: there is no such file or name, or it fails.
+        UsageError: the file or the name does not exist, or the code fails.
     """
     return plan_of(_module(source), Declared(**declared))
 

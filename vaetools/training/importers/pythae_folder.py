@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vaetools.training.export.model_plan import ModelPlan
 
 POINT = {"AEConfig", "RAE_GP_Config", "RAE_L2_Config", "WAE_MMD_Config"}
-"""Models whose encoder gives no variance."""
+"""Models whose encoder has no variance."""
 
 LIKELIHOOD = {
     "BetaTCVAEConfig",
@@ -42,7 +42,7 @@ LIKELIHOOD = {
     "PIWAEConfig",
     "VAEConfig",
 }
-"""VAEs whose objective holds log p(image | latent)."""
+"""VAEs whose objective contains log p(image | latent)."""
 
 OTHER = {"Adversarial_AE_Config", "MSSSIM_VAEConfig", "VAEGANConfig"}
 """VAEs with another measure of the reconstruction."""

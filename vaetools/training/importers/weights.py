@@ -56,11 +56,11 @@ def read_weights(path: Path, *, key: str = "") -> State:
 
     Args:
         path: the file.
-        key: where the file holds a dictionary of dictionaries, which of them.
+        key: which dictionary, if the file contains a dictionary of dictionaries.
 
     Raises:
         UsageError: the file does not exist.
-        ModelBrokenError: it holds anything but named tensors, values that are not finite, or more
+        ModelBrokenError: it contains anything but named tensors, values that are not finite, or more
             than `MAX_BYTES`.
     """
     import torch

@@ -3,7 +3,7 @@
     x (3, H, W) -> unshuffle 4 -> conv -> residual blocks -> conv 2x2 stride 2 -> mean, logvar
     z (M, H/8, W/8) -> conv -> residual blocks -> shuffle 2 -> conv -> shuffle 4 -> image (3, H, W)
 
-Without normalisation or attention no cell sees further than a few cells around it: that distance is
+Without normalisation or attention the receptive field of a cell is a few cells wide; its radius is
 measured at export and makes tiles exact. The price: latents far apart are independent under the prior,
 so that samples from it are textures and not scenes.
 
@@ -27,7 +27,7 @@ class SpatialVae(VaeNetwork):
     Args:
         channels: width of all layers.
         blocks: residual blocks of the encoder and of the decoder.
-        latents: channels of the latents; one cell stands for 8 x 8 pixels.
+        latents: channels of the latents; one latent covers 8 x 8 pixels.
     """
 
     latent_kind = "spatial"

@@ -1,10 +1,10 @@
-"""The objective of the laboratory: bounds on log p(x), in nats per image.
+"""The objective of the VAEs: bounds on log p(x), in nats per image.
 
     ELBO(x)   = E_q log p(x | z) − β · KL(q(z | x) ‖ N(0, 1))       (a bound for β ≥ 1; the ELBO for 1)
     IWAE_K(x) = E log 1/K Σ_k p(x | z_k) p(z_k) / q(z_k | x)
 
-Both terms are sums over pixels and over latents: a mean over one of them weighs the other by
-hundreds (docs/theory.md). The noise comes from a generator, so that two calls can share it.
+Both terms are sums, over pixels and over latents: a mean over one of them would weight the other by a
+factor of hundreds (docs/theory.md). The noise comes from a generator, so that two calls can share it.
 
 References:
     Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014;
@@ -44,7 +44,7 @@ def gaussian_kl(mean: Tensor, logvar: Tensor) -> Tensor:
 
 
 def log_likelihood(network: VaeNetwork, images: Tensor, decoded: Tensor) -> Tensor:
-    """(B,) log p(images | z) for what `decode` gave, nats."""
+    """(B,) log p(images | z) for the output of `decode`, nats."""
     if network.likelihood == "bernoulli":
         terms = -F.binary_cross_entropy_with_logits(decoded, images, reduction="none")
     else:
@@ -55,7 +55,7 @@ def log_likelihood(network: VaeNetwork, images: Tensor, decoded: Tensor) -> Tens
 
 
 def sample(mean: Tensor, logvar: Tensor | None, generator: torch.Generator | None) -> Tensor:
-    """mean + exp(logvar / 2) · noise; the mean itself for a point."""
+    """mean + exp(logvar / 2) · noise; the mean if there is no logvar."""
     if logvar is None:
         return mean
     noise = torch.randn(mean.shape, generator=generator).to(mean.device)
@@ -69,7 +69,7 @@ def terms_at(
     logvar: Tensor | None,
     generator: torch.Generator | None,
 ) -> Terms:
-    """Both terms for given variational parameters. The KL of a point (an autoencoder) is 0."""
+    """Both terms for given variational parameters. The KL of an autoencoder is 0."""
     decoded = network.decode(sample(mean, logvar, generator))
     kl = torch.zeros_like(images[:, 0, 0, 0]) if logvar is None else gaussian_kl(mean, logvar)
     return Terms(log_likelihood(network, images, decoded), kl)

@@ -30,7 +30,7 @@ def read_run(run: Path) -> tuple[AnyTask, dict[str, Any]]:
     """
     if not is_run(run):
         remedy = "give the folder of a run, or say with --from what SOURCE is"
-        raise UsageError("holds no checkpoint", file=run, remedy=remedy)
+        raise UsageError("contains no checkpoint", file=run, remedy=remedy)
     task = open_task(read_recipe(run / "recipe.toml"))
     state = read_run_state(run, torch.device("cpu"))
     task.network.load_state_dict(state["best"]["weights"] or state["average"])

@@ -42,7 +42,7 @@ class Block(nn.Module):
 
 
 class Blocks(nn.Sequential):
-    """`count` blocks, one after the other."""
+    """A sequence of `count` blocks."""
 
     def __init__(self, channels: int, count: int) -> None:
         super().__init__(*(Block(channels) for _ in range(count)))

@@ -48,7 +48,7 @@ class SynthesisGradient(nn.Module):
 
 
 def with_pullback(net: Synthesis, y: Tensor, rate: Tensor) -> tuple[Tensor, Pullback]:
-    """What the synthesis gives, and its pullback from images to latents."""
+    """The output of the synthesis, and its pullback from images to latents."""
     h, back = _pointwise(net.entry, y)
     pullbacks = [back]
     for block in net.middle:

@@ -13,7 +13,7 @@ The posterior of this VAE is uniform noise of one quantisation step; its rate te
 of bits of r and ẑ, its likelihood a Gaussian over pixels (mean squared error).
 
 Shapes, for an image of H x W (multiples of 64): x (B, 3, H, W) in [0, 1]; y (B, M, H/16, W/16);
-z (B, N, H/64, W/64). A *cell* is what one hyper-latent stands for, 64 x 64 pixels. The rate is a
+z (B, N, H/64, W/64). A *cell* is the area of one hyper-latent, 64 x 64 pixels. The rate is a
 `position` among the gain units, (B, 1, 1), or one for every cell, (B, H/64, W/64).
 
 References:
@@ -62,7 +62,7 @@ class Coded(NamedTuple):
         residual: (y − mean) · gain, (B, M, h, w); r is its nearest integer.
         table: index of the entropy table of every latent, (B, M, h, w).
         mean: what was expected of y, (B, M, h, w).
-        step: what one unit of r stands for, (B, M, h, w) or (B, M, 1, 1).
+        step: quantisation step, the value of one unit of r, (B, M, h, w) or (B, M, 1, 1).
         inward: by how much |r| is lowered before it is restored, (B, M, h, w); 0 where r is 0.
     """
 
