@@ -187,7 +187,7 @@ def test_disentangling_vae(tmp_path: Path) -> None:
 
 def test_weights_of_another_network(tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "model.pt")
-    with pytest.raises(ModelBrokenError, match="no Burgess network"):
+    with pytest.raises(ModelBrokenError, match="not a Burgess network"):
         disentangling_vae.read(str(tmp_path))
 
 
@@ -313,7 +313,7 @@ def test_damaged_and_other_files(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for content in (b"", b"hello", whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(ModelBrokenError, match="damaged, or no file of PyTorch weights"):
+        with pytest.raises(ModelBrokenError, match="damaged, or not a file of PyTorch weights"):
             weights.read_weights(path)
     for held in ([1, 2], {"a": 1}, torch.zeros(2)):
         torch.save(held, path)
