@@ -71,7 +71,7 @@ def test_any_size(hub: Hub, model: str, shape: tuple[int, ...], show: str) -> No
 
 
 def test_colours_are_nothing_to_a_grey_model(hub: Hub, photo: np.ndarray) -> None:
-    with pytest.raises(vaetools.InputError, match="grey images only"):
+    with pytest.raises(vaetools.InputError, match="grayscale images only"):
         hub.op("anomaly", model=TINY_GREY)(photo)
 
 

@@ -158,7 +158,7 @@ def bad_goals(folder: Path) -> dict[str, tuple[Path, str]]:
     return {
         "missing": (folder / "nowhere.png", "No such file"),
         "damaged": (cut, "cut.png"),
-        "colour": (save(folder / "red.png", gradient(8, 8)), "knows grey images only"),
+        "colour": (save(folder / "red.png", gradient(8, 8)), "accepts grayscale images only"),
         "size": (save(folder / "wide.png", gradient(8, 9)[..., 0].copy()), "8 x 8 pixels only"),
     }
 
