@@ -330,7 +330,7 @@ class RunError(VaetoolsError):
 
     def __init__(self, problem: str, *, failures: Sequence[Failure] = ()) -> None:
         super().__init__(problem)
-        self.failures = list(failures)
+        self.failures: list[Failure] = list(failures)
 
 
 class UnexpectedError(VaetoolsError):

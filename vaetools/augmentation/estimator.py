@@ -96,7 +96,7 @@ class JitterTransformer:
         self._jitter()
         samples = np.asarray(X)
         self._images(samples)
-        self.n_features_in_ = int(np.prod(samples.shape[1:]))
+        self.n_features_in_: int = int(np.prod(samples.shape[1:]))
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803

@@ -99,8 +99,8 @@ class LatentJitter:
     def __init__(
         self, model: Model | LatentSpace, strength: float = 0.5, levels: Levels = "fine"
     ) -> None:
-        self.space = _space(model)
-        self.strength = _share("strength", strength)
+        self.space: LatentSpace = _space(model)
+        self.strength: float = _share("strength", strength)
         if levels not in get_args(Levels):
             raise OptionError(f"levels={levels!r} is not one of {', '.join(get_args(Levels))}")
         self.levels: Levels = levels
@@ -176,7 +176,7 @@ class LatentMix:
     """
 
     def __init__(self, model: Model | LatentSpace, alpha: float = 0.4) -> None:
-        self.space = _space(model)
+        self.space: LatentSpace = _space(model)
         if not 0 <= alpha < np.inf:
             raise OptionError(f"alpha={alpha!r} is not a number of at least 0")
         self.alpha = alpha
@@ -234,8 +234,8 @@ class LatentStyle:
     """
 
     def __init__(self, model: Model | LatentSpace, strength: float = 1.0) -> None:
-        self.space = _space(model)
-        self.strength = _share("strength", strength)
+        self.space: LatentSpace = _space(model)
+        self.strength: float = _share("strength", strength)
         manifest = self.space.model.manifest
         if manifest.latent.kind != "spatial":
             raise OptionError(

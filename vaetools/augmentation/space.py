@@ -127,8 +127,8 @@ class CodecSpace(LatentSpace):
 
     def __init__(self, model: Model, level: int | None = None) -> None:
         self.model = model
-        self.codec = Codec(model)
-        self.level = self.codec.levels - 1 if level is None else level
+        self.codec: Codec = Codec(model)
+        self.level: int = self.codec.levels - 1 if level is None else level
         if not 0 <= self.level < self.codec.levels:
             raise OptionError(f"level={level} is not 0 … {self.codec.levels - 1}")
 

@@ -12,6 +12,7 @@ from vaetools.errors import printable
 
 if TYPE_CHECKING:
     from vaetools.runner import Record, RunResult
+    from vaetools.runner.terminal import TerminalProgress
 
 
 class Reporter:
@@ -29,7 +30,7 @@ class Reporter:
         self.as_json = as_json
         self.quiet = quiet
         self._stdout = sys.stdout
-        self.progress = None if quiet or as_json else terminal_progress()
+        self.progress: TerminalProgress | None = None if quiet or as_json else terminal_progress()
 
     def record(self, record: Record) -> None:
         """Print one record."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vaetools.model.folder import Model
+    from vaetools.model.spec import CodecSpec
     from vaetools.tiling import Box, Tile
 
 T = TypeVar("T")
@@ -42,9 +43,9 @@ class CodecModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.spec = model.required("codec")
-        self.halo = ceil_div(model.manifest.tiling.halo, CELL)
-        self.threads = min(model.threads, MAX_THREADS)
+        self.spec: CodecSpec = model.required("codec")
+        self.halo: int = ceil_div(model.manifest.tiling.halo, CELL)
+        self.threads: int = min(model.threads, MAX_THREADS)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model.id} ({self.spec.stream_id}) on {self.model.device}>"

@@ -18,7 +18,7 @@ from vaetools.tiling import grown, map_tiles, scaled, within
 if TYPE_CHECKING:
     from vaetools.codec.tables import CodecTables
     from vaetools.model.folder import Model
-    from vaetools.model.spec import CodecSpec
+    from vaetools.model.spec import CodecReach, CodecSpec
     from vaetools.tiling import Box
 
 
@@ -47,9 +47,9 @@ class EntropyNetworks:
     ) -> None:
         self.model = model
         self.levels = levels
-        self.reach = spec.reach
+        self.reach: CodecReach = spec.reach
         self.tables = tables
-        self.size = spec.tile // LATENTS
+        self.size: int = spec.tile // LATENTS
 
     def hyper(self, y: np.ndarray) -> np.ndarray:
         """The hyper-latents z of a whole image.

@@ -32,10 +32,12 @@ from vaetools.tiling import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from vaetools.codec.networks import EntropyNetworks
+    from vaetools.codec.tables import CodecTables
     from vaetools.image import Image
-    from vaetools.model.spec import RefineSpec
+    from vaetools.model.spec import Positive, RefineSpec
     from vaetools.tiling import Box, Tile
 
 MAX_PASSES = 64
@@ -129,16 +131,16 @@ class Refinement:
         tiles: Sequence[Tile],
     ) -> None:
         self.symbols = symbols
-        self.networks = symbols.networks
-        self.tables = symbols.networks.tables
-        self.curvature = spec.curvature
+        self.networks: EntropyNetworks = symbols.networks
+        self.tables: CodecTables = symbols.networks.tables
+        self.curvature: Positive = spec.curvature
         self.image = image
         self.z = z
         self.tiles = tiles
         low, high = np.log([spec.lambda_min, spec.lambda_max])
         # λ of every rate index: bits per unit of squared error.
         weight = ERROR_SCALE * np.exp(low + (high - low) * self.tables.rate)
-        self.error_weight = weight.astype(np.float32)
+        self.error_weight: Any = weight.astype(np.float32)
 
     def run(self, passes: int) -> None:
         """Run passes and keep the best symbols.

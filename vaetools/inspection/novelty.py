@@ -187,7 +187,7 @@ class Reference:
 
     def __init__(self, kind: str, scores: Sequence[Score]) -> None:
         self.kind = kind
-        self.count = len(scores)
+        self.count: int = len(scores)
         self._terms = np.array([score.terms for score in scores]).T
 
     @property

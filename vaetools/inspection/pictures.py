@@ -68,7 +68,7 @@ class PictureSource:
         self._model, self._resize, self._failed = model, resize, failed
         self._idx: dict[Path, np.ndarray] = {}
         places = [place for file in files for place in self._places(file)]
-        self.found = len(places)
+        self.found: int = len(places)
         if self.found > limit:
             chosen = np.sort(rng.choice(self.found, limit, replace=False))
             places = [places[i] for i in chosen]

@@ -75,7 +75,7 @@ class ModelRegistry:
 
     def __init__(self, folders: Sequence[Path], runtime: Callable[[], Runtime]) -> None:
         self._runtime = runtime
-        self.entries = [_read(folder) for folder in _model_folders(folders)]
+        self.entries: list[Entry] = [_read(folder) for folder in _model_folders(folders)]
         self._by_id: dict[str, Entry] = {}
         self._opened: dict[str, Model] = {}
         for entry in self.entries:

@@ -27,13 +27,14 @@ from vaetools.tiling import map_ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from logging import Logger
 
     import onnxruntime
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-log = logging.getLogger(__name__)
+log: Logger = logging.getLogger(__name__)
 
 OPTIMIZATION = "VAETOOLS_ORT_OPTIMIZATION"
 """Environment variable: `all` (default), `extended`, `basic` or `disable`; for tests and tuning."""
@@ -118,8 +119,8 @@ class Runtime:
     def __init__(self, device: str = "auto", *, threads: int | None = None) -> None:
         check_packages()
         wanted = parse_device(device)
-        self.device = _automatic_device() if wanted is None else _proven_device(wanted)
-        self.threads = threads or usable_cores()
+        self.device: Device = _automatic_device() if wanted is None else _proven_device(wanted)
+        self.threads: int = threads or usable_cores()
         self._slots: dict[int, threading.BoundedSemaphore] = {}
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()

@@ -20,8 +20,9 @@ from vaetools.tiling import ceil_div, map_tiles, pad_to_multiple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from logging import Logger
 
-log = logging.getLogger(__name__)
+log: Logger = logging.getLogger(__name__)
 
 TILE = 1024
 """Tile side in pixels, excluding the halo."""

@@ -115,7 +115,7 @@ class Chain(Operation):
 
     def __init__(self, steps: Sequence[Operation]) -> None:
         super().__init__(None, NoOptions())
-        self.steps = tuple(steps)
+        self.steps: tuple[Operation, ...] = tuple(steps)
         self.name = ",".join(step.name for step in steps)
         self.takes = steps[0].takes
         self.suffixes = steps[0].suffixes

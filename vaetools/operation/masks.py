@@ -56,7 +56,7 @@ class Masks:
         self.white = white
         self.array: np.ndarray | None = None
         self.function: Callable[[np.ndarray], Any] | None = None
-        self.path = Path()
+        self.path: Path = Path()
         if isinstance(place, np.ndarray):
             self.array = check_map(name, place)
             self._scaled(self.array)  # refused now, not with the first image

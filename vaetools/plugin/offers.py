@@ -73,7 +73,7 @@ class OfferCache:
     """
 
     def __init__(self) -> None:
-        self.points = installed_points()
+        self.points: list[EntryPoint] = installed_points()
         self._offers = read_cache(FILE)
         self._found: dict[str, Offer] = {}  # in this process, whatever happens to the files
 

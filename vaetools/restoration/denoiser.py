@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from vaetools.image import Image
     from vaetools.model.folder import Model
+    from vaetools.model.spec import DenoiseSpec
     from vaetools.restoration.patches import Part
 
 CLEAN = 2.0
@@ -65,7 +66,7 @@ class Denoiser(Restorer):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self.spec = model.required("denoise")
+        self.spec: DenoiseSpec = model.required("denoise")
 
     @property
     def max_sigma(self) -> float:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from vaetools.image import Image
     from vaetools.model.folder import Model
+    from vaetools.model.spec import InpaintSpec
     from vaetools.tiling import Box
 
 MIDDLE = 0.75
@@ -45,7 +46,7 @@ class Inpainter(Restorer):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self.spec = model.required("inpaint")
+        self.spec: InpaintSpec = model.required("inpaint")
 
     def inpaint(
         self,

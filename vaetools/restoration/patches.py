@@ -96,7 +96,7 @@ class Canvas:
 
     def __init__(self, like: Image) -> None:
         self.like = like
-        self.pixels = np.empty_like(like.pixels)
+        self.pixels: np.ndarray = np.empty_like(like.pixels)
 
     def put(self, box: Box, rgb: np.ndarray) -> None:
         """Fill a box with float RGB (h, w, 3); see `Image.with_rgb`."""

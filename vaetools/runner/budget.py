@@ -48,7 +48,7 @@ class Channel(Generic[Item]):
     """A queue whose items are charged to a byte budget, from `reserve` until `release`."""
 
     def __init__(self, limit: int) -> None:
-        self.budget = ByteBudget(limit)
+        self.budget: ByteBudget = ByteBudget(limit)
         self._items: SimpleQueue[tuple[Item, int] | None] = SimpleQueue()
 
     def reserve(self, size: int) -> int:

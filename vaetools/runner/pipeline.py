@@ -37,6 +37,7 @@ from vaetools.runner.result import BROKEN_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from logging import Logger
     from pathlib import PurePath
 
     from vaetools.operation import Item, Operation
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.settings import RunSettings
 
-log = logging.getLogger(__name__)
+log: Logger = logging.getLogger(__name__)
 
 _COMPRESSION_RATIO = 16
 """Typical ratio of a photo as JPEG; if it is higher, each reader exceeds the budget by one image."""
@@ -88,7 +89,7 @@ class Pipeline:
         settings: RunSettings,
         journal: Journal,
     ) -> None:
-        self.stopped = ""
+        self.stopped: str = ""
         self.decoded: Channel[_Job] = Channel(max(settings.memory // 2, 1))
         self.results: Channel[_Job] = Channel(max(settings.memory // 2, 1))
         self._operation = operation

@@ -78,10 +78,10 @@ class VideoReader:
         import cv2
 
         self._capture = open_capture(path)
-        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.width: int = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self.height: int = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.fps: float = self._capture.get(cv2.CAP_PROP_FPS)
-        self.frames = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.frames: int = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         try:
             self._check(max_pixels)
         except BaseException:
