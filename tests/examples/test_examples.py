@@ -1,4 +1,4 @@
-"""The examples run: with made-up pictures, and small operations in the place of large models."""
+"""The examples run: with synthetic images, and small operations in place of large models."""
 
 from __future__ import annotations
 
@@ -79,15 +79,15 @@ def test_masked(run) -> None:
 def test_stamp(run) -> None:
     """The date of a camera on a photograph: gone, and the photograph nearly as it was."""
     clean = data.coffee()[200:360, 60:300, ::-1].copy()
-    picture = clean.copy()
-    cv2.putText(picture, "'97 11 23", (60, 130), cv2.FONT_HERSHEY_PLAIN, 1.6, (30, 160, 255), 2)
-    cv2.imwrite("stamped.png", picture)
+    image = clean.copy()
+    cv2.putText(image, "'97 11 23", (60, 130), cv2.FONT_HERSHEY_PLAIN, 1.6, (30, 160, 255), 2)
+    cv2.imwrite("stamped.png", image)
     module = run("stamp", "stamped.png", "out.png")
-    out, hole = cv2.imread("out.png"), module.stamped(picture, 2)
-    assert np.array_equal(out[~hole], picture[~hole])
+    out, hole = cv2.imread("out.png"), module.stamped(image, 2)
+    assert np.array_equal(out[~hole], image[~hole])
     assert hole.mean() < 0.1  # and none of the light on the saucer
-    changed = (picture != clean).any(axis=2)
-    before, after = (np.abs(a[changed].astype(int) - clean[changed]).mean() for a in (picture, out))
+    changed = (image != clean).any(axis=2)
+    before, after = (np.abs(a[changed].astype(int) - clean[changed]).mean() for a in (image, out))
     assert after < 0.15 * before
 
 
@@ -95,20 +95,20 @@ def test_vae_dataset(
     run, codec_hub: Hub, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     torch = pytest.importorskip("torch")
-    for name, picture in [("light/a.png", gradient()), ("dark/b.png", gradient() // 4)]:
+    for name, image in [("light/a.png", gradient()), ("dark/b.png", gradient() // 4)]:
         path = tmp_path / "packed" / f"{name}.vae"
         path.parent.mkdir(parents=True)
-        path.write_bytes(codec_hub.compress(picture, quality=75))
+        path.write_bytes(codec_hub.compress(image, quality=75))
     module = run("vae_dataset", "packed", "--workers", "0")
     said = capsys.readouterr().out
     assert "2 images of 2 classes: dark, light" in said
     assert "dark (3, 48, 64)" in said and "light (3, 48, 64)" in said
-    picture, label = module.VaeFiles(tmp_path / "packed")[1]
-    assert label == 1 and picture.dtype == torch.float32
+    image, label = module.VaeFiles(tmp_path / "packed")[1]
+    assert label == 1 and image.dtype == torch.float32
     wanted = gradient()[:, :, ::-1].transpose(2, 0, 1) / 255
-    assert np.abs(picture.numpy() - wanted).mean() < 0.05
+    assert np.abs(image.numpy() - wanted).mean() < 0.05
     halved = module.VaeFiles(tmp_path / "packed", transform=lambda image: image / 2)
-    assert torch.equal(halved[1][0], picture / 2)
+    assert torch.equal(halved[1][0], image / 2)
 
 
 FAKE_FFMPEG = """#!{python}

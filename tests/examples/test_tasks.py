@@ -1,4 +1,4 @@
-"""The programs of examples/README.md keep what they promise, with images of scikit-image."""
+"""The programs of examples/README.md do what they promise, with images of scikit-image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from tests.paths import EXAMPLES
 from vaetools.hub import Hub
 
-PICTURES = [Path("a.png"), Path("trip/b.png")]
+IMAGES = [Path("a.png"), Path("trip/b.png")]
 
 Run = Callable[..., str]
 
@@ -56,9 +56,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def read(path: str | Path) -> np.ndarray:
-    picture = cv2.imread(str(path))
-    assert picture is not None, path
-    return picture
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return image
 
 
 def local_contrast(path: Path) -> float:
@@ -83,7 +83,7 @@ def test_the_table_names_every_program() -> None:
 def test_plugin(run: Run) -> None:
     assert len((EXAMPLES / "tasks/plugins/local_contrast.py").read_text().splitlines()) <= 40
     run("plugin.sh", "photos", "out")
-    for name in PICTURES:
+    for name in IMAGES:
         assert read("out" / name).shape == (128, 128, 3)
         assert local_contrast("out" / name) > 1.1 * local_contrast("photos" / name)
 
@@ -103,12 +103,14 @@ def test_replay(run: Run) -> None:
     assert said == [f"{name} identical" for name in names]
     copies = [Path("work/more", name) for name in names]
     assert len({path.read_bytes() for path in copies}) == 4
-    assert 30 < cv2.PSNR(read("photos/a.png"), read(copies[0])) < 60  # a copy, but another picture
+    assert (
+        30 < cv2.PSNR(read("photos/a.png"), read(copies[0])) < 60
+    )  # a copy, but not the same image
 
 
 def test_folder(run: Run) -> None:
     table = run("folder.sh", "photos", "work")
-    for name in PICTURES:
+    for name in IMAGES:
         packed = Path("work/packed", f"{name}.vae")
         row = re.search(rf"^{packed} +(\d+) +([\d.]+) +([\d.]+)", table, re.MULTILINE)
         assert row is not None, table
@@ -130,7 +132,7 @@ def test_part(run: Run, codec_hub: Hub) -> None:
 def test_chain(run: Run, codec_hub: Hub) -> None:
     run("chain.sh", "photos", "packed", "report.ndjson")
     records = [json.loads(line) for line in Path("report.ndjson").read_text().splitlines()]
-    assert {record["file"] for record in records} == {f"photos/{name}" for name in PICTURES}
+    assert {record["file"] for record in records} == {f"photos/{name}" for name in IMAGES}
     run("plugin.sh", "photos", "out")  # the first step alone, with the same options
     for record in records:
         assert (record["status"], record["op"]) == ("done", "local-contrast,compress")
