@@ -130,6 +130,7 @@ def test_a_constant_rate_decays_when_asked_for(recipe, photos, tmp_path) -> None
 
 def test_a_constant_rate_needs_no_decay() -> None:
     assert learning_rate(0.999, warmup=0.0, flat=1.0) == 1.0
+    assert learning_rate(1.0, warmup=0.0, flat=1.0) == 1.0
 
 
 def test_a_schedule_in_minutes_has_its_own_decay(recipe, photos, tmp_path) -> None:

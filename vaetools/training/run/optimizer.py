@@ -32,7 +32,7 @@ def learning_rate(progress: float, *, warmup: float, flat: float) -> float:
     """Learning rate factor at `progress` in [0, 1]: linear warm-up, constant, then cosine to 0."""
     if progress < warmup:
         return progress / warmup
-    if progress < flat:
+    if progress < flat or flat >= 1:
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - flat) / (1 - flat))))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vaetools.errors import UsageError
-from vaetools.training.recipe import CountOrNone
+from vaetools.training.recipe import CountOrNone, NotNegative
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class CodecConfig:
         overlap_entry, overlap_exit: pixels that the 8x8 blocks at the entry of the analysis and at the
             exit of the synthesis reach beyond each of their edges.
         rates: rate points, from `lambda_min` to `lambda_max`.
+        knee: rate point of quality 75; the qualities below and above it are spread evenly over the rate
+            points on either side. 0 for all qualities evenly over all rate points.
         scale_min, scale_max, tables: standard deviations of the entropy tables, a geometric series.
         hyper_limit: largest magnitude of a hyper-latent.
     """
@@ -51,6 +53,7 @@ class CodecConfig:
     rates: int = 8
     lambda_min: float = 0.0009
     lambda_max: float = 0.11
+    knee: NotNegative = 0.0
     scale_min: float = 0.11
     scale_max: float = 128.0
     tables: int = 64
@@ -60,6 +63,11 @@ class CodecConfig:
         """Raises `UsageError` for keys that exclude each other."""
         if self.element_steps and self.context != "grid":
             raise UsageError('recipe: [network]: element_steps needs context = "grid"')
+        if self.knee >= self.rates - 1:
+            raise UsageError(
+                f"recipe: [network]: knee = {self.knee:g} is not below the last rate point, "
+                f"{self.rates - 1}"
+            )
 
     @property
     def log_step(self) -> float:
