@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vaetools.codec.model import CodecModel
-    from vaetools.codec.networks import EntropyNetworks
+    from vaetools.codec.networks import EntropyNetworks, Quantiser
     from vaetools.codec.region import Region
     from vaetools.image import Image
     from vaetools.tiling import Box
@@ -102,12 +102,12 @@ def reconstruct(
     needed = grown(cells_covering(box), codec.halo + networks.context_radius, *levels.shape)
     r = symbols(codec, container, networks, z, needed=needed, preview=preview)
 
-    def symbols_in(_: np.ndarray, cells: Box) -> np.ndarray:
+    def symbols_in(_: Quantiser, cells: Box) -> np.ndarray:
         return r[(..., *scaled(cells, LATENTS))]
 
     def latents(cells: Box) -> np.ndarray:
-        mean = networks.mean(z, cells, symbols_in)
-        return networks.dequantised(mean, symbols_in(mean, cells), cells)
+        quantiser = networks.quantiser(z, cells, symbols_in)
+        return quantiser.latents(symbols_in(quantiser, cells))
 
     return image_of(_synthesise(codec, container, levels, latents, box), container, box)
 

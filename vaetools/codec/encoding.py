@@ -125,7 +125,7 @@ def _latent_sections(
     boxes = coded_boxes(rows, columns, codec.spec.tile)
 
     def payloads_of(box: Box) -> list[tuple[bytes, float]]:
-        r = symbols(networks.mean(z, box, symbols), box)
+        r = symbols(networks.quantiser(z, box, symbols), box)
         index = networks.index(z, box)
         coders = [
             encode_latents(r[mask], index[mask], codec.tables.latent) for mask in channels.values()

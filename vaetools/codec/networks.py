@@ -8,6 +8,7 @@ compute with integers, up to float rounding elsewhere.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,13 +24,61 @@ if TYPE_CHECKING:
 
 
 PHASES = 4
-"""Phases of the checkerboard context model, each conditioned on the latents of those before."""
+"""Phases of the context model, each conditioned on the latents of those before."""
+
+GRID = ((0, 0), (1, 1), (0, 1), (1, 0))
+"""(row, column) in every 2x2 square of the latents of each phase, with a `grid` context."""
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """Quantiser of the latents of a box, given what is known of them.
+
+    Attributes:
+        mean: conditional means, (1, M, h, w) float32.
+        gain, step: r = round((y − mean) · gain), and the step from r to r + 1; (M, h, w) float32, or
+            (M, 1, 1).
+        inward: how far the restored value lies from the middle of its bin towards the mean, in steps,
+            (M, h, w) float32; None for the middle.
+    """
+
+    mean: np.ndarray
+    gain: np.ndarray
+    step: np.ndarray
+    inward: np.ndarray | None = None
+
+    def symbols(self, y: np.ndarray) -> np.ndarray:
+        """r of latents y (1, M, h, w), as (M, h, w) int32."""
+        r: np.ndarray = np.rint((y[0] - self.mean[0]) * self.gain).astype(np.int32)
+        return r
+
+    def latents(self, r: np.ndarray) -> np.ndarray:
+        """ŷ of symbols r (M, h, w), as (1, M, h, w) float32."""
+        restored: np.ndarray = self.mean + self.offsets(r)
+        return restored
+
+    def offsets(self, r: np.ndarray) -> np.ndarray:
+        """ŷ − mean of symbols r, (M, h, w) float32."""
+        steps = r.astype(np.float32)
+        if self.inward is not None:
+            steps -= np.sign(steps) * self.inward
+        offsets: np.ndarray = steps * self.step
+        return offsets
+
+    def within(self, box: Box) -> Quantiser:
+        """The same for a box of latents."""
+
+        def part(values: np.ndarray) -> np.ndarray:
+            return values if values.shape[-2:] == (1, 1) else values[(..., *box)]
+
+        inward = None if self.inward is None else part(self.inward)
+        return Quantiser(self.mean[(..., *box)], part(self.gain), part(self.step), inward)
 
 
 class Residuals(Protocol):
-    """The symbols r of a box, (M, h, w), given the means of its latents, (1, M, h, w)."""
+    """The symbols r of a box of cells, (M, h, w), given their quantiser."""
 
-    def __call__(self, mean: np.ndarray, box: Box, /) -> np.ndarray: ...
+    def __call__(self, quantiser: Quantiser, box: Box, /) -> np.ndarray: ...
 
 
 class EntropyNetworks:
@@ -47,6 +96,7 @@ class EntropyNetworks:
     ) -> None:
         self.model = model
         self.levels = levels
+        self.spec = spec
         self.reach: CodecReach = spec.reach
         self.tables = tables
         self.size: int = spec.tile // LATENTS
@@ -80,31 +130,64 @@ class EntropyNetworks:
         base = self._part("hyper_scale_index", z, box, self.reach.hyper_scale_index)
         return self.tables.indexes(base, self.levels[box])
 
-    def mean(self, z: np.ndarray, box: Box, residuals: Residuals) -> np.ndarray:
-        """Conditional means of the latents of a box, phase by phase.
+    def quantiser(self, z: np.ndarray, box: Box, residuals: Residuals) -> Quantiser:
+        """Conditional means and steps of the latents of a box, phase by phase.
 
         The means of the first phase come from the hyper-latents alone; those of later phases also
         from the latents of earlier phases. `residuals` is called for each phase, and only the
         symbols of earlier phases affect the result, so encoder and decoder compute the same.
-
-        Returns:
-            (1, M, h, w) float32.
         """
         outer = grown(box, self.context_radius, *z.shape[2:])
+        levels = self.levels[outer]
+        centroid = self.tables.centroid
+        first = Quantiser(
+            self.hyper_mean(z, outer),
+            self.tables.per_latent(self.tables.gain, levels),
+            self.tables.per_latent(self.tables.inverse_gain, levels),
+            None if centroid is None else centroid[self.index(z, outer)],
+        )
+        phased = self._on_grid if self.context == "grid" else self._interleaved
+        return phased(first, outer, residuals).within(scaled(within(box, outer), LATENTS))
+
+    def _interleaved(self, first: Quantiser, box: Box, residuals: Residuals) -> Quantiser:
         context = self.model.graph("context_mean")
-        first = mean = self.hyper_mean(z, outer)
+        mean = first.mean
         phase = phases(*mean.shape[1:])  # cells begin at even latents, so any box has this pattern
         known = np.zeros_like(mean)
+        now = first
         for number in range(PHASES):
-            now = phase == number
             if number > 0:
-                (better,) = context(known, first)
-                mean = np.where(now, better, mean)
+                (better,) = context(known, first.mean)
+                mean = np.where(phase == number, better, mean)
+                now = replace(first, mean=mean)
             if number < PHASES - 1:
-                known = np.where(now, self.dequantised(mean, residuals(mean, outer), outer), known)
-        inner = scaled(within(box, outer), LATENTS)
-        part: np.ndarray = mean[(..., *inner)]
-        return part
+                known = np.where(phase == number, now.latents(residuals(now, box)), known)
+        return now
+
+    def _on_grid(self, first: Quantiser, box: Box, residuals: Residuals) -> Quantiser:
+        """All channels of a place at once, one place of each 2x2 square per phase."""
+        mean, factor = first.mean.copy(), np.ones_like(first.mean[0])
+        known: list[np.ndarray] = []
+        features: list[np.ndarray] = []
+        now = first
+        for number, place in enumerate(GRID):
+            if number > 0:
+                inputs = np.concatenate(known, axis=1), on_grid(first.mean, place), *features
+                better, *scale, handed_on = self.model.graph(f"context_{number}")(*inputs)
+                on_grid(mean, place)[:] = better
+                for values in scale:
+                    on_grid(factor, place)[:] = values[0]
+                features = [handed_on]
+                now = replace(first, mean=mean, gain=first.gain / factor, step=first.step * factor)
+            if number < PHASES - 1:
+                latents = now.latents(residuals(now, box))
+                known.append(np.ascontiguousarray(on_grid(latents, place)))
+        return now
+
+    @property
+    def context(self) -> str:
+        """Pattern of the context model: `interleaved` or `grid`."""
+        return self.spec.context
 
     @property
     def context_radius(self) -> int:
@@ -115,23 +198,17 @@ class EntropyNetworks:
         """Means of the latents given the hyper-latents alone, (1, M, h, w)."""
         return self._part("hyper_mean", z, box, self.reach.hyper_mean)
 
-    def dequantised(self, mean: np.ndarray, symbols: np.ndarray, box: Box) -> np.ndarray:
-        """ŷ = mean + r · step, (1, M, h, w) float32."""
-        step = self.tables.per_latent(self.tables.inverse_gain, self.levels[box])
-        latents: np.ndarray = mean + symbols.astype(np.float32) * step
-        return latents
-
-    def quantised(self, y: np.ndarray, mean: np.ndarray, box: Box) -> np.ndarray:
-        """r = round((y − mean) · gain), (M, h, w) int32."""
-        gain = self.tables.per_latent(self.tables.gain, self.levels[box])
-        symbols: np.ndarray = np.rint((y[0] - mean[0]) * gain).astype(np.int32)
-        return symbols
-
     def _part(self, role: str, z: np.ndarray, box: Box, reach: int) -> np.ndarray:
         """Output of a graph for a box of z, (1, M, h, w); `reach` is its receptive radius in cells."""
         outer = grown(box, reach, *z.shape[2:])
         (out,) = self.model.graph(role)(np.ascontiguousarray(z[(..., *outer)]))
         return out[(..., *scaled(within(box, outer), LATENTS))]
+
+
+def on_grid(values: np.ndarray, place: tuple[int, int]) -> np.ndarray:
+    """A view of the latents at one place of every 2x2 square: (…, h, w) -> (…, h/2, w/2)."""
+    row, column = place
+    return values[..., row::2, column::2]
 
 
 def phases(latents: int, height: int, width: int) -> np.ndarray:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from vaetools.codec.networks import EntropyNetworks
+    from vaetools.codec.networks import EntropyNetworks, Quantiser
     from vaetools.codec.tables import CodecTables
     from vaetools.image import Image
     from vaetools.model.spec import Positive, RefineSpec
@@ -65,10 +65,10 @@ class Symbols:
         self.networks = networks
         self.moves: np.ndarray | None = None
 
-    def __call__(self, mean: np.ndarray, box: Box) -> np.ndarray:
-        """r of a box of cells, (M, h, w) int32, given the means of its latents, (1, M, h, w)."""
+    def __call__(self, quantiser: Quantiser, box: Box) -> np.ndarray:
+        """r of a box of cells, (M, h, w) int32, given their quantiser."""
         part = scaled(box, LATENTS)
-        r = self.networks.quantised(self.y[(..., *part)], mean, box)
+        r = quantiser.symbols(self.y[(..., *part)])
         return r if self.moves is None else r + self.moves[(..., *part)]
 
 
@@ -174,21 +174,23 @@ class Refinement:
 
     def _moves(self, tile: Tile, damping: float) -> tuple[Estimate, np.ndarray]:
         """The same for the core of a tile, with additional moves (M, h, w) int8 in −1 … 1."""
-        mean = self.networks.mean(self.z, tile.outer, self.symbols)
-        r = self.symbols(mean, tile.outer)
+        quantiser = self.networks.quantiser(self.z, tile.outer, self.symbols)
+        r = self.symbols(quantiser, tile.outer)
         weights = self._weights(tile.outer)
-        latents = self.networks.dequantised(mean, r, tile.outer)
+        latents = quantiser.latents(r)
         slope, errors = self._slope(latents, weights, tile.outer)
         inner, pixels = scaled(tile.inner, LATENTS), scaled(tile.inner, CELL)
         r, slope = r[(..., *inner)], slope[(..., *inner)]
         curvature = damping * self.curvature * _block_means(weights[pixels], DOWNSCALE)
         index = self.networks.index(self.z, tile.core)
-        step = self.tables.per_latent(self.tables.inverse_gain, self.networks.levels[tile.core])
         bits = self.tables.bits(r, index)
-        up, down = (
-            (sign * slope + curvature * step) * step + self.tables.bits(r + sign, index) - bits
-            for sign in (1, -1)
-        )
+        core = quantiser.within(inner)
+
+        def change_of(sign: int) -> np.ndarray:
+            move = core.offsets(r + sign) - core.offsets(r)
+            return (slope + curvature * move) * move + self.tables.bits(r + sign, index) - bits
+
+        up, down = change_of(1), change_of(-1)
         change = np.minimum(up, down)
         chosen = change < -MIN_SAVING
         moves = np.where(chosen, np.where(up < down, 1, -1), 0).astype(np.int8)

@@ -6,7 +6,7 @@ must not depend on how a machine rounds `exp` or `erf`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,8 @@ class CodecTables:
         hyper_frequencies: (G, N, 2 limit + 1) uint32.
         latent_reach: (T,) uint16, reach of every latent table.
         latent_frequencies: (sum of 2 reach + 2,) uint32, all tables concatenated.
+        centroid: (T,) float32, how far a value is restored from the middle of its bin towards the mean,
+            in steps, for every latent table; None for the middle.
 
     Raises:
         ModelBrokenError: the arrays have inconsistent shapes.
@@ -60,6 +62,7 @@ class CodecTables:
     hyper_frequencies: np.ndarray
     latent_reach: np.ndarray
     latent_frequencies: np.ndarray
+    centroid: np.ndarray | None = None
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> CodecTables:
@@ -69,8 +72,9 @@ class CodecTables:
             ModelBrokenError: an array is missing or unknown, or shapes are inconsistent.
         """
         names = {field.name for field in fields(cls)}
-        if arrays.keys() != names:
-            wrong = ", ".join(sorted(names ^ arrays.keys()))
+        optional = {field.name for field in fields(cls) if field.default is not MISSING}
+        if not names - optional <= arrays.keys() <= names:
+            wrong = ", ".join(sorted((names ^ arrays.keys()) - (optional - arrays.keys())))
             raise ModelBrokenError(f"tables.npz has missing or unknown arrays: {wrong}")
         return cls(**arrays)
 
@@ -86,6 +90,7 @@ class CodecTables:
             and self.hyper_group.max() < len(self.hyper_frequencies)
             and len(self.latent_reach) <= MAX_TABLES
             and self.latent_frequencies.shape == (sizes.sum(),)
+            and (self.centroid is None or self.centroid.shape == self.latent_reach.shape)
         )
         if not fits:
             raise ModelBrokenError("the arrays of tables.npz have inconsistent shapes")

@@ -172,6 +172,9 @@ class CodecSpec:
         stream_id: names what a bitstream needs; models that share it read the same files.
         levels: number of rate indices.
         tile: side of entropy-coded tiles in latents.
+        context: pattern in which the latents become known. `interleaved`: one graph, `context_mean`, and
+            the channels of a place take turns. `grid`: `context_1` to `context_3`, one for each place of
+            a 2x2 square but the first.
         refine: without it a model cannot refine.
     """
 
@@ -179,6 +182,7 @@ class CodecSpec:
     levels: Annotated[int, Bounds(ge=1, le=256)]
     tile: Annotated[int, Bounds(ge=4, le=MAX_TILE)]
     reach: CodecReach
+    context: Literal["interleaved", "grid"] = "interleaved"
     refine: RefineSpec | None = None
 
 

@@ -25,12 +25,14 @@ from vaetools.model.spec import (
     SizeSpec,
     TilingSpec,
 )
+from vaetools.training.export.context import context_plans, context_radii
 from vaetools.training.export.folder import write_model
 from vaetools.training.export.graphs import GraphPlan
 from vaetools.training.export.tiling import receptive_radius
 from vaetools.training.networks.codec.gradient import SynthesisGradient, with_pullback
 from vaetools.training.networks.codec.integer import IntegerScaleNetwork, neighbourhood
 from vaetools.training.networks.codec.likelihood import interpolate
+from vaetools.training.networks.codec.photo_codec import restored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from vaetools.model.folder import Model
     from vaetools.training.data.image_pack import ImagePack
-    from vaetools.training.networks.codec import PhotoCodec
+    from vaetools.training.networks.codec import CodecConfig, PhotoCodec
     from vaetools.training.recipe import Recipe
 
 LEVELS = 101
@@ -85,7 +87,6 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, 192, 128, generator=generator)
     latents = torch.randn(1, c.latents, 12, 8, generator=generator)
-    known = torch.randn(1, c.latents, 12, 8, generator=generator)
     hyper = torch.randint(-4, 5, (1, c.hyper, 3, 2), generator=generator).float()
     rate = torch.full((1, 1, 1, 1), 0.5)
     rates = torch.rand(1, 1, 24, 16, generator=generator)
@@ -103,12 +104,7 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
             scale, {"hyper": hyper}, ["index"], {"hyper": coarser}, exact=True
         ),
         "hyper_mean": GraphPlan(codec.hyper_mean, {"hyper": hyper}, ["mean"], {"hyper": coarser}),
-        "context_mean": GraphPlan(
-            codec.context_mean,
-            {"known": known, "mean": latents},
-            ["better"],
-            {"known": coarse, "mean": coarse},
-        ),
+        **context_plans(codec),
         "synthesis": GraphPlan(
             codec.synthesis,
             {"latents": latents, "rate": rate},
@@ -128,18 +124,29 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
     }
 
 
+def rate_points(c: CodecConfig) -> Tensor:
+    """The position among the rate points of every rate index, (LEVELS,)."""
+    if not c.knee:
+        return torch.linspace(0, c.rates - 1, LEVELS)
+    quality = np.linspace(0, 100, LEVELS)
+    places = np.interp(quality, [0, 75, 100], [0, c.knee, c.rates - 1])
+    return torch.from_numpy(places).float()
+
+
 @torch.no_grad()
 def tables(codec: PhotoCodec, data: ImagePack, crop: int) -> dict[str, np.ndarray]:
     """The arrays of `tables.npz`; see `vaetools.codec.tables.CodecTables`."""
     c = codec.config
-    position = torch.linspace(0, c.rates - 1, LEVELS)
+    position = rate_points(c)
 
     def at_levels(rows: Tensor) -> Tensor:
         return interpolate(rows, position[:, None, None])[:, :, 0, 0]
 
     offset = torch.round(at_levels(codec.index_offset) / c.log_step)
     latent = _latent_tables(codec, data, crop)
+    centroid = {"centroid": codec.centroid.numpy()} if c.centroids else {}
     return {
+        **centroid,
         "gain": torch.exp(at_levels(codec.log_gain)).numpy(),
         "inverse_gain": torch.exp(at_levels(codec.log_inverse_gain)).numpy(),
         "index_offset": offset.numpy().astype(np.int16),
@@ -231,7 +238,8 @@ def refine_spec(codec: PhotoCodec, data: ImagePack, crop: int) -> RefineSpec:
         images = data.crops(4, crop, generator, shrink=2.0)
         at = torch.full((1, 1, 1), float(position))
         coded = codec.code(images, at)
-        latents = coded.mean + torch.round(coded.residual) * coded.step
+        r = torch.round(coded.residual)
+        latents = restored(coded.mean, r, coded.step, coded.inward)
         _, pullback = with_pullback(codec.synthesis, latents, codec.rate(at))
         signs = 2.0 * torch.randint(0, 2, images.shape, generator=generator) - 1
         found.append(pullback(signs).square().mean())
@@ -265,22 +273,15 @@ def small_reach(codec: PhotoCodec) -> CodecReach:
     c, side, ratio = codec.config, 13, CELL // DOWNSCALE
     generator = torch.Generator().manual_seed(0)
     fine = (1, c.latents, side * ratio, side * ratio)
-    latents, mean = (torch.randn(fine, generator=generator) for _ in range(2))
+    latents = torch.randn(fine, generator=generator)
     hyper = torch.randint(-4, 5, (1, c.hyper, side, side), generator=generator).float()
     scale = FrozenScaleNetwork(codec.hyper_scale_index)
-
-    def from_mean(changed: Tensor, known: Tensor) -> Tensor:
-        mean: Tensor = codec.context_mean(known, changed)
-        return mean
 
     return CodecReach(
         hyper_analysis=_inside(receptive_radius(codec.hyper_analysis, [latents], ratio, 1), side),
         hyper_scale_index=_inside(receptive_radius(scale, [hyper], 1, ratio), side),
         hyper_mean=_inside(receptive_radius(codec.hyper_mean, [hyper], 1, ratio), side),
-        context_mean=max(
-            _inside(receptive_radius(codec.context_mean, [latents, mean], ratio, ratio), side),
-            _inside(receptive_radius(from_mean, [mean, latents], ratio, ratio), side),
-        ),
+        context_mean=max(_inside(radius, side) for radius in context_radii(codec, side)),
     )
 
 
@@ -307,6 +308,7 @@ def export_codec(
             LEVELS,
             TILE,
             small_reach(codec),
+            codec.config.context,
             refine_spec(codec, data, crop),
         ),
         selftest=SelfTest(height=192, width=128),

@@ -128,12 +128,27 @@ def _inpainter(source: _Source, network: Inpainter) -> dict[str, Tensor]:
 
 def _codec(source: _Source, network: PhotoCodec) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    for role in ("analysis", "hyper_analysis", "hyper_mean", "context_mean", "synthesis"):
+    for role in ("analysis", "hyper_analysis", "hyper_mean", "synthesis"):
         found |= source.layers(role, f"{role}.")
+    found |= _context(source)
     arrays = source.arrays("tables")
+    if "centroid" in arrays:
+        found["centroid"] = torch.from_numpy(arrays["centroid"])
     scale = _scale(source.weights("hyper_scale_index"), network.hyper_scale_index)
     prior = _prior(arrays["hyper_frequencies"])
     return found | scale | _gain_units(arrays, len(arrays["hyper_frequencies"]), network) | prior
+
+
+def _context(source: _Source) -> dict[str, Tensor]:
+    """The context: one graph, or one for each pass of a grid."""
+    found = {}
+    passes = sorted(role for role in source.manifest.graphs if role.startswith("context_"))
+    for number, role in enumerate(passes):
+        for name, weight in source.layers(role).items():
+            inner = name.removeprefix("grid_pass.")
+            on_grid = f"passes.{number}." if inner != name else ""
+            found[f"context_mean.{on_grid}{inner}"] = weight
+    return found
 
 
 def _scale(graph: Mapping[str, Tensor], network: IntegerScaleNetwork) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaetools.codec.networks import GRID
 from vaetools.training.networks.codec.blocks import Blocks
 from vaetools.training.networks.modules import ModuleList
 from vaetools.training.networks.precision import in_float32
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.training.networks.codec.config import CodecConfig
-
-PLACES = ((0, 0), (1, 1), (0, 1), (1, 0))
-"""(row, column) of the latents of each phase in their 2x2 square."""
 
 STEP_RANGE = 0.5
 """Largest magnitude of the logarithm of a factor on a quantisation step."""
@@ -69,9 +67,9 @@ class GridPass(nn.Module):
     def __init__(self, c: CodecConfig, phase: int) -> None:
         super().__init__()
         width = c.context_width or c.channels
-        self.latents, self.steps = c.latents, c.element_steps
+        self.latents, self.width = c.latents, width
         self.known = ModuleList[Neighbours](
-            Neighbours(c.latents, width, PLACES[source], PLACES[phase]) for source in range(phase)
+            Neighbours(c.latents, width, GRID[source], GRID[phase]) for source in range(phase)
         )
         self.mean = nn.Conv2d(c.latents, width, 1)
         self.former = nn.Conv2d(width, width, 1, bias=False) if phase > 1 else None
@@ -103,7 +101,7 @@ class GridContext(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.passes = ModuleList[GridPass](GridPass(c, phase) for phase in range(1, len(PLACES)))
+        self.passes = ModuleList[GridPass](GridPass(c, phase) for phase in range(1, len(GRID)))
 
     def start(self, std: Tensor) -> None:
         """Scale the initial weights to latents with these standard deviations (M,)."""
@@ -115,11 +113,11 @@ class GridContext(nn.Module):
 def split(x: Tensor) -> list[Tensor]:
     """(B, M, h, w) -> the latents of each phase, (B, M, h/2, w/2); what is broadcast stays so."""
     if x.shape[-2:] == (1, 1):
-        return [x] * len(PLACES)
-    return [x[..., row::2, column::2] for row, column in PLACES]
+        return [x] * len(GRID)
+    return [x[..., row::2, column::2] for row, column in GRID]
 
 
 def join(parts: Sequence[Tensor]) -> Tensor:
     """The inverse of `split`."""
-    order = sorted(range(len(PLACES)), key=PLACES.__getitem__)
+    order = sorted(range(len(GRID)), key=GRID.__getitem__)
     return F.pixel_shuffle(torch.stack([parts[phase] for phase in order], dim=2).flatten(1, 2), 2)
