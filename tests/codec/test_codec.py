@@ -251,11 +251,11 @@ def test_the_decoder_has_the_means_of_the_encoder(mini, crop, mixed):
     levels, found = mini.levels_of(unpack(written)), integers(mini, written)
     z, symbols = found["z"][None], found["r"]
     networks, box = mini.networks(levels), (slice(0, z.shape[2]), slice(0, z.shape[3]))
-    mean = networks.mean(z, box, lambda _mean, _box: symbols)
-    np.testing.assert_array_equal(networks.quantised(analysis.latents, mean, box), symbols)
+    quantiser = networks.quantiser(z, box, lambda _quantiser, _box: symbols)
+    np.testing.assert_array_equal(quantiser.symbols(analysis.latents), symbols)
     step = mini.tables.inverse_gain[levels.repeat(4, 0).repeat(4, 1)].transpose(2, 0, 1)
-    latents = networks.dequantised(mean, symbols, box)
-    np.testing.assert_allclose(latents[0], mean[0] + symbols * step, rtol=1e-5, atol=1e-5)
+    latents = quantiser.latents(symbols)
+    np.testing.assert_allclose(latents[0], quantiser.mean[0] + symbols * step, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -270,7 +270,7 @@ def test_small_networks_give_the_whole_part_by_part(either, mixed):
     symbols = rng.integers(-3, 4, y.shape[1:])
     whole = (slice(0, rows), slice(0, columns))
 
-    def known(_mean, box):
+    def known(_quantiser, box):
         return symbols[(..., *scaled(box, 4))]
 
     networks.size = 16
@@ -279,11 +279,12 @@ def test_small_networks_give_the_whole_part_by_part(either, mixed):
     tiled = networks.hyper(y)
     assert (tiled == z).mean() > 0.999 and np.abs(tiled - z).max() <= 1  # a tie may fall either way
     index = networks.index(z, whole)
-    mean = networks.mean(z, whole, known)
+    mean = networks.quantiser(z, whole, known).mean
     for box in [(slice(4, 6), slice(3, 5)), (slice(0, 1), slice(2, 7)), (slice(8, 9), slice(6, 7))]:
         part = (..., *scaled(box, 4))
         np.testing.assert_array_equal(networks.index(z, box), index[part])
-        np.testing.assert_allclose(networks.mean(z, box, known), mean[part], rtol=1e-4, atol=1e-4)
+        found = networks.quantiser(z, box, known).mean
+        np.testing.assert_allclose(found, mean[part], rtol=1e-4, atol=1e-4)
 
 
 # --- regions --------------------------------------------------------------------------------------

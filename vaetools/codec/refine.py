@@ -188,7 +188,9 @@ class Refinement:
 
         def change_of(sign: int) -> np.ndarray:
             move = core.offsets(r + sign) - core.offsets(r)
-            return (slope + curvature * move) * move + self.tables.bits(r + sign, index) - bits
+            bits_after = self.tables.bits(r + sign, index)
+            change: np.ndarray = (slope + curvature * move) * move + bits_after - bits
+            return change
 
         up, down = change_of(1), change_of(-1)
         change = np.minimum(up, down)

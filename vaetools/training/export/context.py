@@ -57,7 +57,7 @@ class OnePass(nn.Module):
     def forward(
         self, known: Tensor, mean: Tensor, former: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        phases = known.split(self.grid_pass.latents, dim=1)
+        phases = torch.split(known, self.grid_pass.latents, dim=1)
         better, log, features = self.grid_pass(phases, mean, former)
         return (better, features) if log is None else (better, torch.exp(log), features)
 
