@@ -34,12 +34,14 @@ RUNS = {
     "hyper_scale_index": (1, 1),
     "hyper_mean": (1, 1),
     "context_mean": (PHASES - 1, PHASES - 1),
+    **{f"context_{number}": (1, 1) for number in range(1, PHASES)},
     "synthesis": (0, 1),
     "synthesis_gradient": (0, 0),
 }
 """Runs of each graph per encoding and per decoding, without refinement."""
 
 GRID = {"image": 1, "weight": 1, "latents": 16, "known": 16, "mean": 16, "hyper": 64}
+GRID |= dict.fromkeys(("places", "place_mean", "former"), 32)  # of a grid context
 """Pixels per element of an input, along each axis."""
 
 
@@ -100,7 +102,7 @@ def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]
         **({} if codec.spec.refine is None else {"the same, --refine 8": refined}),
         "entropy model: hyper_analysis": lambda: networks.hyper(analysis.latents),
         "entropy model: hyper_scale_index": lambda: networks.index(z, everything),
-        "entropy model: hyper_mean, context_mean": lambda: networks.mean(z, everything, known),
+        "entropy model: hyper_mean, context": lambda: networks.quantiser(z, everything, known),
         "decode: hyper-latents": lambda: decode_hyper(
             container.one(SectionKind.HYPER), levels, codec.tables
         ),

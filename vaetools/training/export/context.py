@@ -30,7 +30,7 @@ def context_plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
     if isinstance(context, GridContext):
         plans = {}
         for number, grid_pass in enumerate(context.passes, start=1):
-            names = ("known", "mean", "former")
+            names = ("places", "place_mean", "former")
             inputs = {
                 n: example(w, 6, 4) for n, w in zip(names, widths(grid_pass, number), strict=False)
             }
@@ -55,10 +55,10 @@ class OnePass(nn.Module):
         self.grid_pass = grid_pass
 
     def forward(
-        self, known: Tensor, mean: Tensor, former: Tensor | None = None
+        self, places: Tensor, place_mean: Tensor, former: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        phases = torch.split(known, self.grid_pass.latents, dim=1)
-        better, log, features = self.grid_pass(phases, mean, former)
+        phases = torch.split(places, self.grid_pass.latents, dim=1)
+        better, log, features = self.grid_pass(phases, place_mean, former)
         return (better, features) if log is None else (better, torch.exp(log), features)
 
 
