@@ -1,8 +1,9 @@
 """A compact copy of a checkpoint, to carry a run between machines.
 
 It holds the averaged weights in float16 and the state of the optimizer in bfloat16. Of SOAP's second
-moments only the eigenvalues are kept: with the bases they give the moments back. Training resumed from
-it starts at the averaged weights, not at the last ones.
+moments only the eigenvalues are kept: with the bases they give the moments back. Its first moments,
+which remember some 20 steps, start at 0 again. Training resumed from it starts at the averaged weights,
+not at the last ones.
 """
 
 from __future__ import annotations
@@ -78,11 +79,15 @@ def _pack(values: Mapping[str, Any]) -> dict[str, Any]:
         if side in values:
             basis = values[f"{side} basis"]
             packed[side] = (basis * (values[side] @ basis)).sum(dim=1)  # eigenvalues, (n, length)
+    if "v" in packed:  # SOAP's second moment; the first one has the same shape
+        packed.pop("mean", None)
     return _converted(packed, torch.bfloat16)
 
 
 def _unpack(packed: Mapping[str, Any]) -> dict[str, Any]:
     values = _converted(packed, torch.float32)
+    if "v" in values:
+        values["mean"] = torch.zeros_like(values["v"])
     for side in SIDES:
         if side in values:
             basis = _orthonormal(values[f"{side} basis"])
