@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vaetools.codec.region import Region
     from vaetools.tiling import Box
 
-DTYPES = {8: np.uint8, 16: np.uint16, 32: np.float32}
+DTYPES: dict[int, type[np.generic]] = {8: np.uint8, 16: np.uint16, 32: np.float32}
 """Sample type by bit depth."""
 
 

@@ -50,7 +50,7 @@ ScatterElements ScatterND Shape Size Slice SpaceToDepth Split Squeeze Tile Trans
 Upsample
 """
 
-ALLOWED = frozenset().union(
+ALLOWED: frozenset[str] = frozenset[str]().union(
     _ARITHMETIC.split(),
     _ACTIVATIONS.split(),
     _REDUCTIONS.split(),

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 Item: TypeAlias = Image | bytes
 """What an operation takes or gives: an image, or the bytes of a file."""
 
+Takes: TypeAlias = Literal["image", "file", "nothing"]
+"""What an operation takes."""
+
 Made: TypeAlias = "tuple[Callable[..., Operation], tuple[Any, ...]]"
 """A function and its arguments, the last of them the options, that make an operation in another
 process."""
@@ -86,7 +89,7 @@ class Operation(ABC):
     name: str
     summary: ClassVar[str] = ""
     task: ClassVar[str | tuple[str, ...] | None] = None
-    takes: Literal["image", "file", "nothing"] = "image"
+    takes: Takes = "image"
     many_models: ClassVar[bool] = False
     suffixes: tuple[str, ...] = ()
     Options: ClassVar[type] = NoOptions

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vaetools.errors import OptionError, PluginError, UsageError
 from vaetools.image import SUFFIXES, Image
-from vaetools.operation.base import Compound, Item, Operation, results_of
+from vaetools.operation.base import Compound, Item, Operation, Takes, results_of
 from vaetools.operation.options import NoOptions
 from vaetools.tomlfile import Pattern, from_table, read_toml
 
@@ -116,10 +116,10 @@ class Chain(Operation):
     def __init__(self, steps: Sequence[Operation]) -> None:
         super().__init__(None, NoOptions())
         self.steps: tuple[Operation, ...] = tuple(steps)
-        self.name = ",".join(step.name for step in steps)
-        self.takes = steps[0].takes
-        self.suffixes = steps[0].suffixes
-        self.wants_encoded = steps[0].wants_encoded
+        self.name: str = ",".join(step.name for step in steps)
+        self.takes: Takes = steps[0].takes
+        self.suffixes: tuple[str, ...] = steps[0].suffixes
+        self.wants_encoded: bool = steps[0].wants_encoded
         for step in steps[1:]:
             if step.takes == "nothing":
                 raise UsageError(f"{step.name} takes nothing, so it can only come first")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FIRST = {"image": "image", "file": "data"}
 """Name of the first parameter, by what an operation takes."""
 
-METHOD_OPTIONS = {
+METHOD_OPTIONS: dict[str, tuple[str, Any, str]] = {
     "key": ("str", "", "name of the image, which seeds operations that draw random numbers"),
     "model": ("str | None", None, "id of the model, where several fit"),
     "channel_order": ("Literal['bgr', 'rgb']", "bgr", "order of the colours of arrays"),

@@ -22,7 +22,7 @@ class ByteBudget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.used = 0
+        self.used: int = 0
         self._first_in_line = threading.Lock()
         self._freed = threading.Condition()
 
