@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
     from vaetools.hub import Hub
 
 pytest_plugins = ["vaetools.testing"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: threads would only compete
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+TRAINED = {"trained_codec", "trained_denoiser"}
+"""Fixtures that train a network, for tests in several files."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a trained network run in one process; otherwise a file at a time."""
+    for item in items:
+        is_trained = bool(TRAINED & {*getattr(item, "fixturenames", ())})
+        item.add_marker(pytest.mark.xdist_group("trained" if is_trained else str(item.path)))
+        if is_trained:
+            item.add_marker(pytest.mark.train)
 
 
 @pytest.fixture(scope="session")

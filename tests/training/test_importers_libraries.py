@@ -303,7 +303,7 @@ def test_optimum_needs_no_torch(tmp_path: Path) -> None:
         ({"encode": b"not a graph"}, "not an ONNX file"),
         ({"latent_channels": 5}, "10 channels|5 channels"),
         ({"_class_name": "AutoencoderDC"}, "names the class 'AutoencoderDC'"),
-        ({"block_out_channels": None}, "no config of AutoencoderKL"),
+        ({"block_out_channels": None}, "is not a config of AutoencoderKL"),
         ({"block_out_channels": [8]}, "returns 3 x 4 .* but the config implies 6 x 9"),
         ({"block_out_channels": [8] * 3}, "returns 12 x 18 .* but the config implies 6 x 9"),
     ],

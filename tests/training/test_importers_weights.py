@@ -130,7 +130,7 @@ def test_taesd_in_every_packing(tmp_path: Path) -> None:
             one, other = (p.graphs[role].expected(case) for p in (from_folder, from_file))
             np.testing.assert_array_equal(one[0], other[0])
     save_file(encoder.state_dict(), tmp_path / "other_encoder.safetensors")
-    with pytest.raises(UsageError, match="name the encoder's file"):
+    with pytest.raises(UsageError, match="give the encoder's file"):
         taesd.read(str(tmp_path))
     with pytest.raises(UsageError, match=r"other_decoder\.safetensors: no such file"):
         taesd.read(str(tmp_path / "other_encoder.safetensors"))
@@ -147,7 +147,7 @@ def test_taesd_with_a_pool_sees_everything(tmp_path: Path) -> None:
     ("state", "problem"),
     [
         ({"weight": torch.zeros(1)}, "'weight', so it is not a TAESD network"),
-        ({"1000000000.weight": torch.zeros(1)}, "no TAESD network"),
+        ({"1000000000.weight": torch.zeros(1)}, "not a TAESD network"),
         ({"0.weight": torch.zeros(4)}, "a layer that TAESD does not have"),
         ({"0.weight": torch.zeros(4, 3, 5, 5)}, "size mismatch"),
         ({"0.weight": torch.zeros(4, 3, 3, 3), "0.scale": torch.zeros(4)}, "0.scale"),
@@ -261,7 +261,7 @@ def test_pythae_kinds(tmp_path: Path) -> None:
     [
         ("VQVAEConfig", {}, "more than an encoder and a decoder"),
         ("VAEConfig", {"input_dim": [60]}, r"input_dim = \(60,\)"),
-        ("VAEConfig", {"input_dim": None}, "no config of pythae"),
+        ("VAEConfig", {"input_dim": None}, "is not a config of pythae"),
         ("VAEConfig", {"input_dim": [1, 6, 11]}, "default networks: .*size mismatch"),
         ("VAEConfig", {"latent_dim": 5}, "default networks: .*size mismatch"),
         ("VAEConfig", {"reconstruction_loss": "l1"}, "'l1' is not bce or mse"),
