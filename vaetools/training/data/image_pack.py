@@ -17,9 +17,10 @@ from vaetools.image import SUFFIXES, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from logging import Logger
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log: Logger = logging.getLogger(__name__)
 
 
 @dataclass

@@ -16,11 +16,12 @@ from vaetools.image.idx import is_idx, read_idx
 from vaetools.training.data.image_pack import read_rgb_files
 
 if TYPE_CHECKING:
+    from logging import Logger
     from pathlib import Path
 
     from vaetools.training.networks.common import ImageShape
 
-log = logging.getLogger(__name__)
+log: Logger = logging.getLogger(__name__)
 
 
 @dataclass

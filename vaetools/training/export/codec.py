@@ -66,7 +66,7 @@ class FrozenScaleNetwork(nn.Module):
     def __init__(self, network: IntegerScaleNetwork) -> None:
         super().__init__()
         network.check_exact()
-        self.shifts = [layer.shift for layer in network.layers]
+        self.shifts: list[int] = [layer.shift for layer in network.layers]
         for number, layer in enumerate(network.layers):
             self.register_buffer(f"weight{number}", layer.integer_weight().detach())
             self.register_buffer(f"bias{number}", layer.integer_bias().detach())

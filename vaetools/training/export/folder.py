@@ -21,9 +21,10 @@ from vaetools.model.selftest import self_test
 from vaetools.model.spec import FileSpec, GraphSpec, Manifest
 
 if TYPE_CHECKING:
+    from logging import Logger
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log: Logger = logging.getLogger(__name__)
 
 PARITY = 1e-4
 """Largest allowed difference between an exported graph and its source."""

@@ -21,9 +21,9 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.network: nn.Module = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
-        self.since = 0
+        self.since: int = 0
 
     def restart(self, network: nn.Module, step: int) -> None:
         """Drop the history before `step`: other parameters are trained from now on."""

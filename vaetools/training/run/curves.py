@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
+    from logging import Logger
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log: Logger = logging.getLogger(__name__)
 
 LOG = "log.csv"
 NOT_PLOTTED = ("step", "minutes", "progress", "norm")

@@ -27,7 +27,9 @@ from vaetools.training.run.optimizer import Decay, learning_rate, make_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from logging import Logger
     from pathlib import Path
+    from typing import Any
 
     from torch import Tensor
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     Loss: TypeAlias = Callable[[Tensor, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 
-log = logging.getLogger(__name__)
+log: Logger = logging.getLogger(__name__)
 
 MAX_SKIPPED = 20
 """Consecutive steps without a finite gradient after which a training has diverged."""
@@ -72,15 +74,15 @@ class Trainer:
     ) -> None:
         recipe = task.recipe
         self.task, self.run, self.device, self.minutes = task, run, device, minutes
-        self.generator = torch.Generator().manual_seed(recipe.train.seed)
+        self.generator: torch.Generator = torch.Generator().manual_seed(recipe.train.seed)
         self.data, self.held = data.to(device).split(task.hold_out)
-        self.described = data.summary
-        self.best = Best(recipe.train.patience)
+        self.described: str = data.summary
+        self.best: Best = Best(recipe.train.patience)
         self.step, self.seconds = 0, 0.0
         self.skipped = 0
         self.phase = 0
         self.decay: Decay | None = None
-        self.stopping = False
+        self.stopping: bool = False
         run.mkdir(parents=True, exist_ok=True)
         resumed = is_run(run)
         if resumed and (run / "recipe.toml").read_text() != recipe.text:
@@ -91,14 +93,14 @@ class Trainer:
             task.start(self.data, self.generator)
             if weights is not None:
                 grow(task.network, weights)
-        self.bf16 = recipe.train.bf16 and is_native(device)
-        self.network = task.network.to(device)
-        self.layout = torch.contiguous_format
+        self.bf16: bool = recipe.train.bf16 and is_native(device)
+        self.network: Any = task.network.to(device)
+        self.layout: torch.memory_format = torch.contiguous_format
         if self.bf16 or recipe.train.channels_last:
             self.layout = torch.channels_last
         self.network.to(memory_format=self.layout)
-        self.average = Average(self.network, recipe.train.average)
-        self.optimizer = make_optimizer(self._groups(), recipe.train)
+        self.average: Average = Average(self.network, recipe.train.average)
+        self.optimizer: torch.optim.Optimizer = make_optimizer(self._groups(), recipe.train)
         if resumed:
             self._load()
         else:

@@ -45,7 +45,7 @@ class CodecTask(Task[PhotoCodec, ImagePack]):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.data = recipe.table("data", CodecData)
+        self.data: CodecData = recipe.table("data", CodecData)
         self.hold_out = self.data.hold_out
         self.network = PhotoCodec(recipe.table("network", CodecConfig))
 

@@ -65,7 +65,7 @@ class DenoiseTask(RestoreTask[Denoiser]):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.damage = Damage(self.data)
+        self.damage: Damage = Damage(self.data)
 
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         del generator  # noise is drawn where the images are, with torch's own

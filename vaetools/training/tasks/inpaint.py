@@ -50,7 +50,7 @@ class InpaintTask(RestoreTask[Inpainter]):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.holes = Holes(self.data)
+        self.holes: Holes = Holes(self.data)
 
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         del generator  # holes are drawn where the images are, with torch's own

@@ -53,8 +53,8 @@ class RestoreTask(Task[R, ImagePack]):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.data = recipe.table("data", self.crops)
-        self.objective = recipe.table("objective", RestoreObjective)
+        self.data: CropSettings = recipe.table("data", self.crops)
+        self.objective: RestoreObjective = recipe.table("objective", RestoreObjective)
         self.hold_out = self.data.hold_out
         self.phases = self.objective.phases
         if recipe.train.patience and self.objective.samples:
@@ -63,9 +63,9 @@ class RestoreTask(Task[R, ImagePack]):
                 remedy="leave it out, or set ladder_from = 1 in [objective]",
             )
         self.network = self.restorer(recipe.table("network", RestoreConfig))
-        self.second = False
-        self.beta = torch.ones(())
-        self.undefined = torch.tensor(math.nan)  # for the figures of the other phase
+        self.second: bool = False
+        self.beta: Tensor = torch.ones(())
+        self.undefined: Tensor = torch.tensor(math.nan)  # for the figures of the other phase
 
     def load(self, path: Path) -> ImagePack:
         return self.data.load(path)

@@ -79,8 +79,8 @@ class VaeTask(Task[VaeNetwork, ImageStack | ImagePack]):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self.data = recipe.table("data", VaeData)
-        self.objective = recipe.table("objective", VaeObjective)
+        self.data: VaeData = recipe.table("data", VaeData)
+        self.objective: VaeObjective = recipe.table("objective", VaeObjective)
         self.hold_out = self.data.hold_out
         shape = ImageShape(self.data.channels, self.data.height, self.data.width)
         self.network = make_network(recipe.network, shape)
