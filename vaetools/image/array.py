@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 ChannelOrder: TypeAlias = Literal["bgr", "rgb"]
 
-DEPTHS: dict[np.dtype[Any], int] = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16, np.dtype(np.float32): 32}
+DEPTHS: dict[np.dtype[Any], int] = {
+    np.dtype(np.uint8): 8,
+    np.dtype(np.uint16): 16,
+    np.dtype(np.float32): 32,
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,8 @@ from vaetools.training.importers.json_config import read_json
 from vaetools.training.importers.weights import State, fill, read_weights
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from vaetools.training.export.model_plan import ModelPlan
 
 
@@ -32,15 +34,17 @@ class Encoder(nn.Module):
     def __init__(self, shapes: Shapes) -> None:
         super().__init__()
         hidden, units = shapes.hidden, shapes.units
-        self.conv1 = nn.Conv2d(shapes.channels, hidden, 4, stride=2, padding=1)
-        self.conv2 = nn.Conv2d(hidden, hidden, 4, stride=2, padding=1)
-        self.conv3 = nn.Conv2d(hidden, hidden, 4, stride=2, padding=1)
+        self.conv1: nn.Conv2d = nn.Conv2d(shapes.channels, hidden, 4, stride=2, padding=1)
+        self.conv2: nn.Conv2d = nn.Conv2d(hidden, hidden, 4, stride=2, padding=1)
+        self.conv3: nn.Conv2d = nn.Conv2d(hidden, hidden, 4, stride=2, padding=1)
         if shapes.side == 64:
-            self.conv_64 = nn.Conv2d(hidden, hidden, 4, stride=2, padding=1)
-        self.convolutions = [f"conv{n}" for n in (1, 2, 3)] + ["conv_64"] * (shapes.side == 64)
-        self.lin1 = nn.Linear(16 * hidden, units)
-        self.lin2 = nn.Linear(units, units)
-        self.mu_logvar_gen = nn.Linear(units, 2 * shapes.latents)
+            self.conv_64: nn.Conv2d = nn.Conv2d(hidden, hidden, 4, stride=2, padding=1)
+        self.convolutions: list[str] = [f"conv{n}" for n in (1, 2, 3)] + ["conv_64"] * (
+            shapes.side == 64
+        )
+        self.lin1: nn.Linear = nn.Linear(16 * hidden, units)
+        self.lin2: nn.Linear = nn.Linear(units, units)
+        self.mu_logvar_gen: nn.Linear = nn.Linear(units, 2 * shapes.latents)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         h = image
@@ -57,15 +61,19 @@ class Decoder(nn.Module):
     def __init__(self, shapes: Shapes) -> None:
         super().__init__()
         hidden, units = shapes.hidden, shapes.units
-        self.lin1 = nn.Linear(shapes.latents, units)
-        self.lin2 = nn.Linear(units, units)
-        self.lin3 = nn.Linear(units, 16 * hidden)
+        self.lin1: nn.Linear = nn.Linear(shapes.latents, units)
+        self.lin2: nn.Linear = nn.Linear(units, units)
+        self.lin3: nn.Linear = nn.Linear(units, 16 * hidden)
         if shapes.side == 64:
-            self.convT_64 = nn.ConvTranspose2d(hidden, hidden, 4, stride=2, padding=1)
-        self.convT1 = nn.ConvTranspose2d(hidden, hidden, 4, stride=2, padding=1)
-        self.convT2 = nn.ConvTranspose2d(hidden, hidden, 4, stride=2, padding=1)
-        self.convT3 = nn.ConvTranspose2d(hidden, shapes.channels, 4, stride=2, padding=1)
-        self.convolutions = ["convT_64"] * (shapes.side == 64) + ["convT1", "convT2"]
+            self.convT_64: nn.ConvTranspose2d = nn.ConvTranspose2d(
+                hidden, hidden, 4, stride=2, padding=1
+            )
+        self.convT1: nn.ConvTranspose2d = nn.ConvTranspose2d(hidden, hidden, 4, stride=2, padding=1)
+        self.convT2: nn.ConvTranspose2d = nn.ConvTranspose2d(hidden, hidden, 4, stride=2, padding=1)
+        self.convT3: nn.ConvTranspose2d = nn.ConvTranspose2d(
+            hidden, shapes.channels, 4, stride=2, padding=1
+        )
+        self.convolutions: list[str] = ["convT_64"] * (shapes.side == 64) + ["convT1", "convT2"]
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         h = torch.relu(self.lin2(torch.relu(self.lin1(latent))))
@@ -81,8 +89,8 @@ class Shapes:
 
     def __init__(self, state: State) -> None:
         self.hidden, self.channels = state["encoder.conv1.weight"].shape[:2]
-        self.units = state["encoder.lin1.weight"].shape[0]
-        self.latents = state["decoder.lin1.weight"].shape[1]
+        self.units: Any = state["encoder.lin1.weight"].shape[0]
+        self.latents: Any = state["decoder.lin1.weight"].shape[1]
         self.side = 64 if "encoder.conv_64.weight" in state else 32
 
 

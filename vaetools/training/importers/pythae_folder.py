@@ -56,9 +56,11 @@ class Encoder(nn.Module):
 
     def __init__(self, pixels: int, latents: int, hidden: int, *, gaussian: bool) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU())])
-        self.embedding = nn.Linear(hidden, latents)
-        self.log_var = nn.Linear(hidden, latents) if gaussian else None
+        self.layers: nn.ModuleList = nn.ModuleList(
+            [nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU())]
+        )
+        self.embedding: nn.Linear = nn.Linear(hidden, latents)
+        self.log_var: nn.Linear | None = nn.Linear(hidden, latents) if gaussian else None
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         h = self.layers[0](image.flatten(1))
@@ -73,8 +75,9 @@ class Decoder(nn.Module):
         self, shape: tuple[int, int, int], latents: int, hidden: int, *, logits: bool
     ) -> None:
         super().__init__()
-        self.shape, self.logits = shape, logits
-        self.layers = ModuleList[nn.Sequential](
+        self.shape: tuple[int, ...] = shape
+        self.logits: bool = logits
+        self.layers: ModuleList[nn.Sequential] = ModuleList[nn.Sequential](
             [
                 nn.Sequential(nn.Linear(latents, hidden), nn.ReLU()),
                 nn.Sequential(nn.Linear(hidden, math.prod(shape)), nn.Sigmoid()),

@@ -47,14 +47,16 @@ class Block(nn.Module):
 
     def __init__(self, inside: int, out: int, pooled: int) -> None:
         super().__init__()
-        self.conv = nn.Sequential(
+        self.conv: nn.Sequential = nn.Sequential(
             nn.Conv2d(inside, out, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(out, out, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(out, out, 3, padding=1),
         )
-        self.skip = nn.Identity() if inside == out else nn.Conv2d(inside, out, 1, bias=False)
+        self.skip: nn.Identity | nn.Conv2d = (
+            nn.Identity() if inside == out else nn.Conv2d(inside, out, 1, bias=False)
+        )
         self.pool: nn.Module | None = None
         if pooled:
             self.pool = nn.Sequential(

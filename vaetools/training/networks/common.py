@@ -63,7 +63,9 @@ class VaeNetwork(nn.Module, ABC):
         self.latents = latents
         self.likelihood = likelihood
         start = torch.tensor(math.log(START_STD))
-        self.log_deviation = nn.Parameter(start, requires_grad=likelihood == "gaussian")
+        self.log_deviation: nn.Parameter = nn.Parameter(
+            start, requires_grad=likelihood == "gaussian"
+        )
 
     @abstractmethod
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -22,11 +22,11 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first: nn.Conv2d = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second: nn.Conv2d = nn.Conv2d(channels, channels, 3, padding=1)
         for parameter in self.second.parameters():
             nn.init.zeros_(parameter)
-        self.act = nn.SiLU()
+        self.act: nn.SiLU = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, channels, h, w) -> same
         residual: Tensor = self.second(self.act(self.first(self.act(x))))
@@ -57,7 +57,7 @@ class ConvVae(VaeNetwork):
             raise ValueError(f"sides of {shape.height} x {shape.width} are not multiples of 4")
         half, grid = channels // 2, (channels, shape.height // 4, shape.width // 4)
         numbers = grid[0] * grid[1] * grid[2]
-        self.encoder = nn.Sequential(
+        self.encoder: nn.Sequential = nn.Sequential(
             nn.Conv2d(shape.channels, half, 4, stride=2, padding=1),
             nn.SiLU(),
             nn.Conv2d(half, channels, 4, stride=2, padding=1),
@@ -68,7 +68,7 @@ class ConvVae(VaeNetwork):
             nn.SiLU(),
             nn.Linear(hidden, 2 * latents),
         )
-        self.decoder = nn.Sequential(
+        self.decoder: nn.Sequential = nn.Sequential(
             nn.Linear(latents, hidden),
             nn.SiLU(),
             nn.Linear(hidden, numbers),

@@ -38,11 +38,11 @@ class GruVae(VaeNetwork):
     ) -> None:
         super().__init__(shape, latents, likelihood)
         row = shape.channels * shape.width
-        self.reader = nn.GRU(row, hidden, batch_first=True, bidirectional=True)
-        self.head = nn.Linear(2 * hidden, 2 * latents)
-        self.start = nn.Linear(latents, hidden)
-        self.writer = nn.GRU(latents, hidden, batch_first=True)
-        self.output = nn.Linear(hidden, row)
+        self.reader: nn.GRU = nn.GRU(row, hidden, batch_first=True, bidirectional=True)
+        self.head: nn.Linear = nn.Linear(2 * hidden, 2 * latents)
+        self.start: nn.Linear = nn.Linear(latents, hidden)
+        self.writer: nn.GRU = nn.GRU(latents, hidden, batch_first=True)
+        self.output: nn.Linear = nn.Linear(hidden, row)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         rows = images.transpose(1, 2).flatten(2)  # (B, H, C·W)

@@ -58,10 +58,10 @@ class MlpVae(VaeNetwork):
     ) -> None:
         super().__init__(shape, latents, likelihood)
         hidden = widths(hidden)
-        self.encoder = stack([shape.numbers, *hidden], dropout)
-        self.head = nn.Linear(hidden[-1], self.heads * latents)
-        self.decoder = stack([latents, *reversed(hidden)], dropout)
-        self.output = nn.Linear(hidden[0], shape.numbers)
+        self.encoder: nn.Sequential = stack([shape.numbers, *hidden], dropout)
+        self.head: nn.Linear = nn.Linear(hidden[-1], self.heads * latents)
+        self.decoder: nn.Sequential = stack([latents, *reversed(hidden)], dropout)
+        self.output: nn.Linear = nn.Linear(hidden[0], shape.numbers)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         return posterior(self._features(images))

@@ -43,14 +43,14 @@ class SpatialVae(VaeNetwork):
         likelihood: Likelihood = "gaussian",
     ) -> None:
         super().__init__(shape, latents, likelihood)
-        self.encoder = nn.Sequential(
+        self.encoder: nn.Sequential = nn.Sequential(
             nn.PixelUnshuffle(4),
             nn.Conv2d(16 * shape.channels, channels, 3, padding=1),
             *(Residual(channels) for _ in range(blocks)),
             nn.SiLU(),
             nn.Conv2d(channels, 2 * latents, 2, stride=2),
         )
-        self.decoder = nn.Sequential(
+        self.decoder: nn.Sequential = nn.Sequential(
             nn.Conv2d(latents, 4 * channels, 3, padding=1),
             nn.PixelShuffle(2),
             *(Residual(channels) for _ in range(blocks)),

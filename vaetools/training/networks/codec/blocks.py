@@ -18,13 +18,13 @@ class Block(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.mix = nn.Sequential(
+        self.mix: nn.Sequential = nn.Sequential(
             nn.Conv2d(channels, channels, 1),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
             nn.Conv2d(channels, channels, 1),
         )
-        self.feed = nn.Sequential(
+        self.feed: nn.Sequential = nn.Sequential(
             nn.Conv2d(channels, 2 * channels, 1), nn.ReLU(), nn.Conv2d(2 * channels, channels, 1)
         )
 

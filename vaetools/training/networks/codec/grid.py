@@ -49,7 +49,7 @@ class Neighbours(nn.Module):
             self.padding += [before, after]
             size.append(1 + before + after)
         width, height = size
-        self.taps = nn.Conv2d(inputs, outputs, (height, width), bias=False)
+        self.taps: nn.Conv2d = nn.Conv2d(inputs, outputs, (height, width), bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.taps(F.pad(x, self.padding))
@@ -67,15 +67,18 @@ class GridPass(nn.Module):
     def __init__(self, c: CodecConfig, phase: int) -> None:
         super().__init__()
         width = c.context_width or c.channels
-        self.latents, self.width = c.latents, width
-        self.known = ModuleList[Neighbours](
+        self.latents: int = c.latents
+        self.width: int = width
+        self.known: ModuleList[Neighbours] = ModuleList[Neighbours](
             Neighbours(c.latents, width, GRID[source], GRID[phase]) for source in range(phase)
         )
-        self.mean = nn.Conv2d(c.latents, width, 1)
-        self.former = nn.Conv2d(width, width, 1, bias=False) if phase > 1 else None
-        self.blocks = Blocks(width, c.context_blocks)
-        self.exit = nn.Conv2d(width, c.latents, 1)
-        self.step = nn.Conv2d(width, c.latents, 1) if c.element_steps else None
+        self.mean: nn.Conv2d = nn.Conv2d(c.latents, width, 1)
+        self.former: nn.Conv2d | None = (
+            nn.Conv2d(width, width, 1, bias=False) if phase > 1 else None
+        )
+        self.blocks: Blocks = Blocks(width, c.context_blocks)
+        self.exit: nn.Conv2d = nn.Conv2d(width, c.latents, 1)
+        self.step: nn.Conv2d | None = nn.Conv2d(width, c.latents, 1) if c.element_steps else None
         with torch.no_grad():
             for last in filter(None, (self.exit, self.step)):  # the mean and the step as they come
                 for parameter in last.parameters():
@@ -101,7 +104,9 @@ class GridContext(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.passes = ModuleList[GridPass](GridPass(c, phase) for phase in range(1, len(GRID)))
+        self.passes: ModuleList[GridPass] = ModuleList[GridPass](
+            GridPass(c, phase) for phase in range(1, len(GRID))
+        )
 
     def start(self, std: Tensor) -> None:
         """Scale the initial weights to latents with these standard deviations (M,)."""

@@ -20,7 +20,7 @@ class HyperAnalysis(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.net = nn.Sequential(
+        self.net: nn.Sequential = nn.Sequential(
             nn.Conv2d(c.latents, c.hyper_hidden, 1),
             nn.ReLU(),
             nn.Conv2d(c.hyper_hidden, c.hyper_hidden, 2, stride=2),
@@ -37,7 +37,7 @@ class HyperMean(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.net = nn.Sequential(
+        self.net: nn.Sequential = nn.Sequential(
             nn.Conv2d(c.hyper, c.hyper_hidden, 3, padding=1),
             nn.ReLU(),
             Upsample(c.hyper_hidden, c.hyper_hidden, 2),
@@ -61,10 +61,10 @@ class ContextMean(nn.Module):
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
         width = c.context_width or c.channels
-        self.known = nn.Conv2d(c.latents, width, 3, padding=1)
-        self.mean = nn.Conv2d(c.latents, width, 1)
-        self.blocks = Blocks(width, c.context_blocks)
-        self.exit = nn.Conv2d(width, c.latents, 1)
+        self.known: nn.Conv2d = nn.Conv2d(c.latents, width, 3, padding=1)
+        self.mean: nn.Conv2d = nn.Conv2d(c.latents, width, 1)
+        self.blocks: Blocks = Blocks(width, c.context_blocks)
+        self.exit: nn.Conv2d = nn.Conv2d(width, c.latents, 1)
 
     def start(self, std: Tensor) -> None:
         """Scale the initial weights to latents with these standard deviations (M,)."""

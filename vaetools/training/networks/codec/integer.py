@@ -15,11 +15,17 @@ models", ICLR 2019; JPEG AI (ISO/IEC 6048-1) uses an integer scale decoder in th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaetools.training.networks.modules import ModuleList
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 EXACT_LIMIT = 2**24
 """Float32 holds every integer of smaller magnitude exactly."""
@@ -71,12 +77,12 @@ class IntegerConv1x1(nn.Module):
         input_limit: int,
     ) -> None:
         super().__init__()
-        self.weight_units = units_out / units_in * 2**shift
-        self.bias_units = units_out * 2**shift
+        self.weight_units: Any = units_out / units_in * 2**shift
+        self.bias_units: Any = units_out * 2**shift
         self.shift = shift
         self.input_limit = input_limit
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1) * inputs**-0.5)
-        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.weight: nn.Parameter = nn.Parameter(torch.randn(outputs, inputs, 1, 1) * inputs**-0.5)
+        self.bias: nn.Parameter = nn.Parameter(torch.zeros(outputs))
 
     def integer_weight(self) -> Tensor:
         scaled = self.weight * self.weight_units
@@ -130,7 +136,7 @@ class IntegerScaleNetwork(nn.Module):
         ) -> IntegerConv1x1:
             return IntegerConv1x1(inputs, outputs, units_in=units[0], units_out=units[1], **bounds)
 
-        self.layers = ModuleList[IntegerConv1x1](
+        self.layers: ModuleList[IntegerConv1x1] = ModuleList[IntegerConv1x1](
             [
                 layer(9 * hyper, hidden, (1, 64), shift=4, input_limit=hyper_limit),
                 layer(hidden, hidden, (64, 64), shift=10, input_limit=ACTIVATION_LIMIT),
@@ -139,8 +145,8 @@ class IntegerScaleNetwork(nn.Module):
                 ),
             ]
         )
-        self.relu = IntegerReLU()
-        self.shuffle = nn.PixelShuffle(4)
+        self.relu: IntegerReLU = IntegerReLU()
+        self.shuffle: nn.PixelShuffle = nn.PixelShuffle(4)
 
     def forward(self, z: Tensor) -> Tensor:
         first, second, third = self.layers

@@ -20,8 +20,8 @@ class HyperPrior(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.place = nn.Parameter(torch.zeros(c.rates, c.hyper))
-        self.log_width = nn.Parameter(torch.zeros(c.rates, c.hyper))
+        self.place: nn.Parameter = nn.Parameter(torch.zeros(c.rates, c.hyper))
+        self.log_width: nn.Parameter = nn.Parameter(torch.zeros(c.rates, c.hyper))
 
     def bits(self, z: Tensor, position: Tensor) -> Tensor:
         """Bits of every element of `z` (B, N, h, w), rounded or with noise, at the rates `position`

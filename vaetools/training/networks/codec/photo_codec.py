@@ -83,29 +83,29 @@ class PhotoCodec(nn.Module):
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.analysis = Analysis(config)
-        self.synthesis = Synthesis(config)
-        self.hyper_analysis = HyperAnalysis(config)
-        self.hyper_mean = HyperMean(config)
+        self.analysis: Analysis = Analysis(config)
+        self.synthesis: Synthesis = Synthesis(config)
+        self.hyper_analysis: HyperAnalysis = HyperAnalysis(config)
+        self.hyper_mean: HyperMean = HyperMean(config)
         grid = config.context == "grid"
         self.context_mean: GridContext | ContextMean = (
             GridContext(config) if grid else ContextMean(config)
         )
-        self.hyper_scale_index = IntegerScaleNetwork(
+        self.hyper_scale_index: IntegerScaleNetwork = IntegerScaleNetwork(
             config.hyper, config.latents, hidden=config.hyper_hidden, hyper_limit=config.hyper_limit
         )
-        self.hyper_prior = HyperPrior(config)
+        self.hyper_prior: HyperPrior = HyperPrior(config)
         lambdas = torch.logspace(
             math.log10(config.lambda_min), math.log10(config.lambda_max), config.rates
         )
         self.register_buffer("lambdas", lambdas, persistent=False)
         # The best step of a linear transform codec goes with 1/sqrt(lambda).
         log_gain = 0.5 * torch.log(lambdas / 0.0067)[:, None].repeat(1, config.latents)
-        self.log_gain = nn.Parameter(log_gain.clone())
-        self.log_inverse_gain = nn.Parameter(-log_gain.clone())
-        self.index_offset = nn.Parameter(log_gain.clone())  # in units of ln(scale)
+        self.log_gain: nn.Parameter = nn.Parameter(log_gain.clone())
+        self.log_inverse_gain: nn.Parameter = nn.Parameter(-log_gain.clone())
+        self.index_offset: nn.Parameter = nn.Parameter(log_gain.clone())  # in units of ln(scale)
         if config.centroids:
-            self.centroid = nn.Parameter(torch.zeros(config.tables))
+            self.centroid: nn.Parameter = nn.Parameter(torch.zeros(config.tables))
 
     @torch.no_grad()
     def start_from_patches(self, patches: Tensor) -> None:

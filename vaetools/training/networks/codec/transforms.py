@@ -24,13 +24,13 @@ class Analysis(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.linear = nn.Conv2d(3, c.latents, 16, stride=16, bias=False)
+        self.linear: nn.Conv2d = nn.Conv2d(3, c.latents, 16, stride=16, bias=False)
         beyond = c.overlap_entry
-        self.entry = nn.Conv2d(3, c.channels, 8 + 2 * beyond, stride=8, padding=beyond)
-        self.blocks = Blocks(c.channels, c.analysis_blocks)
-        self.down = nn.Conv2d(c.channels, c.middle, 2, stride=2)
-        self.middle = Blocks(c.middle, c.middle_blocks)
-        self.exit = nn.Conv2d(c.middle, c.latents, 1)
+        self.entry: nn.Conv2d = nn.Conv2d(3, c.channels, 8 + 2 * beyond, stride=8, padding=beyond)
+        self.blocks: Blocks = Blocks(c.channels, c.analysis_blocks)
+        self.down: nn.Conv2d = nn.Conv2d(c.channels, c.middle, 2, stride=2)
+        self.middle: Blocks = Blocks(c.middle, c.middle_blocks)
+        self.exit: nn.Conv2d = nn.Conv2d(c.middle, c.latents, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = (x - 0.5) * PIXEL_SCALE
@@ -43,7 +43,9 @@ class RateGate(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(1, 16, 1), nn.ReLU(), nn.Conv2d(16, channels, 1))
+        self.net: nn.Sequential = nn.Sequential(
+            nn.Conv2d(1, 16, 1), nn.ReLU(), nn.Conv2d(16, channels, 1)
+        )
         self.be_identity()
 
     def forward(self, rate: Tensor) -> Tensor:
@@ -66,12 +68,16 @@ class Synthesis(nn.Module):
 
     def __init__(self, c: CodecConfig) -> None:
         super().__init__()
-        self.linear = Upsample(c.latents, 3, 16)
-        self.entry = nn.Conv2d(c.latents, c.middle, 1)
-        self.middle = Blocks(c.middle, c.middle_blocks)
-        self.up = Upsample(c.middle, c.channels, 2)
-        self.gates = ModuleList[RateGate](RateGate(c.channels) for _ in range(c.synthesis_blocks))
-        self.blocks = ModuleList[Block](Block(c.channels) for _ in range(c.synthesis_blocks))
+        self.linear: Upsample = Upsample(c.latents, 3, 16)
+        self.entry: nn.Conv2d = nn.Conv2d(c.latents, c.middle, 1)
+        self.middle: Blocks = Blocks(c.middle, c.middle_blocks)
+        self.up: Upsample = Upsample(c.middle, c.channels, 2)
+        self.gates: ModuleList[RateGate] = ModuleList[RateGate](
+            RateGate(c.channels) for _ in range(c.synthesis_blocks)
+        )
+        self.blocks: ModuleList[Block] = ModuleList[Block](
+            Block(c.channels) for _ in range(c.synthesis_blocks)
+        )
         beyond = c.overlap_exit
         self.exit: Upsample | nn.ConvTranspose2d = Upsample(c.channels, 3, 8)
         if beyond:

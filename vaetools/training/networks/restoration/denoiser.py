@@ -35,11 +35,11 @@ class NoiseLevel(nn.Module):
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         compare = nn.Conv2d(48, width, 1)
-        self.compare = nn.Sequential(nn.PixelUnshuffle(4), compare)
+        self.compare: nn.Sequential = nn.Sequential(nn.PixelUnshuffle(4), compare)
         layers: list[nn.Module] = [nn.Conv2d(width, width, 2, stride=2)]
         for _ in range(3):
             layers += [nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)]
-        self.judge = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(width, 1, 1))
+        self.judge: nn.Sequential = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(width, 1, 1))
         with torch.no_grad():
             taps = compare.weight.view(width, 3, -1)  # of each colour
             taps.sub_(taps.mean(dim=2, keepdim=True)).mul_(FIRST_GAIN)
@@ -67,7 +67,7 @@ class Denoiser(Restorer):
 
     def __init__(self, config: RestoreConfig) -> None:
         super().__init__(config)
-        self.level = NoiseLevel()
+        self.level: NoiseLevel = NoiseLevel()
 
     def condition(self, image: Tensor, damage: Tensor) -> Conditioning:
         """Noisy image (B, 3, H, W), about [0, 1], and the std of its noise (B, 1, H, W)."""

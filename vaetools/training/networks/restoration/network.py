@@ -110,8 +110,8 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, *, bias: bool = False) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.first: nn.Conv2d = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+        self.second: nn.Conv2d = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, channels, h, w) -> same
         residual: Tensor = self.second(torch.relu(self.first(x)))
@@ -134,22 +134,22 @@ class UNet(nn.Module):
         def blocks(width: int) -> nn.Sequential:
             return nn.Sequential(*(Block(width) for _ in range(config.blocks)))
 
-        self.entry = nn.Sequential(
+        self.entry: nn.Sequential = nn.Sequential(
             nn.PixelUnshuffle(2), nn.Conv2d(4 * planes, widths[0], 3, padding=1, bias=False)
         )
-        self.down = nn.ModuleList(
+        self.down: nn.ModuleList = nn.ModuleList(
             nn.Conv2d(fine, coarse, 2, stride=2, bias=False) for fine, coarse in pairwise(widths)
         )
-        self.before = nn.ModuleList(blocks(fine) for fine in widths[:-1])
-        self.bottom = blocks(widths[-1])
-        self.up = nn.ModuleList(
+        self.before: nn.ModuleList = nn.ModuleList(blocks(fine) for fine in widths[:-1])
+        self.bottom: nn.Sequential = blocks(widths[-1])
+        self.up: nn.ModuleList = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False)
             for fine, coarse in pairwise(widths)
         )
-        self.after = nn.ModuleList(blocks(fine) for fine in widths[:-1])
+        self.after: nn.ModuleList = nn.ModuleList(blocks(fine) for fine in widths[:-1])
         head = nn.Conv2d(widths[0], 12, 3, padding=1, bias=False)
         nn.init.zeros_(head.weight)  # before the first step the mean is the base
-        self.head = nn.Sequential(head, nn.PixelShuffle(2))
+        self.head: nn.Sequential = nn.Sequential(head, nn.PixelShuffle(2))
 
     def forward(self, planes: Tensor) -> tuple[list[Tensor], Tensor]:
         entered = in_float32(self.entry, planes)
@@ -174,15 +174,15 @@ class Level(nn.Module):
     def __init__(self, features: int, config: RestoreConfig) -> None:
         super().__init__()
         width, latents = config.ladder, config.latents
-        self.look = nn.Conv2d(features, width, 1)
-        self.prior = nn.Sequential(
+        self.look: nn.Conv2d = nn.Conv2d(features, width, 1)
+        self.prior: nn.Sequential = nn.Sequential(
             leak(),
             nn.Conv2d(width, width, 3, padding=1),
             leak(),
             nn.Conv2d(width, 2 * latents, 1),
         )
-        self.take = nn.Conv2d(latents, width, 1)
-        self.mix = Block(width, bias=True)
+        self.take: nn.Conv2d = nn.Conv2d(latents, width, 1)
+        self.mix: Block = Block(width, bias=True)
 
     def gaussian(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """(mean, ln std) of the prior, (B, latents, h, w) each."""
@@ -195,12 +195,14 @@ class Ladder(nn.Module):
 
     def __init__(self, config: RestoreConfig) -> None:
         super().__init__()
-        self.latents = config.latents
-        self.levels = ModuleList[Level](Level(width, config) for width in reversed(config.widths))
-        self.grow = ModuleList[nn.ConvTranspose2d](
+        self.latents: int = config.latents
+        self.levels: ModuleList[Level] = ModuleList[Level](
+            Level(width, config) for width in reversed(config.widths)
+        )
+        self.grow: ModuleList[nn.ConvTranspose2d] = ModuleList[nn.ConvTranspose2d](
             nn.ConvTranspose2d(config.ladder, config.ladder, 2, stride=2) for _ in range(LEVELS - 1)
         )
-        self.head = nn.Sequential(
+        self.head: nn.Sequential = nn.Sequential(
             leak(), nn.Conv2d(config.ladder, 12, 3, padding=1), nn.PixelShuffle(2)
         )
 
@@ -251,11 +253,13 @@ class Posterior(nn.Module):
     def __init__(self, config: RestoreConfig) -> None:
         super().__init__()
         width = config.ladder
-        self.entry = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, width, 3, padding=1))
-        self.shrink = nn.ModuleList(
+        self.entry: nn.Sequential = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(12, width, 3, padding=1)
+        )
+        self.shrink: nn.ModuleList = nn.ModuleList(
             nn.Sequential(leak(), nn.Conv2d(width, width, 2, stride=2)) for _ in range(LEVELS - 1)
         )
-        self.heads = ModuleList[nn.Sequential](
+        self.heads: ModuleList[nn.Sequential] = ModuleList[nn.Sequential](
             nn.Sequential(
                 leak(),
                 nn.Conv2d(2 * width, width, 3, padding=1),
@@ -297,13 +301,13 @@ class Restorer(nn.Module, ABC):
     def __init__(self, config: RestoreConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = UNet(self.planes, config)
+        self.trunk: UNet = UNet(self.planes, config)
         entry = nn.Conv2d(config.widths[0], config.ladder, 3, padding=1)
         log_std = nn.Conv2d(config.ladder, 4, 1)
         nn.init.constant_(cast("nn.Parameter", log_std.bias), START_LOG_STD)
-        self.scale = nn.Sequential(entry, leak(), log_std, nn.PixelShuffle(2))
-        self.ladder = Ladder(config)
-        self.posterior = Posterior(config)
+        self.scale: nn.Sequential = nn.Sequential(entry, leak(), log_std, nn.PixelShuffle(2))
+        self.ladder: Ladder = Ladder(config)
+        self.posterior: Posterior = Posterior(config)
 
     @abstractmethod
     def condition(self, image: Tensor, damage: Tensor) -> Conditioning:
