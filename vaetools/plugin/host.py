@@ -15,10 +15,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -33,9 +31,10 @@ from vaetools.operation import (
 from vaetools.plugin import hookspecs
 from vaetools.plugin.importing import file_importer, module_importer
 from vaetools.plugin.offers import Offer, OfferCache, origin_of
+from vaetools.plugin.registered import Plugin, Registered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
 BUILTIN = (
@@ -52,54 +51,6 @@ DIRECTORIES = "VAETOOLS_PLUGINS_DIR"
 """Environment variable: folders with plugin files, separated as in PATH."""
 TRACE = "VAETOOLS_TRACE"
 """Environment variable: 1 to show what is loaded and which hooks are called, on stderr."""
-
-T = TypeVar("T")
-
-
-@dataclass
-class Plugin:
-    """One plugin; of an installed one that is not imported yet, what is known from the cache.
-
-    Attributes:
-        name: module or entry-point name.
-        origin: `built-in`, the distribution with its version, the file, or `object`.
-        hooks: names of the hooks that it implements.
-        operations, commands: names of what it registers.
-        error: why it does not work, if it does not.
-    """
-
-    name: str
-    origin: str
-    hooks: list[str] = field(default_factory=list)
-    operations: list[str] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
-    error: PluginError | None = None
-
-
-class _Registered(Mapping[str, T]):
-    """Operations or commands by name, in the order of the plugins.
-
-    Names are known without importing an installed plugin; getting a value imports its plugin.
-    """
-
-    def __init__(self, names: Callable[[], list[str]], load: Callable[[str], None]) -> None:
-        self.loaded: dict[str, T] = {}
-        self._names = names
-        self._load = load
-
-    def __getitem__(self, name: str) -> T:
-        if name not in self.loaded:
-            self._load(name)
-        return self.loaded[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names())
-
-    def __len__(self) -> int:
-        return len(self._names())
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.loaded or name in self._names()
 
 
 class PluginHost:
@@ -134,10 +85,10 @@ class PluginHost:
             self._manager.trace.root.setwriter(sys.stderr.write)
             self._manager.enable_tracing()
         self.plugins: list[Plugin] = []
-        self._operations: _Registered[type[Operation]] = _Registered(
+        self._operations: Registered[type[Operation]] = Registered(
             lambda: self._names("operations"), self._load_owner
         )
-        self._commands: _Registered[Any] = _Registered(
+        self._commands: Registered[Any] = Registered(
             lambda: self._names("commands"), self._load_owner
         )
         self.operations: Mapping[str, type[Operation]] = self._operations
