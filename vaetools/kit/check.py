@@ -25,7 +25,8 @@ from vaetools.tomlfile import read_toml
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vaetools.plugin.host import Plugin, PluginHost
+    from vaetools.plugin.host import PluginHost
+    from vaetools.plugin.registered import Plugin
 
 
 def check_plugin(path: Path, *, seconds: float = 60.0) -> list[Finding]:

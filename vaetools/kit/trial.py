@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.operation import Item
-    from vaetools.plugin.host import Plugin, PluginHost
+    from vaetools.plugin.host import PluginHost
+    from vaetools.plugin.registered import Plugin
 
 TINY_TASKS = ("reconstruct", "generate")
 
