@@ -289,6 +289,28 @@ def restored_latents(z, r, tables, levels, hyper_mean, context_mean):
     return mean + steps
 
 
+def restored_on_grid(z, r, tables, levels, index, hyper_mean, passes):
+    """ŷ of a model with a grid context; `passes` are the three graphs, each with all its outputs."""
+    steps = of_latents(levels, tables["inverse_gain"])
+    if "centroid" in tables:
+        r = r - np.sign(r) * tables["centroid"][index]
+    step = np.broadcast_to((r * steps).astype(np.float32), r.shape)[None]
+    latents = hyper_mean(z[None].astype(np.float32))
+    places = [(0, 0), (1, 1), (0, 1), (1, 0)]
+    known, features = [], []
+    for number, (y, x) in enumerate(places):
+        mean, factor = latents[..., y::2, x::2], 1
+        if number:
+            former = np.concatenate(known, axis=1)
+            mean, *factor, handed_on = passes[number - 1](former, mean, *features)
+            factor, features = factor[0] if factor else 1, [handed_on]
+        known.append(mean + step[..., y::2, x::2] * factor)
+    latents = latents.copy()
+    for (y, x), values in zip(places, known, strict=True):
+        latents[..., y::2, x::2] = values
+    return latents
+
+
 def picture(latents, file, tables, levels, synthesis):
     """Pixels of the picture, (height, width, 3) float32 RGB in [0, 1]."""
     rate = tables["rate"][levels]

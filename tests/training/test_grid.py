@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from skimage import data
 
 import vaetools
+from tests.codec import independent
 from tests.training.tiny import read, trainer, write_photos
 from vaetools.codec.codec import Codec
 from vaetools.codec.networks import Quantiser
@@ -24,6 +26,8 @@ from vaetools.training.run.finish import export_run, read_run
 from vaetools.training.run.recover import model_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vaetools.model.folder import Model
 
 RECIPE = """
@@ -129,6 +133,38 @@ def test_parts_of_an_image_are_what_the_whole_is(trained: tuple[PhotoCodec, Mode
         strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_format_as_documented_decodes_it(
+    trained: tuple[PhotoCodec, Model], mixed: bool
+) -> None:
+    """An independent decoder, written from docs/format.md."""
+    folder, codec, image = trained[1].folder, Codec(trained[1]), picture()
+    drop = (np.arange(20).reshape(4, 5) * 3).astype(np.int32) if mixed else None
+    data_ = codec.code(codec.analyse(image, drop), 70).container.pack()
+    with np.load(folder / "tables.npz") as archive:
+        tables = dict(archive)
+
+    def graph(role: str) -> Callable[..., list[np.ndarray]]:
+        session = onnxruntime.InferenceSession(folder / f"{role}.onnx")
+        names = [i.name for i in session.get_inputs()]
+        return lambda *values: session.run(None, dict(zip(names, values, strict=True)))
+
+    file = independent.parse(data_)
+    levels = independent.level_map(file, tables)
+    z = independent.hyper_latents(file, tables)
+    base = graph("hyper_scale_index")(z[None].astype(np.float32))[0][0].astype(np.int64)
+    index = independent.table_index(base, tables, levels)
+    r = independent.residuals(file, tables, index)
+    passes = [graph(f"context_{number}") for number in (1, 2, 3)]
+    hyper_mean, synthesis = graph("hyper_mean"), graph("synthesis")
+    latents = independent.restored_on_grid(
+        z, r, tables, levels, index, lambda v: hyper_mean(v)[0], passes
+    )
+    rgb = independent.picture(latents, file, tables, levels, lambda *v: synthesis(*v)[0])
+    theirs = independent.samples(rgb, file)[..., ::-1]
+    assert np.abs(codec.decode(data_).pixels.astype(int) - theirs).max() <= 1
 
 
 def test_refinement_saves_bits_or_error(trained: tuple[PhotoCodec, Model]) -> None:
