@@ -32,7 +32,7 @@ def test_the_figures_of_a_linear_model_are_its_closed_forms(tmp_path: Path) -> N
     mean, logvar = opened(linear.write(tmp_path / "m")).encode_batch(images)
     found = statistics(mean, logvar, parts=7)
     means = linear.means(images)
-    assert found.pictures == 300
+    assert found.images == 300
     assert np.allclose(found.kl, linear.kl(images).mean(axis=0), atol=1e-5)
     assert np.allclose(found.variance, means.var(axis=0), atol=1e-5)
     assert np.allclose(found.mean, means.mean(axis=0), atol=1e-5)

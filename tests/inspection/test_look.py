@@ -216,7 +216,7 @@ def test_black_and_white_is_drawn_for_a_bernoulli_model(tmp_path: Path) -> None:
     assert found["binarisation"] == "dynamic" and "dynamic binarisation" in text(drawn)
     bits = found["bound"]["nats"] / 24 / np.log(2)
     assert found["bound"]["bits_per_dimension"] == pytest.approx(bits)
-    assert set(np.unique(drawn.uncertain[0].picture)) <= {0, 1}
+    assert set(np.unique(drawn.uncertain[0].original)) <= {0, 1}
     grey = report(look(model, Settings(binarise=False), data=files))
     assert grey["binarisation"] == "none"
     assert grey["bound"] is None and "not binarised" in grey["unknown"]["bound"]

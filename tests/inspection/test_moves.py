@@ -10,8 +10,8 @@ import pytest
 from tests.inspection.models import draws, opened, orthogonal
 from vaetools.inspection import starts as bases
 from vaetools.inspection.effect import FEWEST, STARTS, affordable, effects
+from vaetools.inspection.inputs import AT_ONCE, calls_at_once, decode_all
 from vaetools.inspection.latents import LatentSums
-from vaetools.inspection.pictures import AT_ONCE, calls_at_once, decode_all
 from vaetools.inspection.traversal import MOVES, traversal
 from vaetools.inspection.uncertainty import uncertainty
 from vaetools.model.registry import ModelRegistry

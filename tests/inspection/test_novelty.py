@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.inspection.models import Linear, draws, opened, orthogonal
-from vaetools.inspection.novelty import HELD, Reference, Score, Scorer, draw_pictures
+from vaetools.inspection.novelty import HELD, Reference, Score, Scorer, draw_images
 from vaetools.model.bounds import binarise
 
 if TYPE_CHECKING:
@@ -133,12 +133,12 @@ def test_draws_of_the_model_are_its_distribution(tmp_path: Path) -> None:
     model = opened(linear.write(tmp_path / "a", "a"))
     rng = np.random.default_rng(0)
     latents = rng.standard_normal((3000, 3), dtype=np.float32)
-    flat = draw_pictures(model, latents, rng).reshape(3000, -1)
+    flat = draw_images(model, latents, rng).reshape(3000, -1)
     covariance = linear.decode @ linear.decode.T + linear.noise**2 * np.eye(24)
     assert np.allclose(np.cov(flat.T), covariance, atol=0.004)
     assert flat.min() >= 0 and flat.max() <= 1
     bernoulli = opened(constant_bernoulli(1.0).write(tmp_path / "b", "b"))
-    means = draw_pictures(bernoulli, latents[:2], rng)
+    means = draw_images(bernoulli, latents[:2], rng)
     assert np.allclose(means, 1 / (1 + math.exp(-1)))
 
 

@@ -92,13 +92,13 @@ def _jpeg_of_size(photo: Path, size: int) -> tuple[int, float]:
     """(bytes, PSNR) of the best optimised 4:2:0 JPEG of at most `size` bytes, or of the smallest."""
     import io
 
-    from PIL import Image as Picture
+    from PIL import Image as PillowImage
 
     from vaetools.image import decode_image, read_image
     from vaetools.metrics import psnr
 
     original = read_image(photo)
-    rgb = Picture.fromarray(original.pixels[:, :, ::-1].copy())
+    rgb = PillowImage.fromarray(original.pixels[:, :, ::-1].copy())
     low, high, best = 1, 95, b""
     while low <= high:
         middle = (low + high) // 2

@@ -142,8 +142,8 @@ def _by_pillow(
     if format_name != "bmp":
         options = _metadata_options(format_name, icc, exif) | _quality_options(format_name, quality)
     out = io.BytesIO()
-    picture = PillowImage.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    picture.save(out, format_name.upper(), **options)
+    converted = PillowImage.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    converted.save(out, format_name.upper(), **options)
     return out.getvalue()
 
 

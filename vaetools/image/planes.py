@@ -174,8 +174,8 @@ def _by_pillow(header: ImageFile, strict: bool) -> Planes:
     if "transparency" in header.info:
         mode = _WITH_TRANSPARENCY.get(mode, mode)
     _load(header, strict)
-    picture = _cmyk_to_rgb(header) if header.mode == "CMYK" else header.convert(mode)
-    return _planes_of_pillow(np.asarray(picture))
+    image = _cmyk_to_rgb(header) if header.mode == "CMYK" else header.convert(mode)
+    return _planes_of_pillow(np.asarray(image))
 
 
 def _load(header: ImageFile, strict: bool) -> None:
@@ -195,21 +195,21 @@ def _load(header: ImageFile, strict: bool) -> None:
             raise
 
 
-def _cmyk_to_rgb(picture: PillowImage.Image) -> PillowImage.Image:
+def _cmyk_to_rgb(image: PillowImage.Image) -> PillowImage.Image:
     from PIL import ImageCms
 
-    profile = picture.info.get("icc_profile")
+    profile = image.info.get("icc_profile")
     if profile:
         try:
             srgb = ImageCms.createProfile("sRGB")
             converted = ImageCms.profileToProfile(
-                picture, io.BytesIO(profile), srgb, outputMode="RGB"
+                image, io.BytesIO(profile), srgb, outputMode="RGB"
             )
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
             converted = None  # not a CMYK profile, or broken: the plain formula has to do
         if converted is not None:
             return converted
-    return picture.convert("RGB")
+    return image.convert("RGB")
 
 
 def _planes_of_pillow(array: NDArray[Any]) -> Planes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.inspection.pictures import decode_all
+from vaetools.inspection.inputs import decode_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ NO_DATA = "needs images: --data"
 NO_STEP = (
     "the model has no prior, so the range of its latents is estimated from at least two images"
 )
-ONE_PICTURE = "needs at least two images"
+ONE_IMAGE = "needs at least two images"
 NO_REFERENCE = "the model has no prior to draw a reference from: --reference"
 
 
@@ -58,13 +58,13 @@ class Scored:
     Attributes:
         name: the file.
         score: its terms.
-        picture, reconstruction: small uint8 RGB versions.
+        original, reconstruction: small uint8 RGB versions.
         comparison: with the reference, if there is one.
     """
 
     name: str
     score: Score
-    picture: np.ndarray
+    original: np.ndarray
     reconstruction: np.ndarray
     comparison: Comparison | None = None
 
@@ -79,7 +79,7 @@ class Uncertain:
     """An image (H, W, 3), its reconstruction (H, W, C) and the deviation (H, W) of samples."""
 
     name: str
-    picture: np.ndarray
+    original: np.ndarray
     reconstruction: np.ndarray
     deviation: np.ndarray
 
@@ -136,7 +136,7 @@ def explain(found: Findings) -> dict[str, str]:
     data = NO_DATA if not found.scored else None
     posterior = data or (None if has_posterior(found.model) else POINT)
     prior = None if has_prior(found.model) else NO_PRIOR
-    few = data or (ONE_PICTURE if found.used < 2 else None)
+    few = data or (ONE_IMAGE if found.used < 2 else None)
     reference = data or (NO_REFERENCE if found.reference is None else None)
     reasons = {
         "kl": posterior or prior,

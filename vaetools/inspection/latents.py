@@ -31,7 +31,7 @@ class LatentStatistics:
     """Figures of C latents over some images; None where the model cannot have them.
 
     Attributes:
-        pictures: how many.
+        images: how many.
         kl: (C,) nats per image; None without posterior or prior.
         variance: (C,) of the posterior mean; None for fewer than two images.
         mean: (C,) of the aggregate posterior.
@@ -40,7 +40,7 @@ class LatentStatistics:
             `variance`.
     """
 
-    pictures: int
+    images: int
     kl: np.ndarray | None
     variance: np.ndarray | None
     mean: np.ndarray
@@ -75,7 +75,7 @@ class LatentSums:
 
     def __init__(self, *, prior: bool) -> None:
         self._prior = prior
-        self._pictures = 0
+        self._images = 0
         self._codes = 0
         self._origin: np.ndarray | None = None
 
@@ -90,7 +90,7 @@ class LatentSums:
             self._kl, self._inner = np.zeros(count), np.zeros(count)
             self._points = logvar is None
         differences = codes - self._origin
-        self._pictures += len(mean)
+        self._images += len(mean)
         self._codes += len(codes)
         self._first += differences.sum(axis=0)
         self._second += differences.T @ differences
@@ -105,8 +105,8 @@ class LatentSums:
         shift = self._first / self._codes
         variance, correlation = self._spread(shift)
         return LatentStatistics(
-            self._pictures,
-            self._kl / self._pictures if self._prior and not self._points else None,
+            self._images,
+            self._kl / self._images if self._prior and not self._points else None,
             variance,
             self._origin + shift,
             None if self._points else self._inner / self._codes,
@@ -114,7 +114,7 @@ class LatentSums:
         )
 
     def _spread(self, shift: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
-        if self._pictures < 2:
+        if self._images < 2:
             return None, None
         covariance = self._second / self._codes - np.outer(shift, shift)
         variance = np.maximum(np.diag(covariance), 0)  # rounding may leave −1e-17

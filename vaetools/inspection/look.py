@@ -22,6 +22,13 @@ from vaetools.inspection.findings import (
     explain,
     has_posterior,
 )
+from vaetools.inspection.inputs import (
+    ImageSource,
+    calls_at_once,
+    central,
+    decode_all,
+    read_input,
+)
 from vaetools.inspection.novelty import (
     DRAWN,
     DRAWS,
@@ -29,14 +36,7 @@ from vaetools.inspection.novelty import (
     Reference,
     Score,
     Scorer,
-    draw_pictures,
-)
-from vaetools.inspection.pictures import (
-    PictureSource,
-    calls_at_once,
-    central,
-    decode_all,
-    read_picture,
+    draw_images,
 )
 from vaetools.inspection.traversal import traversal
 from vaetools.inspection.uncertainty import FEWEST_DRAWS, uncertainty
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from vaetools.errors import VaetoolsError
-    from vaetools.inspection.pictures import Picture
+    from vaetools.inspection.inputs import InputImage
     from vaetools.model.vae import Vae
 
 ROWS = 32
@@ -95,36 +95,36 @@ class _Look:
         self.model, self.settings = model, settings
         self._failed, self._tell = failed, tell
         self.findings = Findings(model, settings, binary)
-        self._shown: list[Picture] = []
+        self._shown: list[InputImage] = []
 
     def run(self, data: Sequence[Path], reference: Sequence[Path], image: Path | None) -> Findings:
         # First, because an image that cannot be used shall not cost minutes.
-        picture = None if image is None else self._read(image)
+        original = None if image is None else self._read(image)
         if data:
             self._score(data)
             self._compare(reference)
             self._uncertainty()
         self._effects()
-        self._traverse(picture)
+        self._traverse(original)
         self._sample_prior()
         self.findings.unknown = explain(self.findings)
         return self.findings
 
-    def _read(self, file: Path) -> Picture:
-        return self._as_seen(read_picture(self.model, file, resize=self.settings.resize))
+    def _read(self, file: Path) -> InputImage:
+        return self._as_seen(read_input(self.model, file, resize=self.settings.resize))
 
-    def _as_seen(self, picture: Picture) -> Picture:
+    def _as_seen(self, original: InputImage) -> InputImage:
         """The image as the model is shown it: black and white where that is wanted."""
         if not self.findings.binary:
-            return picture
-        rng = self.settings.rng(f"black and white of {Path(picture.name).name}")
+            return original
+        rng = self.settings.rng(f"black and white of {Path(original.name).name}")
         grey = self.model.manifest.image.channels == 1
-        shown = binarise(picture.rgb.mean(axis=2, keepdims=True) if grey else picture.rgb, rng)
-        rgb = np.broadcast_to(shown, picture.rgb.shape)
-        return replace(picture, rgb=rgb, tensor=self.model.tensor(rgb))
+        shown = binarise(original.rgb.mean(axis=2, keepdims=True) if grey else original.rgb, rng)
+        rgb = np.broadcast_to(shown, original.rgb.shape)
+        return replace(original, rgb=rgb, tensor=self.model.tensor(rgb))
 
-    def _source(self, files: Sequence[Path], purpose: str) -> PictureSource:
-        return PictureSource(
+    def _source(self, files: Sequence[Path], purpose: str) -> ImageSource:
+        return ImageSource(
             self.model,
             files,
             limit=self.settings.limit,
@@ -148,16 +148,16 @@ class _Look:
         shown = set(np.linspace(0, len(source) - 1, STARTS).astype(int))
         for batch in self._batches(source, "images"):
             scores, decoded = scorer.score(*_stacked(batch))
-            for picture, score, image in zip(batch, scores, decoded, strict=True):
+            for original, score, image in zip(batch, scores, decoded, strict=True):
                 if self.findings.used in shown:
-                    self._shown.append(self._as_seen(picture))
-                height, width = picture.rgb.shape[:2]
+                    self._shown.append(self._as_seen(original))
+                height, width = original.rgb.shape[:2]
                 result = image.transpose(1, 2, 0)[:height, :width]
-                small = thumbnail(picture.rgb), thumbnail(result)
-                self.findings.scored.append(Scored(picture.name, score, *small))
+                small = thumbnail(original.rgb), thumbnail(result)
+                self.findings.scored.append(Scored(original.name, score, *small))
         self.findings.statistics = scorer.latents.result()
 
-    def _batches(self, source: PictureSource, what: str) -> Iterator[list[Picture]]:
+    def _batches(self, source: ImageSource, what: str) -> Iterator[list[InputImage]]:
         """The batches of a source, with progress. Raises `InputError` if there are none."""
         used = 0
         for batch in source.batches():
@@ -199,7 +199,7 @@ class _Look:
             self._tell("draws of the model", len(scores), DRAWS)
             count = min(step, DRAWS - len(scores))
             latents = bases.prior_latents(self.model, count, rng, (height, width))
-            images = draw_pictures(self.model, latents, rng)
+            images = draw_images(self.model, latents, rng)
             scores += scorer.score(images, [(height, width)] * count)[0]
         return scores
 
@@ -208,17 +208,17 @@ class _Look:
             return
         rng = self.settings.rng("uncertainty")
         chosen = self._shown[:: max(1, len(self._shown) // UNCERTAIN)][:UNCERTAIN]
-        for picture in chosen:
-            rgb = self._middle(picture)
+        for original in chosen:
+            rgb = self._middle(original)
             posterior = self.model.encode(rgb)
             samples = max(self.settings.samples, FEWEST_DRAWS)
             deviation = uncertainty(self.model, posterior, rng, samples=samples)
             result = self.model.decode(posterior.mode())
-            self.findings.uncertain.append(Uncertain(picture.name, rgb, result, deviation))
+            self.findings.uncertain.append(Uncertain(original.name, rgb, result, deviation))
 
-    def _middle(self, picture: Picture) -> np.ndarray:
+    def _middle(self, original: InputImage) -> np.ndarray:
         fixed = self.model.manifest.size.fixed
-        return picture.rgb if fixed else central(picture.rgb, bases.SIDE)
+        return original.rgb if fixed else central(original.rgb, bases.SIDE)
 
     def _effects(self) -> None:
         starts, (height, width) = self._starts()
@@ -238,7 +238,7 @@ class _Look:
     def _starts(self) -> tuple[np.ndarray | None, tuple[int, int]]:
         """Latents to move from, and the size of their images."""
         if self._shown:
-            latents = [bases.picture_base(self.model, one).latent for one in self._shown]
+            latents = [bases.image_base(self.model, one).latent for one in self._shown]
             return bases.alike(latents), (latents[0].height, latents[0].width)
         size = bases.prior_size(self.model)
         if not bases.has_prior(self.model):
@@ -256,11 +256,11 @@ class _Look:
         known = next((one for one in figures if one is not None), np.zeros(channels))
         return [int(i) for i in np.argsort(-known, kind="stable")]
 
-    def _traverse(self, picture: Picture | None) -> None:
-        if picture is None and not bases.has_prior(self.model) and self._shown:
-            picture = self._shown[0]
-        if picture is not None:
-            base = bases.picture_base(self.model, picture)
+    def _traverse(self, original: InputImage | None) -> None:
+        if original is None and not bases.has_prior(self.model) and self._shown:
+            original = self._shown[0]
+        if original is not None:
+            base = bases.image_base(self.model, original)
         elif bases.has_prior(self.model):
             base = bases.prior_base(self.model)
         else:
@@ -286,7 +286,7 @@ class _Look:
         self.findings.samples = images.transpose(0, 2, 3, 1)[:, :height, :width]
 
 
-def _stacked(batch: list[Picture]) -> tuple[np.ndarray, list[tuple[int, int]]]:
+def _stacked(batch: list[InputImage]) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """(N, C, H, W), and the sizes before padding."""
     sizes = [(one.rgb.shape[0], one.rgb.shape[1]) for one in batch]
     return np.concatenate([one.tensor for one in batch]), sizes

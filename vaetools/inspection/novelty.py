@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaetools.inspection.inputs import decode_all
 from vaetools.inspection.latents import LatentSums
-from vaetools.inspection.pictures import decode_all
 from vaetools.metrics import psnr
 from vaetools.model.bounds import binarise, elbo, log_likelihood
 from vaetools.model.latent import gaussian_kl
@@ -140,7 +140,7 @@ class Scorer:
         return elbo(self.model, shown, self.rng, samples=self.samples).log_likelihood
 
 
-def draw_pictures(model: Vae, latents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def draw_images(model: Vae, latents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draws from p(x | z), clipped to [0, 1] as images are: (N, C, H, W) for latents (N, ...).
 
     Of a Bernoulli likelihood they are the means: the scorer draws black and white from them, as from
@@ -227,8 +227,8 @@ def _compare(value: float, reference: np.ndarray) -> tuple[float, float, float]:
     return percentile, p_value, (value - median) / max(spread, 1e-9 * (1 + abs(median)))
 
 
-def _psnr(picture: np.ndarray, decoded: np.ndarray) -> float:
-    return psnr(picture.transpose(1, 2, 0), np.clip(decoded, 0, 1).transpose(1, 2, 0))
+def _psnr(original: np.ndarray, decoded: np.ndarray) -> float:
+    return psnr(original.transpose(1, 2, 0), np.clip(decoded, 0, 1).transpose(1, 2, 0))
 
 
 def _sums(values: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vaetools.inspection import sheets
+from vaetools.inspection.inputs import WINDOW
 from vaetools.inspection.novelty import DRAWN, HELD, LEVEL
-from vaetools.inspection.pictures import WINDOW
 
 if TYPE_CHECKING:
     from vaetools.inspection.findings import Findings, Scored

@@ -127,7 +127,7 @@ def uncertainty(findings: Findings) -> Sheet | None:
     return Sheet(
         f"{findings.model.id}: uncertainty of the reconstructions",
         [
-            [thumbnail(one.picture) for one in found],
+            [thumbnail(one.original) for one in found],
             [thumbnail(one.reconstruction) for one in found],
             [scaled(heat(one.deviation, bar)) for one in found],
         ],
@@ -188,8 +188,8 @@ def novelty(findings: Findings) -> Sheet | None:
 
 def _pair(one: Scored) -> np.ndarray:
     """An image above its reconstruction."""
-    gap = np.full((3, one.picture.shape[1], 3), PAPER, np.uint8)
-    return np.concatenate([one.picture, gap, one.reconstruction])
+    gap = np.full((3, one.original.shape[1], 3), PAPER, np.uint8)
+    return np.concatenate([one.original, gap, one.reconstruction])
 
 
 def _caption(one: Scored) -> str:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.inspection.pictures import central
+from vaetools.inspection.inputs import central
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vaetools.inspection.inputs import InputImage
     from vaetools.inspection.latents import LatentStatistics
-    from vaetools.inspection.pictures import Picture
     from vaetools.model.latent import Latent
     from vaetools.model.vae import Vae
 
@@ -60,10 +60,10 @@ def prior_base(model: Vae) -> Base:
     return Base(latent, "the mean of the prior")
 
 
-def picture_base(model: Vae, picture: Picture) -> Base:
+def image_base(model: Vae, original: InputImage) -> Base:
     """The code of an image, its posterior mean, or that of the middle of a large one."""
-    rgb = picture.rgb if model.manifest.size.fixed else central(picture.rgb, SIDE)
-    return Base(model.encode(rgb).mode(), f"the code of {picture.name}")
+    rgb = original.rgb if model.manifest.size.fixed else central(original.rgb, SIDE)
+    return Base(model.encode(rgb).mode(), f"the code of {original.name}")
 
 
 def prior_latents(

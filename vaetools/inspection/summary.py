@@ -9,10 +9,10 @@ import numpy as np
 
 from vaetools.errors import printable
 from vaetools.inspection import sheets
+from vaetools.inspection.inputs import WINDOW
 from vaetools.inspection.latents import ACTIVE, COLLAPSED
 from vaetools.inspection.look import ROWS
 from vaetools.inspection.novelty import DRAWN, HELD, LEVEL
-from vaetools.inspection.pictures import WINDOW
 from vaetools.inspection.report import bound, latents, novelty
 
 if TYPE_CHECKING:

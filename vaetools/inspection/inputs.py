@@ -29,7 +29,7 @@ SAMPLES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
-class Picture:
+class InputImage:
     """One image, ready for the model.
 
     Attributes:
@@ -43,7 +43,7 @@ class Picture:
     tensor: np.ndarray
 
 
-class PictureSource:
+class ImageSource:
     """The images of some files: all, or a random choice where there are more than `limit`.
 
     Args:
@@ -77,24 +77,24 @@ class PictureSource:
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[InputImage]:
         for file, number in self._chosen:
             try:
-                yield self._picture(file, number)
+                yield self._input(file, number)
             except VaetoolsError as error:
                 self._failed(error.about(file))
 
-    def batches(self) -> Iterator[list[Picture]]:
+    def batches(self) -> Iterator[list[InputImage]]:
         """Neighbours whose tensors have one shape, as many as fit into one call."""
         most = calls_at_once(self._model)
-        batch: list[Picture] = []
-        for picture in self:
-            same = not batch or batch[0].tensor.shape == picture.tensor.shape
-            room = min(most, SAMPLES_AT_ONCE // picture.tensor.size)
+        batch: list[InputImage] = []
+        for original in self:
+            same = not batch or batch[0].tensor.shape == original.tensor.shape
+            room = min(most, SAMPLES_AT_ONCE // original.tensor.size)
             if batch and not (same and len(batch) < room):
                 yield batch
                 batch = []
-            batch.append(picture)
+            batch.append(original)
         if batch:
             yield batch
 
@@ -104,24 +104,24 @@ class PictureSource:
             return [(file, None)]
         try:
             self._idx[file] = read_idx(file)
-            self._picture(file, 0)  # all have one size: the first speaks for them
+            self._input(file, 0)  # all have one size: the first speaks for them
         except VaetoolsError as error:
             self._failed(error.about(file))
             return []
         return [(file, number) for number in range(len(self._idx[file]))]
 
-    def _picture(self, file: Path, number: int | None) -> Picture:
+    def _input(self, file: Path, number: int | None) -> InputImage:
         image = read_image(file) if number is None else Image(self._idx[file][number])
         name = str(file) if number is None else f"{file}[{number}]"
         rgb = fitted(self._model, image, resize=self._resize)
-        return Picture(name, rgb, self._model.tensor(rgb))
+        return InputImage(name, rgb, self._model.tensor(rgb))
 
 
-def read_picture(model: Vae, file: Path, *, resize: bool = False) -> Picture:
+def read_input(model: Vae, file: Path, *, resize: bool = False) -> InputImage:
     """One image. Raises what reading it raises, and `ImageValueError` where it does not fit."""
     try:
         rgb = fitted(model, read_image(file), resize=resize)
-        return Picture(str(file), rgb, model.tensor(rgb))
+        return InputImage(str(file), rgb, model.tensor(rgb))
     except VaetoolsError as error:
         error.about(file)
         raise

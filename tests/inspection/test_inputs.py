@@ -11,12 +11,12 @@ import pytest
 from tests.inspection.models import opened, orthogonal
 from vaetools import errors
 from vaetools.image import Image, encode_image
-from vaetools.inspection.pictures import (
+from vaetools.inspection.inputs import (
     WINDOW,
-    PictureSource,
+    ImageSource,
     central,
     fitted,
-    read_picture,
+    read_input,
 )
 from vaetools.model.registry import ModelRegistry
 from vaetools.model.runtime import Runtime
@@ -49,13 +49,13 @@ def idx(path: Path, count: int, size: tuple[int, int] = (6, 4)) -> Path:
 
 
 class Source:
-    """A `PictureSource` and what it said."""
+    """A `ImageSource` and what it said."""
 
     def __init__(self, model: Vae, files: list[Path], **options) -> None:
         self.failures: list[errors.VaetoolsError] = []
         seed = options.pop("seed", 0)
         options = {"limit": 100, "rng": np.random.default_rng(seed), **options}
-        self.source = PictureSource(model, files, failed=self.failures.append, **options)
+        self.source = ImageSource(model, files, failed=self.failures.append, **options)
 
     @property
     def names(self) -> list[str]:
@@ -96,10 +96,10 @@ def test_resize_averages_areas(grey: Vae) -> None:
 
 def test_models_of_any_size_see_the_middle(free: Vae, tmp_path: Path) -> None:
     pixels = gradient(WINDOW + 10, WINDOW + 31)
-    picture = read_picture(free, png(tmp_path / "a.png", pixels))
+    picture = read_input(free, png(tmp_path / "a.png", pixels))
     expected = pixels[5 : 5 + WINDOW, 15 : 15 + WINDOW, ::-1] / np.float32(255)
     assert np.allclose(picture.rgb, expected, atol=1e-6)
-    small = read_picture(free, png(tmp_path / "b.png", gradient(10, 7)))
+    small = read_input(free, png(tmp_path / "b.png", gradient(10, 7)))
     assert small.rgb.shape == (10, 7, 3)
     assert small.tensor.shape == (1, 3, 12, 8)
     assert central(np.arange(12).reshape(3, 4), 2).tolist() == [[1, 2], [5, 6]]
@@ -146,7 +146,7 @@ def test_batches_hold_one_shape(free: Vae, grey: Vae, tmp_path: Path) -> None:
 
 def test_read_picture_names_the_file(grey: Vae, tmp_path: Path) -> None:
     with pytest.raises(errors.ImageValueError, match="large"):
-        read_picture(grey, png(tmp_path / "large.png", np.zeros((6, 5), np.uint8)))
-    assert read_picture(
+        read_input(grey, png(tmp_path / "large.png", np.zeros((6, 5), np.uint8)))
+    assert read_input(
         grey, png(tmp_path / "large.png", np.zeros((6, 5), np.uint8)), resize=True
     ).tensor.shape == (1, 1, 6, 4)
