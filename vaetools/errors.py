@@ -47,7 +47,7 @@ class VaetoolsError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        place = "" if self.file is None else f"{printable(self.file)}: "
+        place = f"{printable(self.file)}: " if self.file else ""
         remedy = "" if self.remedy is None else f"; {self.remedy}"
         return f"{place}{self.problem}{remedy}"
 

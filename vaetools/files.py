@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from vaetools.image import (
     pillow_array,
     read_file,
 )
+from vaetools.operation.step import Step
 from vaetools.runner.atomic import write_files
 
 if TYPE_CHECKING:
@@ -52,11 +54,13 @@ def imread(
         InputError: not found, not an image, damaged, or too large. BitstreamError: a damaged `.vae`
         file. ModelError: its model is not installed.
     """
+    _check_path(path)
     data = read_file(path, check_head=lambda _: None, most=most_bytes(max_pixels))
     if not data.startswith(MAGIC):
         image = decode_image(data, file=path, max_pixels=max_pixels)
         return image.to_array(channel_order=channel_order)
-    decoded: NDArray[Any] = _hub().decompress(data, channel_order=channel_order)
+    operation = _hub().op("decompress").operation.limited(max_pixels)
+    decoded: NDArray[Any] = Step(operation, channel_order)(path)
     return decoded
 
 
@@ -80,6 +84,8 @@ def imwrite(
         UsageError: an unknown suffix. InputError: an invalid array. OptionError: the quality.
         UnsupportedImageError: the format cannot hold this image. OSError: the file cannot be written.
     """
+    _check_path(path)
+    _check_quality(quality)
     target = Path(path)
     if target.suffix.lower() == SUFFIX:
         whole = _image(image, channel_order).to_array()
@@ -91,6 +97,17 @@ def imwrite(
         lossy = 95 if quality is None else round(quality)
         data = encode_image(_image(image, channel_order), name, quality=lossy)
     write_files([(target, data)])
+
+
+def _check_path(path: object) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"a path is a str or a pathlib.Path, not {type(path).__name__}")
+
+
+def _check_quality(quality: object) -> None:
+    is_number = isinstance(quality, int | float | np.number) and not isinstance(quality, bool)
+    if quality is not None and not (is_number and 0 <= quality <= 100):  # type: ignore[operator]
+        raise OptionError(f"quality={quality!r} is not 0 … 100")
 
 
 def _image(image: object, channel_order: ChannelOrder) -> Image:

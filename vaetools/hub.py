@@ -20,18 +20,18 @@ import dataclasses
 import functools
 import hashlib
 import json
+import types
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, overload
 
-from vaetools.errors import UsageError, did_you_mean
+from vaetools.errors import did_you_mean
 from vaetools.model.registry import default_folders as model_folders
-from vaetools.operation.signature import FIRST, documentation, signature
-from vaetools.operation.step import Step
+from vaetools.operation.method import method
 from vaetools.plugin.host import PluginHost
 from vaetools.plugin.host import default_folders as plugin_folders
 from vaetools.resolver import Resolver, hint
-from vaetools.runner import Progress, Record, RunResult, RunSettings
+from vaetools.runner import Progress, Record, RunResult, RunSettings, input_paths
 from vaetools.runner import run as run_operation
 from vaetools.video import DEPTH, parse_raw, pipe, stream
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from vaetools.model.registry import ModelRegistry
     from vaetools.model.runtime import Runtime
     from vaetools.operation import Operation
+    from vaetools.operation.step import Step
     from vaetools.resolver import OneOp, Op
     from vaetools.video import Source
 else:
@@ -57,20 +58,21 @@ STEP_CACHE_SIZE = 32
 def open(  # noqa: A001 - `vaetools.open()`
     device: str = "auto",
     *,
-    models_dirs: Iterable[str | Path] = (),
-    plugins_dirs: Iterable[str | Path] = (),
+    models_dirs: str | Path | Iterable[str | Path] = (),
+    plugins_dirs: str | Path | Iterable[str | Path] = (),
     threads: int | None = None,
 ) -> Hub:
     """Open the toolkit: `vaetools.open()`.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        models_dirs: folders with models, searched before the default ones.
-        plugins_dirs: folders with plugin files. Plugins are programs: load only what you trust.
+        models_dirs: folder or folders with models, searched before the default ones.
+        plugins_dirs: folder or folders with plugin files. Plugins are programs: load only what you
+            trust.
         threads: threads within one call of a network; None for one per core.
     """
-    host = PluginHost(folders=plugin_folders(plugins_dirs))
-    return Hub(host, model_folders(models_dirs), device=device, threads=threads)
+    host = PluginHost(folders=plugin_folders(_listed(plugins_dirs)))
+    return Hub(host, model_folders(_listed(models_dirs)), device=device, threads=threads)
 
 
 class Hub(HubMethods):
@@ -115,15 +117,20 @@ class Hub(HubMethods):
         return self._resolver.find(name)
 
     @overload
-    def op(self, op: Step[R], /, *, channel_order: ChannelOrder = ...) -> Step[R]: ...
+    def op(self, op: Step[R], /, *, channel_order: ChannelOrder | None = ...) -> Step[R]: ...
     @overload
-    def op(self, op: Op, /, *, channel_order: ChannelOrder = ..., **options: Any) -> Step[Any]: ...
-    def op(self, op: Op, /, *, channel_order: ChannelOrder = "bgr", **options: Any) -> Step[Any]:
+    def op(
+        self, op: Op, /, *, channel_order: ChannelOrder | None = ..., **options: Any
+    ) -> Step[Any]: ...
+    def op(
+        self, op: Op, /, *, channel_order: ChannelOrder | None = None, **options: Any
+    ) -> Step[Any]:
         """A callable that applies an operation to images; see `Step`.
 
         Args:
             op: an operation by name or class, or a chain as `map` takes it.
-            channel_order: `bgr` or `rgb`, of arrays that come in and go out.
+            channel_order: `bgr` or `rgb`, of arrays that come in and go out; by default that of
+                the steps in `op`, and `bgr` where there are none.
             options: `model`, and those of the operation.
 
         Raises:
@@ -131,12 +138,12 @@ class Hub(HubMethods):
             OptionError: an option that does not fit.
             ModelNotFoundError: no model for its task, or several and none named.
         """
-        return Step(self._resolver.resolve(op, options), channel_order)
+        return self._resolver.step(op, options, channel_order)
 
     def chain(
         self,
         *steps: OneOp,
-        channel_order: ChannelOrder = "bgr",
+        channel_order: ChannelOrder | None = None,
     ) -> Step[Any]:
         """Operations one after the other as one step; images stay in memory between them.
 
@@ -144,15 +151,23 @@ class Hub(HubMethods):
 
         Args:
             steps: steps with options and models of their own, operations, pipeline files.
+            channel_order: as for `op`.
 
         Raises:
             UsageError: operations that cannot follow each other; otherwise as `op`.
         """
-        return Step(self._resolver.resolve(steps, {}), channel_order)
+        return self._resolver.step(steps, {}, channel_order)
 
     @overload
     def stream(
-        self, op: Step[R], source: Source, /, *, depth: int = ..., threads: int = ...
+        self,
+        op: Step[R],
+        source: Source,
+        /,
+        *,
+        depth: int = ...,
+        threads: int = ...,
+        channel_order: ChannelOrder | None = ...,
     ) -> Generator[R]: ...
     @overload
     def stream(
@@ -163,7 +178,7 @@ class Hub(HubMethods):
         *,
         depth: int = ...,
         threads: int = ...,
-        channel_order: ChannelOrder = ...,
+        channel_order: ChannelOrder | None = ...,
         **options: Any,
     ) -> Generator[Any]: ...
     def stream(
@@ -174,7 +189,7 @@ class Hub(HubMethods):
         *,
         depth: int = DEPTH,
         threads: int = 1,
-        channel_order: ChannelOrder = "bgr",
+        channel_order: ChannelOrder | None = None,
         **options: Any,
     ) -> Generator[Any]:
         """Results for the frames of a source, in order; decoding, work and your own loop overlap.
@@ -183,11 +198,12 @@ class Hub(HubMethods):
                 ...
 
         Args:
-            op: an operation, a chain, a step (with its own channel order), or a list.
+            op: an operation, a chain, a step, or a list.
             source: a `cv2.VideoCapture`, the path of a video, the number of a camera, or an iterable
                 of frames or of pairs (frame, mask).
             depth: frames in flight at once, which bounds memory.
             threads: frames worked on at once.
+            channel_order: as for `op`.
             options: `model`, and those of the operation. An option that is an array may be a
                 function, called with each frame.
 
@@ -195,8 +211,7 @@ class Hub(HubMethods):
             UnreadableError: the video or camera cannot be opened. UsageError: not a source. Otherwise
             as `op`. While it runs: the error of a frame in that frame's place, which ends the stream.
         """
-        order = op.channel_order if isinstance(op, Step) else channel_order
-        step: Step[Any] = Step(self._resolver.resolve(op, options), order)
+        step = self._resolver.step(op, options, channel_order)
         return stream(step, source, depth=depth, threads=threads)
 
     def map(
@@ -236,7 +251,7 @@ class Hub(HubMethods):
         operation.check_complete()
         for opened in operation.opened:
             opened.check_files()  # one error now, not one for every image
-        listed = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+        listed = input_paths(inputs)
         settings = RunSettings(out=out, **given)
         return run_operation(
             operation,
@@ -283,41 +298,28 @@ class Hub(HubMethods):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Callable[..., Any]:
+            if name.startswith("_"):  # consoles probe for these
+                problem = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(problem, name=name, obj=self)
+            operations = self._resolver.host.operations
             operation = name.replace("_", "-")
-            if name.startswith("_") or operation not in self.host.operations:
+            if operation not in operations:
                 problem = f"the hub has no operation {name!r}"
                 raise AttributeError(
-                    hint(problem, did_you_mean(operation, self.host.operations)),
+                    hint(problem, did_you_mean(operation, operations)),
                     name=name,
                     obj=self,
                 )
-            return self._method(operation)
+            return types.MethodType(method(operations[operation]), self)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *(n.replace("-", "_") for n in self.host.operations)})
 
-    def _method(self, name: str) -> Callable[..., Any]:
-        """`hub.op(name, **options)(image)` as one call, with signature and docstring."""
-        kind = self.host.operations[name]
-        expected = signature(kind)
-        first = FIRST.get(kind.takes)
-
-        def method(*items: Any, key: str = "", **options: Any) -> Any:
-            if first in options and not items:
-                items = (options.pop(first),)
-            if len(items) > 2:
-                raise UsageError(f"{name} takes two positional arguments at most, not {len(items)}")
-            return self._step(name, options)(*items, key=key)
-
-        method.__name__ = name.replace("-", "_")
-        method.__qualname__ = f"Hub.{method.__name__}"
-        method.__doc__ = documentation(kind)
-        method.__signature__ = expected  # type: ignore[attr-defined]
-        return method
-
     def _step(self, name: str, options: dict[str, Any]) -> Step[Any]:
         """`op`, cached: a loop over `hub.compress(frame)` must not open anything twice."""
-        wanted = (name, *sorted(options.items()))
+        if any(map(callable, options.values())):  # may hold frames, and is often new in each call
+            return self.op(name, **options)
+        wanted = (name, *((key, type(options[key]), options[key]) for key in sorted(options)))
         try:
             step = self._steps.get(wanted)
         except TypeError:  # an option without a hash, such as an array
@@ -367,6 +369,10 @@ def _hub_of(resolver: Resolver) -> Hub:
     hub = Hub.__new__(Hub)
     hub._resolver, hub._steps = resolver, {}  # noqa: SLF001
     return hub
+
+
+def _listed(folders: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
+    return [folders] if isinstance(folders, str | Path) else folders
 
 
 @functools.cache

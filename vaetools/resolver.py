@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import pickle
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from vaetools.errors import OptionError, UsageError, did_you_mean
 from vaetools.model.registry import ModelRegistry
@@ -16,12 +18,14 @@ from vaetools.operation.chain import chained, is_chain, read_chain
 from vaetools.operation.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from vaetools.image import ChannelOrder
     from vaetools.plugin.host import PluginHost
 
-OneOp: TypeAlias = str | Path | type[Operation] | Step[Any]
-"""An operation by name or class, a chain by the names of its operations, a pipeline file, a step."""
+OneOp: TypeAlias = str | Path | type[Operation] | Operation | Step[Any]
+"""An operation, by name or class or as an object, a chain by the names of its operations, a pipeline
+file, a step."""
 
 Op: TypeAlias = OneOp | Sequence[OneOp]
 """Any of these, or a list of them: a chain."""
@@ -49,27 +53,48 @@ class Resolver:
         self.device = device
         self._folders = [*folders]
         self._threads = threads
+        self._runtime: Runtime | None = None
+        self._registry: ModelRegistry | None = None
+        self._lock = threading.RLock()  # the first calls may come from several threads at once
 
-    @functools.cached_property
+    @property
     def runtime(self) -> Runtime:
         """The runtime; started on first use. Raises `DeviceError`."""
-        return Runtime(self.device, threads=self._threads)
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = Runtime(self.device, threads=self._threads)
+            return self._runtime
 
-    @functools.cached_property
+    @property
     def registry(self) -> ModelRegistry:
         """The models, those of plugins included. Raises `DuplicateModelError`."""
-        folders = [*self._folders, *self.host.model_folders]
-        return ModelRegistry(folders, lambda: self.runtime)
+        with self._lock:
+            if self._registry is None:
+                folders = [*self._folders, *self.host.model_folders]
+                self._registry = ModelRegistry(folders, lambda: self.runtime)
+            return self._registry
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin object. Raises `PluginError`."""
         self.host.register(plugin, name)
-        self.__dict__.pop("registry", None)  # it may have brought models
+        self._registry = None  # it may have brought models
 
     def close(self) -> None:
         """Release the sessions and their memory."""
-        if "runtime" in self.__dict__:
-            self.runtime.close()
+        if self._runtime is not None:
+            self._runtime.close()
+
+    def step(
+        self, op: Op, options: Mapping[str, Any], channel_order: ChannelOrder | None
+    ) -> Step[Any]:
+        """A step with the channel order, or with that of the steps in `op`. Raises as `resolve`."""
+        operation = self.resolve(op, options)
+        orders = {*_orders(op)}
+        if channel_order is None and len(orders) > 1:
+            raise UsageError(
+                "the steps have different channel orders", remedy="pass channel_order=…"
+            )
+        return Step(operation, channel_order if channel_order is not None else [*orders, "bgr"][0])
 
     def resolve(self, op: Op, options: Mapping[str, Any]) -> Operation:
         """The operation, with its model, that `op` names or holds.
@@ -90,10 +115,12 @@ class Resolver:
             )
         if isinstance(op, Step):
             return op.operation
+        if isinstance(op, Operation):
+            return op
         if isinstance(op, str | Path):
             return chained([self.open(s.op, model=s.model, **s.options) for s in read_chain(op)])
-        assert isinstance(op, Sequence)  # a class is an operation alone
-        return chained([self.resolve(part, {}) for part in op])
+        parts = cast("Sequence[OneOp]", op)  # a class is an operation alone
+        return chained([self.resolve(part, {}) for part in parts])
 
     def open(
         self, op: str | type[Operation], /, *, model: str | None = None, **options: Any
@@ -110,7 +137,8 @@ class Resolver:
             operation.models = self.registry.all_for_task(kind.task, model)
         else:
             operation = kind(self.registry.for_task(kind.task, model), checked)
-        operation.made_by = _opened_again, (self, op, model, options)
+        given = {name: getattr(checked, name) for name in options}  # copies of arrays
+        operation.made_by = _opened_again, (self, op, model, given)
         return operation
 
     def find(self, name: str) -> type[Operation]:
@@ -133,10 +161,17 @@ class Resolver:
 
         Raises:
             OptionError: an unknown name; the error lists options and settings.
+            UsageError: any name, where there are several steps or one that has its options.
         """
         kind = self._alone(op)
-        if kind is None:
-            return  # the steps have their options already
+        if kind is None:  # the steps have their options already
+            if options := sorted(options):
+                meant = did_you_mean(options[0], settings)
+                raise UsageError(
+                    f"{', '.join(options)}: options belong to one of the steps",
+                    remedy=hint(meant, STEP_OPTIONS_HINT),
+                )
+            return
         kind = self.find(kind) if isinstance(kind, str) else kind
         names, settings = [spec.name for spec in option_specs(kind.Options)], sorted(settings)
         for name in options:
@@ -151,10 +186,21 @@ class Resolver:
                 )
 
     def _alone(self, op: Op) -> str | type[Operation] | None:
-        """The name or class of a single operation; None for chains and steps."""
-        if isinstance(op, type):
+        """The name or class of a single operation; None for chains and steps.
+
+        Raises:
+            UsageError: none of these.
+        """
+        if isinstance(op, type) and issubclass(op, Operation) and not inspect.isabstract(op):
             return op
-        return str(op) if isinstance(op, str | Path) and not is_chain(op) else None
+        if isinstance(op, str | Path):
+            return None if is_chain(op) else str(op)
+        if isinstance(op, list | tuple | Step | Operation):
+            return None
+        shown = op if isinstance(op, type | int | bytes) else type(op).__name__
+        raise UsageError(
+            f"{shown} is not an operation", remedy="pass a name, a class, a step, or a list of them"
+        )
 
     def __reduce__(self) -> Any:
         settings = (self.host, self._folders, self.device, self._threads)
@@ -172,6 +218,15 @@ def _opened_again(
 ) -> Operation:
     """An operation of a pickle."""
     return resolver.open(op, model=model, **options)
+
+
+def _orders(op: Op) -> Iterator[ChannelOrder]:
+    """The channel orders of the steps in `op`."""
+    if isinstance(op, Step):
+        yield op.channel_order
+    elif isinstance(op, list | tuple):
+        for part in op:
+            yield from _orders(part)
 
 
 def hint(*parts: str | None) -> str:

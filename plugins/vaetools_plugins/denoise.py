@@ -31,6 +31,7 @@ class Denoise(Restoring):
     class Options:
         sigma: np.ndarray | str | float = option(
             "auto",
+            words=ESTIMATED,
             help="Noise level: standard deviation on the 0–255 scale; auto: estimated; photo: for "
             "camera noise; local: estimated for each region; or a map: a greyscale image or a folder "
             "of them",

@@ -35,6 +35,7 @@ class Inpaint(Restoring):
         mask: np.ndarray | str | Path | None = option(
             None,
             required=True,
+            words=(ALPHA,),
             help="The hole: a mask for all images; a folder with one for each, of the same name; a "
             "pattern for files next to each image, as {stem}_mask.png; or alpha: transparent pixels",
             metavar="FILE|DIR|PATTERN|alpha",

@@ -259,3 +259,99 @@ def test_runs_take_arrays_and_know_them(hub: Hub, tmp_path: Path) -> None:
     assert other.counts["done"] == 1
     with pytest.raises(OptionError, match="mask is a function, which the journal of a run cannot"):
         hub.map("inpaint", tmp_path / "in", out=out, mask=lambda frame: hole())
+
+
+def test_a_mask_is_given_once(hub: Hub, expected: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="inpaint: mask is given twice"):
+        hub.inpaint(gradient(), hole(), mask=hole())  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="denoise: image is given twice"):
+        hub.denoise(gradient(), image=gradient())  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="denoise needs an image"):
+        hub.denoise(sigma=20)  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match="decompress needs a file"):
+        hub.decompress()  # type: ignore[call-arg]
+    assert np.array_equal(hub.op("inpaint", mask=~hole())(gradient(), hole()), expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [([[1, 0]], "list"), (b"mask.png", "bytes"), (True, "True"), ({}, "dict")]
+)
+def test_what_a_map_may_be_is_said(hub: Hub, value: Any, kind: str) -> None:
+    wanted = "an array, a path, a Pillow image or a function"
+    with pytest.raises(OptionError, match=f"mask={kind} is not {wanted}"):
+        hub.inpaint(gradient(), value)
+    with pytest.raises(OptionError, match=f"sigma={kind} is not a number, text, {wanted}"):
+        hub.denoise(gradient(), value)
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2", ">f4", np.float16])
+def test_maps_of_any_byte_order(hub: Hub, expected: np.ndarray, dtype: Any) -> None:
+    top = 1 if np.dtype(dtype).kind == "f" else 65535
+    assert np.array_equal(hub.inpaint(gradient(), (hole() * top).astype(dtype)), expected)
+
+
+def test_masks_next_to_an_image_are_found_by_its_path(
+    hub: Hub, expected: np.ndarray, tmp_path: Path
+) -> None:
+    image = save(tmp_path / "in/a.png", gradient())
+    white = hole().astype(np.uint8) * 255
+    save(tmp_path / "in/a_mask.png", white)
+    save(tmp_path / "masks/a.png", white)
+    assert np.array_equal(hub.inpaint(image, "{stem}_mask.png"), expected)
+    assert np.array_equal(hub.inpaint(image, tmp_path / "masks"), expected)
+    assert np.array_equal(hub.inpaint(gradient(), tmp_path / "masks", key="a.jpg"), expected)
+    chain = hub.chain(hub.op("inpaint", mask="{stem}_mask.png"), "compress", "decompress")
+    assert chain(image).shape == expected.shape
+    with pytest.raises(OptionError, match="masks is a folder, and the image has no name"):
+        hub.inpaint(gradient(), tmp_path / "masks")
+
+
+def test_a_function_gives_an_array(hub: Hub) -> None:
+    for made in (None, "mask.png", 3):
+        with pytest.raises(OptionError, match="the function for mask returned"):
+            hub.inpaint(gradient(), lambda _, made=made: made)  # type: ignore[misc]
+
+
+def test_words_of_an_option_are_not_files(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "auto/a.png", gradient())
+    assert hub.map("denoise", "auto", out="out").counts["done"] == 1
+    save(tmp_path / "auto/b.png", gradient())
+    assert hub.map("denoise", "auto", out="out").counts == {
+        **hub.map("denoise", "auto", out="other", dry_run=True).counts,
+        "done": 1,
+        "skipped": 1,
+        "planned": 0,
+    }
+
+
+def test_pillow_images_that_cannot_be_taken(hub: Hub, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", gradient())
+    path.write_bytes(path.read_bytes()[:-600])
+    with (
+        PIL.Image.open(path) as opened,
+        pytest.raises(InputError, match="image is a Pillow image that cannot be read: "),
+    ):
+        hub.denoise(opened)
+    for mode, remedy in (("P", r"convert\('L'\)"), ("F", r"numpy\.asarray\(image\)")):
+        with pytest.raises(InputError, match=rf"mask is a Pillow image of mode {mode}.*{remedy}"):
+            hub.inpaint(gradient(), PIL.Image.new(mode, (64, 48)))
+    with pytest.raises(InputError, match=r"mode I;.*numpy\.asarray\(image\)"):
+        hub.denoise(PIL.Image.new("I", (64, 48)))
+
+
+def test_errors_name_the_file(hub: Hub, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", gradient())
+    with pytest.raises(InputError, match=r"a\.png: the mask has 7 x 5 pixels"):
+        hub.inpaint(path, np.zeros((5, 7), bool))
+    packed = tmp_path / "a.vae"
+    packed.write_bytes(hub.compress(gradient())[:40])
+    with pytest.raises(vaetools.BitstreamError, match=r"a\.vae: is truncated"):
+        hub.decompress(packed)
+    with pytest.raises(InputError, match=r"^cannot be read: the path is empty"):
+        hub.denoise("")
+    packed.write_bytes(hub.compress(gradient()))
+    with pytest.raises(InputError, match=r"a\.vae: .*decompress it first"):
+        hub.denoise(packed)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import subprocess
 import sys
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +21,7 @@ from tests.paths import ROOT
 from tests.restoration.models import BLUR
 from vaetools.errors import OptionError, UsageError
 from vaetools.hub import Hub
+from vaetools.model.runtime import Runtime
 from vaetools.operation.signature import documentation, signature
 from vaetools.operation.stubs import methods_module
 from vaetools.plugin.host import PluginHost
@@ -183,3 +189,102 @@ def test_public_names_are_documented() -> None:
         value: Any = getattr(vaetools, name)
         if isinstance(value, type) or inspect.isfunction(value):
             assert inspect.getdoc(value), name
+
+
+def test_what_an_operation_may_be_is_said(hub: Hub, tmp_path: Path) -> None:
+    bad: list[Any] = [None, 5, gradient(), int, len, b"denoise", {"denoise"}]
+    bad += [[None], ["denoise", 5], vaetools.Operation]
+    for op in bad:
+        for call in (
+            lambda op=op: hub.op(op),
+            lambda op=op: hub.chain(op),
+            lambda op=op: hub.map(op, tmp_path, out=tmp_path),
+            lambda op=op: hub.stream(op, []),
+        ):
+            with pytest.raises(UsageError, match="is not an operation; pass a name"):
+                call()
+
+
+def test_an_operation_may_be_an_object(hub: Hub) -> None:
+    operation = hub.op("denoise", sigma=20).operation
+    assert hub.op(operation).operation is operation
+    assert hub.chain(operation, "compress")(gradient()) == hub.compress(hub.denoise(gradient(), 20))
+
+
+def test_inputs_of_a_run_are_files(hub: Hub, tmp_path: Path) -> None:
+    for inputs in (gradient(), [gradient()], None, 5):
+        with pytest.raises(UsageError, match="inputs are paths of files and folders, not"):
+            hub.map("denoise", inputs, out=tmp_path)  # type: ignore[arg-type]
+    for name, value in (("jobs", "2"), ("memory", "1G"), ("jobs", 1.5)):
+        with pytest.raises(OptionError, match=f"{name}={value!r} is not at least 1"):
+            hub.map("denoise", tmp_path, out=tmp_path, **{name: value})
+    for name in ("depth", "threads"):
+        with pytest.raises(OptionError, match=f"{name}='3' is not at least 1"):
+            hub.stream("denoise", [], **{name: "3"})  # type: ignore[call-overload]
+
+
+def test_a_misspelt_run_setting_of_a_step_gets_a_suggestion(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"jobss: .*did you mean 'jobs'"):
+        hub.map(hub.op("denoise"), tmp_path, out=tmp_path / "out", jobss=2)
+
+
+def test_calls_keep_no_function(hub: Hub) -> None:
+    def mask(frame: np.ndarray) -> np.ndarray:
+        return frame[..., 0] > 200
+
+    alive = weakref.ref(mask)
+    hub.inpaint(gradient(), mask=mask)
+    del mask
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_cached_call_checks_its_options(hub: Hub) -> None:
+    hub.compress(gradient(), quality=1)
+    with pytest.raises(OptionError, match="quality=True"):
+        hub.compress(gradient(), quality=True)
+
+
+def test_private_names_are_not_operations(hub: Hub) -> None:
+    for name in ("_repr_html_", "__wrapped__", "_ipython_display_"):
+        assert not hasattr(hub, name)
+        with pytest.raises(AttributeError, match=f"'Hub' object has no attribute '{name}'"):
+            getattr(hub, name)
+    with pytest.raises(AttributeError):
+        _ = Hub.__new__(Hub).denoise
+
+
+def test_one_folder_is_a_folder(models: Path) -> None:
+    hub = vaetools.open("cpu", models_dirs=models, plugins_dirs=str(models))
+    assert hub.denoise(gradient(), 20, model=BLUR).shape == (48, 64, 3)
+    assert [plugin.name for plugin in hub.host.broken] == []
+
+
+@pytest.mark.parametrize("threads", [-1, "2", 1.5])
+def test_bad_threads_are_one_error(models: Path, threads: Any) -> None:
+    hub = vaetools.open("cpu", models_dirs=[models], threads=threads)
+    with pytest.raises(OptionError, match=r"threads=.* is not a whole number"):
+        hub.denoise(gradient(), 20, model=BLUR)
+
+
+def test_threads_open_one_runtime(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    ready = threading.Barrier(4)
+
+    class Slow(Runtime):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            opened.append(1)
+            time.sleep(0.05)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr("vaetools.resolver.Runtime", Slow)
+    hub = Hub(PluginHost(installed=False), [models], device="cpu", threads=1)
+
+    def first_call(_: int) -> np.ndarray:
+        ready.wait()
+        found: np.ndarray = hub.denoise(gradient(), 20)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len([*pool.map(first_call, range(4))]) == 4
+    assert len(opened) == 1

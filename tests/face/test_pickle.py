@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -81,3 +83,32 @@ def test_steps_work_in_other_processes(hub: Hub, method: str) -> None:
     with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
         for found in pool.map(step, [gradient()] * 3, timeout=100):
             assert np.array_equal(found, expected)
+
+
+def test_methods_pickle(hub: Hub) -> None:
+    compress = pickle.loads(pickle.dumps(hub.compress))
+    assert compress(gradient()) == hub.compress(gradient())
+    coarse = pickle.loads(pickle.dumps(functools.partial(hub.compress, quality=0)))
+    assert coarse(gradient()) == hub.compress(gradient(), quality=0)
+    assert hub.compress == hub.compress and hub.compress.__self__ is hub  # type: ignore[attr-defined]
+
+
+def test_a_pickle_has_the_array_that_the_step_was_made_with(hub: Hub) -> None:
+    mask = np.zeros((48, 64), bool)
+    mask[20:23] = True
+    for step in (hub.op("inpaint", mask=mask), hub.op("inpaint")):
+        operation = step.operation if step.operation.options.mask is not None else None
+        made = step.operation.with_map(mask) if operation is None else operation
+        expected = made.options.mask.copy()
+        mask[0] = True
+        copied = pickle.loads(pickle.dumps(made))
+        assert np.array_equal(copied.options.mask, expected)
+        mask[0] = False
+
+
+def test_copies_work(hub: Hub) -> None:
+    step = hub.op("denoise", sigma=20)
+    expected = step(gradient())
+    for copied in (copy.copy(step), copy.deepcopy(step), copy.deepcopy(hub.chain(step))):
+        assert np.array_equal(copied(gradient()), expected)
+    assert np.array_equal(copy.deepcopy(hub).denoise(gradient(), 20), expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 
 import vaetools
 from tests.paths import DOCS
-from vaetools.errors import OptionError
+from vaetools.errors import OptionError, PluginError
 from vaetools.hub import Hub
 from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
@@ -54,3 +55,44 @@ def test_a_mask_of_a_plugin(hub: Hub, tmp_path: Path) -> None:
     assert [frame[0, 0].any() for frame in found] == [True, False]
     with pytest.raises(OptionError, match="mask is not given"):
         run()
+
+
+def plugin(operation_name: str, *options: str) -> object:
+    fields = [(name, int, vaetools.option(1)) for name in options]
+
+    class Same(vaetools.ImageOperation):
+        """Change nothing."""
+
+        name = operation_name
+        Options = dataclasses.make_dataclass("Options", fields, frozen=True)
+
+        def apply(self, image: np.ndarray) -> np.ndarray:
+            return image
+
+    class Plugin:
+        @vaetools.hookimpl
+        def register_operations(self) -> list[type[vaetools.Operation]]:
+            return [Same]
+
+    return Plugin()
+
+
+@pytest.mark.parametrize(
+    "name", ["import", "lambda", "a_b", "A", "1a", "a b", "a.b", "_x", "-x", "a--b", "é", "", "x\n"]
+)
+def test_a_name_that_no_method_can_have_is_refused(hub: Hub, name: str) -> None:
+    with pytest.raises(PluginError, match="is not a valid name of an operation"):
+        hub.register(plugin(name))
+    assert not hub.host.broken
+
+
+def test_names_with_dashes_are_methods_with_underscores(hub: Hub) -> None:
+    hub.register(plugin("far-away", "lambda_", "name", "options", "items"))
+    found = hub.far_away(gradient(), lambda_=3, name=1, options=2, items=4)  # type: ignore[attr-defined]
+    assert np.array_equal(found, gradient())
+
+
+@pytest.mark.parametrize("option", ["image", "data", "self", "key", "model"])
+def test_options_cannot_have_the_names_of_arguments(hub: Hub, option: str) -> None:
+    with pytest.raises(PluginError, match=f"every operation has an option '{option}' already"):
+        hub.register(plugin("fine", option))

@@ -109,7 +109,10 @@ def sniff(head: bytes) -> str:
     for name, pattern in _SIGNATURES.items():
         if re.match(pattern, head, re.DOTALL):
             return name
-    raise NotAnImageError(f"not an image in a supported format ({', '.join(_SIGNATURES)})")
+    raise NotAnImageError(
+        f"not an image in a supported format ({', '.join(_SIGNATURES)})",
+        remedy="decompress it first" if head.startswith(b"\x89VAE") else None,
+    )
 
 
 def unwrap(data: bytes, *, strict: bool) -> Bare:

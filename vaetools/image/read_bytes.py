@@ -27,6 +27,8 @@ def read_file(path: str | Path, *, check_head: Callable[[bytes], object], most: 
         UnreadableError: not there, not permitted, a directory, a pipe (opening it would wait for ever).
         TooLargeError: more than `most` bytes.
     """
+    if not str(path):
+        raise UnreadableError("cannot be read: the path is empty")
     try:
         return _read(Path(path), check_head, most)
     except OSError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
 from vaetools.errors import ExistsError, OutputError, UsageError
+from vaetools.operation import is_operation_name
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -37,8 +37,11 @@ def new_plugin(name: str, folder: Path, *, taken: Container[str] = ()) -> Path:
         ExistsError: the package exists.
         OutputError: it cannot be written.
     """
-    if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None:
-        raise UsageError(f"{name!r} is not a valid name", remedy="use a-z, 0-9 and dashes")
+    if not is_operation_name(name):
+        raise UsageError(
+            f"{name!r} is not a valid name",
+            remedy="use a-z, 0-9 and dashes, and no Python keyword",
+        )
     if name in taken:
         raise UsageError(f"the name {name!r} is taken", remedy="choose another name")
     place = folder / f"vaetools-{name}"

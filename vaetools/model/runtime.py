@@ -113,13 +113,15 @@ class Runtime:
     Raises:
         DeviceError: CUDA was asked for and does not work here, or two ONNX Runtime packages
             hide each other.
-        OptionError: the device is not a known word.
+        OptionError: the device is not a known word; a negative number of threads.
     """
 
     def __init__(self, device: str = "auto", *, threads: int | None = None) -> None:
         check_packages()
         wanted = parse_device(device)
         self.device: Device = _automatic_device() if wanted is None else _proven_device(wanted)
+        if threads is not None and (not isinstance(threads, int) or threads < 0):
+            raise OptionError(f"threads={threads!r} is not a whole number of threads")
         self.threads: int = threads or usable_cores()
         self._slots: dict[int, threading.BoundedSemaphore] = {}
         self._sessions: dict[str, Session] = {}

@@ -16,7 +16,7 @@ from vaetools.operation.options import (
     option_specs,
     positional_option,
 )
-from vaetools.operation.reserved import RESERVED_OPERATIONS, RESERVED_OPTIONS
+from vaetools.operation.reserved import RESERVED_OPERATIONS, RESERVED_OPTIONS, is_operation_name
 
 __all__ = [
     "RESERVED_OPERATIONS",
@@ -27,6 +27,7 @@ __all__ = [
     "NoOptions",
     "Operation",
     "OptionSpec",
+    "is_operation_name",
     "make_options",
     "option",
     "option_specs",

@@ -69,7 +69,7 @@ class Operation(ABC):
     """One kind of work on one input at a time.
 
     Class attributes (a chain has its own `name`, `takes` and `suffixes` in each object):
-        name: the command's name, lower case with dashes.
+        name: the command's name, lower case with dashes; no Python keyword, as it is a method too.
         summary: one line for lists and help; by default the first line of the class docstring.
         task: the model task that it needs, or None if it works without a model. With several, the
             first one that has models.
@@ -136,12 +136,14 @@ class Operation(ABC):
     def with_options(self, **options: Any) -> Self:
         """This operation with other values for some options. Raises `OptionError`."""
         current = {f.name: getattr(self.options, f.name) for f in dataclasses.fields(self.options)}
-        made = type(self)(self.model, make_options(type(self).Options, {**current, **options}))
+        checked = make_options(type(self).Options, {**current, **options})
+        made = type(self)(self.model, checked)
         made.models = self.models
         made.max_pixels = self.max_pixels
         if self.made_by is not None:
             make, (*first, before) = self.made_by
-            made.made_by = make, (*first, {**before, **options})
+            given = {name: getattr(checked, name) for name in options}
+            made.made_by = make, (*first, {**before, **given})
         return made
 
     def with_map(self, values: Any) -> Self:
@@ -336,7 +338,7 @@ def _fact(spec: OptionSpec, value: Any) -> Any:
     """An option's value for JSON; maps by their fingerprint."""
     if spec.kind is not np.ndarray or value is None:
         return value
-    if isinstance(value, str | Path) and not Path(value).exists():
+    if isinstance(value, str | Path) and (str(value) in spec.words or not Path(value).exists()):
         return str(value)  # a word, a number or a pattern
     return Masks(value, name=spec.name, white=1).fingerprint
 

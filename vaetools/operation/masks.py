@@ -84,15 +84,16 @@ class Masks:
 
         Raises:
             InputError: there is none, or more than one.
-            OptionError: a pattern, for an input that was not read from a file.
+            OptionError: a pattern, for an input that was not read from a file; a folder, for an
+                input without a name.
         """
         found = self.candidates(key, source)
         if len(found) != 1:
-            name = PurePosixPath(key).stem
+            name = _named(key, source).stem
             problem = f"several {self.name}s" if found else f"no {self.name}"
             if self.is_pattern:
                 raise InputError(f"there is no {self.name} {self._next_to(source)}")
-            raise InputError(f"{problem} called {name} in {self.path / PurePosixPath(key).parent}")
+            raise InputError(f"{problem} called {name} in {self.path / _named(key, source).parent}")
         return found[0]
 
     def candidates(self, key: str, source: Path | None = None) -> list[Path]:
@@ -102,7 +103,12 @@ class Masks:
             return [file] if file.is_file() else []
         if not self.path.is_dir():
             return [self.path]
-        name = PurePosixPath(key)
+        name = _named(key, source)
+        if not name.name:
+            raise OptionError(
+                f"{self.path} is a folder, and the image has no name to look for in it",
+                remedy=f"pass key=…, or the {self.name} of this image",
+            )
         folder = self.path / name.parent
         found: list[Path] = []
         for suffix in sorted(SUFFIXES):
@@ -139,7 +145,12 @@ class Masks:
         if self.function is not None:
             made = self.function(image.to_array(channel_order=channel_order))
             pixels = pillow_array(made, name=self.name)
-            values = check_map(self.name, np.asarray(made if pixels is None else pixels))
+            array = np.asarray(made if pixels is None else pixels)
+            if array.ndim == 0:
+                raise OptionError(
+                    f"the function for {self.name} returned {type(made).__name__}, not an array"
+                )
+            values = check_map(self.name, array)
         if values is not None:
             self._check_size(values, image, "")
         return values
@@ -206,6 +217,11 @@ class Masks:
         stats = [(str(path.relative_to(self.path)), path.stat()) for path in files]
         rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
         return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _named(key: str, source: Path | None) -> PurePosixPath:
+    """The name of an input: its key, or else the name of its file."""
+    return PurePosixPath(key or ("" if source is None else source.name))
 
 
 def unit_range(values: np.ndarray, name: str) -> np.ndarray:

@@ -38,6 +38,7 @@ def option(
     min: float | None = None,  # noqa: A002 - the plain words read best in a plugin
     max: float | None = None,  # noqa: A002
     choices: Sequence[str] | None = None,
+    words: Sequence[str] = (),
     help: str = "",  # noqa: A002
     short: str | None = None,
     metavar: str | None = None,
@@ -50,6 +51,7 @@ def option(
         default: the value of an option that is not given; the field's annotation gives the kind.
         min, max: inclusive bounds of a number.
         choices: the words that are allowed.
+        words: for an option that is an image: words with a meaning of their own, which are no paths.
         help: one line, shown by `--help` and in docstrings.
         short: a short flag such as `-q`.
         metavar: the name of the value in the help.
@@ -62,6 +64,7 @@ def option(
         "min": min,
         "max": max,
         "choices": None if choices is None else tuple(choices),
+        "words": tuple(words),
         "help": help,
         "short": short,
         "metavar": metavar,
@@ -92,6 +95,7 @@ class OptionSpec:
     min: float | None = None
     max: float | None = None
     choices: tuple[str, ...] | None = None
+    words: tuple[str, ...] = ()
     help: str = ""
     short: str | None = None
     metavar: str | None = None
@@ -185,9 +189,12 @@ class OptionSpec:
             value = pixels
         if isinstance(value, np.ndarray):
             return check_map(self.name, value)
-        if isinstance(value, Path) or callable(value):
+        if isinstance(value, str | Path) or callable(value):
             return value
-        return self._text(value)
+        if _is_number(value):
+            return str(value)  # as on a command line
+        words = "a number, text, " if {int, float} & {*typing.get_args(self.hint)} else ""
+        raise self._error(value, f"{words}an array, a path, a Pillow image or a function")
 
     def _error(self, value: Any, wanted: str) -> OptionError:
         plain = value is None or isinstance(value, str | Path | int | float | tuple)
@@ -203,7 +210,7 @@ def check_map(name: str, array: np.ndarray) -> np.ndarray:
         array: (H, W) or (H, W, 1); bool, integer or float.
 
     Returns:
-        (H, W), the dtype unchanged.
+        (H, W), the dtype unchanged but for the byte order.
 
     Raises:
         OptionError: another shape or dtype, an empty array, NaN or infinity.
@@ -217,7 +224,7 @@ def check_map(name: str, array: np.ndarray) -> np.ndarray:
         raise OptionError(f"{name} has dtype {array.dtype}; expected bool, uint8 or a float")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise OptionError(f"{name} contains NaN or infinity")
-    copied = array.copy()
+    copied = np.array(array, array.dtype.newbyteorder("="))
     copied.flags.writeable = False
     return copied
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import keyword
+import re
+
 RESERVED_OPTIONS = frozenset(
     {
+        "image",
+        "data",
+        "self",
         "inputs",
         "out",
         "model",
@@ -73,3 +79,9 @@ RESERVED_OPERATIONS = frozenset(
     }
 )
 """Names of commands and of the hub's own methods."""
+
+
+def is_operation_name(name: str) -> bool:
+    """Whether a name can be a command and a method: lower case with dashes, no Python keyword."""
+    fits = re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is not None
+    return fits and not keyword.iskeyword(name)

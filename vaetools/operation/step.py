@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from vaetools.errors import UsageError
+from vaetools.errors import BitstreamError, InputError, UsageError
 from vaetools.image import Image, most_bytes, pillow_array, read_file
 from vaetools.operation.base import Compound
 
@@ -87,14 +87,21 @@ class Step(Generic[R_co]):
         operation.check_complete()
         if operation.takes == "nothing":
             return cast("R_co", self._made(operation, item, key))
-        bound = operation.on(key)
+        source = Path(item) if isinstance(item, str | Path) else None
+        bound = operation.on(key, source)
         bound.channel_order = self.channel_order
+        try:
+            return cast("R_co", self._applied(bound, item))
+        except (InputError, BitstreamError) as error:
+            if source is not None and item:
+                error.about(source)
+            raise
+
+    def _applied(self, bound: Operation, item: object) -> Any:
         if bound.takes == "file":
-            return cast(
-                "R_co", self._result(bound.process(self._file(bound, item)), keep_axis=False)
-            )
+            return self._result(bound.process(self._file(bound, item)), keep_axis=False)
         image, keep_axis = self._image(bound, item)
-        return cast("R_co", self._result(bound.process(image), keep_axis=keep_axis))
+        return self._result(bound.process(image), keep_axis=keep_axis)
 
     def _image(self, operation: Operation, item: object) -> tuple[Image, bool]:
         """The image, and whether results have a third axis as (H, W, 1) has."""

@@ -25,6 +25,7 @@ from vaetools.operation import (
     RESERVED_OPERATIONS,
     RESERVED_OPTIONS,
     Operation,
+    is_operation_name,
     option_specs,
     summary_of,
 )
@@ -280,6 +281,11 @@ class PluginHost:
                 raise PluginError(f"{operation!r} is not an Operation class")
             if not isinstance(getattr(operation, "name", None), str):
                 raise PluginError(f"{operation.__name__} has no name")
+            if not is_operation_name(operation.name):
+                raise PluginError(
+                    f"{operation.name!r} is not a valid name of an operation",
+                    remedy="use a-z, 0-9 and dashes, and no Python keyword",
+                )
             taken = RESERVED_OPTIONS & {spec.name for spec in option_specs(operation.Options)}
             if taken:
                 raise PluginError(

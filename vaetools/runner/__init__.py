@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from vaetools.runner.inputs import input_paths
 from vaetools.runner.progress import Progress
 from vaetools.runner.record import Record
 from vaetools.runner.result import RunResult
@@ -24,7 +25,15 @@ from vaetools.runner.settings import RunSettings
 if TYPE_CHECKING:
     from vaetools.runner.terminal import TerminalProgress
 
-__all__ = ["Progress", "Record", "RunResult", "RunSettings", "run", "terminal_progress"]
+__all__ = [
+    "Progress",
+    "Record",
+    "RunResult",
+    "RunSettings",
+    "input_paths",
+    "run",
+    "terminal_progress",
+]
 
 
 def terminal_progress() -> TerminalProgress | None:

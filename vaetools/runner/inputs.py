@@ -11,16 +11,30 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
+
+
+def input_paths(inputs: object) -> list[str | Path]:
+    """The inputs of a run as a caller names them. Raises `UsageError` if they are not paths."""
+    one = isinstance(inputs, str | Path) or not isinstance(inputs, Iterable)
+    listed: list[Any] = [inputs] if one else list(inputs)  # type: ignore[call-overload]
+    for path in listed:
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(
+                f"inputs are paths of files and folders, not {type(path).__name__}",
+                remedy="for arrays, use hub.op(…)(image) or hub.stream",
+            )
+    return listed
 
 
 @dataclass(frozen=True, slots=True)

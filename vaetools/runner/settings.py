@@ -68,10 +68,10 @@ class RunSettings:
     report: str | Path | None = None
 
     def __post_init__(self) -> None:
-        if self.jobs is not None and self.jobs < 1:
-            raise OptionError(f"jobs={self.jobs} is not at least 1")
-        if self.memory < 1:
-            raise OptionError(f"memory={self.memory} is not at least 1 byte")
+        for name, unit in (("jobs", ""), ("memory", " byte")):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise OptionError(f"{name}={value!r} is not at least 1{unit}")
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise OptionError(f"shard {self.shard[0]}/{self.shard[1]} is not i/N with 1 <= i <= N")
         if self.on_exists not in ("error", "skip", "replace"):

@@ -72,7 +72,7 @@ def stream(
             frame; it ends the stream.
     """
     for name, value in (("depth", depth), ("threads", threads)):
-        if value < 1:
+        if not isinstance(value, int) or value < 1:
             raise OptionError(f"{name}={value!r} is not at least 1")
     frames, release = _open_source(source)
     return _results(step, frames, release, depth, threads)
