@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,8 +99,11 @@ def imwrite(
 
 
 def _check_path(path: object) -> None:
-    if not isinstance(path, str | os.PathLike):
+    """Raise `UsageError` for what no path can be."""
+    if not isinstance(path, str | PurePath):
         raise UsageError(f"a path is a str or a pathlib.Path, not {type(path).__name__}")
+    if "\0" in str(path):
+        raise UsageError(f"the path {str(path)!r} contains a null byte")
 
 
 def _check_quality(quality: object) -> None:
