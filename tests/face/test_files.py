@@ -55,4 +55,4 @@ def test_errors_name_the_vae_file(tmp_path: Path) -> None:
         vaetools.imread("")
     for call in (vaetools.imread, lambda path: vaetools.imwrite(path, gradient())):
         with pytest.raises(UsageError, match=r"'a\\x00\.png' contains a null byte"):
-            call("a\0.png")  # type: ignore[operator]
+            call("a\0.png")
