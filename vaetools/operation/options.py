@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +25,7 @@ from vaetools.errors import OptionError
 from vaetools.image import pillow_array
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 SCALARS = (bool, int, float, str, Path)
 """Types of options that hold one value."""
@@ -314,7 +313,3 @@ def _refuse_rivals(specs: Iterable[OptionSpec], values: Mapping[str, Any]) -> No
 @dataclass(frozen=True)
 class NoOptions:
     """For operations without options."""
-
-
-MapFunction = Callable[[np.ndarray], Any]
-"""Gives the map of each image: called with the image as the caller has it, (H, W[, C])."""
