@@ -23,7 +23,6 @@ from vaetools.errors import OptionError, UsageError
 from vaetools.hub import Hub
 from vaetools.model.runtime import Runtime
 from vaetools.operation.signature import documentation, signature
-from vaetools.operation.stubs import methods_module
 from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
 
@@ -58,20 +57,6 @@ def test_type_checkers_see_the_same_signatures(name: str) -> None:
         defaults = [*method.args.defaults, *filter(None, method.args.kw_defaults)]
         values = [p.default for p in expected.values() if p.default is not p.empty]
         assert [ast.literal_eval(default) for default in defaults] == values
-
-
-def test_the_typed_methods_are_up_to_date() -> None:
-    text = STUB.read_text(encoding="utf-8")
-    command = text.splitlines()[2].removeprefix("#").strip()
-    made = methods_module(BUILT_IN.values(), command)
-    formatted = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(STUB), "-"],
-        input=made,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert formatted.stdout == text
 
 
 def test_help_and_completion(hub: Hub) -> None:
