@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vaetools.codec.container import MAGIC, SUFFIX
 from vaetools.errors import OptionError, UsageError
 from vaetools.hub import Hub
 from vaetools.hub import open as open_hub
@@ -20,6 +21,7 @@ from vaetools.image import (
     most_bytes,
     pillow_array,
     read_file,
+    read_image,
 )
 from vaetools.operation.step import Step
 from vaetools.runner.atomic import write_files
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 
     from vaetools.image import ChannelOrder
     from vaetools.operation.step import ImageLike
-
-SUFFIX = ".vae"
-MAGIC = b"\x89VAE"
 
 
 def imread(
@@ -118,8 +117,7 @@ def _image(image: object, channel_order: ChannelOrder) -> Image:
     if isinstance(image, np.ndarray):
         return Image.from_array(image, channel_order=channel_order)
     if isinstance(image, str | Path):
-        data = read_file(image, check_head=lambda _: None, most=most_bytes(MAX_PIXELS))
-        return decode_image(data, file=image)
+        return read_image(image)
     pixels = pillow_array(image)
     if pixels is None:
         raise UsageError(

@@ -122,16 +122,15 @@ class Operation(ABC):
         return self.models if self.model is None else (self.model,)
 
     @property
-    def missing(self) -> list[str]:
-        """Names of the required options that are not given."""
+    def missing(self) -> list[OptionSpec]:
+        """The required options that are not given."""
         specs = option_specs(type(self).Options)
-        return [s.name for s in specs if s.required and getattr(self.options, s.name) is None]
+        return [s for s in specs if s.required and getattr(self.options, s.name) is None]
 
     def check_complete(self) -> None:
         """Raise `OptionError` if a required option is missing."""
-        for spec in option_specs(type(self).Options):
-            if spec.name in self.missing:
-                raise OptionError(f"{spec.name} is not given", remedy=spec.help or None)
+        for spec in self.missing:
+            raise OptionError(f"{spec.name} is not given", remedy=spec.help or None)
 
     def with_options(self, **options: Any) -> Self:
         """This operation with other values for some options. Raises `OptionError`."""

@@ -30,6 +30,8 @@ from vaetools.tomlfile import Pattern, from_table, read_toml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vaetools.operation.options import OptionSpec
+
 PIPELINE = ".toml"
 """Suffix of the files that hold a chain."""
 
@@ -132,12 +134,8 @@ class Chain(Operation):
         return [model for step in self.steps for model in step.opened]
 
     @property
-    def missing(self) -> list[str]:
-        return [name for step in self.steps for name in step.missing]
-
-    def check_complete(self) -> None:
-        for step in self.steps:
-            step.check_complete()
+    def missing(self) -> list[OptionSpec]:
+        return [spec for step in self.steps for spec in step.missing]
 
     def with_map(self, values: Any) -> Chain:
         """This chain with the option set that one of its steps still needs.

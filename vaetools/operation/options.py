@@ -13,6 +13,7 @@ An `Options` class is a frozen dataclass. The annotation of a field gives its ki
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from dataclasses import dataclass
@@ -234,8 +235,14 @@ def option_specs(options: type) -> list[OptionSpec]:
     Raises:
         TypeError: an option without a default, or of a type that cannot become a flag.
     """
+    return list(_specs(options))
+
+
+@functools.lru_cache(maxsize=256)
+def _specs(options: type) -> tuple[OptionSpec, ...]:
+    """`option_specs`, once per class: a step looks at them for every frame."""
     hints = typing.get_type_hints(options)
-    return [_spec(field, hints[field.name]) for field in dataclasses.fields(options)]
+    return tuple(_spec(field, hints[field.name]) for field in dataclasses.fields(options))
 
 
 def positional_option(options: type) -> OptionSpec | None:
