@@ -34,6 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.train)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their length. Compressed data hold the time of day, and the processes of
+    pytest-xdist, which collect one after the other, must agree on every name."""
+    return f"{argname}-{len(val)}B" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def codec_hub() -> Hub:
     """The default hub with the shipped codec, on the CPU."""
