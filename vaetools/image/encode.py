@@ -23,7 +23,7 @@ import numpy as np
 from vaetools.errors import OptionError, UnsupportedImageError, UsageError
 from vaetools.image.array import Image, quantise
 from vaetools.image.containers import EXIF_PREFIX, FORMATS, PNG_SIGNATURE, png_chunk
-from vaetools.image.tiff_directory import (
+from vaetools.image.metadata.tiff_directory import (
     ICC_PROFILE,
     LONG,
     SHORT,
@@ -37,7 +37,7 @@ from vaetools.image.tiff_directory import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vaetools.image.tiff_directory import Item, Order
+    from vaetools.image.metadata.tiff_directory import Item, Order
 
 Strip: TypeAlias = Literal["none", "gps", "exif", "all"]
 """What to leave out: nothing, the GPS position, all EXIF, or EXIF and the ICC profile."""

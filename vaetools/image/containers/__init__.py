@@ -22,7 +22,7 @@ from vaetools.errors import (
     UsageError,
 )
 from vaetools.image.read_bytes import HEAD_SIZE
-from vaetools.image.tiff_directory import (
+from vaetools.image.metadata.tiff_directory import (
     ICC_PROFILE,
     ORIENTATION,
     Field,
