@@ -14,6 +14,7 @@ from vaetools.image.array import ChannelOrder, Image
 from vaetools.image.containers import SUFFIXES, format_of
 from vaetools.image.decode import MAX_PIXELS, ImageInfo, decode_image, inspect_image, read_image
 from vaetools.image.encode import Strip, encode_image, strip_metadata
+from vaetools.image.metadata import Cicp, Density, Metadata
 from vaetools.image.pillow import pillow_array
 from vaetools.image.read_bytes import HEAD_SIZE, most_bytes, read_file
 
@@ -22,8 +23,11 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "ChannelOrder",
+    "Cicp",
+    "Density",
     "Image",
     "ImageInfo",
+    "Metadata",
     "Strip",
     "decode_image",
     "encode_image",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from vaetools.errors import ImageValueError, OptionError
+from vaetools.image.metadata import Metadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,27 +21,62 @@ DEPTHS: dict[np.dtype[Any], int] = {
     np.dtype(np.float32): 32,
 }
 
+_UNCHANGED: Any = object()
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, init=False)
 class Image:
     """One image. `from_array` and the readers check what they make; the constructor does not.
 
     Attributes:
         pixels: (H, W) grey or (H, W, 3) BGR; uint8, uint16 or float32 in [0, 1]; not to be changed.
         alpha: (H, W) of the same dtype, straight (not premultiplied), or None.
-        icc: the ICC profile's bytes.
-        exif: the EXIF block, a TIFF structure that starts with `II*` or `MM`, without the prefix
-            `Exif` that JPEG files put before it. Its orientation is 1: it has been applied.
         format: what the source file was: `jpeg`, `png`, `webp`, `tiff`, `bmp`, `gif` or `ppm`.
         encoded: the source file itself, where the reader was asked to keep it.
+        metadata: ICC profile, EXIF, XMP and so on. `icc` and `exif` are also given directly.
     """
 
     pixels: NDArray[Any]
-    alpha: NDArray[Any] | None = None
-    icc: bytes | None = None
-    exif: bytes | None = None
-    format: str | None = None
-    encoded: bytes | None = None
+    alpha: NDArray[Any] | None
+    format: str | None
+    encoded: bytes | None
+    metadata: Metadata
+
+    def __init__(
+        self,
+        pixels: NDArray[Any],
+        alpha: NDArray[Any] | None = None,
+        icc: bytes | None = _UNCHANGED,
+        exif: bytes | None = _UNCHANGED,
+        format: str | None = None,  # noqa: A002
+        encoded: bytes | None = None,
+        metadata: Metadata | None = None,
+    ) -> None:
+        """`icc` and `exif`, if given, count instead of those in `metadata`."""
+        metadata = metadata or Metadata()
+        if icc is not _UNCHANGED:
+            metadata = replace(metadata, icc=icc)
+        if exif is not _UNCHANGED:
+            metadata = replace(metadata, exif=exif)
+        values = {
+            "pixels": pixels,
+            "alpha": alpha,
+            "format": format,
+            "encoded": encoded,
+            "metadata": metadata,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def icc(self) -> bytes | None:
+        """The ICC profile."""
+        return self.metadata.icc
+
+    @property
+    def exif(self) -> bytes | None:
+        """The EXIF block; see `Metadata`."""
+        return self.metadata.exif
 
     def __repr__(self) -> str:
         kind = "grey" if self.grey else "BGR"

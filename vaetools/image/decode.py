@@ -18,7 +18,9 @@ from vaetools.errors import (
     UnsupportedImageError,
 )
 from vaetools.image.array import Image
-from vaetools.image.containers import sniff, split_exif, unwrap
+from vaetools.image.containers import sniff, unwrap
+from vaetools.image.metadata import Metadata
+from vaetools.image.metadata.exif import split_exif
 from vaetools.image.planes import (
     count_frames,
     describe_mode,
@@ -139,12 +141,12 @@ def inspect_image(data: bytes, *, file: str | Path | None = None) -> ImageInfo:
 
 def _inspect(data: bytes) -> ImageInfo:
     bare, header = _opened(data, strict=False)
-    exif, orientation = _exif(bare, header)
+    metadata, orientation = _metadata(bare, header)
     size = header.size if orientation < 5 else header.size[::-1]
     mode = describe_mode(bare, header)
-    icc = header.info.get("icc_profile") or b""
     frames = count_frames(bare, header)
-    return ImageInfo(bare.format, *size, mode, frames, len(icc), len(exif or b""))
+    icc, exif = (len(block or b"") for block in (metadata.icc, metadata.exif))
+    return ImageInfo(bare.format, *size, mode, frames, icc, exif)
 
 
 def _sniff_if_any(head: bytes) -> None:
@@ -161,14 +163,14 @@ def _decode(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Im
             "it has several frames or pages", remedy="take the first with --frames first"
         )
     pixels, alpha = read_planes(bare, header, strict=strict)
-    exif, orientation = _exif(bare, header)
+    metadata, orientation = _metadata(bare, header)
+    if header.mode == "CMYK":  # the colours are sRGB by now
+        metadata = replace(metadata, icc=None)
     return Image(
         turned(pixels, orientation),
         None if alpha is None else turned(alpha, orientation),
-        # The colours of CMYK are sRGB by now.
-        icc=None if header.mode == "CMYK" else header.info.get("icc_profile") or None,
-        exif=exif,
         format=bare.format,
+        metadata=metadata,
     )
 
 
@@ -179,11 +181,14 @@ def _opened(data: bytes, strict: bool) -> tuple[Bare, ImageFile]:
     return bare, open_header(bare, strict=strict)
 
 
-def _exif(bare: Bare, header: ImageFile) -> tuple[bytes | None, int]:
-    """The EXIF block, upright, and the orientation that is to be applied."""
-    if bare.format == "webp":
-        return split_exif(header.info.get("exif") or b"")
-    return bare.exif, bare.orientation
+def _metadata(bare: Bare, header: ImageFile) -> tuple[Metadata, int]:
+    """The metadata, and the orientation that is to be applied."""
+    if bare.metadata is not None:
+        return bare.metadata, bare.orientation
+    info = header.info
+    exif, orientation = split_exif(info.get("exif") or b"")
+    found = Metadata(icc=info.get("icc_profile") or None, exif=exif, xmp=info.get("xmp") or None)
+    return found, orientation
 
 
 def _too_large(amount: str, max_pixels: int) -> TooLargeError:

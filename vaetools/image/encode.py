@@ -22,7 +22,9 @@ import numpy as np
 
 from vaetools.errors import OptionError, UnsupportedImageError, UsageError
 from vaetools.image.array import Image, quantise
-from vaetools.image.containers import EXIF_PREFIX, FORMATS, PNG_SIGNATURE, png_chunk
+from vaetools.image.containers import FORMATS, PNG_SIGNATURE, png_chunk
+from vaetools.image.metadata import Metadata
+from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.tiff_directory import (
     ICC_PROFILE,
     LONG,
@@ -108,7 +110,8 @@ def strip_metadata(image: Image, strip: Strip) -> Image:
     `encode_image`."""
     icc, exif = _metadata(image, strip)
     encoded = image.encoded if strip == "none" else None
-    return replace(image, icc=icc, exif=exif, encoded=encoded)
+    metadata = Metadata() if strip == "all" else replace(image.metadata, icc=icc, exif=exif)
+    return replace(image, metadata=metadata, encoded=encoded)
 
 
 def _metadata(image: Image, strip: Strip) -> tuple[bytes | None, bytes | None]:

@@ -1,0 +1,49 @@
+"""What a container module says: signature, wholeness, bytes without metadata, metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vaetools.image.metadata import Metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A file taken apart: what its pixels are decoded from, and its metadata.
+
+    Attributes:
+        format: name of the container.
+        data: the same format, with what pixels come from and no more where that is easily had.
+        metadata: with orientation 1 in its EXIF. None if only Pillow's header knows it; its
+            `info` is then asked for `icc_profile`, `exif` and `xmp`.
+        orientation: 1 … 8, still to be applied.
+        frames: number of frames or pages; 1 if only the decoder knows.
+    """
+
+    format: str
+    data: bytes
+    metadata: Metadata | None = field(default_factory=Metadata)
+    orientation: int = 1
+    frames: int = 1
+
+
+@dataclass(frozen=True)
+class Container:
+    """One file format.
+
+    Attributes:
+        name: as in `Image.format`.
+        suffixes: lower case, the usual one first.
+        signature: regular expression for the first bytes.
+        unwrap: called with the file and `strict`; returns a `Bare`, and with `strict` raises
+            `DamagedImageError` if the file is not whole as far as the container can tell.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    signature: bytes
+    unwrap: Callable[[bytes, bool], Bare]

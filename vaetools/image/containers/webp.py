@@ -1,0 +1,35 @@
+"""WebP: RIFF chunks."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from vaetools.image.containers.base import Bare, Container
+from vaetools.image.metadata import Metadata
+from vaetools.image.metadata.exif import split_exif
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder sees damage itself
+    chunks: dict[bytes, bytes] = {}
+    for kind, content in _chunks(data):
+        chunks.setdefault(kind, content)
+    exif, orientation = split_exif(chunks.get(b"EXIF", b""))
+    metadata = Metadata(icc=chunks.get(b"ICCP") or None, exif=exif, xmp=chunks.get(b"XMP ") or None)
+    return Bare("webp", data, metadata, orientation)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 12
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from("<L", data, at + 4)
+        if at + 8 + length > len(data):
+            return
+        yield data[at : at + 4], data[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
+
+
+WEBP = Container("webp", (".webp",), rb"RIFF.{4}WEBP", unwrap)
