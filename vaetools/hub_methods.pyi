@@ -113,7 +113,8 @@ class HubMethods:
             bpp: Target bits per pixel [0.001 … 64].
             psnr: Target PSNR in decibels [1 … 60].
             target_size: Largest file size, such as 40k.
-            roi: Region of interest: a mask, or a folder of masks; white keeps its quality.
+            roi: Region of interest: a mask, a folder of masks, or a pattern as {stem}_roi.png;
+                white keeps its quality.
             roi_drop: Quality that black parts of --roi lose [1 … 100]. Default: 40.
             refine: Passes that search for cheaper and better latents; 8 take 19 times as long
                 [0 … 64]. Default: 0.
@@ -172,8 +173,9 @@ class HubMethods:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
                 [0, 1]; or a path or a Pillow image.
             sigma: Noise level: standard deviation on the 0–255 scale; auto: estimated; photo:
-                for camera noise; local: estimated for each region; or a map: a greyscale image
-                or a folder of them. Default: 'auto'.
+                for camera noise; local: estimated for each region; or a map: a greyscale image,
+                a folder of them, or a pattern for files next to each image, as
+                {stem}_sigma.png. Default: 'auto'.
             strength: Share of the noise to remove; 0 leaves the image unchanged [0 … 1].
                 Default: 1.0.
             samples: Number of posterior samples to write [0 … 64]. Default: 0.
@@ -207,8 +209,9 @@ class HubMethods:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
                 [0, 1]; or a path or a Pillow image.
             sigma: Noise level: standard deviation on the 0–255 scale; auto: estimated; photo:
-                for camera noise; local: estimated for each region; or a map: a greyscale image
-                or a folder of them. Default: 'auto'.
+                for camera noise; local: estimated for each region; or a map: a greyscale image,
+                a folder of them, or a pattern for files next to each image, as
+                {stem}_sigma.png. Default: 'auto'.
             strength: Share of the noise to remove; 0 leaves the image unchanged [0 … 1].
                 Default: 1.0.
             samples: Number of posterior samples to write [0 … 64]. Default: 0.

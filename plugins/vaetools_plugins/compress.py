@@ -59,8 +59,9 @@ class Compress(vaetools.Operation):
         )
         roi: np.ndarray | str | Path | None = option(
             None,
-            help="Region of interest: a mask, or a folder of masks; white keeps its quality",
-            metavar="FILE|DIR",
+            help="Region of interest: a mask, a folder of masks, or a pattern as {stem}_roi.png; "
+            "white keeps its quality",
+            metavar="FILE|DIR|PATTERN",
         )
         roi_drop: float = option(
             40, min=1, max=100, help="Quality that black parts of --roi lose", metavar="Q"

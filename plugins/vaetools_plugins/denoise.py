@@ -33,9 +33,9 @@ class Denoise(Restoring):
             "auto",
             words=ESTIMATED,
             help="Noise level: standard deviation on the 0–255 scale; auto: estimated; photo: for "
-            "camera noise; local: estimated for each region; or a map: a greyscale image or a folder "
-            "of them",
-            metavar="N|auto|photo|local|MAP",
+            "camera noise; local: estimated for each region; or a map: a greyscale image, a folder of "
+            "them, or a pattern for files next to each image, as {stem}_sigma.png",
+            metavar="N|auto|photo|local|FILE|DIR|PATTERN",
         )
         strength: float = option(
             1.0, min=0, max=1, help="Share of the noise to remove; 0 leaves the image unchanged"
@@ -87,7 +87,7 @@ class Denoise(Restoring):
 
     def _map_files(self, place: Path) -> vaetools.Masks:
         """An image with noise levels, or a folder of them. Raises `OptionError`."""
-        if not place.exists():
+        if "{stem}" not in str(place) and not place.exists():
             raise vaetools.OptionError(
                 f"sigma={str(place)!r} is not auto, photo, local, a number or an image file"
             )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 import vaetools
 from vaetools import hookimpl, option
 from vaetools_plugins.restoring import Restoring
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ALPHA = "alpha"
 
@@ -68,11 +65,6 @@ class Inpaint(Restoring):
         self.masks = vaetools.Masks(options.mask) if given else None
         if self.from_alpha and options.mask_hole != self.Options.mask_hole:
             raise vaetools.OptionError("mask_hole does nothing with alpha")
-
-    @property
-    def never(self) -> Sequence[str]:
-        """Masks next to the images are not images to fill."""
-        return [] if self.masks is None or not self.masks.glob else [self.masks.glob]
 
     def restored(self, image: vaetools.Image) -> vaetools.Restored[vaetools.Image]:
         options = self.options

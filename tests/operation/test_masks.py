@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -115,17 +114,14 @@ def test_endless_files_are_no_masks():
         masks.read("a.jpg", PICTURE)
 
 
-def test_the_fingerprint_of_a_folder_follows_its_files(tmp_path):
-    write(tmp_path / "deep" / "a.png", grey(0))
+def test_a_folder_has_no_fingerprint_of_its_own(tmp_path):
     masks = vaetools.Masks(tmp_path)
-    seen = [masks.fingerprint, masks.fingerprint]
-    os.utime(tmp_path / "deep" / "a.png", (1, 1))
-    seen.append(masks.fingerprint)
-    write(tmp_path / "b.png", grey(0))
-    seen.append(masks.fingerprint)
-    (tmp_path / "b.png").rename(tmp_path / "c.png")
-    seen.append(masks.fingerprint)
-    assert len(set(seen)) == 4
+    assert masks.is_per_image and vaetools.Masks("{stem}.png").is_per_image
+    before = masks.fingerprint
+    write(tmp_path / "a.png", grey(0))  # counts for the image a alone: see test_further_files
+    assert masks.fingerprint == before
+    assert not vaetools.Masks(tmp_path / "a.png").is_per_image
+    assert not vaetools.Masks(grey(0)).is_per_image
 
 
 def test_a_pattern_is_counted_from_the_picture(tmp_path):

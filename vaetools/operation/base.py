@@ -30,7 +30,7 @@ import numpy as np
 
 from vaetools.errors import OptionError, PluginError
 from vaetools.image import MAX_PIXELS, Image, read_image
-from vaetools.operation.masks import Masks
+from vaetools.operation.masks import STEM, Masks
 from vaetools.operation.options import NoOptions, make_options, option_specs, positional_option
 from vaetools.seeding import seeded_generator
 
@@ -179,12 +179,41 @@ class Operation(ABC):
     def facts(self) -> dict[str, Any]:
         """What decides the result of one input, apart from the model; other facts are other work.
 
-        By default all options; arrays, and the files that options for arrays name, by their hash.
-        Leave out what changes no single result, such as the number of items; put the content of any
-        other file in place of its name. Values are for JSON.
+        By default all options; arrays, and the one file that an option for an array names, by their
+        hash. Leave out what changes no single result, such as the number of items, and what
+        `files_of` names; put the content of any other file in place of its name. Values are for JSON.
         """
-        specs = option_specs(type(self).Options)
-        return {spec.name: _fact(spec, getattr(self.options, spec.name)) for spec in specs}
+        values = {s.name: getattr(self.options, s.name) for s in option_specs(type(self).Options)}
+        places = self._places()
+        return {name: _fact(name, places.get(name, value)) for name, value in values.items()}
+
+    def files_of(self, key: str, source: Path | None = None) -> Sequence[Path]:
+        """Further files that decide the result of one input, such as its mask.
+
+        By default what options for arrays find by the name of the input: in a folder, or by a
+        pattern. A run processes an input again when one of its files is changed, added or removed.
+
+        Args:
+            key: name of the input.
+            source: its file; None for an item that the operation makes.
+
+        Raises:
+            OptionError: a pattern, for an input without a file.
+        """
+        places = [masks for masks in self._places().values() if masks.is_per_image]
+        return [file for masks in places for file in masks.candidates(key, source)]
+
+    def _places(self) -> dict[str, Masks]:
+        """The options for arrays that name files, with where these are."""
+        found = {}
+        for spec in option_specs(type(self).Options):
+            value = getattr(self.options, spec.name)
+            if spec.kind is not np.ndarray or not isinstance(value, str | Path):
+                continue
+            is_word = str(value) in spec.words
+            if not is_word and (STEM in str(value) or Path(value).exists()):  # else a number
+                found[spec.name] = Masks(value, name=spec.name)
+        return found
 
     def identity(self) -> dict[str, Any]:
         """What decides all its results: the operation, its `facts` and its model. For JSON."""
@@ -254,8 +283,11 @@ class Operation(ABC):
 
     @property
     def never(self) -> Sequence[str]:
-        """Globs of files in a folder that are never inputs, although their suffix fits."""
-        return ()
+        """Globs of files in a folder that are never inputs, although their suffix fits.
+
+        By default the masks that options for arrays find next to the images by a pattern.
+        """
+        return [masks.glob for masks in self._places().values() if masks.glob]
 
     @property
     def rng(self) -> np.random.Generator:
@@ -333,13 +365,11 @@ def summary_of(operation: type[Operation]) -> str:
     return operation.summary or (operation.__doc__ or operation.name).strip().splitlines()[0]
 
 
-def _fact(spec: OptionSpec, value: Any) -> Any:
-    """An option's value for JSON; maps by their fingerprint."""
-    if spec.kind is not np.ndarray or value is None:
-        return value
-    if isinstance(value, str | Path) and (str(value) in spec.words or not Path(value).exists()):
-        return str(value)  # a word, a number or a pattern
-    return Masks(value, name=spec.name, white=1).fingerprint
+def _fact(name: str, value: Any) -> Any:
+    """An option's value for JSON; arrays, and places of files, by their fingerprint."""
+    if isinstance(value, np.ndarray) or callable(value):
+        value = Masks(value, name=name, white=1)
+    return value.fingerprint if isinstance(value, Masks) else value
 
 
 def _short(value: Any) -> str:

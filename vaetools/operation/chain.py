@@ -181,6 +181,15 @@ class Chain(Operation):
             names = [output for name in names for output in step.outputs(name)]
         return names
 
+    def files_of(self, key: str, source: Path | None = None) -> Sequence[Path]:
+        """Those of each step, for the names that the steps before it give."""
+        names: list[PurePath] = [PurePosixPath(key)]
+        files: list[Path] = []
+        for step in self.steps:
+            files += [file for name in names for file in step.files_of(str(name), source)]
+            names = [output for name in names for output in step.outputs(name)]
+        return files
+
     def process(self, item: Any) -> Item | Sequence[Item] | Compound:
         given = [(self._key, item)]
         for step in self.steps[:-1]:

@@ -76,6 +76,11 @@ class Masks:
         return self.array is None and self.function is None
 
     @property
+    def is_per_image(self) -> bool:
+        """Whether each image has a file of its own, found by its name."""
+        return self.is_pattern or (self.is_file and self.path.is_dir())
+
+    @property
     def is_pattern(self) -> bool:
         return self.is_file and STEM in str(self.path)
 
@@ -194,8 +199,8 @@ class Masks:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the masks: a hash of an array or of the bytes of a file; names, sizes and
-        times of a folder's files. A pattern is only its text.
+        """Changes with the masks: a hash of an array, or of the bytes of a file. A pattern is only
+        its text, and a folder `folder`: see `Operation.files_of` for the files.
 
         Raises:
             OptionError: a function, which cannot be identified.
@@ -210,13 +215,10 @@ class Masks:
             return hashlib.sha256(head + self.array.tobytes()).hexdigest()
         if self.is_pattern:
             return str(self.path)
-        if not self.path.is_dir():
-            data = read_file(self.path, check_head=lambda _: None, most=most_bytes(MAX_PIXELS))
-            return hashlib.sha256(data).hexdigest()
-        files = sorted(path for path in self.path.rglob("*") if path.is_file())
-        stats = [(str(path.relative_to(self.path)), path.stat()) for path in files]
-        rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
-        return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+        if self.path.is_dir():
+            return "folder"
+        data = read_file(self.path, check_head=lambda _: None, most=most_bytes(MAX_PIXELS))
+        return hashlib.sha256(data).hexdigest()
 
 
 def _named(key: str, source: Path | None) -> PurePosixPath:

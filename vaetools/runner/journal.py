@@ -42,7 +42,8 @@ class JournalEntry:
         file: Relative path of the input.
         size: Size of the input in bytes, when the run began.
         mtime_ns: Modification time of the input in nanoseconds, when the run began.
-        fingerprint: The work key: operation, options, model, and settings that change outputs.
+        fingerprint: The work key: operation, options, model, and settings that change outputs;
+            after it the identity of further files of the input, such as its mask, if it has any.
         op: Name of the operation.
         source: Absolute path of the input, or the name of a generated item.
         out: (size in bytes, hexadecimal SHA-256) of each output, by its relative path.
@@ -123,14 +124,18 @@ class Journal:
         parents = {parent: os.path.realpath(parent) for parent in parents}
         return {os.path.join(parents[path.parent], path.name) for path in paths}  # noqa: PTH118
 
-    def has_completed(self, source: Source, names: Sequence[str]) -> bool:
+    def _work_of(self, files: str) -> str:
+        """The work key of an input with further files; see `PlannedItem.files`."""
+        return f"{self.work} {files}" if files else self.work
+
+    def has_completed(self, source: Source, names: Sequence[str], files: str = "") -> bool:
         """Whether this work is completed for `source`, and the outputs `names` all exist.
 
         The size of an output is enough if the last line about it says done; otherwise its content
         is compared.
         """
         for entry in reversed(self._entries.get(names[0], ())):
-            if entry.matches(source, self.work, names):
+            if entry.matches(source, self._work_of(files), names):
                 return all(self._is_output(name, entry) for name in names)
         return False
 
@@ -173,10 +178,12 @@ class Journal:
             self._file.seek(-1, os.SEEK_END)
             self._incomplete_line = self._file.read(1) != b"\n"
 
-    def entry(self, source: Source, op: str, out: dict[str, tuple[int, str]]) -> JournalEntry:
+    def entry(
+        self, source: Source, op: str, out: dict[str, tuple[int, str]], files: str = ""
+    ) -> JournalEntry:
         """The entry of an input of this run; `out` as in `JournalEntry`."""
-        name = str(source.relative)
-        return JournalEntry(name, source.size, source.mtime_ns, self.work, op, source.origin, out)
+        name, work = str(source.relative), self._work_of(files)
+        return JournalEntry(name, source.size, source.mtime_ns, work, op, source.origin, out)
 
     def writing(self, entry: JournalEntry) -> None:
         """Record that outputs are about to be renamed to their final names.

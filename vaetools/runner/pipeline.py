@@ -242,7 +242,7 @@ class Pipeline:
         job.results.clear()
         named = zip(planned.names, contents, strict=True)
         out = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, (_, data) in named}
-        entry = self._journal.entry(planned.source, self._operation.name, out)
+        entry = self._journal.entry(planned.source, self._operation.name, out, planned.files)
         try:
             write_files(contents, before=lambda: self._journal.writing(entry))
             self._journal.done(entry)

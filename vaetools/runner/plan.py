@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import os
 import unicodedata
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class PlannedItem:
         source: The input.
         names: Relative paths of the outputs; the keys of the journal.
         outputs: Paths of the outputs, in the same order.
+        files: Names, sizes and times of further files that decide the result, such as a mask, as a
+            hash; empty if there are none.
         problem: Why the input cannot be processed.
         reason: Why the input need not be processed; otherwise empty.
     """
@@ -62,6 +65,7 @@ class PlannedItem:
     source: Source
     names: tuple[str, ...] = ()
     outputs: tuple[Path, ...] = ()
+    files: str = ""
     problem: BaseException | None = None
     reason: str = ""
 
@@ -130,6 +134,7 @@ def _planned(
         paths = tuple(PurePosixPath(name) for name in outputs(source.relative))
         if not paths:
             raise PluginError(f"{operation.name} names no outputs", file=source.path)  # noqa: TRY301
+        files = _identity_of(operation, source)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
@@ -137,7 +142,15 @@ def _planned(
     if target.file is not None:
         paths = (_as_one_file(operation, paths, target.file),)
     names = tuple(str(path) for path in paths)
-    return PlannedItem(source, names, tuple(target.folder / name for name in names))
+    return PlannedItem(source, names, tuple(target.folder / name for name in names), files)
+
+
+def _identity_of(operation: Operation, source: Source) -> str:
+    """See `PlannedItem.files`."""
+    found = operation.files_of(str(source.relative), source.path if source.real else None)
+    stats = [(file.name, file.stat()) for file in found]
+    rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest() if rows else ""
 
 
 def _as_one_file(operation: Operation, paths: Sequence[PurePosixPath], file: str) -> PurePosixPath:
@@ -292,7 +305,7 @@ def resolve_existing(
 def _is_completed(item: PlannedItem, journal: Journal, settings: RunSettings) -> bool:
     if not item.names or settings.force or not settings.resume:
         return False
-    return journal.has_completed(item.source, item.names)
+    return journal.has_completed(item.source, item.names, item.files)
 
 
 def _unowned_output(item: PlannedItem, journal: Journal) -> int | None:
