@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaetools.training.run.soap import Soap
+from vaetools.training.run.soap import Soap, by_cholesky
 
 
 def rotated_valley(optimizer, weight: nn.Parameter, steps: int) -> float:
@@ -97,3 +97,38 @@ def test_it_goes_on_from_a_saved_state() -> None:
         descend(other, again, seed)
     for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_cholesky_gives_the_factor_of_qr() -> None:
+    torch.manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(3, 48, 48))[0]
+    matrices = basis * torch.logspace(0, -4, 48) + 1e-5 * torch.randn(3, 48, 48)
+    found = by_cholesky(matrices, otherwise=torch.zeros(3, 48, 48))
+    wanted, triangle = torch.linalg.qr(matrices)
+    wanted = wanted * triangle.diagonal(dim1=1, dim2=2).sign()[:, None, :]
+    torch.testing.assert_close(found.mT @ found, torch.eye(48).expand(3, 48, 48), rtol=0, atol=3e-6)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-3)
+
+
+def test_a_singular_matrix_keeps_its_basis() -> None:
+    matrices = torch.eye(6).repeat(2, 1, 1)
+    matrices[1, :, 2] = 0
+    otherwise = torch.full((2, 6, 6), 7.0)
+    found = by_cholesky(matrices, otherwise=otherwise)
+    torch.testing.assert_close(found[0], matrices[0])
+    assert torch.equal(found[1], otherwise[1])
+
+
+def test_bases_of_different_shapes_are_updated_at_different_steps(monkeypatch) -> None:
+    updated: list[int] = []
+    update = Soap._update_bases
+    monkeypatch.setattr(
+        Soap, "_update_bases", staticmethod(lambda s: (updated.append(s["step"]), update(s)))
+    )
+    weights = [nn.Parameter(torch.randn(rows, 12)) for rows in (10, 11, 12, 13)]
+    soap = Soap(weights, lr=0.01, every=8)
+    for _ in range(16):
+        for weight in weights:
+            weight.grad = torch.randn_like(weight)
+        soap.step()
+    assert sorted(updated) == [2, 4, 6, 8, 10, 12, 14, 16]

@@ -58,6 +58,13 @@ if TYPE_CHECKING:
     metavar="STEPS",
     help="Start the final decay of the learning rate now, and end after STEPS.",
 )
+@click.option(
+    "--weights",
+    "weights_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.pt",
+    help="With each checkpoint, also write the averaged weights alone, in float16.",
+)
 @DEVICE
 @click.option(
     "--threads",
@@ -75,6 +82,7 @@ def command(
     minutes: float | None,
     until: float,
     decay: int | None,
+    weights_file: Path | None,
     device: str,
     threads: int | None,
 ) -> None:
@@ -110,6 +118,7 @@ def command(
     trainer = Trainer(
         task, images, folder, device=place, minutes=minutes, weights=weights, decay=decay
     )
+    trainer.weights_file = weights_file
     previous = signal.signal(signal.SIGTERM, lambda *_: trainer.stop())
     try:
         for row in trainer.fit(until=until):

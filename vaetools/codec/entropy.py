@@ -19,7 +19,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import constriction
 import numpy as np
 
 from vaetools.errors import ChecksumError
@@ -50,6 +49,8 @@ class Table:
     @functools.cached_property
     def model(self) -> Any:
         """The table for `constriction`; `perfect` keeps multiples of 2^−24 exact."""
+        import constriction  # here, because training needs tables but codes nothing
+
         return constriction.stream.model.Categorical(self.frequencies / TOTAL, perfect=True)
 
     @functools.cached_property
@@ -105,6 +106,8 @@ class Encoder:
 
     def finish(self) -> bytes:
         """The payload: number of escape bytes as a varint, the escape bytes, the ANS words."""
+        import constriction
+
         coder = constriction.stream.stack.AnsCoder()
         for symbols, table in reversed(self._groups):
             coder.encode_reverse(symbols, table.model)
@@ -120,6 +123,8 @@ class Decoder:
     """
 
     def __init__(self, payload: bytes) -> None:
+        import constriction
+
         length, at = _read_varint(payload, 0)
         if at + length > len(payload) or (len(payload) - at - length) % WORD.itemsize:
             raise ChecksumError("a payload has an invalid length")

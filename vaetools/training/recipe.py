@@ -47,6 +47,7 @@ class TrainSettings:
         bf16: compute in bfloat16 on GPUs, and on CPUs that multiply bfloat16 matrices natively.
         channels_last: memory layout of images and weights; it suits 1x1 convolutions.
         compile: use torch.compile.
+        cuda_graph: on GPUs, record a pass through the network and replay it, for tasks that allow it.
         log_seconds, checkpoint_seconds: time between rows of the log, and between checkpoints.
     """
 
@@ -65,6 +66,7 @@ class TrainSettings:
     bf16: bool = False
     channels_last: bool = False
     compile: bool = False
+    cuda_graph: bool = False
     log_seconds: NotNegative = 60.0
     checkpoint_seconds: NotNegative = 600.0
 

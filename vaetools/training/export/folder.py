@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnx
-import tomli_w
 
 from vaetools.errors import ExistsError, ModelBrokenError
 from vaetools.model.folder import Model
@@ -206,6 +205,8 @@ def _disagreement(role: str, difference: float) -> str:
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `model.toml`."""
+    import tomli_w  # here, because training itself does without it
+
     (folder / FILE_NAME).write_text(tomli_w.dumps(manifest_table(manifest)), encoding="utf-8")
 
 

@@ -4,6 +4,8 @@ It holds the averaged weights in float16 and the state of the optimizer in bfloa
 moments only the eigenvalues are kept: with the bases they give the moments back. Its first moments,
 which remember some 20 steps, start at 0 again. Training resumed from it starts at the averaged weights,
 not at the last ones.
+
+`weights.pt` holds the averaged weights alone: enough to export them, or to start another run.
 """
 
 from __future__ import annotations
@@ -21,9 +23,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMPACT = "compact.pt"
+WEIGHTS = "weights.pt"
 
 SIDES = ("rows", "columns")
 """Second moments of SOAP; their eigenvectors are stored as `rows basis` and `columns basis`."""
+
+FACTS = ("data", "step", "seconds")
+"""What model cards say about a run."""
+
+NO_BEST: dict[str, Any] = {"score": math.inf, "since": 0, "weights": {}}
+"""No best score so far."""
 
 KEPT = ("data", "step", "seconds", "phase", "decay", "generator", "noise", "cuda_noise")
 
@@ -51,19 +60,33 @@ def read_compact(run: Path, device: torch.device) -> dict[str, Any]:
         "network": average,
         "average": average,
         "optimizer": {**optimizer, "state": unpacked},
-        "best": {"score": math.inf, "since": 0, "weights": {}},
+        "best": NO_BEST,
     }
 
 
+def write_weights(file: Path, state: Mapping[str, Any]) -> None:
+    """Write the averaged weights of a whole checkpoint, in float16."""
+    facts = {name: state[name] for name in FACTS}
+    write_state(file, {**facts, "average": _converted(state["average"], torch.float16)})
+
+
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a checkpoint, or a compact copy of one."""
-    return (folder / CHECKPOINT).exists() or (folder / COMPACT).exists()
+    """Whether a folder holds a checkpoint, a compact copy of one, or its weights."""
+    return any((folder / name).exists() for name in (CHECKPOINT, COMPACT, WEIGHTS))
 
 
 def read_run_state(run: Path, device: torch.device) -> dict[str, Any]:
-    """The checkpoint of a run, or else its compact copy. Raises `UsageError` if it is damaged."""
-    whole = (run / CHECKPOINT).exists()
-    return read_checkpoint(run, device) if whole else read_compact(run, device)
+    """The checkpoint of a run, or else its compact copy, or else the averaged weights alone.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    if (run / CHECKPOINT).exists():
+        return read_checkpoint(run, device)
+    if (run / COMPACT).exists():
+        return read_compact(run, device)
+    state = read_state(run / WEIGHTS, device, needed=(*FACTS, "average"))
+    return {**state, "average": _converted(state["average"], torch.float32), "best": NO_BEST}
 
 
 def _converted(tensors: Mapping[str, Any], kind: torch.dtype) -> dict[str, Any]:

@@ -45,6 +45,14 @@ def grow(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         _fill(own[name], old, name, wider=name in layers)
 
 
+def fills(network: nn.Module, weights: Mapping[str, Tensor]) -> bool:
+    """Whether `weights` set every tensor of `network`, so that it need not be initialised."""
+    own = network.state_dict()
+    return own.keys() == weights.keys() and all(
+        own[name].shape == weight.shape for name, weight in weights.items()
+    )
+
+
 def _be_identities(network: nn.Module, weights: Mapping[str, Tensor]) -> set[str]:
     """Make every module without `weights` an identity; returns the names of their tensors."""
     names = set()

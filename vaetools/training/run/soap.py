@@ -2,7 +2,8 @@
 
 Adam scales each weight independently. SOAP projects the gradient G of a weight matrix onto the basis in
 which E[G Gᵀ] and E[Gᵀ G] are diagonal, takes Adam's step there, and projects the step back. The basis is
-updated by one power iteration every `every` steps.
+updated by one power iteration every `every` steps; different shapes at different steps, so that no step
+takes much longer than the others.
 
     Q_L, Q_R   eigenvectors of L ← E[G Gᵀ] and R ← E[Gᵀ G]
     m, v       ← E[Q_Lᵀ G Q_R], E[(Q_Lᵀ G Q_R)²]
@@ -58,11 +59,16 @@ class Soap(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Take one step."""
         for group in self.param_groups:
-            for parameters in _by_shape(group["params"]):
-                self._step(parameters, group)
+            shapes = list(_by_shape(group["params"]))
+            for number, parameters in enumerate(shapes):
+                self._step(parameters, group, turn=number * self.every // len(shapes))
 
-    def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """A step for parameters of one shape; their common state is stored with the first one."""
+    def _step(self, parameters: list[Tensor], group: dict[str, Any], turn: int) -> None:
+        """A step for parameters of one shape; their common state is stored with the first one.
+
+        Args:
+            turn: of the steps 0 … every − 1, the one at which the bases of this shape are updated.
+        """
         state = self.state[parameters[0]]
         gradient = torch.stack([_matrix(p.grad) for p in parameters])  # (n, rows, columns)
         if "mean" not in state:  # or the state is that of an older version
@@ -75,9 +81,9 @@ class Soap(torch.optim.Optimizer):
         mean = state["mean"] / (1 - first**step)
         rms = (state["v"] / (1 - second**step)).sqrt_().add_(group["eps"])
         change = _project_back(mean / rms, state)
-        for parameter, delta in zip(parameters, change, strict=True):
-            parameter.add_(delta.reshape(parameter.shape), alpha=-group["lr"])
-        if step % self.every == 0:
+        deltas = list(change.reshape(len(parameters), *parameters[0].shape))
+        torch._foreach_add_(parameters, deltas, alpha=-group["lr"])
+        if step % self.every == turn:
             self._update_bases(state)
         self._accumulate(state, gradient, 1 - first)
 
@@ -111,8 +117,13 @@ class Soap(torch.optim.Optimizer):
             axis = 1 if side == "rows" else 2
             index = order[:, :, None] if axis == 1 else order[:, None, :]
             state["v"] = state["v"].take_along_dim(index, dim=axis)
-            image = (image + _ridge(moment) * basis).take_along_dim(order[:, None, :], dim=2)
-            state[f"{side} basis"] = torch.linalg.qr(image)[0]
+            columns = order[:, None, :]
+            image = (image + _ridge(moment) * basis).take_along_dim(columns, dim=2)
+            if image.is_cuda:  # there, QR takes the matrices of a batch one after the other
+                new = by_cholesky(image, otherwise=basis.take_along_dim(columns, dim=2))
+            else:
+                new = torch.linalg.qr(image)[0]
+            state[f"{side} basis"] = new
         state["mean"] = _project(mean, state)
 
 
@@ -159,9 +170,31 @@ def _ridge(moments: Tensor) -> Tensor:
     return (1e-6 * mean + 1e-30)[:, None, None]
 
 
+def by_cholesky(matrices: Tensor, *, otherwise: Tensor) -> Tensor:
+    """The orthonormal factor Q of the QR decompositions of `matrices` (n, length, length).
+
+    Two passes of Cholesky QR, in float64. The signs of the columns are those of a triangular factor
+    with a positive diagonal. All is done on the device, without waiting for it.
+
+    Args:
+        otherwise: taken in place of Q where a matrix is singular.
+
+    Reference: Yamamoto et al., "Roundoff error analysis of the CholeskyQR2 algorithm", ETNA 44, 2015.
+    """
+    q = matrices.double()
+    q = q / torch.linalg.vector_norm(q, dim=1, keepdim=True)
+    regular = torch.ones(len(q), dtype=torch.bool, device=q.device)
+    for _ in range(2):
+        lower, info = torch.linalg.cholesky_ex(q.mT @ q)
+        regular &= info == 0
+        q = torch.linalg.solve_triangular(lower.mT, q, upper=True, left=False)
+    regular &= torch.isfinite(q).all(dim=2).all(dim=1)
+    return torch.where(regular[:, None, None], q.to(matrices.dtype), otherwise)
+
+
 def _eigenvectors(moments: Tensor) -> Tensor:
     """Eigenvectors of symmetric matrices (n, length, length), largest eigenvalue first."""
-    wide = moments.double()
-    wide = wide + _ridge(wide) * torch.eye(wide.shape[1], dtype=wide.dtype, device=wide.device)
+    wide = moments.double().cpu()  # CUDA's solver is slower than a CPU's for large matrices
+    wide = wide + _ridge(wide) * torch.eye(wide.shape[1], dtype=wide.dtype)
     vectors: Tensor = torch.linalg.eigh(wide)[1]
-    return vectors.flip(2).to(moments.dtype).contiguous()
+    return vectors.flip(2).to(moments).contiguous()

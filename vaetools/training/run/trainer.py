@@ -9,33 +9,32 @@ from __future__ import annotations
 import bisect
 import csv
 import logging
-import math
 import time
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from vaetools.errors import UsageError
 from vaetools.training.networks.precision import is_native
 from vaetools.training.run.average import Average, Best
+from vaetools.training.run.batches import Batches
 from vaetools.training.run.checkpoint import write_checkpoint
-from vaetools.training.run.compact import is_run, read_run_state, write_compact
+from vaetools.training.run.compact import is_run, read_run_state, write_compact, write_weights
 from vaetools.training.run.curves import LOG, draw_curves, drop_rows_after
-from vaetools.training.run.growth import grow
+from vaetools.training.run.gradients import make_gradients
+from vaetools.training.run.growth import fills, grow
 from vaetools.training.run.optimizer import Decay, learning_rate, make_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from logging import Logger
     from pathlib import Path
     from typing import Any
 
     from torch import Tensor
 
+    from vaetools.training.run.gradients import Gradients
     from vaetools.training.tasks import AnyTask, Data
-
-    Loss: TypeAlias = Callable[[Tensor, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 
 log: Logger = logging.getLogger(__name__)
 
@@ -79,10 +78,10 @@ class Trainer:
         self.described: str = data.summary
         self.best: Best = Best(recipe.train.patience)
         self.step, self.seconds = 0, 0.0
-        self.skipped = 0
         self.phase = 0
         self.decay: Decay | None = None
         self.stopping: bool = False
+        self.weights_file: Path | None = None
         run.mkdir(parents=True, exist_ok=True)
         resumed = is_run(run)
         if resumed and (run / "recipe.toml").read_text() != recipe.text:
@@ -90,7 +89,8 @@ class Trainer:
                 "holds a run of another recipe", file=run, remedy="give another folder with --run"
             )
         if not resumed:
-            task.start(self.data, self.generator)
+            if weights is None or not fills(task.network, weights):
+                task.start(self.data, self.generator)
             if weights is not None:
                 grow(task.network, weights)
         self.bf16: bool = recipe.train.bf16 and is_native(device)
@@ -109,6 +109,8 @@ class Trainer:
         task.enter(self.phase)
         if decay is not None:
             self._start_decay(decay)
+        self.batches: Batches = Batches(task, self.data, self.generator, device)
+        self.gradients: Gradients = make_gradients(task, self.network, recipe.train, bf16=self.bf16)
 
     def _start_decay(self, steps: int) -> None:
         if self.minutes is not None or self.decay:
@@ -145,6 +147,7 @@ class Trainer:
             self.phase = number
             self.average.restart(self.network, self.step)
             self.task.enter(number)
+            self.gradients.forget()
         begun = ends[number - 1] if number else 0.0
         return (self.progress - begun) / (ends[number] - begun)
 
@@ -155,12 +158,11 @@ class Trainer:
         A checkpoint is written every `checkpoint_seconds`, at the end, and when interrupted.
         """
         settings = self.task.recipe.train
-        forward: Loss = torch.compile(self.task.loss) if settings.compile else self.task.loss
         saved = logged = began = time.monotonic()
         spent = self.seconds
         try:
             while self.progress < until and not self.stopping:
-                figures = self._one_step(forward)
+                figures = self._one_step()
                 self.step += 1
                 now = time.monotonic()
                 self.seconds = spent + now - began
@@ -171,7 +173,7 @@ class Trainer:
                     saved = now
                     self.save()
         finally:
-            if self.skipped < MAX_SKIPPED:  # otherwise the previous checkpoint is better
+            if self.gradients.skipped < MAX_SKIPPED:  # otherwise the previous checkpoint is better
                 self.save()
             draw_curves(self.run)
 
@@ -187,32 +189,24 @@ class Trainer:
             return self.decay.factor(self.step)
         return learning_rate(self._enter_phase(), warmup=settings.warmup, flat=settings.flat)
 
-    def _one_step(self, forward: Loss) -> dict[str, Tensor]:
-        settings = self.task.recipe.train
-        factor = settings.learning_rate * self._rate_factor()
+    def _one_step(self) -> dict[str, Tensor]:
+        factor = self.task.recipe.train.learning_rate * self._rate_factor()
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["factor"]
-        images = self.task.batch(self.data, self.generator, self.progress)
-        images = images.contiguous(memory_format=self.layout)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            loss, figures = forward(images, self.generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        limit = settings.clip or math.inf
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
-        if bool(torch.isfinite(norm)):
+        images = self.batches.take(self.progress).contiguous(memory_format=self.layout)
+        figures = self.gradients(images, self.generator)
+        self.batches.prepare(self.progress)
+        if self.gradients.usable:
             self.optimizer.step()
             self.average.update(self.network, self.step)
-            self.skipped = 0
         else:
-            self._skip_step()
-        return {"loss": loss.detach(), "norm": norm.detach(), **figures}
+            log.warning("step %d: gradient is not finite, step skipped", self.step)
+            self._refuse_divergence()
+        return figures
 
-    def _skip_step(self) -> None:
-        """Skip a step whose gradient is not finite. Too many in a row mean that the weights are lost."""
-        log.warning("step %d: gradient is not finite, step skipped", self.step)
-        self.skipped += 1
-        if self.skipped >= MAX_SKIPPED:
+    def _refuse_divergence(self) -> None:
+        """Too many steps in a row without a finite gradient mean that the weights are lost."""
+        if self.gradients.skipped >= MAX_SKIPPED:
             raise UsageError(
                 f"training has diverged: no finite gradient in {MAX_SKIPPED} steps, at step {self.step}",
                 file=self.run,
@@ -220,6 +214,8 @@ class Trainer:
             )
 
     def _report(self, figures: dict[str, Tensor]) -> dict[str, float]:
+        self.gradients.update_count()
+        self._refuse_divergence()
         row = {
             "step": float(self.step),
             "minutes": self.seconds / 60,
@@ -245,7 +241,7 @@ class Trainer:
         return self.task.validate(self.average.network, self.held)
 
     def save(self) -> None:
-        """Write the checkpoint and its compact copy."""
+        """Write the checkpoint and its compact copy, and the weights where `weights_file` is set."""
         state = {
             "data": self.described,
             "step": self.step,
@@ -256,15 +252,23 @@ class Trainer:
             "average": self.average.network.state_dict(),
             "best": self.best.state(),
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
+            "generator": self.batches.state,
             "noise": torch.get_rng_state(),
             "cuda_noise": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
         write_checkpoint(self.run, state)
         write_compact(self.run, state)
+        if self.weights_file is not None:
+            write_weights(self.weights_file, state)
 
     def _load(self) -> None:
         state = read_run_state(self.run, self.device)
+        if "optimizer" not in state:
+            raise UsageError(
+                "holds weights only, no checkpoint to resume",
+                file=self.run,
+                remedy="start another run from it with --from",
+            )
         trained_on = state["data"].replace(" pictures, ", " images, ")  # the word of older versions
         if trained_on != self.described:
             raise UsageError(

@@ -41,6 +41,7 @@ class CodecTask(Task[PhotoCodec, ImagePack]):
     """Rate-distortion training of `PhotoCodec` at random rates."""
 
     exports_with_data = True
+    recordable = True
     slow = ("analysis.linear", "synthesis.linear")  # they start from principal components
 
     def __init__(self, recipe: Recipe) -> None:
@@ -59,9 +60,12 @@ class CodecTask(Task[PhotoCodec, ImagePack]):
     def batch(self, data: ImagePack, generator: torch.Generator, progress: float) -> Tensor:
         return self.data.draw(data, generator, progress)
 
-    def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def draws(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         position = self.positions(len(images), images.shape[2] // CELL, generator)
-        return self.network.loss(images, position.to(images.device))
+        return (position.to(images.device, non_blocking=True),)
+
+    def loss_of(self, images: Tensor, *drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.network.loss(images, *drawn)
 
     def positions(self, count: int, cells: int, generator: torch.Generator) -> Tensor:
         """Random rates for crops of `cells` x `cells`: (count, 1, 1), one for each, or

@@ -62,13 +62,14 @@ class DenoiseTask(RestoreTask[Denoiser]):
     crops = DenoiseData
     restorer = Denoiser
     data: DenoiseData
+    recordable = True
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.damage: Damage = Damage(self.data)
 
-    def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        del generator  # noise is drawn where the images are, with torch's own
+    def loss_of(self, images: Tensor, *drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        del drawn  # noise is drawn where the images are, by torch's own generator
         images, noisy, sigma = self.damage(images)
         found = in_float32(self.network.level.log_level, noisy)
         level = (found - log_level_of(sigma)).abs().mean()

@@ -78,7 +78,9 @@ class RestoreTask(Task[R, ImagePack]):
         if self.second:
             begun = self.objective.ladder_from
             beta = self.objective.beta((progress - begun) / (1 - begun))
-            self.beta = torch.full((), beta, device=images.device)
+            if self.beta.device != images.device:
+                self.beta = self.beta.to(images.device)
+            self.beta.fill_(beta)  # in place: a recorded pass reads this tensor
         return images
 
     def phase_loss(

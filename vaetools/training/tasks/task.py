@@ -46,6 +46,8 @@ class Task(ABC, Generic[N, D]):
         phases: ends of the phases, as shares of the training. In each phase the learning rate schedule
             and the moving average of the weights start again.
         exports_with_data: whether `export` needs the training data.
+        recordable: whether the loss is `loss_of`, which does no work on the host, so that a GPU can
+            record it; see `vaetools.training.run.gradients`.
     """
 
     network: N
@@ -53,6 +55,7 @@ class Task(ABC, Generic[N, D]):
     hold_out: int = 24
     phases: tuple[float, ...] = (1.0,)
     exports_with_data: bool = False
+    recordable: bool = False
 
     def __init__(self, recipe: Recipe) -> None:
         """Raises `UsageError` if the recipe has tables or keys that are not those of the task."""
@@ -72,9 +75,18 @@ class Task(ABC, Generic[N, D]):
     def batch(self, data: D, generator: torch.Generator, progress: float) -> Tensor:
         """Images (B, C, H, W) in [0, 1] for one step; `progress` runs from 0 to 1."""
 
-    @abstractmethod
+    def draws(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What `loss_of` takes besides the images, on their device: random numbers from the host."""
+        del images, generator
+        return ()
+
+    def loss_of(self, images: Tensor, *drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a task that is `recordable`. Its shapes depend on those of its inputs only."""
+        raise NotImplementedError
+
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """(scalar loss, figures to log) of a batch."""
+        return self.loss_of(images, *self.draws(images, generator))
 
     @abstractmethod
     def validate(self, network: N, data: D) -> dict[str, float]:
