@@ -162,7 +162,7 @@ class Trainer:
         spent = self.seconds
         try:
             while self.progress < until and not self.stopping:
-                figures = self._one_step()
+                figures = self.take_step()
                 self.step += 1
                 now = time.monotonic()
                 self.seconds = spent + now - began
@@ -189,7 +189,8 @@ class Trainer:
             return self.decay.factor(self.step)
         return learning_rate(self._enter_phase(), warmup=settings.warmup, flat=settings.flat)
 
-    def _one_step(self) -> dict[str, Tensor]:
+    def take_step(self) -> dict[str, Tensor]:
+        """One step of `fit`, without its clock and log: the figures of a batch."""
         factor = self.task.recipe.train.learning_rate * self._rate_factor()
         for group in self.optimizer.param_groups:
             group["lr"] = factor * group["factor"]
