@@ -34,6 +34,7 @@ class Image:
         format: what the source file was: `jpeg`, `png`, `webp`, `tiff`, `bmp`, `gif` or `ppm`.
         encoded: the source file itself, where the reader was asked to keep it.
         metadata: ICC profile, EXIF, XMP and so on. `icc` and `exif` are also given directly.
+        damage: what is wrong with the source file, if it was read in spite of that.
     """
 
     pixels: NDArray[Any]
@@ -41,6 +42,7 @@ class Image:
     format: str | None
     encoded: bytes | None
     metadata: Metadata
+    damage: str
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Image:
         format: str | None = None,  # noqa: A002
         encoded: bytes | None = None,
         metadata: Metadata | None = None,
+        damage: str = "",
     ) -> None:
         """`icc` and `exif`, if given, count instead of those in `metadata`."""
         metadata = metadata or Metadata()
@@ -64,6 +67,7 @@ class Image:
             "format": format,
             "encoded": encoded,
             "metadata": metadata,
+            "damage": damage,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

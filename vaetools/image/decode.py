@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vaetools.errors import (
+    DamagedImageError,
     EmptyFileError,
     InputError,
     TooLargeError,
@@ -19,9 +20,7 @@ from vaetools.errors import (
 )
 from vaetools.image.array import Image
 from vaetools.image.containers import sniff, unwrap
-from vaetools.image.metadata import Metadata
-from vaetools.image.metadata.exif import split_exif
-from vaetools.image.planes import (
+from vaetools.image.decoders import (
     count_frames,
     describe_mode,
     has_frames,
@@ -29,6 +28,8 @@ from vaetools.image.planes import (
     read_planes,
     turned,
 )
+from vaetools.image.metadata import Metadata
+from vaetools.image.metadata.exif import split_exif
 from vaetools.image.read_bytes import most_bytes, read_file
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def read_image(
         path: a regular file.
         max_pixels: refuse images with more, before memory is taken for them.
         first_frame: read the first frame or page of a file with several, instead of refusing it.
-        strict: refuse truncated and corrupt files; without it, what can be decoded is accepted.
-        keep_encoded: keep the file's bytes in `Image.encoded`.
+        strict: refuse truncated and corrupt files; without it, what can be decoded is accepted, and
+            `Image.damage` says what is wrong.
+        keep_encoded: keep the bytes of a file that is not damaged in `Image.encoded`.
 
     Raises:
         UnreadableError: not there, not permitted, a directory, a pipe.
@@ -68,7 +70,8 @@ def read_image(
     image = decode_image(
         data, file=path, max_pixels=max_pixels, first_frame=first_frame, strict=strict
     )
-    return replace(image, encoded=data) if keep_encoded else image
+    # A damaged file is not passed on: it could not be decoded strictly again.
+    return replace(image, encoded=data) if keep_encoded and not image.damage else image
 
 
 def decode_image(
@@ -96,7 +99,7 @@ def decode_image(
         UnsupportedImageError: several frames, or pixels of a kind that we do not handle (E014).
     """
     try:
-        return _decode(bytes(data), max_pixels, first_frame, strict)
+        return _decode_as_far(bytes(data), max_pixels, first_frame, strict)
     except InputError as error:
         if file is not None:
             error.about(file)
@@ -152,6 +155,17 @@ def _inspect(data: bytes) -> ImageInfo:
 def _sniff_if_any(head: bytes) -> None:
     if head:  # an empty file has an error of its own
         sniff(head)
+
+
+def _decode_as_far(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Image:
+    """Decode strictly; then, without `strict`, what a damaged file still has."""
+    try:
+        return _decode(data, max_pixels, first_frame, strict=True)
+    except DamagedImageError as error:
+        if strict:
+            raise
+        damage = error.problem
+    return replace(_decode(data, max_pixels, first_frame, strict=False), damage=damage)
 
 
 def _decode(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Image:

@@ -1,24 +1,24 @@
 """The pixels of a file, each kind by the decoder that gets it right.
 
-JPEG grey and RGB, PNG 8 and 16 bit      cv2: fast, and other threads run meanwhile
-TIFF and PNM 16 bit                      cv2: Pillow would cut RGB to 8 bit without a word
+JPEG grey and RGB                        simplejpeg: reports what libjpeg warns about
+PNG 8 and 16 bit, TIFF and PNM 16 bit    cv2: fast; Pillow would silently cut 16-bit RGB to 8 bit
 CMYK, palettes, 1 bit, all the rest      Pillow
 """
 
 from __future__ import annotations
 
 import io
-from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vaetools.errors import DamagedImageError, InputError, TooLargeError, UnsupportedImageError
+from vaetools.errors import DamagedImageError, UnsupportedImageError
+from vaetools.image.decoders.guard import decoding
+from vaetools.image.decoders.jpeg import decode_jpeg
+from vaetools.image.decoders.png import check_pixel_data, pixel_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
     from PIL import Image as PillowImage
     from PIL.ImageFile import ImageFile
@@ -54,26 +54,26 @@ def open_header(bare: Bare, *, strict: bool) -> ImageFile:
     module, name = _HEADERS[bare.format]
     # A TIFF's directory and strips are known to be whole by now, so it must be its kind.
     known_whole = bare.format == "tiff" and strict
-    with _decoding(bare.format, UnsupportedImageError if known_whole else DamagedImageError):
+    with decoding(bare.format, UnsupportedImageError if known_whole else DamagedImageError):
         header: ImageFile = getattr(import_module(f"PIL.{module}"), name)(io.BytesIO(bare.data))
     return header
 
 
 def describe_mode(bare: Bare, header: ImageFile) -> str:
     """Pillow's mode, and ` 16 bit` where samples are uint16."""
-    with _decoding(bare.format):
+    with decoding(bare.format):
         return f"{header.mode} 16 bit" if _is_16_bit(bare, header) else header.mode
 
 
 def has_frames(bare: Bare, header: ImageFile) -> bool:
     """Whether there are more frames or pages than one."""
-    with _decoding(bare.format):
+    with decoding(bare.format):
         return bare.frames > 1 or bool(getattr(header, "is_animated", False))
 
 
 def count_frames(bare: Bare, header: ImageFile) -> int:
     """How many frames or pages; this reads a GIF to its end."""
-    with _decoding(bare.format):
+    with decoding(bare.format):
         return max(bare.frames, int(getattr(header, "n_frames", 1)))
 
 
@@ -84,23 +84,29 @@ def read_planes(bare: Bare, header: ImageFile, *, strict: bool) -> Planes:
         DamagedImageError: truncated or corrupt data; without `strict`, only if nothing comes of it.
         UnsupportedImageError: a depth or kind of pixels that we do not handle.
     """
-    with _decoding(bare.format):
+    with decoding(bare.format):
+        if bare.format == "jpeg":
+            return _jpeg(bare, header, strict)
         deep = _is_16_bit(bare, header)
-        if deep or _is_plain(bare, header):
-            array = _by_cv2(bare, header, np.uint16 if deep else np.uint8)
-            if array is not None:
-                return _planes_of_cv2(array, bare, header)
-            if strict or deep:
-                raise ValueError("cv2 cannot decode it, or its size is not that of the header")
+        if bare.format == "png" and (strict or deep):
+            return _png(bare, header, deep)
+        return _by_cv2(bare.data, bare, header, np.uint16) if deep else _by_pillow(header, strict)
+
+
+def _jpeg(bare: Bare, header: ImageFile, strict: bool) -> Planes:
+    array = decode_jpeg(bare.data, header.mode, strict=strict)
+    if array is None:
         return _by_pillow(header, strict)
+    return _of_size(array, header), None
 
 
-def _is_plain(bare: Bare, header: ImageFile) -> bool:
-    """Whether cv2 gives the 8-bit pixels as they are, and fast."""
-    if bare.format == "png":
-        depth, colour_type = bare.data[24], bare.data[25]
-        return depth == 8 and colour_type != 3 and "transparency" not in header.info
-    return bare.format == "jpeg" and header.mode in ("L", "RGB")
+def _png(bare: Bare, header: ImageFile, deep: bool) -> Planes:
+    depth, colour_type = bare.data[24], bare.data[25]
+    if deep or (depth == 8 and colour_type != 3 and "transparency" not in header.info):
+        data = pixel_data(bare.data)
+        return _by_cv2(data, bare, header, np.uint16 if deep else np.uint8)
+    check_pixel_data(bare.data)
+    return _by_pillow(header, strict=True)
 
 
 def _is_16_bit(bare: Bare, header: ImageFile) -> bool:
@@ -137,17 +143,19 @@ def _is_16_bit_tiff(header: Any) -> bool:
     return True
 
 
-def _by_cv2(bare: Bare, header: ImageFile, dtype: type) -> NDArray[Any] | None:
-    """The array as cv2 decodes it, or None if it does not fit the header."""
+def _by_cv2(data: bytes, bare: Bare, header: ImageFile, dtype: type) -> Planes:
     import cv2
 
-    try:
-        array = cv2.imdecode(np.frombuffer(bare.data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    if array is None or array.dtype != dtype or array.shape[:2] != (header.height, header.width):
-        return None
-    return np.asarray(array)
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != dtype:
+        raise ValueError("cv2 cannot decode it")
+    return _planes_of_cv2(_of_size(np.asarray(array), header), bare, header)
+
+
+def _of_size(array: NDArray[Any], header: ImageFile) -> NDArray[Any]:
+    if array.shape[:2] != (header.height, header.width):
+        raise ValueError("its size is not that of the header")
+    return array
 
 
 def _planes_of_cv2(array: NDArray[Any], bare: Bare, header: Any) -> Planes:
@@ -234,21 +242,3 @@ def turned(plane: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in _FLIPS:
         plane = cv2.flip(plane, _FLIPS[orientation])
     return plane
-
-
-@contextmanager
-def _decoding(format_name: str, otherwise: type[InputError] = DamagedImageError) -> Iterator[None]:
-    """Whatever a decoder raises becomes one of our errors."""
-    from PIL.Image import DecompressionBombError
-
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except DecompressionBombError as error:  # WebP only; Pillow checks it in its own way
-        raise TooLargeError(f"refused by Pillow: {error}") from error
-    except Exception as error:  # decoders raise almost anything on bytes from outside
-        problem = f"the {format_name} data is corrupt or truncated"
-        if otherwise is UnsupportedImageError:
-            problem = f"a kind of {format_name} file that is not supported ({error})"
-        raise otherwise(problem) from error
