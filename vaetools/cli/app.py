@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
+import os
 import sys
 import traceback
 from typing import Any
@@ -113,6 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit: one line for an error, and the error's own exit code."""
     # Importing makes many objects and no garbage: the default of 700 costs a tenth of a short run.
     gc.set_threshold(50_000)
+    _settle_streams()
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
     if debug:
@@ -142,6 +144,17 @@ def main(arguments: list[str] | None = None) -> None:
             f"{type(error).__name__}: {error}", remedy="please report it, with --debug"
         )
         _fail(defect.line, defect.exit_code, debug)
+
+
+def _settle_streams() -> None:
+    """Keep what libraries print to stderr out of our files, and out of our lines."""
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:  # closed: the next file that is opened would get its number
+            os.open(os.devnull, os.O_RDWR)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its errors are in ours
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 _SHOWS_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())

@@ -230,7 +230,8 @@ class Pipeline:
         source = job.planned.source
         bound = self._operation.on(str(source.relative), source.path if source.real else None)
         job.results = results_of(bound, bound.process(item), len(job.planned.outputs))
-        job.notes = "; ".join(bound.notes)
+        damage = [f"read in part: {item.damage}"] if isinstance(item, Image) and item.damage else []
+        job.notes = "; ".join([*damage, *bound.notes])
         if job.width is None:
             job.measure(job.results[0])
         job.device = device_of(self._operation)

@@ -54,15 +54,18 @@ def decode_jpeg(data: bytes, mode: str, *, strict: bool) -> NDArray[Any] | None:
     except ValueError as error:
         if not strict:
             return None
-        raise DamagedImageError(f"damaged: {_reason(str(error))}") from error
+        raise _damaged(str(error)) from error
     if mode == "CMYK":
         return None
     return np.asarray(pixels[..., 0] if mode == "L" else pixels)
 
 
-def _reason(text: str) -> str:
-    """libjpeg's message without the name of the function that it came from."""
-    return text.rpartition("(): ")[2].strip().removeprefix("Corrupt JPEG data: ")
+def _damaged(message: str) -> DamagedImageError:
+    """The error for a message of libjpeg, which may have a function's name before it."""
+    reason = message.rpartition("(): ")[2].strip().removeprefix("Corrupt JPEG data: ")
+    return DamagedImageError(
+        f"the jpeg data is damaged ({reason})", remedy="--lenient keeps what can be decoded"
+    )
 
 
 def _check_by_opencv(data: bytes) -> None:
@@ -91,4 +94,4 @@ def _check_by_opencv(data: bytes) -> None:
         if line not in warnings:
             os.write(2, line)
     if warnings:
-        raise DamagedImageError(f"damaged: {_reason(warnings[0].decode('ascii', 'replace'))}")
+        raise _damaged(warnings[0].decode("ascii", "replace"))

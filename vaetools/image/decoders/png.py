@@ -52,7 +52,9 @@ def check_pixel_data(data: bytes) -> None:
 
 def _parts(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
     """(IHDR, tRNS as a list of at most one chunk, all IDAT together)."""
-    header, transparency, packed = b"", [], []
+    header = b""
+    transparency: list[tuple[bytes, bytes]] = []
+    packed: list[bytes] = []
     for kind, content in _chunks(data):
         if kind == b"IHDR":
             header = content
@@ -100,7 +102,9 @@ def _check_rows(header: bytes, packed: bytes) -> bool:
         try:
             piece = unpacker.decompress(packed[at : at + _PIECE])
         except zlib.error as error:
-            raise DamagedImageError(f"the pixel data is corrupt ({error})") from error
+            raise DamagedImageError(
+                f"the pixel data is corrupt ({str(error).rpartition(': ')[2]})"
+            ) from error
         if filters.highest(piece, done) > 4:
             raise DamagedImageError("the pixel data is corrupt: it has an unknown filter type")
         done += len(piece)
