@@ -88,8 +88,7 @@ class Inpaint(Restoring):
         files = self.masks.candidates(self.key, self.source) if self.masks.is_file else [None]
         if self.options.missing_mask == "copy" and not files:
             return np.zeros((image.height, image.width), np.bool_)
-        grey = self.read_mask(self.masks, image)
-        return self._grown(grey >= 0.5 if self.options.mask_hole == "white" else grey < 0.5)
+        return self._grown(self.read_hole(self.masks, image, self.options.mask_hole))
 
     def _transparent(self, image: vaetools.Image) -> np.ndarray:
         """Pixels that are nearer to transparent than to opaque."""

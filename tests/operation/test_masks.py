@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 import pytest
 
 import vaetools
@@ -153,3 +155,52 @@ def test_a_pattern_is_counted_from_the_picture(tmp_path):
 def test_masks_of_a_pattern_can_be_told_from_pictures(pattern, glob):
     assert vaetools.Masks(Path(pattern)).glob == glob
     assert vaetools.Masks(Path(pattern)).fingerprint == pattern
+
+
+def test_transparency_and_labels_count_in_files(tmp_path):
+    hole = np.zeros((5, 7), bool)
+    hole[1:3, 2:5] = True
+    paint = np.where(hole, np.uint8(255), np.uint8(0))
+    write(tmp_path / "black.png", grey(0), paint)
+    write(tmp_path / "labels.png", hole.astype(np.uint8))
+    for name in ("black", "labels"):
+        masks = vaetools.Masks(tmp_path / f"{name}.png")
+        assert np.array_equal(masks.read("a.jpg", PICTURE), hole)
+        assert np.array_equal(masks.read_hole("a.jpg", PICTURE), hole)
+    write(tmp_path / "classes.png", hole + grey(1))
+    masks = vaetools.Masks(tmp_path / "classes.png")
+    for read in (masks.read, masks.read_hole):
+        with pytest.raises(InputError, match=r"the mask .*classes\.png has the levels 1, 2 of 255"):
+            read("a.jpg", PICTURE)
+
+
+def test_maps_of_a_quantity_are_no_labels(tmp_path):
+    write(tmp_path / "map.png", np.resize(np.array([0, 1, 2], np.uint8), (5, 7)))
+    masks = vaetools.Masks(tmp_path / "map.png", name="sigma", white=255)
+    assert np.unique(masks.read("a.jpg", PICTURE)).tolist() == [0, 1, 2]
+    write(tmp_path / "map.png", grey(20), np.resize(grey([0, 255, 0, 0, 0, 0, 0]), (5, 7)))
+    assert np.unique(masks.read("a.jpg", PICTURE)).tolist() == [0, 20]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_are_turned_as_images_are(tmp_path, orientation):
+    hole = np.zeros((5, 7), np.uint8)
+    hole[0, 0:3] = 255
+    exif = PIL.Image.Exif()
+    exif[274] = orientation
+    stored = hole if orientation < 5 else np.ascontiguousarray(hole.T)
+    PIL.Image.fromarray(stored).save(tmp_path / "mask.png", exif=exif)
+    shown = np.asarray(PIL.ImageOps.exif_transpose(PIL.Image.open(tmp_path / "mask.png")))
+    found = vaetools.Masks(tmp_path / "mask.png").read_hole("a.jpg", PICTURE)
+    assert np.array_equal(found, shown > 0)
+
+
+def test_a_mask_that_lies_on_its_side_is_refused_with_the_remedy(tmp_path):
+    write(tmp_path / "mask.png", np.zeros((7, 5), np.uint8))
+    with pytest.raises(InputError) as raised:
+        vaetools.Masks(tmp_path / "mask.png").read_hole("a.jpg", PICTURE)
+    assert "rotate it" in raised.value.line
+    write(tmp_path / "mask.png", np.zeros((7, 6), np.uint8))
+    with pytest.raises(InputError) as raised:
+        vaetools.Masks(tmp_path / "mask.png").read_hole("a.jpg", PICTURE)
+    assert "rotate" not in raised.value.line

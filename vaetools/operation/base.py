@@ -236,13 +236,22 @@ class Operation(ABC):
 
     def read_mask(self, masks: Masks, image: Image) -> np.ndarray:
         """The mask of `image`, (H, W) float32 in [0, 1]; see `Masks.read`."""
-        return masks.read(
-            self.key,
-            image,
-            source=self.source,
-            max_pixels=self.max_pixels,
-            channel_order=self.channel_order,
-        )
+        return masks.read(self.key, image, **self._mask_source)
+
+    def read_hole(
+        self, masks: Masks, image: Image, colour: Literal["white", "black"] = "white"
+    ) -> np.ndarray:
+        """The pixels of `image` where its mask is white (or black), (H, W) bool; see
+        `Masks.read_hole`."""
+        return masks.read_hole(self.key, image, colour, **self._mask_source)
+
+    @property
+    def _mask_source(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "max_pixels": self.max_pixels,
+            "channel_order": self.channel_order,
+        }
 
     def check_head(self, head: bytes) -> None:  # noqa: B027 - most operations take any file
         """With `takes = "file"`: raise if a file that begins like this is not an input.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -12,18 +12,18 @@ from vaetools.errors import InputError, OptionError
 from vaetools.image import (
     MAX_PIXELS,
     SUFFIXES,
-    Image,
     most_bytes,
-    pillow_array,
     read_file,
     read_image,
 )
+from vaetools.operation.mask_levels import amount_of, levels_of, levels_of_array, pillow_mask
 from vaetools.operation.options import check_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vaetools.image import ChannelOrder
+    from vaetools.image import ChannelOrder, Image
+    from vaetools.operation.mask_levels import MaskLevels
 
 STEM = "{stem}"
 """In a pattern: the name of the image without its suffix."""
@@ -59,7 +59,8 @@ class Masks:
         self.path: Path = Path()
         if isinstance(place, np.ndarray):
             self.array = check_map(name, place)
-            self._scaled(self.array)  # refused now, not with the first image
+            if white is None:
+                levels_of_array(self.array, name)  # refused now, not with the first image
         elif isinstance(place, str | Path):
             self.path = Path(place)
         else:
@@ -149,7 +150,7 @@ class Masks:
         values = self.array
         if self.function is not None:
             made = self.function(image.to_array(channel_order=channel_order))
-            pixels = pillow_array(made, name=self.name)
+            pixels = pillow_mask(made, self.name)
             array = np.asarray(made if pixels is None else pixels)
             if array.ndim == 0:
                 raise OptionError(
@@ -157,7 +158,7 @@ class Masks:
                 )
             values = check_map(self.name, array)
         if values is not None:
-            self._check_size(values, image, "")
+            self._check_size(values.shape, image, "")
         return values
 
     def read(
@@ -169,32 +170,75 @@ class Masks:
         max_pixels: int = MAX_PIXELS,
         channel_order: ChannelOrder = "bgr",
     ) -> np.ndarray:
-        """The mask of an image, (H, W) float32: 0 black to 1 (or `white`) white. Colours count by
-        their luma.
+        """The mask of an image, (H, W) float32: 0 black to 1 (or `white`) white.
+
+        `vaetools.operation.mask_levels` says what counts as black and white.
 
         Raises:
-            InputError: not found, cannot be read, or of another size than the image.
+            InputError: not found, cannot be read, of another size than the image, or labels other
+                than 0 and 1.
             OptionError: as `find`; an array that is not a mask.
         """
+        if self.white is None:
+            levels, name = self._levels(key, image, source, max_pixels, channel_order)
+            return levels.soft(name)
         given = self.values(image, channel_order)
         if given is not None:
-            return self._scaled(given)
+            return given.astype(np.float32)
+        found, _ = self._file(key, image, source, max_pixels)
+        return amount_of(found) * np.float32(self.white)
+
+    def read_hole(
+        self,
+        key: str,
+        image: Image,
+        colour: Literal["white", "black"] = "white",
+        *,
+        source: Path | None = None,
+        max_pixels: int = MAX_PIXELS,
+        channel_order: ChannelOrder = "bgr",
+    ) -> np.ndarray:
+        """The hole in an image, (H, W) bool: what is nearer to `colour` than to its opposite.
+
+        A hole of one level on pure black (or white) may have any level.
+
+        Raises:
+            InputError: as `read`; or no level is near to `colour`, although there are several.
+            OptionError: as `read`.
+        """
+        levels, name = self._levels(key, image, source, max_pixels, channel_order)
+        return levels.hole(name, colour)
+
+    def _levels(
+        self,
+        key: str,
+        image: Image,
+        source: Path | None,
+        max_pixels: int,
+        channel_order: ChannelOrder,
+    ) -> tuple[MaskLevels, str]:
+        """(levels, name of the mask for errors)."""
+        given = self.values(image, channel_order)
+        if given is not None:
+            return levels_of_array(given, self.name), self.name
+        mask, path = self._file(key, image, source, max_pixels)
+        return levels_of(mask), f"the {self.name} {path}"
+
+    def _file(
+        self, key: str, image: Image, source: Path | None, max_pixels: int
+    ) -> tuple[Image, Path]:
         path = self.find(key, source)
         mask = read_image(path, max_pixels=max_pixels)
-        grey: np.ndarray = mask.to_rgb() @ np.array([0.299, 0.587, 0.114], np.float32)
-        self._check_size(grey, image, f" {path}")
-        return grey.clip(max=1) * np.float32(1 if self.white is None else self.white)
+        self._check_size((mask.height, mask.width), image, f" {path}")
+        return mask, path
 
-    def _scaled(self, values: np.ndarray) -> np.ndarray:
-        if self.white is None:
-            return unit_range(values, self.name)
-        return values.astype(np.float32)
-
-    def _check_size(self, mask: np.ndarray, image: Image, which: str) -> None:
-        if mask.shape != (image.height, image.width):
+    def _check_size(self, size: tuple[int, ...], image: Image, which: str) -> None:
+        if size != (image.height, image.width):
+            turned = size == (image.width, image.height)
             raise InputError(
-                f"the {self.name}{which} has {mask.shape[1]} x {mask.shape[0]} pixels, the image "
-                f"{image.width} x {image.height}"
+                f"the {self.name}{which} has {size[1]} x {size[0]} pixels, the image "
+                f"{image.width} x {image.height}",
+                remedy="rotate it: it has to fit the image as it is displayed" if turned else None,
             )
 
     @property
@@ -224,31 +268,3 @@ class Masks:
 def _named(key: str, source: Path | None) -> PurePosixPath:
     """The name of an input: its key, or else the name of its file."""
     return PurePosixPath(key or ("" if source is None else source.name))
-
-
-def unit_range(values: np.ndarray, name: str) -> np.ndarray:
-    """An array as a mask, float32 in [0, 1].
-
-    Args:
-        values: (H, W); bool, uint8, uint16 or a float in [0, 1]. Integers that are all 0 or 1 count
-            as bool.
-        name: of the option, for the error.
-
-    Raises:
-        OptionError: another dtype, or floats outside [0, 1].
-    """
-    if values.dtype == bool:
-        return values.astype(np.float32)
-    low, high = float(values.min()), float(values.max())
-    if values.dtype.kind == "f":
-        if low < 0 or high > 1:
-            raise OptionError(f"{name} has values from {low:g} to {high:g}; expected 0 … 1")
-        return values.astype(np.float32)
-    if low >= 0 and high <= 1:
-        return values.astype(np.float32)
-    if values.dtype not in (np.uint8, np.uint16):
-        raise OptionError(
-            f"{name} has dtype {values.dtype} with values from {low:g} to {high:g}; "
-            "expected bool, uint8, uint16 or a float in [0, 1]"
-        )
-    return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)

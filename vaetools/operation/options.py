@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vaetools.errors import OptionError
-from vaetools.image import pillow_array
+from vaetools.operation.mask_levels import pillow_mask
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -184,7 +184,7 @@ class OptionSpec:
 
     def _image(self, value: Any) -> Any:
         """An array (copied), a function that gives one for each image, or text."""
-        pixels = pillow_array(value, name=self.name)
+        pixels = pillow_mask(value, self.name)
         if pixels is not None:
             value = pixels
         if isinstance(value, np.ndarray):
