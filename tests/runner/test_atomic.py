@@ -9,6 +9,7 @@ import pytest
 
 from vaetools.runner.atomic import (
     MAX_NAME_BYTES,
+    Temporary,
     is_running,
     remove_stale,
     temporary_path,
@@ -38,14 +39,14 @@ def test_temporary_files_have_names_that_fit_and_are_removed(tmp_path: Path, nam
     assert temporary.parent == tmp_path
     assert len(os.fsencode(temporary.name)) <= MAX_NAME_BYTES
     temporary.touch()
-    seen: list[tuple[str, int]] = []
+    seen: list[Temporary] = []
 
-    def is_stale(stem: str, pid: int) -> bool:
-        seen.append((stem, pid))
+    def is_stale(found: Temporary) -> bool:
+        seen.append(found)
         return True
 
     assert remove_stale([tmp_path], is_stale) == 1
-    assert seen == [(temporary_stem(name), os.getpid())]
+    assert seen == [Temporary(temporary_stem(name), os.getpid())]
     assert not list(tmp_path.iterdir())
 
 

@@ -18,6 +18,7 @@ import pytest
 from vaetools.runner import Record, RunSettings, run
 from vaetools.runner.atomic import write_files
 from vaetools.runner.budget import MIN_CHARGE, ByteBudget
+from vaetools.runner.folder import OutputFolder
 from vaetools.runner.inputs import FileFilter, discover
 from vaetools.runner.journal import Journal
 from vaetools.runner.pipeline import Pipeline
@@ -52,7 +53,7 @@ def test_bytes_in_flight_are_bounded(plant: Plant, tmp_path: Path) -> None:
     sources = discover([top], FileFilter((".txt",))).sources
     items = plan(Copy(), sources, Target(tmp_path / "out"))
     settings = RunSettings(tmp_path / "out", jobs=3, memory=2 * 3 * SIZE)
-    pipeline = Pipeline(Copy(), items, settings, Journal(None))
+    pipeline = Pipeline(Copy(), items, settings, Journal(None), OutputFolder(tmp_path / "out"))
     budgets = [Watched(channel.budget.limit) for channel in (pipeline.decoded, pipeline.results)]
     pipeline.decoded.budget, pipeline.results.budget = budgets
     pipeline.start()
@@ -71,7 +72,7 @@ def test_readers_wait_for_a_slow_operation(plant: Plant, tmp_path: Path) -> None
     operation = Gated()
     items = plan(operation, sources, Target(tmp_path / "out"))
     settings = RunSettings(tmp_path / "out", jobs=1, memory=2 * 3 * SIZE)
-    pipeline = Pipeline(operation, items, settings, Journal(None))
+    pipeline = Pipeline(operation, items, settings, Journal(None), OutputFolder(tmp_path / "out"))
     read = pipeline._read
 
     def count(job: Any) -> None:
@@ -156,11 +157,11 @@ def test_a_full_disk_stops_the_run_and_the_same_command_resumes(
     top, out = plant("in", {f"{i:02}.txt": b"data" for i in range(50)}), tmp_path / "out"
     left = [10]
 
-    def fill_up(contents: Any, *, before: Any) -> None:
+    def fill_up(contents: Any, **options: Any) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write_files(contents, before=before)
+        write_files(contents, **options)
 
     monkeypatch.setattr("vaetools.runner.pipeline.write_files", fill_up)
     result = run(Copy(), [top], RunSettings(out, jobs=1))

@@ -45,7 +45,9 @@ class Reporter:
             click.echo(line, file=self._stdout)
 
     def finish(self, result: RunResult) -> None:
-        """Print the summary."""
+        """Print what else failed, and the summary as the last line."""
+        for problem in result.problems:
+            self._warn(problem)
         if not self.quiet:
             click.echo(result.summary, err=True)
 

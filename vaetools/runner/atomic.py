@@ -1,18 +1,28 @@
 """Atomic writing: a path is either absent, the old file, or the complete new file.
 
-Bytes are written to the temporary file `.<name>.<pid>.part` in the target folder, flushed to disk,
-and only then renamed. A library that chooses the format by suffix writes to
-`.<name>.<pid>.part.mp4`.
+Bytes are written to the temporary file `.<name>.<host>-<pid>.part` in the target folder, flushed to
+disk, and only then take their final name. `<host>` is a hash of the name of the machine: a folder
+may be shared by several. A library that chooses the format by suffix writes to
+`.<name>.<host>-<pid>.part.mp4`.
+
+Names that other people can guess are never followed: temporary files are always created (`O_EXCL`),
+and a final name is taken only while what stands there is what the run saw when it was planned.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
+import platform
 import re
+import stat
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from vaetools.errors import ExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,52 +31,172 @@ if TYPE_CHECKING:
 MAX_NAME_BYTES = 255
 """Longest file name on nearly every file system."""
 
-_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.(?P<pid>\d{1,9})\.part(?:\.\w{1,8})?", re.DOTALL)
+NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)  # neither exists on Windows
+NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
+
+_TEMPORARY = re.compile(
+    r"\.(?P<stem>.+)\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d{1,9})\.part(?:\.\w{1,8})?", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Identifies a file and its content without reading it. The permissions do not count.
+
+    Attributes:
+        device, inode: Of the file itself; links are not followed.
+        size: In bytes.
+        mtime_ns: Modification time in nanoseconds.
+        mode: Type and permissions.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    mode: int = field(compare=False)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """The stamp of what stands at `path`; None if nothing does, or if it cannot be looked up."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    mode = status.st_mode
+    return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, mode)
 
 
 def temporary_stem(name: str) -> str:
     """The stem of the temporary file for `name`: the name itself, or a hash if it is too long."""
-    if len(os.fsencode(name)) + len("..999999999.part.12345678") <= MAX_NAME_BYTES:
+    if len(os.fsencode(name)) + len("..12345678-999999999.part.12345678") <= MAX_NAME_BYTES:
         return name
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:40]
 
 
+@functools.cache
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
 def temporary_path(path: Path, suffix: str = "") -> Path:
     """The temporary file for `path`, in the same folder."""
-    return path.with_name(f".{temporary_stem(path.name)}.{os.getpid()}.part{suffix}")
+    return path.with_name(f".{temporary_stem(path.name)}.{_host()}-{os.getpid()}.part{suffix}")
 
 
-def publish(temporary: Path, path: Path) -> None:
-    """Flush a complete temporary file to disk and rename it to `path`. Raises `OSError`."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def create(path: Path, mode: int = 0o666) -> BinaryIO:
+    """Create a temporary file for writing. What stands there, such as a link, is removed first.
+
+    Args:
+        path: As `temporary_path` returns it.
+        mode: Permissions before the umask.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | NO_LINK, mode)
+
+    path.unlink(missing_ok=True)  # mode "x" then never follows a symbolic link
+    return open(path, "xb", opener=opener)
+
+
+def publish(temporary: Path, path: Path, standing: Stamp | None) -> None:
+    """Flush a complete temporary file to disk and give it its final name.
+
+    Args:
+        temporary: A regular file in the folder of `path`.
+        path: The final name.
+        standing: What stood at `path` when the run was planned; None if nothing did.
+
+    Raises:
+        ExistsError: Something else stands there now, and is left as it is.
+        OSError: The file cannot be written.
+    """
+    handle = os.open(temporary, os.O_RDWR | NO_LINK | NO_WAIT)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    take_name(temporary, path, standing)
     sync_folder(path.parent)
 
 
+def take_name(temporary: Path, path: Path, standing: Stamp | None) -> None:
+    """Give a file its final name; arguments and errors as for `publish`."""
+    found = None if standing is None else stamp_of(path)
+    if found is not None and found != standing:
+        raise _changed(path, "was changed")
+    try:
+        if found is None:
+            _rename_new(temporary, path)
+        else:
+            temporary.replace(path)
+    except FileExistsError:
+        raise _changed(path, "appeared") from None
+
+
+def _changed(path: Path, happened: str) -> ExistsError:
+    problem = f"{happened} while the run was going on, and is left as it is"
+    return ExistsError(problem, file=path, remedy="run the same command again")
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Rename a file unless there is one of the new name; raises `FileExistsError` if there is."""
+    if sys.platform == "win32":
+        temporary.rename(path)  # does not replace on Windows
+        return
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        temporary.rename(path)
+    else:
+        temporary.unlink()
+
+
 def write_files(
-    contents: Sequence[tuple[Path, bytes]], *, before: Callable[[], None] | None = None
+    contents: Sequence[tuple[Path, bytes]],
+    *,
+    before: Callable[[], None] | None = None,
+    prepare: Callable[[Path], None] | None = None,
+    standing: Sequence[Stamp | None] | None = None,
+    mode: int = 0o666,
 ) -> None:
-    """Write several files together; missing folders are created.
+    """Write several files together.
 
     Args:
         contents: (path, bytes) of each file.
-        before: Called when all bytes are on disk, before the first rename.
+        before: Called when all bytes are on disk, before the first file takes its final name.
+        prepare: Called with the folder of each file before anything is written there; by default
+            missing folders are created.
+        standing: What stood at each path when the run was planned, see `publish`. By default
+            whatever stands there is replaced.
+        mode: Permissions of new files before the umask. A file that is replaced keeps its own.
 
     Raises:
+        ExistsError: Something appeared or changed at a path; see `publish`.
         OSError: No temporary file is left. Old files under these paths are unchanged, unless a
             rename failed after another one succeeded.
     """
+    stood = [stamp_of(path) for path, _ in contents] if standing is None else list(standing)
     temporaries: list[Path] = []
     try:
-        for path, data in contents:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        for (path, data), stamp in zip(contents, stood, strict=True):
+            (prepare or _make_folder)(path.parent)
             temporaries.append(temporary_path(path))
-            _write_through(temporaries[-1], data)
+            _write_through(temporaries[-1], data, mode, stamp)
         if before is not None:
             before()
-        for temporary, (path, _) in zip(temporaries, contents, strict=True):
-            temporary.replace(path)
+        for temporary, (path, _), stamp in zip(temporaries, contents, stood, strict=True):
+            if standing is None:
+                temporary.replace(path)
+            else:
+                take_name(temporary, path, stamp)
     finally:
         for temporary in temporaries:
             with contextlib.suppress(OSError):
@@ -75,9 +205,14 @@ def write_files(
         sync_folder(folder)
 
 
-def _write_through(path: Path, data: bytes) -> None:
-    path.unlink(missing_ok=True)  # mode "x" then never follows a symbolic link
-    with path.open("xb") as file:
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _write_through(path: Path, data: bytes, mode: int, standing: Stamp | None) -> None:
+    with create(path, mode) as file:
+        if standing is not None and stat.S_ISREG(standing.mode) and sys.platform != "win32":
+            os.fchmod(file.fileno(), stat.S_IMODE(standing.mode) & 0o777)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -94,12 +229,32 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def remove_stale(folders: Iterable[Path], is_stale: Callable[[str, int], bool]) -> int:
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """What the name of a temporary file says.
+
+    Attributes:
+        stem: See `temporary_stem`.
+        pid: Id of the process that made it.
+        is_local: Whether that process ran on this machine.
+    """
+
+    stem: str
+    pid: int
+    is_local: bool = True
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its process is known to have ended."""
+        return self.is_local and not is_running(self.pid)
+
+
+def remove_stale(folders: Iterable[Path], is_stale: Callable[[Temporary], bool]) -> int:
     """Remove temporary files that killed runs left behind.
 
     Args:
         folders: The folders to clean; they need not exist.
-        is_stale: Takes the stem and the process id of a temporary file; whether to remove it.
+        is_stale: Whether to remove a temporary file.
 
     Returns:
         Number of files removed.
@@ -108,7 +263,10 @@ def remove_stale(folders: Iterable[Path], is_stale: Callable[[str, int], bool]) 
     for folder in folders:
         for path in _listing(folder):
             match = _TEMPORARY.fullmatch(path.name)
-            if match and is_stale(match["stem"], int(match["pid"])):
+            if match is None:
+                continue
+            is_local = match["host"] in (None, _host())
+            if is_stale(Temporary(match["stem"], int(match["pid"]), is_local)):
                 with contextlib.suppress(OSError):
                     path.unlink()
                     removed += 1
@@ -130,12 +288,20 @@ def is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:
+    except (OSError, OverflowError):
         return True
     return True
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal. Raises `OSError`."""
-    with path.open("rb") as file:
+    """SHA-256 of a regular file in hexadecimal. Raises `OSError`, also for a link or a FIFO."""
+    with open(path, "rb", opener=_open_plain) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_plain(name: str, flags: int) -> int:
+    handle = os.open(name, flags | NO_LINK | NO_WAIT)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"{name} is not a regular file")
+    return handle

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vaetools.operation import Operation
+    from vaetools.runner.folder import OutputFolder
     from vaetools.runner.inputs import Source
     from vaetools.runner.journal import Journal
     from vaetools.runner.progress import Listeners
@@ -33,7 +34,13 @@ class Batch:
         """See `vaetools.runner.plan.plan`."""
         return plan(self._operation, sources, target)
 
-    def process(self, items: Sequence[PlannedItem], journal: Journal, listeners: Listeners) -> str:
+    def process(
+        self,
+        items: Sequence[PlannedItem],
+        folder: OutputFolder,
+        journal: Journal,
+        listeners: Listeners,
+    ) -> str:
         """Process all pending items; return why the run stopped early, or an empty string."""
         op = self._operation.name
         listeners.start(op, len(items))
@@ -41,7 +48,8 @@ class Batch:
             if not item.is_pending:
                 listeners.finish(not_processed(item, op))
         pending = [item for item in items if item.is_pending]
-        pipeline = Pipeline(self._operation, pending, self._settings, journal)
+        pipeline = Pipeline(self._operation, pending, self._settings, journal, folder)
+        folder.enter()
         pipeline.start()
         try:
             _collect(pipeline, listeners.finish)

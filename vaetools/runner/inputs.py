@@ -48,6 +48,7 @@ class Source:
         real: Path with all links resolved; empty for a generated item.
         size: Size in bytes.
         mtime_ns: Modification time in nanoseconds.
+        mode: Permissions for its outputs: group and others get at most those that they have here.
         problem: Why it cannot be read, if that is known without opening it; otherwise empty.
     """
 
@@ -56,6 +57,7 @@ class Source:
     real: str
     size: int = 0
     mtime_ns: int = 0
+    mode: int = 0o666
     problem: str = ""
 
     @property
@@ -224,13 +226,23 @@ def _source(path: Path, relative: PurePosixPath, real: str) -> Source:
         reason = "a link to a file that does not exist" if broken else error.strerror
         return Source(path, relative, real, problem=f"cannot be read: {reason}")
     if not stat.S_ISREG(status.st_mode):
-        return Source(path, relative, real, problem=f"is {_kind(status.st_mode)}, not a file")
-    return Source(path, relative, real, status.st_size, status.st_mtime_ns)
+        return Source(path, relative, real, problem=f"is {kind_of(status.st_mode)}, not a file")
+    mode = status.st_mode & 0o666 | stat.S_IRUSR | stat.S_IWUSR
+    return Source(path, relative, real, status.st_size, status.st_mtime_ns, mode)
 
 
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def kind_of(mode: int) -> str:
+    """What the mode of a path says it is, such as `a FIFO`."""
+    return _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def is_folder(path: Path) -> bool:

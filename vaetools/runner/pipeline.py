@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
     from vaetools.operation import Item, Operation
+    from vaetools.runner.folder import OutputFolder
     from vaetools.runner.journal import Journal
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.settings import RunSettings
@@ -88,6 +89,7 @@ class Pipeline:
         items: Iterable[PlannedItem],
         settings: RunSettings,
         journal: Journal,
+        folder: OutputFolder,
     ) -> None:
         self.stopped: str = ""
         self.decoded: Channel[_Job] = Channel(max(settings.memory // 2, 1))
@@ -96,6 +98,7 @@ class Pipeline:
         self._items = iter(items)
         self._settings = settings
         self._journal = journal
+        self._folder = folder
         self._records: SimpleQueue[Record | None] = SimpleQueue()
         self._drop_results = False
         self._lock = threading.Lock()
@@ -195,6 +198,8 @@ class Pipeline:
     def _fail(self, job: _Job, error: BaseException) -> None:
         if isinstance(error, OutputError) and _is_disk_full(error.__cause__):
             self.stop("stopped because the disk is full", drop_results=True)
+        if self._folder.is_lost:
+            self.stop("stopped because the output folder is gone", drop_results=True)
         if isinstance(error, ModelError | DeviceError):  # all other inputs would fail, too
             self.stop(BROKEN_MODEL)
         log.debug("%s", job.planned.source.path, exc_info=error)
@@ -245,7 +250,13 @@ class Pipeline:
         out = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, (_, data) in named}
         entry = self._journal.entry(planned.source, self._operation.name, out, planned.files)
         try:
-            write_files(contents, before=lambda: self._journal.writing(entry))
+            write_files(
+                contents,
+                before=lambda: self._journal.writing(entry),
+                prepare=self._folder.prepare,
+                standing=planned.standing,
+                mode=planned.source.mode,
+            )
             self._journal.done(entry)
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"

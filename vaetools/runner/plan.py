@@ -24,6 +24,7 @@ from vaetools.errors import (
     printable,
 )
 from vaetools.image import SUFFIXES
+from vaetools.runner.atomic import stamp_of
 from vaetools.runner.inputs import is_folder
 from vaetools.runner.journal import FOLDER, Journal
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vaetools.operation import Operation
+    from vaetools.runner.atomic import Stamp
     from vaetools.runner.inputs import Source
     from vaetools.runner.settings import RunSettings
 
@@ -58,6 +60,7 @@ class PlannedItem:
         outputs: Paths of the outputs, in the same order.
         files: Names, sizes and times of further files that decide the result, such as a mask, as a
             hash; empty if there are none.
+        standing: What stood at these paths when the run was planned, in the same order.
         problem: Why the input cannot be processed.
         reason: Why the input need not be processed; otherwise empty.
     """
@@ -66,6 +69,7 @@ class PlannedItem:
     names: tuple[str, ...] = ()
     outputs: tuple[Path, ...] = ()
     files: str = ""
+    standing: tuple[Stamp | None, ...] = ()
     problem: BaseException | None = None
     reason: str = ""
 
@@ -142,7 +146,8 @@ def _planned(
     if target.file is not None:
         paths = (_as_one_file(operation, paths, target.file),)
     names = tuple(str(path) for path in paths)
-    return PlannedItem(source, names, tuple(target.folder / name for name in names), files)
+    locations = tuple(target.folder / name for name in names)
+    return PlannedItem(source, names, locations, files, standing=(None,) * len(names))
 
 
 def _identity_of(operation: Operation, source: Source) -> str:
@@ -276,7 +281,10 @@ def _is_same(one: Path, other: Path) -> bool:
 def resolve_existing(
     items: Sequence[PlannedItem], journal: Journal, settings: RunSettings
 ) -> list[PlannedItem]:
-    """Give a reason to each item that need not be processed, because its outputs exist.
+    """Look at the outputs that exist.
+
+    An item that need not be processed because of them gets a reason. The others remember what stands
+    at their outputs: nothing else is replaced later.
 
     Raises:
         ExistsError: Outputs exist that no run made from the same input, and `on_exists="error"`.
@@ -286,6 +294,7 @@ def resolve_existing(
     unowned_outputs: list[tuple[PlannedItem, int]] = []
     for item in items:
         unowned = None
+        item = dataclasses.replace(item, standing=tuple(map(stamp_of, item.outputs)))  # noqa: PLW2901
         if _is_completed(item, journal, settings):
             item = dataclasses.replace(item, reason="is already done")  # noqa: PLW2901
         elif not settings.force:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.errors import ExistsError, OutputError, UsageError
-from vaetools.runner.atomic import publish, temporary_path
+from vaetools.runner.atomic import (
+    create,
+    publish,
+    remove_stale,
+    stamp_of,
+    temporary_path,
+    temporary_stem,
+)
 from vaetools.runner.html import PAGE_START, page
 from vaetools.runner.inputs import is_folder
 
@@ -66,14 +74,14 @@ def write_page(
         ExistsError: There is a file that is not a report.
         OutputError: The file cannot be written.
     """
+    standing = stamp_of(path)
     _check_free(path)
     temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+        with create(temporary) as raw, TextIOWrapper(raw, encoding="utf-8", newline="\n") as file:
             file.writelines(page(records, summary, facts, path.parent))
-        publish(temporary, path)
+        publish(temporary, path, standing)
     except OSError as error:
         problem = f"the report cannot be written: {error.strerror}"
         raise OutputError(problem, file=path) from error
@@ -109,12 +117,15 @@ def _is_report(path: Path) -> bool:
 
 
 def _check_writable(path: Path) -> None:
-    """Create and remove a file next to the report. Raises `UsageError`."""
-    temporary = temporary_path(path)
+    """Create and remove a file next to the report. Raises `UsageError`.
+
+    Temporary files that killed runs left there for the same report are removed.
+    """
+    temporary, stem = temporary_path(path), temporary_stem(path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        temporary.touch(exist_ok=False)
+        remove_stale([path.parent], lambda found: found.stem == stem and found.is_abandoned)
+        create(temporary).close()
         temporary.unlink()
     except OSError as error:
         raise _unwritable(path, error) from error

@@ -46,6 +46,8 @@ class RunResult:
         unreached: Number of inputs without a record, because the run stopped early.
         seconds: Wall time in seconds.
         stopped: Why the run stopped early, such as `interrupted`; empty if it did not.
+        problems: One line for each thing beside the inputs that failed, such as a report that could
+            not be written.
     """
 
     records: tuple[Record, ...]
@@ -53,6 +55,7 @@ class RunResult:
     unreached: int = 0
     seconds: float = 0.0
     stopped: str = ""
+    problems: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         device = f" on {self.device}" if self.device else ""
@@ -73,8 +76,8 @@ class RunResult:
         """Return the result itself if every input was processed.
 
         Raises:
-            RunError: At least one input failed, or the run stopped early. `error.failures` has the
-                records of the failed inputs.
+            RunError: At least one input failed, the run stopped early, or there are `problems`.
+                `error.failures` has the records of the failed inputs.
         """
         failures, problems = self.failures, []
         if failures:
@@ -83,6 +86,7 @@ class RunResult:
             problems.append(f"{len(failures):,} of {total} failed, first: {first}")
         if self.unreached:
             problems.append(f"{self.stopped}, {plural(self.unreached, 'input')} not processed")
+        problems += self.problems
         if problems:
             raise RunError("; ".join(problems), failures=failures)
         return self
@@ -112,7 +116,8 @@ class RunResult:
             return EXIT_INTERRUPTED
         if self.stopped == BROKEN_MODEL:
             return EXIT_ENVIRONMENT
-        return EXIT_SOME_FAILED if self.failures or self.unreached else EXIT_DONE
+        failed = self.failures or self.unreached or self.problems
+        return EXIT_SOME_FAILED if failed else EXIT_DONE
 
     @property
     def summary(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -9,10 +10,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from vaetools.errors import NothingMatchedError, OutputError, UsageError
+from vaetools.errors import NothingMatchedError, OutputError, UsageError, VaetoolsError
 from vaetools.image import SUFFIXES
-from vaetools.runner.atomic import is_running, remove_stale, temporary_stem
+from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
+from vaetools.runner.folder import OutputFolder
 from vaetools.runner.inputs import FileFilter, Found, discover, generated_items, in_shard
 from vaetools.runner.journal import FOLDER, Journal
 from vaetools.runner.lock import folder_lock
@@ -48,7 +50,13 @@ class Processor(Protocol):
     def plan(self, sources: Sequence[Source], target: Target) -> list[PlannedItem]:
         """Name the outputs of all inputs, and refuse what cannot be done."""
 
-    def process(self, items: Sequence[PlannedItem], journal: Journal, listeners: Listeners) -> str:
+    def process(
+        self,
+        items: Sequence[PlannedItem],
+        folder: OutputFolder,
+        journal: Journal,
+        listeners: Listeners,
+    ) -> str:
         """Process all pending items; return why the run stopped early, or an empty string."""
 
 
@@ -85,7 +93,8 @@ def run(
         UsageError: An input that does not exist, outputs that clash or exist, inputs for an
             operation without inputs. Nothing was done.
         NothingMatchedError: No input was found.
-        OutputError: The output folder or the report cannot be written to.
+        OutputError: The output folder cannot be written to. A report that fails after the work is
+            in `RunResult.problems` instead.
     """
     started = time.monotonic()
     video = operation.takes == "image" and video_among(inputs) is not None
@@ -99,16 +108,24 @@ def run(
     refuse_report(items, settings.report)
     if settings.shard is not None:
         items = [item for item in items if in_shard(item.source.relative, settings.shard)]
+    folder = OutputFolder(target.folder)
     with reserved(settings.report), Listeners(on_record, progress) as listeners:
-        stopped = _process(processor, operation, items, settings, journal, listeners)
-    records = tuple(listeners.records)
+        stopped = _process(processor, operation, items, settings, folder, journal, listeners)
+    records, problems = tuple(listeners.records), []
     if journal.folder is not None and not settings.dry_run:
-        _write_failures(journal.folder, records, settings.shard)
+        problems += _write_failures(journal.folder, records, settings.shard, folder)
     unreached = len(items) - len(records)
     seconds = time.monotonic() - started
-    result = RunResult(records, found.left_alone, unreached, seconds, stopped)
-    if settings.report is not None:
-        result.write_report(settings.report)
+    result = RunResult(records, found.left_alone, unreached, seconds, stopped, tuple(problems))
+    return result if settings.report is None else _with_report(result, settings.report)
+
+
+def _with_report(result: RunResult, path: str | Path) -> RunResult:
+    """Write the report; the result says so if that fails, for its records must not be lost."""
+    try:
+        result.write_report(path)
+    except VaetoolsError as error:
+        return dataclasses.replace(result, problems=(*result.problems, error.line))
     return result
 
 
@@ -148,6 +165,7 @@ def _process(
     operation: Operation,
     items: Sequence[PlannedItem],
     settings: RunSettings,
+    folder: OutputFolder,
     journal: Journal,
     listeners: Listeners,
 ) -> str:
@@ -162,7 +180,7 @@ def _process(
     with _locked(journal, settings):
         resolved = resolve_existing(items, journal, settings)
         _remove_stale(resolved, settings, is_locked=journal.folder is not None)
-        return processor.process(resolved, journal, listeners)
+        return processor.process(resolved, folder, journal, listeners)
 
 
 @contextmanager
@@ -186,24 +204,31 @@ def _remove_stale(items: Sequence[PlannedItem], settings: RunSettings, *, is_loc
     outputs = [path for item in items for path in item.outputs]
     own = {temporary_stem(path.name) for path in outputs}
 
-    def is_stale(stem: str, pid: int) -> bool:
+    def is_stale(temporary: Temporary) -> bool:
         if not is_locked:  # another run may be writing
-            return stem in own and not is_running(pid)
-        return settings.shard is None or stem in own
+            return temporary.stem in own and temporary.is_abandoned
+        return settings.shard is None or temporary.stem in own
 
     remove_stale({path.parent for path in outputs}, is_stale)
 
 
-def _write_failures(folder: Path, records: Sequence[Record], shard: tuple[int, int] | None) -> None:
-    """Write the records of failed inputs to `.vaetools/failed.ndjson`."""
+def _write_failures(
+    folder: Path,
+    records: Sequence[Record],
+    shard: tuple[int, int] | None,
+    out: OutputFolder,
+) -> list[str]:
+    """Write the records of failed inputs to `.vaetools/failed.ndjson`; return what went wrong."""
     name = "failed" if shard is None else f"failed-{shard[0]}-of-{shard[1]}"
     path = folder / FOLDER / f"{name}.ndjson"
     lines = [json.dumps(r.as_dict()) + "\n" for r in records if r.status == "failed"]
     try:
         if lines:
-            path.write_text("".join(lines), encoding="ascii")
+            write_files([(path, "".join(lines).encode("ascii"))], prepare=out.prepare)
         else:
             path.unlink(missing_ok=True)
-    except OSError as error:
-        problem = f"the list of failures cannot be written: {error.strerror}"
-        raise OutputError(problem, file=path) from error
+    except (OSError, OutputError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "problem", error)
+        problem = f"the list of failures cannot be written: {reason}"
+        return [OutputError(problem, file=path).line]
+    return []

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError, OutputError, printable
-from vaetools.runner.atomic import publish, temporary_path
+from vaetools.runner.atomic import create, publish, temporary_path
 from vaetools.runner.pipeline import device_of
 from vaetools.runner.plan import PlannedItem, Target, plan
 from vaetools.runner.record import Record, failure, not_processed, record_of
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.operation import Operation
+    from vaetools.runner.folder import OutputFolder
     from vaetools.runner.inputs import Source
     from vaetools.runner.journal import Journal
     from vaetools.runner.progress import Listeners
@@ -72,9 +73,15 @@ class Video:
                 fourcc_of(path, self._settings.fourcc)
         return items
 
-    def process(self, items: Sequence[PlannedItem], journal: Journal, listeners: Listeners) -> str:
+    def process(
+        self,
+        items: Sequence[PlannedItem],
+        folder: OutputFolder,
+        journal: Journal,
+        listeners: Listeners,
+    ) -> str:
         """Process the video; return why the run stopped early, or an empty string."""
-        del journal  # a video has none
+        del folder, journal  # a video has no journal
         try:
             for item in items:
                 if item.is_pending:
@@ -97,7 +104,7 @@ class Video:
                 self._write_frames(reader, temporary, position)
                 with _naming(out):
                     size = temporary.stat().st_size
-                    publish(temporary, out)
+                    publish(temporary, out, item.standing[0])
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
@@ -179,7 +186,7 @@ def _temporary(out: Path) -> Iterator[Path]:
     temporary = temporary_path(out, out.suffix)
     with _naming(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()  # OpenCV does not say why it cannot write
+        create(temporary).close()  # OpenCV does not say why it cannot write
     try:
         yield temporary
     finally:
