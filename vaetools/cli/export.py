@@ -54,6 +54,11 @@ SOURCE_FLAGS = (
         metavar="DIR",
         help="The training images, for a run of the codec or of a restoration model.",
     ),
+    click.option(
+        "--half",
+        is_flag=True,
+        help="Round the weights of a run to float16: files of half the size.",
+    ),
 )
 
 MANIFEST_FLAGS = (
@@ -103,25 +108,30 @@ NETWORK_FLAGS = (
 
 @click.command("export", help=HELP)
 @with_flags(*SOURCE_FLAGS, *MANIFEST_FLAGS, *NETWORK_FLAGS, DEBUG)
-def command(source: str, to: Path, kind: str | None, data: Path | None, **given: Any) -> None:
+def command(
+    source: str, to: Path, kind: str | None, data: Path | None, half: bool, **given: Any
+) -> None:
     chosen = {name: value for name, value in given.items() if value is not None}
     if kind is None:
         _refuse(chosen, "a training run, whose recipe sets it")
-        model, differences = _export_run(Path(source), data, to)
+        model, differences = _export_run(Path(source), data, to, half)
     else:
-        _refuse({} if data is None else {"data": data}, f"--from {kind}")
+        unused = {"data": data, "half": half or None}
+        _refuse({n: v for n, v in unused.items() if v is not None}, f"--from {kind}")
         model, differences = _import(kind, source, to, chosen)
     _report(model, differences, to)
 
 
-def _export_run(run: Path, data: Path | None, to: Path) -> tuple[Model, Mapping[str, float]]:
+def _export_run(
+    run: Path, data: Path | None, to: Path, half: bool
+) -> tuple[Model, Mapping[str, float]]:
     try:
         import torch  # noqa: F401
     except ImportError:
         raise UsageError("export needs torch", remedy="pip install 'vaetools[train]'") from None
     from vaetools.training.run.finish import export_run
 
-    return export_run(run, data, to)
+    return export_run(run, data, to, half=half)
 
 
 def _import(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
 from vaetools.training.export.folder import Arrays, finished, strip
+from vaetools.training.export.storage import compact
 
 if TYPE_CHECKING:
     import onnx
@@ -115,6 +116,7 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
     model = program.model_proto
     _name_ports(model.graph)
     _free(model.graph, plan.broadcast)
+    compact(model)
     strip(model, doc)
     return finished(model)
 

@@ -9,6 +9,7 @@ import torch
 from vaetools.errors import UsageError
 from vaetools.training.export.card import FILE_NAME as CARD
 from vaetools.training.export.card import trained_card
+from vaetools.training.export.storage import round_weights
 from vaetools.training.recipe import read_recipe
 from vaetools.training.run.compact import is_run, read_run_state
 from vaetools.training.run.curves import read_log
@@ -37,13 +38,18 @@ def read_run(run: Path) -> tuple[AnyTask, dict[str, Any]]:
     return task, state
 
 
-def export_run(run: Path, data: Path | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
+def export_run(
+    run: Path, data: Path | None, folder: Path, *, half: bool = False
+) -> tuple[Model, Mapping[str, float]]:
     """Write the model of a run, with a model card; see `vaetools.training.export.folder.write_model`.
 
     Args:
         data: the training images, if the task needs them for the export.
+        half: round the weights of layers to float16, which halves the files.
     """
     task, state = read_run(run)
+    if half:
+        round_weights(task.network)
     model, differences = task.export(None if data is None else task.load(data), folder)
     card = trained_card(model.manifest, differences, _facts(run, state), task.recipe.text)
     (folder / CARD).write_text(card, encoding="utf-8")

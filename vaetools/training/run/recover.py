@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.model.folder import read_verified
 from vaetools.model.manifest import FILE_NAME as MANIFEST
 from vaetools.model.manifest import read_manifest
+from vaetools.training.export.storage import weights_of
 from vaetools.training.networks.codec import PhotoCodec
 from vaetools.training.networks.restoration.denoiser import Denoiser
 from vaetools.training.networks.restoration.inpainter import Inpainter
@@ -91,9 +91,7 @@ class _Source:
     def weights(self, role: str) -> dict[str, Tensor]:
         data = self._bytes(self.manifest.graphs.get(role), role)
         graph = onnx.load_from_string(data).graph
-        return {
-            w.name: torch.from_numpy(numpy_helper.to_array(w).copy()) for w in graph.initializer
-        }
+        return {name: torch.from_numpy(w.copy()) for name, w in weights_of(graph).items()}
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         with np.load(io.BytesIO(self._bytes(self.manifest.files.get(name), name))) as arrays:

@@ -1,0 +1,67 @@
+"""Weights stored in 16 bits.
+
+A weight that float16 holds exactly is stored as such, and a Cast in the graph makes it float32 again:
+the graph computes what it computed before, from half the bytes. ONNX Runtime does the cast once, when
+it opens the graph. `round_weights` gives a network weights of this kind.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+SMALLEST = 1024
+"""Elements of a tensor from which on it is worth a node."""
+
+STORED = ".float16"
+"""Suffix of a tensor's name where it is stored in float16."""
+
+
+@torch.no_grad()
+def round_weights(network: nn.Module) -> None:
+    """Round the weights of a network's layers to float16.
+
+    Integer layers and other parameters, such as gain units, stay as they are.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            module.weight.copy_(module.weight.half().float())
+
+
+def compact(model: onnx.ModelProto) -> None:
+    """Store large weights that float16 holds exactly in float16."""
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        half = _half(tensor)
+        if half is not None:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(half, name + STORED))
+            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]  # a node stands behind those whose outputs it takes
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def weights_of(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
+    """The weights of a graph by name, those stored in float16 as float32 again."""
+    found = {}
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if tensor.name.endswith(STORED):
+            array = array.astype(np.float32)
+        found[tensor.name.removesuffix(STORED)] = array
+    return found
+
+
+def _half(tensor: onnx.TensorProto) -> np.ndarray | None:
+    """The values in float16, or None where that is not worth it or not exact."""
+    if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALLEST:
+        return None
+    values = numpy_helper.to_array(tensor)
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), values) else None
