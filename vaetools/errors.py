@@ -7,11 +7,13 @@ docs/errors.md is made from them.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from vaetools.text import did_you_mean as did_you_mean  # noqa: PLC0414 - imported from here
+from vaetools.text import printable as printable  # noqa: PLC0414
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 EXIT_DONE = 0
@@ -61,18 +63,6 @@ class VaetoolsError(Exception):
         if self.file is None:
             self.file = str(file)
         return self
-
-
-def printable(text: str) -> str:
-    """`text` with control characters and undecodable bytes escaped, so that it stays on one line."""
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A remedy for a misspelt name, `did you mean 'compress'?`; None if no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.7)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else None
 
 
 class InputError(VaetoolsError):
@@ -300,6 +290,17 @@ class DeviceError(VaetoolsError):
     """
 
     code = "E060"
+    exit_code = EXIT_ENVIRONMENT
+
+
+class LibraryError(VaetoolsError):
+    """A library that vaetools needs cannot be imported, or was built without what it needs.
+
+    Causes: OpenCV without libGL; packages that overwrite each other; Pillow without a codec.
+    Remedy: run the command in the message; `vaetools doctor` checks all libraries.
+    """
+
+    code = "E061"
     exit_code = EXIT_ENVIRONMENT
 
 

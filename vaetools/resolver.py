@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from vaetools.errors import OptionError, UsageError, did_you_mean
+from vaetools.libraries import library_errors
 from vaetools.model.registry import ModelRegistry
 from vaetools.model.runtime import Runtime
 from vaetools.operation import Operation, make_options, option_specs
@@ -96,6 +97,7 @@ class Resolver:
             )
         return Step(operation, channel_order if channel_order is not None else [*orders, "bgr"][0])
 
+    @library_errors()
     def resolve(self, op: Op, options: Mapping[str, Any]) -> Operation:
         """The operation, with its model, that `op` names or holds.
 

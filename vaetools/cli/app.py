@@ -21,6 +21,8 @@ from vaetools.errors import (
     VaetoolsError,
     did_you_mean,
 )
+from vaetools.libraries import library_error
+from vaetools.text import describe
 
 COMMANDS = {
     "run": "Run several operations in a row, or one over a video.",
@@ -140,10 +142,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        defect = UnexpectedError(
-            f"{type(error).__name__}: {error}", remedy="please report it, with --debug"
+        known = library_error(error) or UnexpectedError(
+            describe(error), remedy="please report it, with --debug"
         )
-        _fail(defect.line, defect.exit_code, debug)
+        _fail(known.line, known.exit_code, debug)
 
 
 def _settle_streams() -> None:

@@ -20,6 +20,9 @@ COMMAND = "vaetools.command"
 """Key in click's `meta`: the command that runs, the innermost one."""
 
 
+_COMMAND = re.compile(r"\b(vaetools|pip|apt-get) ")
+
+
 def host_of(ctx: click.Context, *, retry: bool = False) -> PluginHost:
     """The plugin host of this invocation, created on first use; broken plugins go to stderr.
 
@@ -70,9 +73,10 @@ def fit_remedy(error: VaetoolsError, command: click.Command | None) -> None:
     """Remove a remedy that names an option which the command does not have.
 
     An error does not know which command it ends: `--max-pixels` helps with an operation on files, but
-    `vaetools eval` has no such option. A remedy with a whole `vaetools` command stays.
+    `vaetools eval` has no such option. A remedy that is a whole command, of vaetools or of another
+    program, stays.
     """
-    if command is None or error.remedy is None or "vaetools " in error.remedy:
+    if command is None or error.remedy is None or _COMMAND.search(error.remedy):
         return
     flags = {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
     flags |= {f"--{flag.rpartition('.')[2]}" for flag in flags}  # --dust.amount in a chain

@@ -14,6 +14,7 @@ from vaetools.cli.flags import DEBUG, DEVICE, JSON, MODELS_DIR
 from vaetools.codec.container import SUFFIX as VAE
 from vaetools.errors import (
     EXIT_SOME_FAILED,
+    LibraryError,
     NothingMatchedError,
     UsageError,
     VaetoolsError,
@@ -64,6 +65,8 @@ def command(
     for original, other in found:
         try:
             rows.append(compare(original, other, hub))
+        except LibraryError:
+            raise  # no other file would fare better
         except VaetoolsError as error:
             failed = True
             warn(error.about(other))

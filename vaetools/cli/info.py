@@ -10,7 +10,7 @@ import click
 
 from vaetools.cli.context import warn
 from vaetools.cli.flags import DEBUG, JSON
-from vaetools.errors import EXIT_SOME_FAILED, VaetoolsError, printable
+from vaetools.errors import EXIT_SOME_FAILED, LibraryError, VaetoolsError, printable
 from vaetools.image import MAX_PIXELS, most_bytes, read_file
 
 
@@ -25,6 +25,8 @@ def command(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
     for path in files:
         try:
             facts = describe(path)
+        except LibraryError:
+            raise  # no other file would fare better
         except VaetoolsError as error:
             failed = True
             warn(error.about(path))

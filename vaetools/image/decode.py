@@ -31,6 +31,7 @@ from vaetools.image.decoders import (
 from vaetools.image.metadata import Metadata
 from vaetools.image.metadata.exif import split_exif
 from vaetools.image.read_bytes import most_bytes, read_file
+from vaetools.libraries import library_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,7 @@ def read_image(
     return replace(image, encoded=data) if keep_encoded and not image.damage else image
 
 
+@library_errors()
 def decode_image(
     data: bytes,
     *,
@@ -97,6 +99,7 @@ def decode_image(
         DamagedImageError: truncated or corrupt (E012).
         TooLargeError: more pixels than the limit (E013).
         UnsupportedImageError: several frames, or pixels of a kind that we do not handle (E014).
+        LibraryError: OpenCV or Pillow does not work (E061).
     """
     try:
         return _decode_as_far(bytes(data), max_pixels, first_frame, strict)
@@ -127,6 +130,7 @@ class ImageInfo:
     exif: int
 
 
+@library_errors()
 def inspect_image(data: bytes, *, file: str | Path | None = None) -> ImageInfo:
     """Read the header only: no limits, no pixels; damage behind the header goes unseen.
 

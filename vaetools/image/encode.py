@@ -35,6 +35,7 @@ from vaetools.image.metadata.tiff_directory import (
     without_gps,
     write_directory,
 )
+from vaetools.libraries import check_codec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,6 +139,7 @@ def _by_pillow(
 ) -> bytes:
     from PIL import Image as PillowImage
 
+    check_codec(format_name)
     samples = _samples(image)
     if format_name == "webp" and image.grey:
         samples = samples[..., [0, 0, 0, *range(1, samples.shape[2])]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.errors import ImageValueError, VaetoolsError
+from vaetools.errors import ImageValueError, LibraryError, VaetoolsError
 from vaetools.image import Image, read_image
 from vaetools.image.idx import is_idx, read_idx
 
@@ -81,6 +81,8 @@ class ImageSource:
         for file, number in self._chosen:
             try:
                 yield self._input(file, number)
+            except LibraryError:
+                raise  # no other file would fare better
             except VaetoolsError as error:
                 self._failed(error.about(file))
 

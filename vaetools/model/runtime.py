@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
+from vaetools.libraries import library_error
 from vaetools.tiling import map_ordered
 
 if TYPE_CHECKING:
@@ -251,6 +252,8 @@ def _create(graph: bytes, device: Device, threads: int, name: str) -> onnxruntim
     except OptionError:
         raise
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
+        if (broken := library_error(error)) is not None:
+            raise broken from None
         raise ModelBrokenError(f"graph does not load: {error}", file=name) from None
 
 

@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
+from vaetools.libraries import library_errors
 from vaetools.operation.signature import FIRST, documentation, signature
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ NEEDS = {"image": "an image", "file": "a file"}
 
 
 @functools.lru_cache(maxsize=128)
+@library_errors()
 def method(operation: type[Operation]) -> Callable[..., Any]:
     """`hub.op(name, **options)(image)` as one function of the hub, with signature and docstring.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from vaetools.errors import BitstreamError, InputError, UsageError
 from vaetools.image import Image, most_bytes, pillow_array, read_file
+from vaetools.libraries import library_errors
 from vaetools.operation.base import Compound
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Step(Generic[R_co]):
         self.operation = operation
         self.channel_order: ChannelOrder = channel_order
 
+    @library_errors()
     def __call__(
         self,
         item: ImageLike | FileLike | tuple[ImageLike, MapLike] | None = None,

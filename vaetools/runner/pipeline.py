@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from vaetools.errors import DeviceError, ModelError, OutputError, printable
+from vaetools.errors import DeviceError, LibraryError, ModelError, OutputError, printable
 from vaetools.image import (
     Image,
     encode_image,
@@ -28,12 +28,13 @@ from vaetools.image import (
     read_image,
     strip_metadata,
 )
+from vaetools.libraries import library_error
 from vaetools.model.runtime import usable_cores
 from vaetools.operation import results_of
 from vaetools.runner.atomic import write_files
 from vaetools.runner.budget import Channel
 from vaetools.runner.record import Record, failure, record_of
-from vaetools.runner.result import BROKEN_MODEL
+from vaetools.runner.result import BROKEN_LIBRARY, BROKEN_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -196,12 +197,15 @@ class Pipeline:
         return True
 
     def _fail(self, job: _Job, error: BaseException) -> None:
+        error = library_error(error) or error
         if isinstance(error, OutputError) and _is_disk_full(error.__cause__):
             self.stop("stopped because the disk is full", drop_results=True)
         if self._folder.is_lost:
             self.stop("stopped because the output folder is gone", drop_results=True)
         if isinstance(error, ModelError | DeviceError):  # all other inputs would fail, too
             self.stop(BROKEN_MODEL)
+        if isinstance(error, LibraryError):
+            self.stop(BROKEN_LIBRARY)
         log.debug("%s", job.planned.source.path, exc_info=error)
         self._records.put(failure(job.planned, self._operation.name, error, job.seconds))
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.errors import UNEXPECTED, PluginError, VaetoolsError, printable
+from vaetools.text import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,18 +109,9 @@ def explain(error: BaseException, file: str | Path) -> tuple[str, str]:
     elif isinstance(error, SystemExit):
         code, problem, remedy = PluginError.code, f"the operation tried to exit ({error})", None
     else:
-        code, problem, remedy = UNEXPECTED, _describe(error), _remedy(error)
+        code, problem, remedy = UNEXPECTED, describe(error), _remedy(error)
     line = str(VaetoolsError(problem, file=file, remedy=remedy))
     return code, printable(" ".join(line.split()))
-
-
-def _describe(error: BaseException) -> str:
-    kind = type(error).__name__
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the exception class of a plugin may be broken as well
-        text = ""
-    return f"{kind}: {text}" if text else kind
 
 
 def _remedy(error: BaseException) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = "interrupted"
 BROKEN_MODEL = "stopped because the model does not work"
+BROKEN_LIBRARY = "stopped because a library does not work"
 
 STATUSES: tuple[Status, ...] = ("done", "failed", "skipped", "planned")
 
@@ -111,10 +112,10 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of the command line: 0 done, 1 some failed, 4 broken model, 130 interrupted."""
+        """Exit code: 0 all done, 1 some failed, 4 broken model or library, 130 interrupted."""
         if self.stopped == INTERRUPTED:
             return EXIT_INTERRUPTED
-        if self.stopped == BROKEN_MODEL:
+        if self.stopped in (BROKEN_MODEL, BROKEN_LIBRARY):
             return EXIT_ENVIRONMENT
         failed = self.failures or self.unreached or self.problems
         return EXIT_SOME_FAILED if failed else EXIT_DONE

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from vaetools.errors import NothingMatchedError, OutputError, UsageError, VaetoolsError
 from vaetools.image import SUFFIXES
+from vaetools.libraries import check_library
 from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
 from vaetools.runner.folder import OutputFolder
@@ -95,6 +96,7 @@ def run(
         NothingMatchedError: No input was found.
         OutputError: The output folder cannot be written to. A report that fails after the work is
             in `RunResult.problems` instead.
+        LibraryError: A library that the operation needs cannot be imported.
     """
     started = time.monotonic()
     video = operation.takes == "image" and video_among(inputs) is not None
@@ -176,11 +178,19 @@ def _process(
         return ""
     if journal.folder is not None and not (journal.folder / FOLDER).is_dir():
         # Once before locking creates the folder, so that a refused run leaves nothing behind.
-        resolve_existing(items, journal, settings)
+        _check_libraries(operation, resolve_existing(items, journal, settings))
     with _locked(journal, settings):
         resolved = resolve_existing(items, journal, settings)
+        _check_libraries(operation, resolved)
         _remove_stale(resolved, settings, is_locked=journal.folder is not None)
         return processor.process(resolved, folder, journal, listeners)
+
+
+def _check_libraries(operation: Operation, items: Sequence[PlannedItem]) -> None:
+    """Raise `LibraryError` now, not for every input, if there is work that a library is missing for."""
+    if any(item.is_pending for item in items):
+        for name in ("cv2", "PIL", *(("onnxruntime",) if operation.opened else ())):
+            check_library(name)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from vaetools.errors import (
     TooLargeError,
     UnsupportedImageError,
 )
+from vaetools.libraries import check_codec, library_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,9 @@ def decoding(format_name: str, otherwise: type[InputError] = DamagedImageError) 
     except DecompressionBombError as error:  # WebP only; Pillow checks it in its own way
         raise TooLargeError(f"refused by Pillow: {error}") from error
     except Exception as error:
+        if library_error(error) is not None:
+            raise
+        check_codec(format_name)
         problem = f"the {format_name} data is corrupt or truncated"
         if otherwise is UnsupportedImageError:
             problem = f"a kind of {format_name} file that is not supported ({error})"
