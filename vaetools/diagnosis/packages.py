@@ -29,6 +29,7 @@ PACKAGES = (
     "numpy",
     *OPENCV,
     "pillow",
+    "simplejpeg",
     "scikit-image",
     "constriction",
     "onnx",
