@@ -243,7 +243,8 @@ class Hub(HubMethods):
         Raises:
             UsageError: clashes and missing inputs, before any work; otherwise as `op`.
         """
-        given = {name: options.pop(name) for name in _run_settings() & options.keys()}
+        names = _run_settings() - self._resolver.option_names(op)
+        given = {name: options.pop(name) for name in names & options.keys()}
         self._resolver.check_names(op, options, _run_settings())
         operation = self._resolver.resolve(op, options)
         if "max_pixels" in given:

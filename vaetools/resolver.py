@@ -187,6 +187,14 @@ class Resolver:
                     ),
                 )
 
+    def option_names(self, op: Op) -> frozenset[str]:
+        """Names of the options that `resolve` takes with `op`, apart from `model`."""
+        kind = self._alone(op)
+        if kind is None:
+            return frozenset()
+        kind = self.find(kind) if isinstance(kind, str) else kind
+        return frozenset(spec.name for spec in option_specs(kind.Options))
+
     def _alone(self, op: Op) -> str | type[Operation] | None:
         """The name or class of a single operation; None for chains and steps.
 

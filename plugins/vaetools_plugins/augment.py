@@ -62,6 +62,11 @@ class Augment(vaetools.Operation):
             names.append(source.with_name(f"{source.stem}_aug.jsonl"))
         return names
 
+    @property
+    def fixed_formats(self) -> Sequence[str]:
+        """Copies with a manifest are PNG files that can be recreated byte for byte."""
+        return ("*.png",) if self.options.manifest else ()
+
     def process(self, item: vaetools.Image) -> list[vaetools.Image] | list[bytes]:
         numbers = range(1, self.options.n + 1)
         rngs = (vaetools.copy_generator(self.options.seed, self.key, number) for number in numbers)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np  # noqa: TC002 - options are read from the annotations
+import numpy as np
 
 import vaetools
 from vaetools import hookimpl, option
@@ -65,9 +65,12 @@ class Denoise(Restoring):
 
     def restored(self, image: vaetools.Image) -> vaetools.Restored[vaetools.Image]:
         options = self.options
+        sigma = self._sigma(image)
+        if self.maps is None and self.level is None:
+            self._describe(sigma)
         return self.denoiser.denoise(
             image,
-            self._sigma(image),
+            sigma,
             strength=options.strength,
             seeds=self.seeds(),
             uncertainty=options.uncertainty,
@@ -104,6 +107,17 @@ class Denoise(Restoring):
         if self.options.sigma == "local":
             return self.denoiser.noise_map(image)
         return self.denoiser.noise_level(image)
+
+    def _describe(self, sigma: float | np.ndarray) -> None:
+        """Add the noise level that was found to the record."""
+        if not np.any(sigma):
+            self.finding("already clean", sigma=0.0)
+        elif isinstance(sigma, np.ndarray):
+            low, high = float(sigma.min()), float(sigma.max())
+            text = f"noise level {low:.1f} to {high:.1f}"
+            self.finding(text, sigma_min=round(low, 2), sigma_max=round(high, 2))
+        else:
+            self.finding(f"noise level {sigma:.1f}", sigma=round(sigma, 2))
 
 
 @hookimpl

@@ -69,8 +69,9 @@ class Inpaint(Restoring):
     def restored(self, image: vaetools.Image) -> vaetools.Restored[vaetools.Image]:
         options = self.options
         hole = self._hole(image)
+        self.finding(hole_pixels=int(hole.sum()))
         if not hole.any():
-            self.note("there is no hole: the image is unchanged")
+            self.note("there is no hole")
         found = self.inpainter.inpaint(
             image,
             hole,

@@ -30,6 +30,11 @@ class Restoring(vaetools.Operation):
             names.append(source.with_name(f"{source.stem}_uncertainty.png"))
         return names
 
+    @property
+    def fixed_formats(self) -> Sequence[str]:
+        """The map of the uncertainty has 16 bits."""
+        return ("*_uncertainty.png",) if self.options.uncertainty else ()
+
     def process(self, item: vaetools.Image) -> vaetools.Image | vaetools.Restored[vaetools.Image]:
         """The posterior mean; with samples and uncertainty where they are requested."""
         found = self.restored(item)

@@ -16,6 +16,7 @@ from tests.paths import ROOT
 from vaetools.cli import main
 from vaetools.cli.context import fit_remedy
 from vaetools.errors import InputError, TooLargeError
+from vaetools.plugin.host import PluginHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,13 @@ def test_no_command_gets_a_remedy_with_an_option_that_it_lacks() -> None:
                 kept += 1
                 assert set(re.findall(FLAG, remedy)) <= flags | ends | {"--help"}, (name, remedy)
     assert kept > 100
+
+
+def test_every_operation_that_writes_images_has_the_options_of_their_remedies() -> None:
+    found = commands()
+    for name in PluginHost().operations:
+        assert {"--to", "--quality-out"} <= flags_of(found[name]), name
+    assert flags_of(found["run denoise,compress"]) >= {"--to", "--quality-out"}
 
 
 @pytest.mark.parametrize(

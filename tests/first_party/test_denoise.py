@@ -51,6 +51,45 @@ def test_a_clean_picture_is_left_alone(hub: Hub) -> None:
         assert np.array_equal(hub.denoise(flat, sigma=sigma), flat)
 
 
+def test_records_of_files_say_what_was_found(hub: Hub, tmp_path: Path) -> None:
+    clean = save(tmp_path / "in" / "clean.jpg", np.full((120, 140, 3), 77, np.uint8))
+    save(tmp_path / "in" / "noisy.jpg", noisy(20))
+    result = hub.map("denoise", tmp_path / "in", out=tmp_path / "out")
+    records = {Path(record.file).name: record for record in result.records}
+    assert records["clean.jpg"].unchanged and records["clean.jpg"].found == {"sigma": 0.0}
+    assert records["clean.jpg"].message == f"{clean}: already clean: copied"
+    assert (tmp_path / "out" / "clean.jpg").read_bytes() == clean.read_bytes()
+    assert records["noisy.jpg"].found["sigma"] == pytest.approx(20, rel=0.2)
+    assert re.search(r"noisy\.jpg: noise level \d+\.\d$", records["noisy.jpg"].message)
+    assert "1 of 2 unchanged, copied" in result.summary
+    local = hub.map("denoise", tmp_path / "in/noisy.jpg", out=tmp_path / "a.png", sigma="local")
+    assert set(local.records[0].found) == {"sigma_min", "sigma_max"}
+    given = hub.map("denoise", tmp_path / "in", out=tmp_path / "given", sigma=0)
+    assert given.unchanged == 2 and [record.found for record in given.records] == [{}, {}]
+
+
+@pytest.mark.parametrize("options", [{"strength": 0}, {"sigma": 0, "samples": 2}])
+def test_what_changes_no_pixel_copies_the_file(
+    hub: Hub, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    source = save(tmp_path / "a.jpg", noisy(20))
+    result = hub.map("denoise", source, out=tmp_path / "out", **options)
+    assert result.unchanged == 1
+    for name in result.records[0].out:
+        assert Path(name).read_bytes() == source.read_bytes()
+
+
+def test_the_format_of_files(hub: Hub, tmp_path: Path) -> None:
+    source = save(tmp_path / "a.jpg", noisy(20))
+    options = {"samples": 1, "uncertainty": True, "to": "webp", "quality_out": 80}
+    (record,) = hub.map("denoise", source, out=tmp_path / "out", **options).records
+    assert [Path(name).name for name in record.out] == [
+        "a.webp",
+        "a_sample1.webp",
+        "a_uncertainty.png",
+    ]
+
+
 def test_the_noise_of_cameras(hub: Hub) -> None:
     picture = noisy(6)
     level = hub.op("denoise").operation.denoiser.photo_level(Image(picture))

@@ -245,7 +245,8 @@ def test_from_the_command_line(
     assert exit_code("-o", out, "--mask", "{stem}_mask.png", "--samples", "1") == 0
     assert np.array_equal(read_image(tmp_path / "out" / "a.png").pixels, expected(hub, mask() > 0))
     assert exit_code("-o", str(tmp_path / "same"), "--mask", str(tmp_path / "black.png")) == 0
-    assert "a.png: there is no hole" in capsys.readouterr().err
+    assert "a.png: there is no hole: copied" in capsys.readouterr().err
+    assert (tmp_path / "same" / photo.name).read_bytes() == photo.read_bytes()
     assert exit_code("-o", out) == 2
     assert "E004 mask is not given" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from vaetools.cli.context import COMMAND
 from vaetools.errors import UsageError
-from vaetools.image import MAX_PIXELS
+from vaetools.image import MAX_PIXELS, TO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -122,6 +122,20 @@ RUN_FLAGS = (
 )
 """Flags of the runner; their names are fields of `RunSettings`."""
 
+TO_FLAG = click.option(
+    "--to",
+    type=click.Choice(TO),
+    default="same",
+    help="Format of image files; same: that of the source.",
+)
+QUALITY_FLAG = click.option(
+    "--quality-out",
+    type=click.IntRange(0, 100),
+    metavar="Q",
+    show_default="as the source, or 95",
+    help="Quality of lossy image files, 0 to 100.",
+)
+
 INPUT_FLAGS = (
     click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
     click.option(
@@ -153,7 +167,9 @@ INPUT_FLAGS = (
 
 def common_flags() -> dict[str, click.Option]:
     """The flags that a config file may set for all operations, by their names in the file."""
-    flags = with_flags(OUT, *RUNTIME_FLAGS, *RUN_FLAGS, *INPUT_FLAGS, *REPORTING_FLAGS)
+    flags = with_flags(
+        OUT, *RUNTIME_FLAGS, *RUN_FLAGS, TO_FLAG, QUALITY_FLAG, *INPUT_FLAGS, *REPORTING_FLAGS
+    )
     command: click.Command = click.command()(flags(lambda: None))
     options = [option for option in command.params if isinstance(option, click.Option)]
     return {option.opts[-1].lstrip("-").replace("-", "_"): option for option in options}

@@ -15,9 +15,11 @@ from vaetools.cli.flags import (
     DEBUG,
     INPUT_FLAGS,
     OUT,
+    QUALITY_FLAG,
     REPORTING_FLAGS,
     RUN_FLAGS,
     RUNTIME_FLAGS,
+    TO_FLAG,
     is_typed,
     refuse_typed,
     with_flags,
@@ -73,6 +75,8 @@ def command_of(
         *(flag for step in steps for flag in step.flags()),
         *RUNTIME_FLAGS,
         *RUN_FLAGS,
+        *(() if steps[0].names_outputs else (TO_FLAG,)),
+        QUALITY_FLAG,
         *(() if steps[0].kind.takes == "nothing" else INPUT_FLAGS),
         *more,
         *REPORTING_FLAGS,
@@ -127,7 +131,7 @@ def run_command(
         ctx.exit(result.exit_code)
 
 
-NOT_FOR_VIDEO = frozenset({"resume", "include", "exclude", "frames", "strip"})
+NOT_FOR_VIDEO = frozenset({"resume", "include", "exclude", "frames", "strip", "to", "quality_out"})
 """Parameters without effect on a video: a single file, without a journal and metadata."""
 
 

@@ -38,7 +38,7 @@ class Reporter:
             click.echo(json.dumps(record.as_dict()), file=self._stdout)
         if record.status == "failed":
             self._warn(f"{record.code} {record.message}")
-        elif record.status == "done" and record.message and not self.quiet:
+        elif record.status == "done" and record.message and record.noted and not self.quiet:
             self._warn(record.message)
         elif record.status == "planned" and not self.as_json:
             line = printable(f"{record.file} -> {', '.join(record.out)}")

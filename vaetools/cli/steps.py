@@ -38,6 +38,13 @@ class StepFlags:
     prefixes: tuple[str, ...] = ("",)
     shared: frozenset[str] = frozenset()
 
+    @property
+    def names_outputs(self) -> bool:
+        """Whether the flag `--to` is an option of the operation, not of the run."""
+        return "" in self.prefixes and any(
+            spec.name == "to" and "to" not in self.shared for spec in self.specs
+        )
+
     @cached_property
     def specs(self) -> list[OptionSpec]:
         """The operation's options; defaults are those of the step. Raises `OptionError`."""
@@ -104,7 +111,7 @@ def step_flags(kinds: Sequence[type[Operation]], specs: Sequence[StepSpec]) -> l
     for number, (kind, spec) in enumerate(zip(kinds, specs, strict=True)):
         seen[spec.op] += 1
         label = f"{spec.op}.{seen[spec.op]}" if counts[spec.op] > 1 else spec.op
-        others = frozenset().union(*names[:number], *names[number + 1 :])
+        others = frozenset({"to"}).union(*names[:number], *names[number + 1 :])
         steps.append(StepFlags(number, kind, spec, (f"{label}.", ""), others))
     return steps
 

@@ -16,18 +16,22 @@ from vaetools.image.decode import MAX_PIXELS, ImageInfo, decode_image, inspect_i
 from vaetools.image.encode import Strip, encode_image, strip_metadata
 from vaetools.image.metadata import Cicp, Density, Metadata
 from vaetools.image.pillow import pillow_array
+from vaetools.image.quality import LOSSY, TO, Origin
 from vaetools.image.read_bytes import HEAD_SIZE, most_bytes, read_file
 
 __all__ = [
     "HEAD_SIZE",
+    "LOSSY",
     "MAX_PIXELS",
     "SUFFIXES",
+    "TO",
     "ChannelOrder",
     "Cicp",
     "Density",
     "Image",
     "ImageInfo",
     "Metadata",
+    "Origin",
     "Strip",
     "decode_image",
     "encode_image",

@@ -111,6 +111,14 @@ class Image:
         alpha = 0 if self.alpha is None else self.alpha.nbytes
         return self.pixels.nbytes + alpha + len(self.encoded or b"")
 
+    def same_as(self, other: Image) -> bool:
+        """Whether depth, every pixel, alpha and all metadata are equal."""
+        return (
+            self.metadata == other.metadata
+            and _same_plane(self.pixels, other.pixels)
+            and _same_plane(self.alpha, other.alpha)
+        )
+
     @classmethod
     def from_array(cls, array: NDArray[Any], *, channel_order: ChannelOrder = "bgr") -> Image:
         """An image from a user's array, which is copied: changing it later changes nothing here.
@@ -185,6 +193,12 @@ def quantise(values: NDArray[np.float32], depth: int) -> NDArray[Any]:
     scaled = values * np.float32(_top(depth))
     scaled += np.float32(0.5)
     return scaled.astype(np.uint8 if depth == 8 else np.uint16)
+
+
+def _same_plane(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    if one is other or one is None or other is None:
+        return one is other
+    return one.dtype == other.dtype and np.array_equal(one, other)
 
 
 def _top(depth: int) -> int:

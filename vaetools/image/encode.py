@@ -35,12 +35,14 @@ from vaetools.image.metadata.tiff_directory import (
     without_gps,
     write_directory,
 )
+from vaetools.image.quality import quality_options
 from vaetools.libraries import check_codec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vaetools.image.metadata.tiff_directory import Item, Order
+    from vaetools.image.quality import Origin
 
 Strip: TypeAlias = Literal["none", "gps", "exif", "all"]
 """What to leave out: nothing, the GPS position, all EXIF, or EXIF and the ICC profile."""
@@ -55,8 +57,9 @@ def encode_image(
     image: Image,
     format: str,  # noqa: A002
     *,
-    quality: int = 95,
+    quality: int | None = None,
     strip: Strip = "none",
+    origin: Origin | None = None,
 ) -> bytes:
     """The image as a file of that format.
 
@@ -66,8 +69,10 @@ def encode_image(
     Args:
         image: checked, as from `Image.from_array`.
         format: `jpeg`, `png`, `webp`, `tiff`, `bmp` or `ppm` (see `format_of`).
-        quality: 0 … 100, for JPEG and WebP; JPEG keeps the full colour resolution from 90 on.
+        quality: 0 … 100, for JPEG and WebP; JPEG keeps the full colour resolution from 90 on. By
+            default as in a JPEG or lossless WebP file that is the origin, and otherwise 95.
         strip: metadata to leave out.
+        origin: the file that the image was made from.
 
     Raises:
         UnsupportedImageError: the format cannot hold this image's depth, alpha, size or EXIF; depth
@@ -76,7 +81,7 @@ def encode_image(
     """
     if format not in FORMATS:
         raise UsageError(f"unknown image format {format!r}", remedy=f"known: {' '.join(FORMATS)}")
-    if not 0 <= quality <= 100:
+    if quality is not None and not 0 <= quality <= 100:
         raise OptionError(f"quality={quality!r} is not 0 … 100")
     _check_fits(image, format)
     icc, exif = _metadata(image, strip)
@@ -86,7 +91,8 @@ def encode_image(
         return _tiff(image, icc, exif)
     if format == "ppm":
         return _pnm(image)
-    return _by_pillow(image, format, quality, icc, exif)
+    lossy = {} if format == "bmp" else quality_options(format, quality, origin)
+    return _by_pillow(image, format, lossy, icc, exif)
 
 
 def _check_fits(image: Image, format_name: str) -> None:
@@ -135,7 +141,11 @@ def _samples(image: Image) -> NDArray[Any]:
 
 
 def _by_pillow(
-    image: Image, format_name: str, quality: int, icc: bytes | None, exif: bytes | None
+    image: Image,
+    format_name: str,
+    options: dict[str, Any],
+    icc: bytes | None,
+    exif: bytes | None,
 ) -> bytes:
     from PIL import Image as PillowImage
 
@@ -143,23 +153,12 @@ def _by_pillow(
     samples = _samples(image)
     if format_name == "webp" and image.grey:
         samples = samples[..., [0, 0, 0, *range(1, samples.shape[2])]]
-    options: dict[str, Any] = {}
     if format_name != "bmp":
-        options = _metadata_options(format_name, icc, exif) | _quality_options(format_name, quality)
+        options = _metadata_options(format_name, icc, exif) | options
     out = io.BytesIO()
     converted = PillowImage.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     converted.save(out, format_name.upper(), **options)
     return out.getvalue()
-
-
-def _quality_options(format_name: str, quality: int) -> dict[str, Any]:
-    if format_name == "webp" and quality == 100:
-        # In lossless mode Pillow's quality is effort; exact keeps colours under transparency.
-        return {"lossless": True, "quality": 75, "exact": True}
-    if format_name == "webp":
-        return {"quality": quality}
-    # Pillow takes a JPEG quality of 0 for "unset".
-    return {"quality": max(1, quality), "subsampling": 0 if quality >= 90 else 2}
 
 
 def _metadata_options(format_name: str, icc: bytes | None, exif: bytes | None) -> dict[str, Any]:

@@ -115,6 +115,8 @@ class Operation(ABC):
         self._key = ""
         self._file: Path | None = None
         self._notes: list[str] = []
+        self._remarks: list[str] = []
+        self._findings: dict[str, Any] = {}
 
     @property
     def opened(self) -> Sequence[Any]:
@@ -267,7 +269,7 @@ class Operation(ABC):
     def on(self, key: str, source: Path | None = None) -> Self:
         """This operation for the input called `key`, which seeds `rng`; `source` is its file."""
         bound = self.__copy__()
-        bound.__dict__.update(_key=key, _file=source, _notes=[])
+        bound.__dict__.update(_key=key, _file=source, _notes=[], _remarks=[], _findings={})
         bound.__dict__.pop("_rng", None)
         return bound
 
@@ -282,13 +284,40 @@ class Operation(ABC):
         return self._file
 
     def note(self, text: str) -> None:
-        """Add a remark about this input to its record; not an error."""
+        """Add a remark about this input to its record, and print it; not an error."""
         self._notes.append(text)
+        self._remarks.append(text)
+
+    def finding(self, text: str = "", **values: Any) -> None:
+        """Add what was found out about this input to its record, without printing it.
+
+        Args:
+            text: in words, for people.
+            values: for programs; what JSON can hold. A later value replaces one of the same name.
+        """
+        if text:
+            self._remarks.append(text)
+        self._findings.update(values)
 
     @property
     def notes(self) -> Sequence[str]:
-        """Remarks about this input."""
+        """Remarks about this input that are printed."""
         return tuple(self._notes)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """All remarks about this input: notes, and findings in words."""
+        return tuple(self._remarks)
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """What was found out about this input, by name."""
+        return dict(self._findings)
+
+    @property
+    def fixed_formats(self) -> Sequence[str]:
+        """Globs of outputs that keep their format when the user asks for another with `--to`."""
+        return ()
 
     @property
     def never(self) -> Sequence[str]:

@@ -164,6 +164,10 @@ class Chain(Operation):
     def never(self) -> Sequence[str]:
         return [glob for step in self.steps for glob in step.never]
 
+    @property
+    def fixed_formats(self) -> Sequence[str]:
+        return self.steps[-1].fixed_formats
+
     def items(self) -> Sequence[PurePath]:
         """Those of the first step. Raises as it does, and `UsageError` as the class."""
         items = self.steps[0].items()
@@ -211,8 +215,9 @@ class Chain(Operation):
         bound = step.on(key, self.source)
         bound.channel_order = self.channel_order
         result = bound.process(item)
-        for text in bound.notes:
-            self.note(text)
+        self._notes += bound.notes
+        self._remarks += bound.remarks
+        self._findings |= bound.findings
         return bound, result
 
     def _apply(self, step: Operation, key: str, item: Any) -> list[tuple[str, Item]]:

@@ -37,6 +37,7 @@ RESERVED_OPTIONS = frozenset(
         "first_frame",
         "strip",
         "image_quality",
+        "quality_out",
         "memory",
         "shard",
         "report",

@@ -32,7 +32,7 @@ class Batch:
 
     def plan(self, sources: Sequence[Source], target: Target) -> list[PlannedItem]:
         """See `vaetools.runner.plan.plan`."""
-        return plan(self._operation, sources, target)
+        return plan(self._operation, sources, target, to=self._settings.to)
 
     def process(
         self,

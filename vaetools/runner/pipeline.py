@@ -14,32 +14,28 @@ import hashlib
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import DeviceError, LibraryError, ModelError, OutputError, printable
 from vaetools.image import (
     Image,
-    encode_image,
-    format_of,
     most_bytes,
     read_file,
-    read_image,
-    strip_metadata,
 )
 from vaetools.libraries import library_error
 from vaetools.model.runtime import usable_cores
 from vaetools.operation import results_of
 from vaetools.runner.atomic import write_files
 from vaetools.runner.budget import Channel
+from vaetools.runner.output import Original, Output, outputs_of, read_original
 from vaetools.runner.record import Record, failure, record_of
 from vaetools.runner.result import BROKEN_LIBRARY, BROKEN_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from logging import Logger
-    from pathlib import PurePath
 
     from vaetools.operation import Item, Operation
     from vaetools.runner.folder import OutputFolder
@@ -62,12 +58,16 @@ class _Job:
 
     planned: PlannedItem
     item: Any = None
-    results: list[Item] = field(default_factory=list)
+    original: Original | None = None
+    results: list[Output] = field(default_factory=list)
     bytes_out: int = 0
     width: int | None = None
     height: int | None = None
     device: str | None = None
-    notes: str = ""
+    notes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    found: Mapping[str, Any] = field(default_factory=dict)
+    unchanged: bool = False
     seconds: float = 0.0
 
     def measure(self, item: Item) -> None:
@@ -165,7 +165,7 @@ class Pipeline:
             job = _Job(item)
             charge = self.decoded.reserve(self._expected_size(item))
             if self._attempt(job, self._read):
-                self.decoded.put(job, self.decoded.correct(charge, _size(job.item)))
+                self.decoded.put(job, self.decoded.correct(charge, _size(job)))
             else:
                 self.decoded.release(charge)
 
@@ -173,7 +173,7 @@ class Pipeline:
         while (taken := self.decoded.get()) is not None:
             job, charge = taken
             if not self.stopped and self._attempt(job, self._work):
-                size = sum(_size(result) for result in job.results)
+                size = sum(result.nbytes for result in job.results)
                 self.results.put(job, self.results.reserve(size))
             self.decoded.release(charge)
 
@@ -222,33 +222,31 @@ class Pipeline:
             most = most_bytes(settings.max_pixels)
             job.item = read_file(path, check_head=operation.check_head, most=most)
             return
-        image = read_image(
-            path,
-            max_pixels=settings.max_pixels,
-            first_frame=settings.first_frame,
-            strict=settings.strict,
-            # A damaged file is not passed on: it could not be decoded strictly again.
-            keep_encoded=operation.wants_encoded and settings.strict,
-        )
-        # Not only when an image is encoded: the operation may embed metadata in bytes of its own.
-        job.item = strip_metadata(image, settings.strip)
-        job.measure(image)
+        job.original = read_original(path, settings)
+        job.item = job.original.image
+        if operation.wants_encoded and settings.strip == "none":
+            job.item = replace(job.item, encoded=job.original.data)
+        job.measure(job.item)
 
     def _work(self, job: _Job) -> None:
         item, job.item = job.item, None
+        original, job.original = job.original, None
         source = job.planned.source
         bound = self._operation.on(str(source.relative), source.path if source.real else None)
-        job.results = results_of(bound, bound.process(item), len(job.planned.outputs))
+        results = results_of(bound, bound.process(item), len(job.planned.outputs))
         damage = [f"read in part: {item.damage}"] if isinstance(item, Image) and item.damage else []
-        job.notes = "; ".join([*damage, *bound.notes])
+        job.notes, job.remarks = [*damage, *bound.notes], [*damage, *bound.remarks]
+        job.found = bound.findings
         if job.width is None:
-            job.measure(job.results[0])
+            job.measure(results[0])
+        job.results = outputs_of(job.planned, results, original, self._settings)
+        job.unchanged = all(output.copied for output in job.results)
         job.device = device_of(self._operation)
 
     def _write(self, job: _Job) -> None:
         planned = job.planned
         pairs = zip(planned.outputs, job.results, strict=True)
-        contents = [(path, self._encoded(result, path.name)) for path, result in pairs]
+        contents = [(path, result.encoded(self._settings)) for path, result in pairs]
         job.results.clear()
         named = zip(planned.names, contents, strict=True)
         out = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, (_, data) in named}
@@ -267,21 +265,20 @@ class Pipeline:
             raise OutputError(problem, file=planned.outputs[0]) from error
         job.bytes_out = sum(size for size, _ in out.values())
 
-    def _encoded(self, result: Item, name: str) -> bytes:
-        """Bytes as they are; an image in the format of the file name's suffix."""
-        if isinstance(result, bytes):
-            return result
-        quality, strip = self._settings.image_quality, self._settings.strip
-        return encode_image(result, format_of(name), quality=quality, strip=strip)
-
     def _done(self, job: _Job) -> Record:
         file = job.planned.source.path
+        text = "; ".join(job.remarks)
+        if job.unchanged:
+            text = f"{text or 'unchanged'}: copied"
         return record_of(
             job.planned,
             self._operation.name,
             "done",
             seconds=job.seconds,
-            message=printable(f"{file}: {job.notes}") if job.notes else "",
+            message=printable(f"{file}: {text}") if text else "",
+            noted=bool(job.notes),
+            found=job.found,
+            unchanged=job.unchanged,
             bytes_out=job.bytes_out,
             width=job.width,
             height=job.height,
@@ -299,7 +296,8 @@ def _is_disk_full(cause: BaseException | None) -> bool:
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _size(item: Item | PurePath) -> int:
-    if isinstance(item, Image):
-        return item.nbytes
-    return len(item) if isinstance(item, bytes) else 0
+def _size(job: _Job) -> int:
+    """Bytes in memory of an input that was read."""
+    if job.original is not None:
+        return job.original.nbytes
+    return len(job.item) if isinstance(job.item, bytes) else 0

@@ -12,6 +12,7 @@ import hashlib
 import os
 import unicodedata
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from vaetools.errors import (
     UsageError,
     printable,
 )
-from vaetools.image import SUFFIXES
+from vaetools.image import SUFFIXES, format_of
 from vaetools.runner.atomic import stamp_of
 from vaetools.runner.inputs import is_folder
 from vaetools.runner.journal import FOLDER, Journal
@@ -104,6 +105,7 @@ def plan(
     target: Target,
     *,
     outputs: Callable[[PurePosixPath], Sequence[PurePath]] | None = None,
+    to: str = "same",
 ) -> list[PlannedItem]:
     """Name the outputs of all inputs.
 
@@ -114,12 +116,20 @@ def plan(
         sources: The inputs.
         target: Where outputs go.
         outputs: Takes the relative path of an input and returns those of its outputs.
+        to: Format of the images that are written; see `RunSettings`.
 
     Raises:
         ClashError: Two inputs have the same output, or an output is an input.
-        UsageError: An output outside of the output folder, or several outputs and OUT is a file.
+        UsageError: An output outside of the output folder, or several outputs and OUT is a file, or
+            no output is an image that could have another format.
     """
-    items = [_planned(operation, outputs or operation.outputs, s, target) for s in sources]
+
+    def named(source: PurePosixPath) -> Sequence[PurePath]:
+        names = (outputs or operation.outputs)(source)
+        return [_converted(name, to, operation.fixed_formats) for name in names]
+
+    items = [_planned(operation, named, source, target, to) for source in sources]
+    _refuse_without_effect(items, operation, to)
     _refuse_escapes(items, target)
     _refuse_shared_names(items, operation)
     _refuse_inputs(items)
@@ -131,6 +141,7 @@ def _planned(
     outputs: Callable[[PurePosixPath], Sequence[PurePath]],
     source: Source,
     target: Target,
+    to: str,
 ) -> PlannedItem:
     if source.problem:
         return PlannedItem(source, problem=UnreadableError(source.problem, file=source.path))
@@ -144,7 +155,7 @@ def _planned(
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
         return PlannedItem(source, problem=error)
     if target.file is not None:
-        paths = (_as_one_file(operation, paths, target.file),)
+        paths = (_as_one_file(operation, paths, target.file, to),)
     names = tuple(str(path) for path in paths)
     locations = tuple(target.folder / name for name in names)
     return PlannedItem(source, names, locations, files, standing=(None,) * len(names))
@@ -158,12 +169,36 @@ def _identity_of(operation: Operation, source: Source) -> str:
     return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest() if rows else ""
 
 
-def _as_one_file(operation: Operation, paths: Sequence[PurePosixPath], file: str) -> PurePosixPath:
+def _is_fixed(name: PurePath, fixed: Sequence[str]) -> bool:
+    """Whether an output is no image, or one that keeps its format."""
+    is_image = name.suffix.lower() in SUFFIXES
+    return not is_image or any(fnmatchcase(name.name, glob) for glob in fixed)
+
+
+def _converted(name: PurePath, to: str, fixed: Sequence[str]) -> PurePath:
+    """The name of an output in the format `to`; a suffix that is right already stays."""
+    if to == "same" or _is_fixed(PurePath(name), fixed) or format_of(name) == format_of(to):
+        return name
+    return PurePath(name).with_suffix(f".{to}")
+
+
+def _refuse_without_effect(items: Sequence[PlannedItem], operation: Operation, to: str) -> None:
+    names = [PurePath(name) for item in items for name in item.names]
+    if to != "same" and names and all(_is_fixed(name, operation.fixed_formats) for name in names):
+        problem = f"--to {to} has no effect: {operation.name} writes files of a fixed format"
+        raise UsageError(problem, remedy="leave it out")
+
+
+def _as_one_file(
+    operation: Operation, paths: Sequence[PurePosixPath], file: str, to: str
+) -> PurePosixPath:
     """The name of OUT for the only output of an operation, if its suffix fits."""
     remedy = f"use a folder instead: {file}/"
     if len(paths) > 1:
         raise UsageError(f"{operation.name} writes {len(paths)} files", file=file, remedy=remedy)
     suffix, wanted = paths[0].suffix.lower(), PurePath(file).suffix.lower()
+    if to != "same" and wanted in SUFFIXES and format_of(wanted) != format_of(to):
+        raise UsageError(f"the output ends in {wanted}, but the format is --to {to}", file=file)
     if wanted != suffix and not (suffix in SUFFIXES and wanted in SUFFIXES):
         kind = f"a {suffix} file" if suffix else "a file without a suffix"
         raise UsageError(f"{operation.name} writes {kind} here", file=file, remedy=remedy)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.errors import UNEXPECTED, PluginError, VaetoolsError, printable
 from vaetools.text import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from vaetools.runner.plan import PlannedItem
@@ -39,6 +40,9 @@ class Record:
         height: Height of the image in pixels, or None if there is no image.
         ms: Time spent on reading, processing and writing in milliseconds, without waiting.
         device: Device that the model ran on, such as `cpu` or `cuda:0`; None without a model.
+        found: What the operation found out about the input, such as `{"sigma": 7.3}`.
+        unchanged: Whether nothing was to be changed, so that the outputs are copies of the input.
+        noted: Whether `message` has a note that a user should see; not part of `as_dict`.
     """
 
     file: str
@@ -53,16 +57,24 @@ class Record:
     height: int | None = None
     ms: float = 0.0
     device: str | None = None
+    found: Mapping[str, Any] = field(default_factory=dict)
+    unchanged: bool = False
+    noted: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """The record as JSON values, with the schema version as `v`; no `device` if it is None.
+        """The record as JSON values, with the schema version as `v`.
+
+        Without `device` if it is None, without `found` if it is empty, and without `unchanged` if it
+        is false.
 
         File names that are not valid Unicode contain surrogates: write ASCII with escapes, which is
         the default of `json.dumps`.
         """
         values = {"v": SCHEMA_VERSION, **asdict(self)}
-        if self.device is None:
-            del values["device"]
+        del values["noted"]
+        for name in ("device", "found", "unchanged"):
+            if not values[name]:
+                del values[name]
         return values
 
 

@@ -101,6 +101,11 @@ class RunResult:
         return ", ".join(sorted({r.device for r in self.records if r.device})) or None
 
     @property
+    def unchanged(self) -> int:
+        """Number of inputs with nothing to change; their outputs are copies."""
+        return sum(record.unchanged for record in self.records)
+
+    @property
     def bytes_in(self) -> int:
         """Total size of the inputs that are done, in bytes."""
         return sum(record.bytes_in for record in self.records if record.status == "done")
@@ -127,6 +132,8 @@ class RunResult:
         parts = [f"{n:,} {what}" for what, n in counts.items() if n > 0 or what == "done"]
         if counts["planned"]:
             parts.remove("0 done")
+        if self.unchanged:
+            parts.append(f"{self.unchanged:,} of {counts['done']:,} unchanged, copied")
         if counts["done"]:
             parts.append(f"{format_bytes(self.bytes_in)} -> {format_bytes(self.bytes_out)}")
         text = f"{', '.join(parts)} in {format_seconds(self.seconds)}"
@@ -154,7 +161,7 @@ class RunResult:
 
     def _facts(self) -> dict[str, str]:
         """Counts, sizes, time and device for the report; zero counts are left out."""
-        counts = self.counts | {"not processed": self.unreached}
+        counts = self.counts | {"unchanged": self.unchanged, "not processed": self.unreached}
         facts = {name: f"{count:,}" for name, count in counts.items() if count}
         if self.bytes_out:
             facts["before"] = format_bytes(self.bytes_in)

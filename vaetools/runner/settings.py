@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vaetools.errors import OptionError
-from vaetools.image import MAX_PIXELS, Strip
+from vaetools.image import MAX_PIXELS, TO, Strip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,9 @@ class RunSettings:
         first_frame: Use the first frame of animations and the first page of documents, instead of
             refusing them.
         strip: Metadata to remove from outputs: `none`, `exif`, `gps` or `all`.
-        image_quality: Quality of lossy image files, 1–100.
+        to: Format of the images that are written, such as `png`; `same`: that of the source.
+        quality_out: Quality of lossy image files, 0–100. By default a JPEG or WebP file is written
+            as its source was, and other files at 95.
         memory: Bytes of decoded images and results held in memory. A single larger image is
             processed alone.
         fourcc: Codec of an output video, four letters; None for the usual codec of its suffix.
@@ -61,13 +64,19 @@ class RunSettings:
     strict: bool = True
     first_frame: bool = False
     strip: Strip = "none"
-    image_quality: int = 95
+    to: str = "same"
+    quality_out: int | None = None
     memory: int = 512 * 2**20
     fourcc: str | None = None
     shard: tuple[int, int] | None = None
     report: str | Path | None = None
+    image_quality: int | None = None
+    """Deprecated: use `quality_out`."""
 
     def __post_init__(self) -> None:
+        if self.image_quality is not None:
+            warnings.warn("image_quality is deprecated: use quality_out", DeprecationWarning, 3)
+            object.__setattr__(self, "quality_out", self.image_quality)
         for name, unit in (("jobs", ""), ("memory", " byte")):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
@@ -76,6 +85,10 @@ class RunSettings:
             raise OptionError(f"shard {self.shard[0]}/{self.shard[1]} is not i/N with 1 <= i <= N")
         if self.on_exists not in ("error", "skip", "replace"):
             raise OptionError(f"on_exists={self.on_exists!r} is not error, skip or replace")
+        if self.to not in TO:
+            raise OptionError(f"to={self.to!r} is not one of {', '.join(TO)}")
+        if self.quality_out is not None and not 0 <= self.quality_out <= 100:
+            raise OptionError(f"quality_out={self.quality_out!r} is not 0 … 100")
 
 
 def work_key(fingerprint: str, settings: RunSettings) -> str:
@@ -85,5 +98,8 @@ def work_key(fingerprint: str, settings: RunSettings) -> str:
         fingerprint: Of the operation, its options and its model.
         settings: Only those that change the content of outputs count.
     """
-    relevant = (settings.strip, settings.image_quality, settings.strict, settings.first_frame)
-    return " ".join((fingerprint, *(str(value) for value in relevant)))
+    quality = 95 if settings.quality_out is None else settings.quality_out
+    relevant = (settings.strip, quality, settings.strict, settings.first_frame)
+    # Without the default of `to`: journals from before there was one stay valid.
+    to = () if settings.to == "same" else (settings.to,)
+    return " ".join((fingerprint, *map(str, relevant), *to))

@@ -32,4 +32,14 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 8 + length + length % 2
 
 
+def is_lossless(data: bytes) -> bool:
+    """Whether the (first) image of a WebP file is coded without loss."""
+    for kind, content in _chunks(data):
+        if kind == b"ANMF":  # a frame: 16 bytes, then chunks
+            return is_lossless(bytes(12) + content[16:])
+        if kind in (b"VP8L", b"VP8 "):
+            return kind == b"VP8L"
+    return False
+
+
 WEBP = Container("webp", (".webp",), rb"RIFF.{4}WEBP", unwrap)

@@ -1,0 +1,92 @@
+"""How strongly a lossy format compresses: as asked for, or as the source file was compressed."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vaetools.image.containers import FORMATS, sniff
+from vaetools.image.containers.webp import is_lossless
+from vaetools.image.read_bytes import HEAD_SIZE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DEFAULT_QUALITY = 95
+LOSSY = frozenset({"jpeg", "webp", "avif", "jxl"})
+
+_SUFFIXES = [suffix for suffixes in FORMATS.values() for suffix in suffixes]
+TO = (
+    *(name for name in ("png", "jpg", "webp", "tiff", "avif", "jxl") if f".{name}" in _SUFFIXES),
+    "same",
+)
+"""What a user may choose as the format of image files; `same` is that of the source."""
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The file that an image was made from, for formats that can keep parts of it.
+
+    Attributes:
+        data: the whole file.
+        changed: (H, W) bool, packed along rows as by `np.packbits`: where pixels differ from those
+            of the file. None if they cannot be compared.
+    """
+
+    data: bytes
+    changed: np.ndarray | None = None
+
+    @property
+    def format(self) -> str:
+        """As in `Image.format`."""
+        return sniff(self.data[:HEAD_SIZE])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return len(self.data) + (0 if self.changed is None else self.changed.nbytes)
+
+
+def quality_options(
+    format_name: str, quality: int | None, origin: Origin | None = None
+) -> dict[str, Any]:
+    """Pillow's options for JPEG and WebP.
+
+    Args:
+        format_name: `jpeg` or `webp`.
+        quality: 0 … 100; None for that of the origin if it has the same format, and otherwise for
+            `DEFAULT_QUALITY`.
+        origin: what the image was made from.
+    """
+    if quality is None and origin is not None and origin.format == format_name:
+        if format_name == "jpeg":
+            return _as_jpeg(origin.data)
+        if is_lossless(origin.data):
+            quality = 100
+    if quality is None:
+        quality = DEFAULT_QUALITY
+    if format_name == "webp" and quality == 100:
+        # In lossless mode Pillow's quality is effort; exact keeps colours under transparency.
+        return {"lossless": True, "quality": 75, "exact": True}
+    if format_name == "webp":
+        return {"quality": quality}
+    # Pillow takes a JPEG quality of 0 for "unset".
+    return {"quality": max(1, quality), "subsampling": 0 if quality >= 90 else 2}
+
+
+def _as_jpeg(data: bytes) -> dict[str, Any]:
+    """Quantisation tables, subsampling and progression of a JPEG file."""
+    from PIL.JpegImagePlugin import JpegImageFile, get_sampling
+
+    with JpegImageFile(io.BytesIO(data)) as file:
+        tables = [file.quantization[layer[3]] for layer in file.layer]
+        sampling = get_sampling(file)
+        progressive = bool(file.info.get("progressive"))
+    # Two tables at most: of the first component, and of the others.
+    return {
+        "qtables": tables[:2] if len(tables) in (1, 3) else tables[:1],
+        "subsampling": max(sampling, 0),
+        "progressive": progressive,
+        "optimize": True,
+    }
