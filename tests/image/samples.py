@@ -15,6 +15,7 @@ from tests.torture import (
 from vaetools.image import (
     Image,
 )
+from vaetools.image.metadata.icc import as_grey
 
 DTYPES = [np.uint8, np.uint16, np.float32]
 TOPS = {np.uint8: 255, np.uint16: 65535, np.float32: 1.0}
@@ -67,7 +68,7 @@ def images(draw, dtypes=tuple(DTYPES)):
     return Image(
         noise(dtype, *size, *channels, seed=seed),
         noise(dtype, *size, seed=seed + 1) if draw(st.booleans()) else None,
-        icc=draw(st.sampled_from([None, icc_profile()])),
+        icc=draw(st.sampled_from([None, icc_profile() if channels else grey_profile()])),
         exif=draw(st.sampled_from([None, exif_block()])),
     )
 
@@ -76,6 +77,11 @@ def icc_profile():
     """An sRGB profile that was made at the same time in every call."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile[:24] + struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + profile[36:]
+
+
+def grey_profile():
+    """A GRAY profile with the curve of sRGB."""
+    return as_grey(icc_profile())
 
 
 def exif_values(block):

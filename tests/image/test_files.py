@@ -143,7 +143,6 @@ def test_quality_orders_sizes(name, quality):
         (Image(np.zeros((1, 16384, 3), np.uint8)), "webp", "16384×1 pixels are too many"),
         (Image(np.zeros((65501, 1), np.uint8)), "jpeg", "too many"),
         (Image(np.zeros((4, 4), np.uint8)), "gif", "not written"),
-        (Image(np.zeros((4, 4), np.uint8), exif=bytes(70000)), "jpeg", "--strip exif"),
     ],
 )
 def test_nothing_is_dropped_without_a_word(image, name, words):

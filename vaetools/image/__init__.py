@@ -13,8 +13,9 @@ comments, thumbnails in formats other than the source's, and the density that is
 from vaetools.image.array import ChannelOrder, Image
 from vaetools.image.containers import SUFFIXES, format_of
 from vaetools.image.decode import MAX_PIXELS, ImageInfo, decode_image, inspect_image, read_image
-from vaetools.image.encode import Strip, encode_image, strip_metadata
+from vaetools.image.encode import encode_image, not_kept, strip_metadata
 from vaetools.image.metadata import Cicp, Density, Metadata
+from vaetools.image.metadata.writing import Strip
 from vaetools.image.pillow import pillow_array
 from vaetools.image.quality import LOSSY, TO, Origin
 from vaetools.image.read_bytes import HEAD_SIZE, most_bytes, read_file
@@ -38,6 +39,7 @@ __all__ = [
     "format_of",
     "inspect_image",
     "most_bytes",
+    "not_kept",
     "pillow_array",
     "read_file",
     "read_image",

@@ -28,8 +28,8 @@ from vaetools.image.decoders import (
     read_planes,
     turned,
 )
-from vaetools.image.metadata import Metadata
-from vaetools.image.metadata.exif import split_exif
+from vaetools.image.metadata import Density, Metadata
+from vaetools.image.metadata.reading import Blocks
 from vaetools.image.read_bytes import most_bytes, read_file
 from vaetools.libraries import library_errors
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
     from vaetools.image.containers import Bare
+    from vaetools.image.metadata import Metadata
 
 MAX_PIXELS = 2**28
 """The default limit: 268 megapixels."""
@@ -204,9 +205,14 @@ def _metadata(bare: Bare, header: ImageFile) -> tuple[Metadata, int]:
     if bare.metadata is not None:
         return bare.metadata, bare.orientation
     info = header.info
-    exif, orientation = split_exif(info.get("exif") or b"")
-    found = Metadata(icc=info.get("icc_profile") or None, exif=exif, xmp=info.get("xmp") or None)
-    return found, orientation
+    dpi = info.get("dpi")
+    blocks = Blocks(
+        icc=info.get("icc_profile") or b"",
+        exif=info.get("exif") or b"",
+        xmp=info.get("xmp") or b"",
+        density=None if dpi is None else Density(float(dpi[0]), float(dpi[1])),
+    )
+    return blocks.understood()
 
 
 def _too_large(amount: str, max_pixels: int) -> TooLargeError:

@@ -16,36 +16,34 @@ import io
 import struct
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vaetools.errors import OptionError, UnsupportedImageError, UsageError
 from vaetools.image.array import Image, quantise
-from vaetools.image.containers import FORMATS, PNG_SIGNATURE, png_chunk
-from vaetools.image.metadata import Metadata
+from vaetools.image.containers import CONTAINERS, FORMATS, PNG_SIGNATURE, png_chunk
+from vaetools.image.containers.jpeg import wrap
+from vaetools.image.containers.png import metadata_chunks
+from vaetools.image.containers.tiff import metadata_items
 from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.tiff_directory import (
-    ICC_PROFILE,
     LONG,
     SHORT,
-    UNDEFINED,
     byte_order,
     descriptive_items,
-    without_gps,
     write_directory,
 )
+from vaetools.image.metadata.writing import Strip, fitted, stripped
 from vaetools.image.quality import quality_options
 from vaetools.libraries import check_codec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vaetools.image.metadata import Metadata
     from vaetools.image.metadata.tiff_directory import Item, Order
     from vaetools.image.quality import Origin
-
-Strip: TypeAlias = Literal["none", "gps", "exif", "all"]
-"""What to leave out: nothing, the GPS position, all EXIF, or EXIF and the ICC profile."""
 
 _BLOCK = 1 << 20  # bytes of pixels that are compressed at a time
 _LONGEST_SIDE = {"jpeg": 65500, "webp": 16383}
@@ -64,7 +62,8 @@ def encode_image(
     """The image as a file of that format.
 
     PNG and TIFF are lossless; float32 is written as 16 bit. WebP is lossless at quality 100, and
-    has no grey: it comes back as colour. BMP and PNM have no place for ICC and EXIF.
+    has no grey: it comes back as colour. Metadata that the format has no place for is left out: see
+    `not_kept`.
 
     Args:
         image: checked, as from `Image.from_array`.
@@ -75,8 +74,8 @@ def encode_image(
         origin: the file that the image was made from.
 
     Raises:
-        UnsupportedImageError: the format cannot hold this image's depth, alpha, size or EXIF; depth
-            and alpha are never dropped without a word.
+        UnsupportedImageError: the format cannot hold this image's depth, alpha, size; depth and
+            alpha are never dropped without a word.
         UsageError, OptionError: an unknown format, or an option out of bounds.
     """
     if format not in FORMATS:
@@ -84,15 +83,33 @@ def encode_image(
     if quality is not None and not 0 <= quality <= 100:
         raise OptionError(f"quality={quality!r} is not 0 … 100")
     _check_fits(image, format)
-    icc, exif = _metadata(image, strip)
+    metadata, _ = _fitted(image, format, strip)
     if format == "png":
-        return _png(image, icc, exif)
+        return _png(image, metadata)
     if format == "tiff":
-        return _tiff(image, icc, exif)
+        return _tiff(image, metadata)
     if format == "ppm":
         return _pnm(image)
     lossy = {} if format == "bmp" else quality_options(format, quality, origin)
-    return _by_pillow(image, format, lossy, icc, exif)
+    return _by_pillow(image, format, lossy, metadata)
+
+
+def not_kept(image: Image, format: str, strip: Strip = "none") -> tuple[str, ...]:  # noqa: A002
+    """What `encode_image` has no place for, and what was lost in reading; a phrase each.
+
+    Some formats have no place for some metadata, such as IPTC in WebP. What `strip` names is left
+    out on purpose and not listed.
+    """
+    _, lost = _fitted(image, format, strip)
+    lost = tuple(f"{what} ({format} has no place for it)" for what in lost)
+    return lost if strip == "all" else (*image.metadata.notes, *lost)
+
+
+def _fitted(image: Image, format_name: str, strip: Strip) -> tuple[Metadata, tuple[str, ...]]:
+    holds = CONTAINERS[format_name].holds
+    return fitted(
+        image.metadata, image.width, image.height, grey=image.grey, holds=holds, strip=strip
+    )
 
 
 def _check_fits(image: Image, format_name: str) -> None:
@@ -115,21 +132,8 @@ def _check_fits(image: Image, format_name: str) -> None:
 def strip_metadata(image: Image, strip: Strip) -> Image:
     """`image` without the metadata that `strip` names, and without its source file; see
     `encode_image`."""
-    icc, exif = _metadata(image, strip)
     encoded = image.encoded if strip == "none" else None
-    metadata = Metadata() if strip == "all" else replace(image.metadata, icc=icc, exif=exif)
-    return replace(image, metadata=metadata, encoded=encoded)
-
-
-def _metadata(image: Image, strip: Strip) -> tuple[bytes | None, bytes | None]:
-    """(ICC profile, EXIF) that remain."""
-    if strip not in get_args(Strip):
-        raise OptionError(f"strip={strip!r} is not one of {', '.join(get_args(Strip))}")
-    icc = None if strip == "all" else image.icc
-    exif = image.exif if strip in ("none", "gps") else None
-    if strip == "gps" and exif is not None:
-        exif = without_gps(exif)
-    return icc, exif
+    return replace(image, metadata=stripped(image.metadata, strip), encoded=encoded)
 
 
 def _samples(image: Image) -> NDArray[Any]:
@@ -141,50 +145,38 @@ def _samples(image: Image) -> NDArray[Any]:
 
 
 def _by_pillow(
-    image: Image,
-    format_name: str,
-    options: dict[str, Any],
-    icc: bytes | None,
-    exif: bytes | None,
+    image: Image, format_name: str, options: dict[str, Any], metadata: Metadata
 ) -> bytes:
     from PIL import Image as PillowImage
 
     check_codec(format_name)
     samples = _samples(image)
-    if format_name == "webp" and image.grey:
+    if image.grey and not CONTAINERS[format_name].holds.grey:
         samples = samples[..., [0, 0, 0, *range(1, samples.shape[2])]]
-    if format_name != "bmp":
-        options = _metadata_options(format_name, icc, exif) | options
+    if format_name != "jpeg":
+        options = _metadata_options(metadata) | options
     out = io.BytesIO()
     converted = PillowImage.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     converted.save(out, format_name.upper(), **options)
-    return out.getvalue()
+    return wrap(out.getvalue(), metadata) if format_name == "jpeg" else out.getvalue()
 
 
-def _metadata_options(format_name: str, icc: bytes | None, exif: bytes | None) -> dict[str, Any]:
-    if format_name == "jpeg" and exif is not None and len(exif) > 65527:  # one segment
-        raise UnsupportedImageError(
-            f"jpeg cannot hold {len(exif)} bytes of EXIF", remedy="use --strip exif"
-        )
-    options: dict[str, Any] = {}
-    if icc is not None:
-        options["icc_profile"] = icc
-    if exif is not None:
-        options["exif"] = EXIF_PREFIX + exif
-    return options
+def _metadata_options(metadata: Metadata) -> dict[str, Any]:
+    options: dict[str, Any] = {"icc_profile": metadata.icc, "xmp": metadata.xmp}
+    if metadata.exif is not None:
+        options["exif"] = EXIF_PREFIX + metadata.exif
+    if metadata.density is not None:
+        options["dpi"] = metadata.density[:2]
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def _png(image: Image, icc: bytes | None, exif: bytes | None) -> bytes:
+def _png(image: Image, metadata: Metadata) -> bytes:
     samples = _samples(image)
     height, width, channels = samples.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     depth = 8 * samples.itemsize
     header = struct.pack(">LLBBBBB", width, height, depth, colour_type, 0, 0, 0)
-    chunks = [png_chunk(b"IHDR", header)]
-    if icc is not None:
-        chunks.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
-    if exif is not None:
-        chunks.append(png_chunk(b"eXIf", exif))
+    chunks = [png_chunk(b"IHDR", header), *metadata_chunks(metadata)]
     chunks += [png_chunk(b"IDAT", part) for part in _png_data(samples)]
     return b"".join([PNG_SIGNATURE, *chunks, png_chunk(b"IEND", b"")])
 
@@ -203,13 +195,13 @@ def _png_data(samples: NDArray[Any]) -> list[bytes]:
     return [part for part in parts if part]
 
 
-def _tiff(image: Image, icc: bytes | None, exif: bytes | None) -> bytes:
+def _tiff(image: Image, metadata: Metadata) -> bytes:
     """The EXIF block, then the strips, then the file's directory.
 
     An EXIF block is a TIFF file without an image. Put at the start of the file, all its offsets
     stay right, maker notes included, and the file's directory can point into it.
     """
-    start, described = _tiff_start(exif)
+    start, described = _tiff_start(metadata.exif)
     order = byte_order(start)
     samples = _samples(image)
     parts = [start]
@@ -222,7 +214,8 @@ def _tiff(image: Image, icc: bytes | None, exif: bytes | None) -> bytes:
         parts.append(packed.ljust(len(packed) + len(packed) % 2, b"\0"))
         offsets.append((offset, len(packed)))
         offset += len(parts[-1])
-    items = {item[0]: item for item in described + _tiff_items(order, samples, offsets, icc)}
+    described += [*metadata_items(order, metadata), *_tiff_items(order, samples, offsets)]
+    items = {item[0]: item for item in described}
     try:
         parts.append(write_directory(order, offset, items.values()))
     except struct.error:
@@ -241,9 +234,7 @@ def _tiff_start(exif: bytes | None) -> tuple[bytes, list[Item]]:
     return b"II*\0\0\0\0\0", []
 
 
-def _tiff_items(
-    order: Order, samples: NDArray[Any], strips: list[tuple[int, int]], icc: bytes | None
-) -> list[Item]:
+def _tiff_items(order: Order, samples: NDArray[Any], strips: list[tuple[int, int]]) -> list[Item]:
     height, width, channels = samples.shape
     values = {
         256: (LONG, [width]),
@@ -261,13 +252,10 @@ def _tiff_items(
     if channels in (2, 4):
         values[338] = (SHORT, [2])  # the extra sample is straight alpha
     codes = {SHORT: "H", LONG: "L"}
-    items = [
+    return [
         (tag, kind, len(numbers), struct.pack(f"{order}{len(numbers)}{codes[kind]}", *numbers))
         for tag, (kind, numbers) in values.items()
     ]
-    if icc is not None:
-        items.append((ICC_PROFILE, UNDEFINED, len(icc), icc))
-    return items
 
 
 def _pnm(image: Image) -> bytes:

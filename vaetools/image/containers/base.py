@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vaetools.image.metadata import Metadata
+from vaetools.image.metadata.writing import Holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,9 +42,11 @@ class Container:
         signature: regular expression for the first bytes.
         unwrap: called with the file and `strict`; returns a `Bare`, and with `strict` raises
             `DamagedImageError` if the file is not whole as far as the container can tell.
+        holds: what metadata it has a place for, as we write it.
     """
 
     name: str
     suffixes: tuple[str, ...]
     signature: bytes
     unwrap: Callable[[bytes, bool], Bare]
+    holds: Holds = field(default_factory=Holds)

@@ -1,46 +1,68 @@
-"""JPEG: marker segments before the coded data."""
+"""JPEG: marker segments before the coded data.
+
+Reference: ITU-T T.81, T.871 (JFIF); Exif 2.32; XMP Specification Part 3; CIPA DC-007 (MPF).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError
 from vaetools.image.containers.base import Bare, Container
-from vaetools.image.metadata import Metadata
-from vaetools.image.metadata.exif import EXIF_PREFIX, split_exif
+from vaetools.image.metadata import xmp
+from vaetools.image.metadata.exif import EXIF_PREFIX
+from vaetools.image.metadata.fields import MAX_BLOCK, Density, Metadata
+from vaetools.image.metadata.iptc import as_resource
+from vaetools.image.metadata.reading import Blocks, density_of
+from vaetools.image.metadata.tiff_directory import find, first_directory, read_directory
+from vaetools.image.metadata.writing import Holds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+JFIF_PREFIX = b"JFIF\0"
 ICC_PREFIX = b"ICC_PROFILE\0"
+XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENSION_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
+PHOTOSHOP_PREFIX = b"Photoshop 3.0\0"
+MPF_PREFIX = b"MPF\0"
+_GAIN_MAPS = (
+    b"urn:iso:std:iso:ts:21496:-1",
+    b"http://ns.apple.com/HDRGainMap/",
+    b"http://ns.adobe.com/hdr-gain-map/",
+)
+
+LARGEST = 65533
+"""Content of one segment in bytes."""
+
+_EXTENSION = struct.Struct(">32sLL")
+_COMMENT, _ADOBE, _JFIF, _APP1, _APP2, _APP13 = 0xFE, 0xEE, 0xE0, 0xE1, 0xE2, 0xED
+_PREVIEWS = (0x010001, 0x010002)  # types of images that only show the first one smaller
+_NUMBER_OF_IMAGES, _IMAGES = 0xB001, 0xB002
 
 
 def unwrap(data: bytes, strict: bool) -> Bare:
     kept = [data[:2]]
-    exif: list[bytes] = []
-    icc: dict[int, bytes] = {}
+    segments = []
     at = 2
     for marker, start, stop in _segments(data):
         at = stop
-        content = data[start + 4 : stop]
-        if (
-            marker == 0xE2 and content.startswith(ICC_PREFIX) and len(content) > 14
-        ):  # stays: CMYK is converted through it
-            icc.setdefault(content[12], content[14:])
-        if marker != 0xE1:  # APP1: EXIF or XMP
+        segments.append((marker, data[start + 4 : stop]))
+        if marker != _APP1:  # EXIF or XMP
             kept.append(data[start:stop])
-        elif content.startswith(EXIF_PREFIX):
-            exif.append(content[len(EXIF_PREFIX) :])
     kept.append(data[at:])
     # Inside the coded data 0xFF is always escaped, so the end marker cannot be there by chance.
     if data.find(b"\xff\xd9", at) < 0:
         if strict:
             raise DamagedImageError("truncated: the end-of-image marker is missing")
         kept.append(b"\xff\xd9")  # with it, decoders give what there is
-    block, orientation = split_exif(b"".join(exif))
-    profile = b"".join(part for _, part in sorted(icc.items()))
-    return Bare("jpeg", b"".join(kept), Metadata(icc=profile or None, exif=block), orientation)
+    blocks = _blocks(segments)
+    if any(mark in data for mark in _GAIN_MAPS):
+        blocks.notes.append("gain map")
+    metadata, orientation = blocks.understood()
+    return Bare("jpeg", b"".join(kept), metadata, orientation)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -60,4 +82,150 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         start = stop
 
 
-JPEG = Container("jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), rb"\xff\xd8\xff", unwrap)
+def _blocks(segments: Iterable[tuple[int, bytes]]) -> Blocks:
+    blocks = Blocks()
+    parts: dict[str, list[bytes]] = {"exif": [], "photoshop": []}
+    icc: dict[int, bytes] = {}
+    extensions: list[bytes] = []
+    for marker, content in segments:
+        if marker == _JFIF and content.startswith(JFIF_PREFIX) and len(content) >= 12:
+            unit, x, y = struct.unpack_from(">BHH", content, 7)
+            blocks.density = blocks.density or density_of(x, y, unit + 1)
+        elif marker == _APP1 and content.startswith(EXIF_PREFIX):
+            parts["exif"].append(content[len(EXIF_PREFIX) :])
+        elif marker == _APP1 and content.startswith(XMP_PREFIX):
+            blocks.xmp = blocks.xmp or content[len(XMP_PREFIX) :]
+        elif marker == _APP1 and content.startswith(EXTENSION_PREFIX):
+            extensions.append(content[len(EXTENSION_PREFIX) :])
+        elif marker == _APP2 and content.startswith(ICC_PREFIX) and len(content) > 14:
+            icc.setdefault(content[12], content[14:])
+        elif marker == _APP2 and content.startswith(MPF_PREFIX):
+            blocks.notes += _more_images(content[len(MPF_PREFIX) :])
+        elif marker == _APP13 and content.startswith(PHOTOSHOP_PREFIX):
+            parts["photoshop"].append(content[len(PHOTOSHOP_PREFIX) :])
+        elif marker == _COMMENT:
+            blocks.notes.append("comment")
+    blocks.exif, blocks.photoshop = b"".join(parts["exif"]), b"".join(parts["photoshop"])
+    blocks.icc = b"".join(part for _, part in sorted(icc.items()))
+    blocks.extended_xmp = _extended(blocks, extensions)
+    return blocks
+
+
+def _extended(blocks: Blocks, extensions: list[bytes]) -> bytes:
+    """The extended packet that the packet names, put together."""
+    parts: dict[int, bytes] = {}
+    total = 0
+    for content in extensions:
+        if len(content) < _EXTENSION.size:
+            continue
+        digest, total_here, offset = _EXTENSION.unpack_from(content)
+        if digest in blocks.xmp and total_here <= MAX_BLOCK:
+            total = total_here
+            parts.setdefault(offset, content[_EXTENSION.size :])
+    packet = b""
+    for offset, part in sorted(parts.items()):
+        if offset == len(packet):
+            packet += part
+    if extensions and (not packet or len(packet) != total):
+        blocks.notes.append("extended XMP that is not whole")
+        return b""
+    return packet
+
+
+def _more_images(index: bytes) -> list[str]:
+    """What stands behind the first image, by the index of a multi-picture file."""
+    try:
+        fields, _ = read_directory(index, first_directory(index))
+    except (ValueError, struct.error):
+        return []
+    entries = find(fields, _IMAGES)
+    if entries is None:
+        return []
+    order = ">" if index.startswith(b"MM") else "<"
+    kinds = [
+        kind & 0xFFFFFF
+        for kind, *_ in struct.iter_unpack(f"{order}L12x", _whole(entries.raw(index)))
+    ]
+    count = sum(kind not in _PREVIEWS for kind in kinds[1:])
+    return [f"{count} more image{'s' * (count > 1)}"] if count else []
+
+
+def _whole(entries: bytes) -> bytes:
+    return entries[: len(entries) // 16 * 16]
+
+
+def wrap(data: bytes, metadata: Metadata) -> bytes:
+    """A JPEG file with this metadata and no other, its coded data unchanged.
+
+    Args:
+        data: a JPEG file; its application segments and comments are dropped.
+        metadata: as `writing.fitted` gives it for `JPEG.holds`.
+    """
+    tables, at = [], 2
+    adobe = False
+    for marker, start, stop in _segments(data):
+        at = stop
+        adobe |= marker == _ADOBE
+        if marker == _ADOBE or not (_JFIF <= marker <= 0xEF or marker == _COMMENT):
+            tables.append(data[start:stop])
+    head = [] if adobe else [_segment(_JFIF, _jfif(metadata.density))]
+    parts = [data[:2], *head, *_described(metadata), *tables, data[at:]]
+    return b"".join(parts)
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+def _jfif(density: Density | None) -> bytes:
+    """JFIF 1.01 (1.02 is for thumbnails)."""
+    unit, x, y = 0, 1, 1
+    if density is not None and density.absolute:
+        unit, x, y = 1, round(density.x), round(density.y)
+        if max(x, y) > 65535 or abs(density.x - x) + abs(density.y - y) > 0.02:
+            unit, x, y = 2, round(density.x / 2.54), round(density.y / 2.54)
+    elif density is not None:
+        x, y = round(density.x), round(density.y)
+    x, y = (min(max(value, 1), 65535) for value in (x, y))
+    return JFIF_PREFIX + struct.pack(">BBBHHBB", 1, 1, unit, x, y, 0, 0)
+
+
+def _described(metadata: Metadata) -> Iterator[bytes]:
+    """EXIF first, as its standard wants it, then XMP, IPTC and the ICC profile."""
+    if metadata.exif is not None:
+        yield _segment(_APP1, EXIF_PREFIX + metadata.exif)
+    if metadata.xmp is not None:
+        yield from _packets(metadata.xmp)
+    if metadata.iptc is not None:
+        for part in _cut(as_resource(metadata.iptc), LARGEST - len(PHOTOSHOP_PREFIX)):
+            yield _segment(_APP13, PHOTOSHOP_PREFIX + part)
+    if metadata.icc is not None:
+        parts = _cut(metadata.icc, LARGEST - len(ICC_PREFIX) - 2)
+        for number, part in enumerate(parts, start=1):
+            yield _segment(_APP2, ICC_PREFIX + bytes([number, len(parts)]) + part)
+
+
+def _packets(packet: bytes) -> Iterator[bytes]:
+    if len(XMP_PREFIX) + len(packet) <= LARGEST:
+        yield _segment(_APP1, XMP_PREFIX + packet)
+        return
+    digest = hashlib.md5(packet, usedforsecurity=False).hexdigest().upper()
+    yield _segment(_APP1, XMP_PREFIX + xmp.split(digest))
+    offset = 0
+    for part in _cut(packet, LARGEST - len(EXTENSION_PREFIX) - _EXTENSION.size):
+        head = _EXTENSION.pack(digest.encode(), len(packet), offset)
+        yield _segment(_APP1, EXTENSION_PREFIX + head + part)
+        offset += len(part)
+
+
+def _cut(content: bytes, size: int) -> list[bytes]:
+    return [content[at : at + size] for at in range(0, len(content), size)]
+
+
+JPEG = Container(
+    "jpeg",
+    (".jpg", ".jpeg", ".jpe", ".jfif"),
+    rb"\xff\xd8\xff",
+    unwrap,
+    Holds(frozenset({"icc", "exif", "xmp", "iptc", "density"}), max_exif=LARGEST - 6),
+)

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError, UnsupportedImageError
 from vaetools.image.containers.base import Bare, Container
-from vaetools.image.metadata import Metadata
+from vaetools.image.metadata.exif import (
+    RATIONAL,
+    RESOLUTION_UNIT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    density_of_fields,
+    rational,
+)
+from vaetools.image.metadata.reading import Blocks, density_of
 from vaetools.image.metadata.tiff_directory import (
     ICC_PROFILE,
+    LONG,
     ORIENTATION,
+    SHORT,
+    UNDEFINED,
     Field,
     byte_order,
     exif_of_tiff,
@@ -19,7 +31,15 @@ from vaetools.image.metadata.tiff_directory import (
     unique,
     write_directory,
 )
+from vaetools.image.metadata.writing import Holds
 
+if TYPE_CHECKING:
+    from vaetools.image.metadata.fields import Metadata
+    from vaetools.image.metadata.tiff_directory import Item, Order
+
+XMP, IPTC, PHOTOSHOP = 700, 33723, 34377
+BYTE = 1
+_METADATA_FIELDS = {ICC_PROFILE, XMP, IPTC, PHOTOSHOP}
 _PIXEL_FIELDS = frozenset(
     {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(319, 326)}
 ) | {332, 333, 334, 336, 338, 339, 340, 341, 347, *range(512, 522), *range(529, 533), ICC_PROFILE}
@@ -30,18 +50,59 @@ def unwrap(data: bytes, strict: bool) -> Bare:
         raise UnsupportedImageError("BigTIFF is not supported", remedy="save it as a classic TIFF")
     try:
         fields, following = read_directory(data, first_directory(data))
-        turned = find(fields, ORIENTATION)
-        orientation = (*turned.numbers(data), 1)[0] if turned else 1
-        exif = exif_of_tiff(data, fields)
-        icc = find(fields, ICC_PROFILE)
+        blocks = _blocks(data, fields)
     except (ValueError, struct.error):
         raise DamagedImageError("truncated or corrupt: no TIFF directory") from None
     if strict:
         _check_strips(data, fields)
     bare = _with_directory(data, unique(f for f in fields if f.tag in _PIXEL_FIELDS))
-    orientation = orientation if 1 <= orientation <= 8 else 1
-    metadata = Metadata(icc=icc.raw(data) if icc else None, exif=exif)
+    metadata, orientation = blocks.understood()
     return Bare("tiff", bare, metadata, orientation, 1 + _directories_from(data, following))
+
+
+def _blocks(data: bytes, fields: list[Field]) -> Blocks:
+    raw = {f.tag: f.raw(data) for f in reversed(fields) if f.tag in _METADATA_FIELDS}
+    turned = find(fields, ORIENTATION)
+    orientation = (*turned.numbers(data), 1)[0] if turned else 1
+    density = density_of_fields(data, fields)
+    iptc = find(fields, IPTC)
+    return Blocks(
+        icc=raw.get(ICC_PROFILE, b""),
+        exif=exif_of_tiff(data, fields) or b"",
+        xmp=raw.get(XMP, b""),
+        photoshop=raw.get(PHOTOSHOP, b""),
+        iptc=_unswapped(iptc, data) if iptc else b"",
+        density=None if density is None else density_of(*density),
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+    )
+
+
+def _unswapped(iptc: Field, data: bytes) -> bytes:
+    """IPTC records; some writers call them 32-bit words, in the byte order of the file."""
+    raw = iptc.raw(data)
+    if iptc.kind == LONG and raw[:1] != b"\x1c":
+        return b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    return raw
+
+
+def metadata_items(order: Order, metadata: Metadata) -> list[Item]:
+    """The fields of a TIFF directory that hold metadata."""
+    items: list[Item] = []
+    if metadata.icc is not None:
+        items.append((ICC_PROFILE, UNDEFINED, len(metadata.icc), metadata.icc))
+    if metadata.xmp is not None:
+        items.append((XMP, BYTE, len(metadata.xmp), metadata.xmp))
+    if metadata.iptc is not None:
+        items.append((IPTC, UNDEFINED, len(metadata.iptc), metadata.iptc))
+    if metadata.density is not None:
+        x, y, absolute = metadata.density
+        unit = struct.pack(f"{order}H", 2 if absolute else 1)
+        items += [
+            (X_RESOLUTION, RATIONAL, 1, rational(order, x)),
+            (Y_RESOLUTION, RATIONAL, 1, rational(order, y)),
+            (RESOLUTION_UNIT, SHORT, 1, unit),
+        ]
+    return items
 
 
 def _directories_from(data: bytes, offset: int) -> int:
@@ -80,4 +141,10 @@ def _with_directory(data: bytes, fields: list[Field]) -> bytes:
     return header + data[8:].ljust(offset - 8, b"\0") + write_directory(order, offset, items)
 
 
-TIFF = Container("tiff", (".tif", ".tiff"), rb"II[*+]\0|MM\0[*+]", unwrap)
+TIFF = Container(
+    "tiff",
+    (".tif", ".tiff"),
+    rb"II[*+]\0|MM\0[*+]",
+    unwrap,
+    Holds(frozenset({"icc", "exif", "xmp", "iptc", "density"})),
+)

@@ -6,8 +6,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from vaetools.image.containers.base import Bare, Container
-from vaetools.image.metadata import Metadata
-from vaetools.image.metadata.exif import split_exif
+from vaetools.image.metadata.reading import Blocks
+from vaetools.image.metadata.writing import Holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,8 @@ def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder see
     chunks: dict[bytes, bytes] = {}
     for kind, content in _chunks(data):
         chunks.setdefault(kind, content)
-    exif, orientation = split_exif(chunks.get(b"EXIF", b""))
-    metadata = Metadata(icc=chunks.get(b"ICCP") or None, exif=exif, xmp=chunks.get(b"XMP ") or None)
+    icc, exif, xmp = (chunks.get(kind, b"") for kind in (b"ICCP", b"EXIF", b"XMP "))
+    metadata, orientation = Blocks(icc=icc, exif=exif, xmp=xmp).understood()
     return Bare("webp", data, metadata, orientation)
 
 
@@ -42,4 +42,10 @@ def is_lossless(data: bytes) -> bool:
     return False
 
 
-WEBP = Container("webp", (".webp",), rb"RIFF.{4}WEBP", unwrap)
+WEBP = Container(
+    "webp",
+    (".webp",),
+    rb"RIFF.{4}WEBP",
+    unwrap,
+    Holds(frozenset({"icc", "exif", "xmp"}), grey=False),
+)

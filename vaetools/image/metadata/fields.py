@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+MAX_BLOCK = 2**24
+"""Limit on the size of one block of metadata, unpacked, in bytes."""
+
 
 class Cicp(NamedTuple):
     """Coding-independent code points of a colour space (ITU-T H.273).
@@ -22,6 +25,20 @@ class Cicp(NamedTuple):
     full_range: bool = True
 
 
+class Calibration(NamedTuple):
+    """A colour space by gamma and chromaticities: PNG's gAMA and cHRM.
+
+    Attributes:
+        gamma: sample = light ** gamma, as an integer × 100000; 45455 for 1/2.2. 0 if not known.
+        chromaticities: white x, y, red x, y, green x, y, blue x, y, each × 100000; or None.
+        srgb_intent: the rendering intent of PNG's sRGB chunk, which then says it all; or None.
+    """
+
+    gamma: int = 0
+    chromaticities: tuple[int, ...] | None = None
+    srgb_intent: int | None = None
+
+
 class Density(NamedTuple):
     """Pixels per inch along each axis; if not `absolute`, only their ratio means something."""
 
@@ -34,15 +51,19 @@ class Density(NamedTuple):
 class Metadata:
     """What belongs to an image beside its pixels.
 
+    The colour space is the first of `cicp`, `icc` and `calibration` that is there; sRGB without.
+
     Attributes:
         icc: ICC profile.
         exif: EXIF block, a TIFF structure that starts with `II*` or `MM`, without the prefix
-            `Exif` that JPEG files put before it. Its orientation is 1: it has been applied.
-        xmp: XMP packet, UTF-8.
+            `Exif` that JPEG files put before it. Its orientation is 1: it has been applied. It
+            holds no thumbnail.
+        xmp: XMP packet, UTF-8; its orientation is 1, and it holds no thumbnail.
         iptc: IPTC-IIM records, without the Photoshop resource around them.
-        cicp: colour space as code points; takes precedence over `icc`.
+        cicp: colour space as code points.
+        calibration: colour space as gamma and chromaticities.
         density: pixels per inch.
-        notes: what was found and could not be kept or read, a phrase each.
+        notes: what the source file held and an `Image` cannot, a phrase each, such as `gain map`.
     """
 
     icc: bytes | None = None
@@ -50,5 +71,6 @@ class Metadata:
     xmp: bytes | None = None
     iptc: bytes | None = None
     cicp: Cicp | None = None
+    calibration: Calibration | None = None
     density: Density | None = None
     notes: tuple[str, ...] = ()
