@@ -121,7 +121,7 @@ def _colour(metadata: Metadata, grey: bool, holds: Holds, lost: list[str]) -> Me
 def _fitting_profile(profile: bytes, grey: bool, lost: list[str]) -> bytes | None:
     """A profile for these channels that says the same as `profile`."""
     space = profiles.colour_space(profile)
-    if space == ("GRAY" if grey else "RGB"):
+    if space in (None, "GRAY" if grey else "RGB"):  # what is no profile is no business of ours
         return profile
     made = None
     if space == "GRAY":
@@ -129,5 +129,5 @@ def _fitting_profile(profile: bytes, grey: bool, lost: list[str]) -> bytes | Non
     elif space == "RGB":
         made = profiles.as_grey(profile)
     if made is None:
-        lost.append("ICC profile (broken)" if space is None else f"{space} profile of other pixels")
+        lost.append(f"{space} profile of {'grey' if grey else 'RGB'} pixels")
     return made
