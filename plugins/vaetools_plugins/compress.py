@@ -135,7 +135,7 @@ class Decompress(vaetools.Operation):
     """Decode .vae files."""
 
     name = "decompress"
-    task = "compress"
+    task = ("compress", "decompress")  # the second: models that only decode
     takes = "file"
     many_models = True  # each file names its own
     suffixes = (SUFFIX,)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from vaetools.model.folder import Model
 
+CODEC = "codec"
+
 HELP = "\n".join(
     [
         "Convert a training run, or weights from elsewhere, into a model.",
@@ -26,6 +28,7 @@ HELP = "\n".join(
         "",
         "\b",
         *(f"{name:18} {kind.takes}" for name, kind in KINDS.items()),
+        f"{CODEC:18} the model of a codec; its decoder is written, in half the bytes",
         "",
         "Weights are read as tensors and never executed, with one exception:",
         "--from module executes the Python file that you name.",
@@ -44,7 +47,7 @@ SOURCE_FLAGS = (
     click.option(
         "--from",
         "kind",
-        type=click.Choice(list(KINDS)),
+        type=click.Choice([*KINDS, CODEC]),
         show_default="a training run",
         help="What SOURCE is.",
     ),
@@ -118,7 +121,8 @@ def command(
     else:
         unused = {"data": data, "half": half or None}
         _refuse({n: v for n, v in unused.items() if v is not None}, f"--from {kind}")
-        model, differences = _import(kind, source, to, chosen)
+        convert = _export_decoder if kind == CODEC else _import
+        model, differences = convert(kind, source, to, chosen)
     _report(model, differences, to)
 
 
@@ -147,6 +151,18 @@ def _import(
     if "channels" in chosen:
         chosen["channels"] = int(chosen["channels"])
     return import_model(kind, source, to, **about, **chosen)
+
+
+def _export_decoder(
+    kind: str, source: str, to: Path, chosen: dict[str, Any]
+) -> tuple[Model, Mapping[str, float]]:
+    from vaetools.training.export.decoder import export_decoder
+    from vaetools.training.importers import about_of
+
+    about = {name: chosen.pop(name, None) for name in ("id", "license")}
+    _refuse(chosen, f"--from {kind}, which reads it from the model")
+    named = about_of(to, id=about["id"], version="", license="", origin="")
+    return export_decoder(Path(source), to, id=named.id, license=about["license"])
 
 
 def _refuse(chosen: Mapping[str, Any], context: str) -> None:

@@ -125,8 +125,11 @@ class ModelRegistry:
         return self._opened[model_id]
 
     def all_for_task(self, task: str | tuple[str, ...], model_id: str | None = None) -> list[Model]:
-        """All models for a task, or the named one alone. Raises as `for_task` does."""
-        ids = self.ids(self._first(task))
+        """All models for a task, or for one of several, or the named one alone.
+
+        Raises as `for_task` does.
+        """
+        ids = dict.fromkeys(i for wanted in _several(task) for i in self.ids(wanted))
         if model_id is not None or not ids:
             return [self.for_task(task, model_id)]
         return [self.open(i) for i in ids]

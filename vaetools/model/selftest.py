@@ -23,6 +23,12 @@ def self_test(session: Session, manifest: Manifest) -> float:
     Raises:
         ModelBrokenError: an input would be too large, or the graph fails.
     """
+    outputs = session(*seeded_inputs(session, manifest))
+    return float(np.mean([np.abs(o.astype(np.float64)).mean() for o in outputs]))
+
+
+def seeded_inputs(session: Session, manifest: Manifest) -> list[np.ndarray]:
+    """Inputs of a graph for an image of the self-test's size. Raises as `self_test`."""
     rng = np.random.default_rng(manifest.selftest.seed)
     sizes = small_sizes(manifest)
     shapes = [
@@ -30,8 +36,7 @@ def self_test(session: Session, manifest: Manifest) -> float:
         for shape in session.input_shapes
     ]
     inputs = zip(session.inputs, shapes, strict=True)
-    outputs = session(*(_seeded(name, shape, rng) for name, shape in inputs))
-    return float(np.mean([np.abs(o.astype(np.float64)).mean() for o in outputs]))
+    return [_seeded(name, shape, rng) for name, shape in inputs]
 
 
 def small_sizes(manifest: Manifest) -> dict[str, int]:
