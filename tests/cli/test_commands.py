@@ -21,6 +21,7 @@ from tests.torture import exif_block, write_torture
 from vaetools.cli import main
 from vaetools.cli.demo import copy_photographs
 from vaetools.image import Image, encode_image, format_of, read_image
+from vaetools.model.manifest import read_manifest
 from vaetools.testing import gradient
 
 
@@ -249,7 +250,9 @@ def test_what_compression_would_make_larger(vaetools, tmp_path: Path) -> None:
 
 
 def test_models_and_plugins_and_doctor(vaetools, tmp_path: Path) -> None:
-    assert "photo-codec" in vaetools("models", "list").out
+    listed = vaetools("models", "list").out
+    codec = read_manifest(Path(vaetools_models.__path__[0]) / "photo-codec").codec
+    assert f"compress; stream id {codec.stream_id}" in listed
     assert "[graphs.analysis]" in vaetools("models", "show", "photo-codec").out
     assert "photo-codec: valid" in vaetools("models", "verify").out
     assert "compress, decompress" in vaetools("plugins").out

@@ -37,15 +37,16 @@ def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) 
             "tasks": list(manifest.tasks),
             "bytes": manifest.bytes,
             "license": manifest.license,
+            "stream_id": None if manifest.codec is None else manifest.codec.stream_id,
             "folder": str(entry.folder),
         }
         if as_json:
             click.echo(json.dumps(facts))
         else:
             size = f"{manifest.bytes / 1e6:.1f} MB"
-            click.echo(
-                f"{manifest.id:20} {manifest.version:6} {size:>9}  {', '.join(manifest.tasks)}"
-            )
+            stream = "" if manifest.codec is None else f"; stream id {manifest.codec.stream_id}"
+            tasks = ", ".join(manifest.tasks)
+            click.echo(f"{manifest.id:20} {manifest.version:6} {size:>9}  {tasks}{stream}")
 
 
 @command.command("show")
