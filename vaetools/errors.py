@@ -56,7 +56,7 @@ class VaetoolsError(Exception):
     @property
     def line(self) -> str:
         """The error as one line: `E013 photos/big.png: 900 megapixels is over …; raise it with …`."""
-        return f"{self.code} {' '.join(str(self).split())}"
+        return f"{self.code} {printable(' '.join(str(self).split()))}"
 
     def about(self, file: str | Path) -> VaetoolsError:
         """Name the file, if the error does not name one yet; returns the error itself."""

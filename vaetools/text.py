@@ -1,18 +1,57 @@
-"""Text for a terminal: one line without control characters, and suggestions for misspelt names."""
+"""Text for a terminal: without control characters, errors in words, suggestions for misspelt names."""
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""Terminal codes that set colours."""
 
 
 def printable(text: str) -> str:
     """`text` with control characters and undecodable bytes escaped, so that it stays on one line."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+class PrintableStream:
+    """A text stream for people: what is written to it cannot control the terminal.
+
+    Names of files, texts in models and errors of plugins come from others, and a terminal obeys
+    escape sequences in them. Colours are removed; other control characters are escaped, but for line
+    feeds and tabs. Everything else, such as `buffer`, is that of the stream below.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        lines = COLOUR.sub("", text).split("\n")
+        self.stream.write("\n".join(map(_printable_line, lines)))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def unfiltered(stream: Any) -> TextIO:
+    """The stream below a `PrintableStream`, or the stream itself."""
+    below: TextIO = stream.stream if isinstance(stream, PrintableStream) else stream
+    return below
+
+
+def _printable_line(line: str) -> str:
+    return line if line.isprintable() else "\t".join(map(printable, line.split("\t")))
 
 
 def describe(error: BaseException) -> str:

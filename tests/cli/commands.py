@@ -26,3 +26,8 @@ def commands() -> dict[str, click.Command]:
     chain = run.get_command(click.Context(run, parent=ctx), "denoise,compress")
     assert chain is not None
     return {**found, "run denoise,compress": chain}
+
+
+def flags_of(parameter: click.Parameter) -> list[str]:
+    """All flags of one option."""
+    return [*parameter.opts, *parameter.secondary_opts]

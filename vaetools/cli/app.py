@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import importlib
 import logging
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from vaetools import __version__
 from vaetools.cli.context import COMMAND, fit_remedy, host_of
+from vaetools.cli.output import own_output, unfiltered_output
 from vaetools.errors import (
     EXIT_INTERRUPTED,
     UnexpectedError,
@@ -57,7 +59,8 @@ class Program(click.Group):
             from vaetools.cli.operation import operation_command
 
             return operation_command(host.operations[cmd_name])
-        return host.commands.get(cmd_name)
+        of_plugin = host.commands.get(cmd_name)
+        return None if of_plugin is None else _with_its_output(of_plugin)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -117,7 +120,12 @@ def main(arguments: list[str] | None = None) -> None:
     # Importing makes many objects and no garbage: the default of 700 costs a tenth of a short run.
     gc.set_threshold(50_000)
     _settle_streams()
-    words = sys.argv[1:] if arguments is None else arguments
+    with own_output():
+        _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(words: list[str]) -> NoReturn:
+    """`main`, once the streams are set up."""
     debug = "--debug" in words
     if debug:
         logging.basicConfig(format="%(message)s")
@@ -159,6 +167,18 @@ def _settle_streams() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+def _with_its_output(command: click.Command) -> click.Command:
+    """A plugin's command, which writes to the terminal itself: colours, bars, child processes."""
+    copied = copy.copy(command)
+
+    def invoke(ctx: click.Context) -> Any:
+        with unfiltered_output():
+            return command.invoke(ctx)
+
+    copied.invoke = invoke  # type: ignore[method-assign]
+    return copied
+
+
 _SHOWS_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """From click 8.2 on, what a group without a command raises; its message is the whole help."""
 
@@ -171,7 +191,7 @@ def _usage_error(error: click.UsageError) -> UsageError:
     return UsageError(problem[:1].lower() + problem[1:], remedy=remedy)
 
 
-def _fail(line: str, code: int, debug: bool) -> None:
+def _fail(line: str, code: int, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exc()
     click.echo(line, err=True)

@@ -5,7 +5,6 @@ from vaetools.operation.base import (
     ImageOperation,
     Item,
     Operation,
-    results_of,
     summary_of,
 )
 from vaetools.operation.options import (
@@ -16,11 +15,18 @@ from vaetools.operation.options import (
     option_specs,
     positional_option,
 )
-from vaetools.operation.reserved import RESERVED_OPERATIONS, RESERVED_OPTIONS, is_operation_name
+from vaetools.operation.reserved import (
+    RESERVED_OPERATIONS,
+    RESERVED_OPTIONS,
+    RESERVED_SHORT_FLAGS,
+    is_operation_name,
+)
+from vaetools.operation.results import output_names, results_of
 
 __all__ = [
     "RESERVED_OPERATIONS",
     "RESERVED_OPTIONS",
+    "RESERVED_SHORT_FLAGS",
     "Compound",
     "ImageOperation",
     "Item",
@@ -31,6 +37,7 @@ __all__ = [
     "make_options",
     "option",
     "option_specs",
+    "output_names",
     "positional_option",
     "results_of",
     "summary_of",

@@ -22,7 +22,6 @@ from __future__ import annotations
 import copyreg
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
@@ -35,6 +34,8 @@ from vaetools.operation.options import NoOptions, make_options, option_specs, po
 from vaetools.seeding import seeded_generator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from vaetools.image import ChannelOrder
     from vaetools.operation.options import OptionSpec
 
@@ -367,7 +368,7 @@ class ImageOperation(Operation):
 
     def process(self, item: Image) -> Image:
         rgb = item.to_rgb()
-        result = np.asarray(self.apply(rgb))
+        result = _as_array(self.name, self.apply(rgb))
         if result.shape != rgb.shape:
             raise PluginError(f"{self.name} gave the shape {result.shape} for {rgb.shape}")
         if not np.isfinite(result).all():
@@ -379,23 +380,20 @@ class ImageOperation(Operation):
         """float32 RGB (H, W, 3) in [0, 1] -> the same shape; the result is clipped to [0, 1]."""
 
 
-def results_of(operation: Operation, given: Any, count: int | None = None) -> list[Item]:
-    """The results of `process` as a list.
-
-    Args:
-        count: number of results that its `outputs` named; None if it was not called.
-
-    Raises:
-        PluginError: neither images nor bytes, or another number of them.
-    """
-    if isinstance(given, Compound):
-        given = given.parts()
-    results = [given] if isinstance(given, Image | bytes) else given
-    if not isinstance(results, Sequence) or not all(isinstance(r, Image | bytes) for r in results):
-        raise PluginError(f"{operation.name} gave {type(given).__name__}, neither images nor bytes")
-    if count is not None and len(results) != count:
-        raise PluginError(f"{operation.name} named {count} outputs and gave {len(results)}")
-    return list(results)
+def _as_array(name: str, result: object) -> np.ndarray:
+    """What `apply` returned, if it is numbers. Raises `PluginError`."""
+    try:
+        array = np.asarray(result)
+    except (TypeError, ValueError):  # lists of unequal lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "buif":
+        kind = (
+            f"an array of {array.dtype}"
+            if isinstance(result, np.ndarray)
+            else type(result).__name__
+        )
+        raise PluginError(f"{name} gave {kind}, not an array of numbers")
+    return array
 
 
 def summary_of(operation: type[Operation]) -> str:

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vaetools.errors import OptionError, PluginError, UsageError
 from vaetools.image import SUFFIXES, Image
-from vaetools.operation.base import Compound, Item, Operation, Takes, results_of
+from vaetools.operation.base import Compound, Item, Operation, Takes
 from vaetools.operation.options import NoOptions
+from vaetools.operation.results import results_of
 from vaetools.tomlfile import Pattern, from_table, read_toml
 
 if TYPE_CHECKING:

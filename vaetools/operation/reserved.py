@@ -34,6 +34,9 @@ RESERVED_OPTIONS = frozenset(
         "dry_run",
         "max_pixels",
         "strict",
+        "lenient",
+        "help",
+        "no_resume",
         "first_frame",
         "strip",
         "image_quality",
@@ -49,6 +52,9 @@ RESERVED_OPTIONS = frozenset(
     }
 )
 """Names that every operation's command, method and step of a chain has already."""
+
+RESERVED_SHORT_FLAGS = frozenset({"-o", "-h"})
+"""Short flags that every operation's command has already."""
 
 RESERVED_OPERATIONS = frozenset(
     {

@@ -11,6 +11,7 @@ from vaetools.errors import BitstreamError, InputError, UsageError
 from vaetools.image import Image, most_bytes, pillow_array, read_file
 from vaetools.libraries import library_errors
 from vaetools.operation.base import Compound
+from vaetools.operation.results import results_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,9 +102,9 @@ class Step(Generic[R_co]):
 
     def _applied(self, bound: Operation, item: object) -> Any:
         if bound.takes == "file":
-            return self._result(bound.process(self._file(bound, item)), keep_axis=False)
+            return self._result(bound, bound.process(self._file(bound, item)), keep_axis=False)
         image, keep_axis = self._image(bound, item)
-        return self._result(bound.process(image), keep_axis=keep_axis)
+        return self._result(bound, bound.process(image), keep_axis=keep_axis)
 
     def _image(self, operation: Operation, item: object) -> tuple[Image, bool]:
         """The image, and whether results have a third axis as (H, W, 1) has."""
@@ -134,20 +135,18 @@ class Step(Generic[R_co]):
             raise UsageError(f"{operation.name} takes no image and no key: its items have names")
         names = [PurePosixPath(name) for name in operation.items()]
         made = (operation.on(str(name)).process(name) for name in names)
-        return [self._result(result, keep_axis=False) for result in made]
+        return [self._result(operation, result, keep_axis=False) for result in made]
 
-    def _result(self, result: Any, *, keep_axis: bool) -> Any:
+    def _result(self, operation: Operation, result: Any, *, keep_axis: bool) -> Any:
         def to_array(image: Image) -> np.ndarray:
             array = image.to_array(channel_order=self.channel_order)
             return array[..., np.newaxis] if keep_axis and array.ndim == 2 else array
 
-        if isinstance(result, Image):
-            return to_array(result)
-        if isinstance(result, bytes):
-            return result
+        results = results_of(operation, result)
         if isinstance(result, Compound):
             return result.with_arrays(to_array)
-        return [self._result(part, keep_axis=keep_axis) for part in result]
+        arrays = [to_array(one) if isinstance(one, Image) else one for one in results]
+        return arrays[0] if isinstance(result, Image | bytes) else arrays
 
     def __repr__(self) -> str:
         return f"Step({self.operation!r}, {self.channel_order})"

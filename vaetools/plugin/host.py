@@ -15,24 +15,20 @@ import os
 import sys
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from vaetools.errors import PluginError
-from vaetools.operation import (
-    RESERVED_OPERATIONS,
-    RESERVED_OPTIONS,
-    Operation,
-    is_operation_name,
-    option_specs,
-    summary_of,
-)
+from vaetools.operation import RESERVED_OPERATIONS, Operation, summary_of
 from vaetools.plugin import hookspecs
-from vaetools.plugin.importing import file_importer, module_importer
+from vaetools.plugin.checks import check_commands, check_operations
+from vaetools.plugin.importing import file_importer, module_importer, plugin_code
 from vaetools.plugin.offers import Offer, OfferCache, origin_of
 from vaetools.plugin.registered import Plugin, Registered
+from vaetools.text import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,6 +46,8 @@ BUILTIN = (
 BUILT_IN = "built-in"
 DIRECTORIES = "VAETOOLS_PLUGINS_DIR"
 """Environment variable: folders with plugin files, separated as in PATH."""
+MOST_VALUES = 1000
+"""Values that a hook may return: a generator may have no end."""
 TRACE = "VAETOOLS_TRACE"
 """Environment variable: 1 to show what is loaded and which hooks are called, on stderr."""
 
@@ -169,15 +167,14 @@ class PluginHost:
     def _load(self, plugin: Plugin, load: Callable[[], object]) -> None:
         started = time.perf_counter()
         place = f"{plugin.name} ({plugin.origin})"
-        try:
-            # Stdout belongs to commands: the output of plugins must not mix with theirs.
-            with contextlib.redirect_stdout(sys.stderr):
+        # Stdout belongs to commands: the output of plugins must not mix with theirs.
+        with plugin_code() as is_from_user, contextlib.redirect_stdout(sys.stderr):
+            try:
                 self._register(plugin, load())
-        except PluginError as error:
-            plugin.error = error.about(place)  # type: ignore[assignment]
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises
-            cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            plugin.error = PluginError(f"cannot be loaded: {cause}", file=place)
+            except BaseException as error:
+                if is_from_user(error):
+                    raise
+                plugin.error = _error_of(error, place)
         taken = f"{time.perf_counter() - started:.3f} s"
         trace = self._manager.trace.root.get("plugin")
         trace(plugin.name, f"({plugin.origin})", plugin.error or "loaded", taken)
@@ -248,8 +245,10 @@ class PluginHost:
                 self._collect(loaded, hook)
                 for hook in ("register_operations", "register_commands", "register_models")
             )
-            self._check_operations(operations)
+            check_operations(operations)
+            check_commands(commands)
             self._check_names(plugin, [o.name for o in operations] + [c.name for c in commands])
+            model_folders = [Path(folder) for folder in folders]
             summaries = {operation.name: summary_of(operation) for operation in operations}
             summaries |= {command.name: command.get_short_help_str(80) for command in commands}
         except BaseException:
@@ -259,7 +258,7 @@ class PluginHost:
         plugin.commands = [command.name for command in commands]
         self._operations.loaded.update({operation.name: operation for operation in operations})
         self._commands.loaded.update({command.name: command for command in commands})
-        self._model_folders[plugin.name] = [Path(folder) for folder in folders]
+        self._model_folders[plugin.name] = model_folders
         self._claim(plugin, summaries)
 
     def _hooks(self, loaded: object) -> list[str]:
@@ -272,25 +271,10 @@ class PluginHost:
         """What this one plugin returns from a hook; other plugins are not asked."""
         others = [other for _, other in self._manager.list_name_plugin() if other is not loaded]
         caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
-        return [value for values in caller() for value in values]
-
-    @staticmethod
-    def _check_operations(operations: Sequence[Any]) -> None:
-        for operation in operations:
-            if not (isinstance(operation, type) and issubclass(operation, Operation)):
-                raise PluginError(f"{operation!r} is not an Operation class")
-            if not isinstance(getattr(operation, "name", None), str):
-                raise PluginError(f"{operation.__name__} has no name")
-            if not is_operation_name(operation.name):
-                raise PluginError(
-                    f"{operation.name!r} is not a valid name of an operation",
-                    remedy="use a-z, 0-9 and dashes, and no Python keyword",
-                )
-            taken = RESERVED_OPTIONS & {spec.name for spec in option_specs(operation.Options)}
-            if taken:
-                raise PluginError(
-                    f"{operation.name}: every operation has an option {min(taken)!r} already"
-                )
+        values = [value for values in caller() for value in islice(values, MOST_VALUES + 1)]
+        if len(values) > MOST_VALUES:
+            raise PluginError(f"{hook} returns more than {MOST_VALUES:,} values")
+        return values
 
     def _check_names(self, plugin: Plugin, names: Sequence[str]) -> None:
         for name in names:
@@ -311,6 +295,14 @@ class PluginHost:
                 continue
             if path.suffix == ".py" or (path / "__init__.py").exists():
                 self.load_path(path)
+
+
+def _error_of(error: BaseException, place: str) -> PluginError:
+    """The error of a plugin; of an exception class of the plugin itself, even the text may be broken."""
+    if type(error) is PluginError:
+        error.about(place)
+        return error
+    return PluginError(f"cannot be loaded: {describe(error)}", file=place)
 
 
 def _loaded_again(

@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import signal
 import sys
-from typing import TYPE_CHECKING
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import ModuleType
+
+
+@contextmanager
+def plugin_code() -> Iterator[Callable[[BaseException], bool]]:
+    """While code of a plugin runs: tells Ctrl-C from a `KeyboardInterrupt` that the plugin raises.
+
+    Yields:
+        Whether an exception comes from the user. Always False for another one than `KeyboardInterrupt`,
+        and True for that one where signals cannot be watched.
+    """
+    pressed = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        handler(number, frame)
+
+    def is_from_user(error: BaseException) -> bool:
+        return isinstance(error, KeyboardInterrupt) and (pressed or not watched)
+
+    handler: Any = signal.getsignal(signal.SIGINT)
+    watched = callable(handler) and threading.current_thread() is threading.main_thread()
+    if watched:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield is_from_user
+    finally:
+        if watched and signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, handler)
 
 
 def module_importer(name: str) -> Callable[[], ModuleType]:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from vaetools.errors import (
     ClashError,
     ExistsError,
-    PluginError,
     UnreadableError,
     UsageError,
     printable,
 )
 from vaetools.image import SUFFIXES, format_of
+from vaetools.operation import output_names
 from vaetools.runner.atomic import stamp_of
 from vaetools.runner.inputs import is_folder
 from vaetools.runner.journal import FOLDER, Journal
@@ -146,9 +146,7 @@ def _planned(
     if source.problem:
         return PlannedItem(source, problem=UnreadableError(source.problem, file=source.path))
     try:
-        paths = tuple(PurePosixPath(name) for name in outputs(source.relative))
-        if not paths:
-            raise PluginError(f"{operation.name} names no outputs", file=source.path)  # noqa: TRY301
+        paths = output_names(operation, outputs(source.relative))
         files = _identity_of(operation, source)
     except KeyboardInterrupt:
         raise

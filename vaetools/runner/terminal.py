@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING, cast
+
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from vaetools.errors import printable
 from vaetools.runner.record import Record, format_seconds
+from vaetools.text import PrintableStream, printable, unfiltered
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 class TerminalProgress:
     """Shows `compress 412/10000 · 38 img/s · ETA 4:12 · 2 failed` on stderr during a run."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        # The bar moves the cursor: it needs the terminal itself.
+        self._console = console or Console(file=unfiltered(sys.stderr))
         columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
         self._bar = Bar(*columns, console=self._console, transient=True)
         self._op = ""
@@ -24,9 +31,12 @@ class TerminalProgress:
         self._failed = 0
 
     def start(self, op: str, total: int) -> None:
-        self._op, self._total = op, total
-        self._task = self._bar.add_task(op, total=total)
+        self._op, self._total = printable(op), total
+        self._task = self._bar.add_task(self._op, total=total)
         self._bar.start()
+        # Rich prints what others write meanwhile above the bar, escape sequences included.
+        sys.stdout = cast("TextIO", PrintableStream(sys.stdout))
+        sys.stderr = cast("TextIO", PrintableStream(sys.stderr))
 
     def advance(self, record: Record) -> None:
         self._finished += 1

@@ -1,0 +1,97 @@
+"""The program's own output: stdout for results alone, and nothing that controls the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+from vaetools.text import PrintableStream, unfiltered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+STDOUT, STDERR = 1, 2
+
+
+@contextlib.contextmanager
+def own_output() -> Iterator[None]:
+    """Until the end, stdout takes what is printed through `sys.stdout`, and both streams are filtered.
+
+    What plugins and libraries write to file descriptor 1 goes to stderr, so that it cannot get
+    between lines of JSON or into raw frames. `os._exit` of a plugin raises `SystemExit`: the program
+    must not end as if all had been done.
+    """
+    streams = sys.stdout, sys.stderr
+    ends = os._exit
+    process = os.getpid()
+
+    def exit_as_others(code: int) -> Any:
+        if os.getpid() != process:  # forked: the usual end of such a process
+            ends(code)
+        raise SystemExit(f"os._exit({code})")
+
+    with _moved_stdout(streams[0]) as stdout:
+        sys.stdout = _filtered(stdout)
+        sys.stderr = _filtered(streams[1])
+        os._exit = exit_as_others  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            os._exit = ends
+            sys.stdout, sys.stderr = streams
+
+
+@contextlib.contextmanager
+def unfiltered_output() -> Iterator[None]:
+    """Until the end, both streams and file descriptor 1 are as they were: for commands of plugins."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = unfiltered(streams[0]), unfiltered(streams[1])
+    own = _number(sys.stdout)
+    moved = None if own in (None, STDOUT) else os.dup(STDOUT)
+    try:
+        if moved is not None and own is not None:
+            os.dup2(own, STDOUT)
+        yield
+    finally:
+        if moved is not None:
+            sys.stdout.flush()
+            os.dup2(moved, STDOUT)
+            os.close(moved)
+        sys.stdout, sys.stderr = streams
+
+
+@contextlib.contextmanager
+def _moved_stdout(stdout: TextIO) -> Iterator[TextIO]:
+    """Stdout under another number; its own becomes that of stderr."""
+    console = os.name == "nt" and stdout is not None and stdout.isatty()  # has no other number
+    if console or _number(stdout) != STDOUT:  # caught, as by tests
+        yield stdout
+        return
+    stdout.flush()
+    own = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    buffering = 1 if stdout.isatty() else -1
+    moved = os.fdopen(own, "w", buffering, stdout.encoding, stdout.errors)
+    try:
+        yield moved
+        moved.flush()
+    finally:
+        os.dup2(own, STDOUT)
+        with contextlib.suppress(OSError):  # what was not written is an error already
+            moved.close()
+
+
+def _filtered(stream: TextIO | None) -> TextIO:
+    """None is a stream that was closed when the program started."""
+    return cast("TextIO", PrintableStream(stream or io.StringIO()))
+
+
+def _number(stream: TextIO | None) -> int | None:
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
