@@ -240,6 +240,14 @@ def node(operator: str, inputs: str, output: str = "big", **attributes: Any) -> 
     return helper.make_node(operator, inputs.split(","), [output], **attributes)
 
 
+def expanded() -> list[Any]:
+    """`x`: the mean of the latents, in the shape `shape`."""
+    return [
+        node("ReduceMean", "latent", "mean_of_latents", keepdims=0),
+        node("Expand", "mean_of_latents,shape", "x"),
+    ]
+
+
 def doubling(operator: str, start: str, times: int, **attributes: Any) -> list[Any]:
     """`start` -> x1 -> x2 …, each twice as large; the last is `big`."""
     names = [start, *(f"x{i}" for i in range(times - 1)), "big"]

@@ -15,6 +15,7 @@ import numpy as np
 from vaetools.codec.container import CELL, DOWNSCALE
 from vaetools.codec.entropy import Decoder, Encoder, Table
 from vaetools.errors import ModelBrokenError
+from vaetools.model.checked import RATE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,9 +28,6 @@ LATENTS = CELL // DOWNSCALE
 
 MAX_TABLES = 256
 """Limit on the number of latent tables: an index is one byte."""
-
-RATE_PIXELS = 8
-"""Pixels per element of a rate map, along each axis, as the synthesis network takes it."""
 
 
 @dataclass(frozen=True)

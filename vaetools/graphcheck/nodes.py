@@ -10,8 +10,11 @@ from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck.operators import (
     FREE_NUMBERS,
     MAX_ELEMENTS,
+    MAY_BE_EMPTY,
+    MAY_GIVE_EMPTY,
     POSITIVE_IF_ALL,
     POSITIVE_IF_FIRST,
+    SINGLE,
     SIZE_OPERANDS,
 )
 from vaetools.graphcheck.tensor import Origin, Tensor
@@ -46,12 +49,30 @@ def check_operands(node: NodeProto, inputs: Inputs) -> None:
             raise ModelBrokenError("has a size operand that is out of range")
 
 
-def check_pitfalls(node: NodeProto, inputs: Inputs) -> None:
-    """Refuse what makes ONNX Runtime abort the process: inputs without elements, and integer division by
-    zero or of the smallest integer by −1."""
-    for tensor in inputs:
-        if tensor is not None and len(tensor.shape or ()) > 1 and not tensor.elements:
+def check_elements(node: NodeProto, inputs: Inputs) -> None:
+    """Refuse inputs without elements, which make ONNX Runtime abort the process, and lists where an
+    operator takes one number."""
+    allowed = MAY_BE_EMPTY.get(node.op_type, ())
+    for number, tensor in enumerate(inputs):
+        if tensor is None or tensor.elements:
+            continue
+        if number not in allowed or len(tensor.shape or ()) != 1:
             raise ModelBrokenError("has an input without elements")
+    for number in SINGLE.get(node.op_type, ()):
+        single = inputs[number] if number < len(inputs) else None
+        if single is not None and single.known_shape is not None and single.elements != 1:
+            raise ModelBrokenError(f"has {single.elements} numbers where it takes one")
+
+
+def is_empty(node: NodeProto, output: Tensor) -> bool:
+    """Whether an output has no elements and is not a list that may have none."""
+    is_list = node.op_type in MAY_GIVE_EMPTY and len(output.shape or ()) == 1
+    return not output.elements and not is_list
+
+
+def check_pitfalls(node: NodeProto, inputs: Inputs) -> None:
+    """Refuse what makes ONNX Runtime abort the process: integer division by zero, or of the smallest
+    integer by −1."""
     if node.op_type not in {"Div", "Mod"} or len(inputs) != 2:
         return
     divisor = inputs[1]

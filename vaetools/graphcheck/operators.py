@@ -81,6 +81,35 @@ SIZE_OPERANDS: dict[str, tuple[int, ...]] = {
 }
 """Inputs whose values, not only sizes, determine the size of an output."""
 
+MAY_BE_EMPTY: dict[str, tuple[int, ...]] = {
+    "Cast": (0,),
+    "Concat": tuple(range(64)),
+    "ConstantOfShape": (0,),
+    "Expand": (1,),
+    "Identity": (0,),
+    "Reshape": (1,),
+    "Resize": (1, 2),
+    "Slice": (0,),
+    "Squeeze": (1,),
+    "Unsqueeze": (1,),
+}
+"""Inputs that may be a list without elements: the shape of a scalar, an operand that is not used. Any
+other tensor has at least one element, since ONNX Runtime does not expect less everywhere."""
+
+MAY_GIVE_EMPTY = frozenset({"Cast", "Concat", "Identity", "Shape", "Slice"})
+"""Operators that may give such a list."""
+
+SINGLE: dict[str, tuple[int, ...]] = {
+    "Clip": (1, 2),
+    "CumProd": (1,),
+    "CumSum": (1,),
+    "OneHot": (1,),
+    "Range": (0, 1, 2),
+    "TopK": (1,),
+    "Trilu": (1,),
+}
+"""Inputs of exactly one element."""
+
 HEAVY = frozenset((*_LAYERS.split(), "Col2Im", "Resize"))
 """Operators that take more than a few steps per element."""
 

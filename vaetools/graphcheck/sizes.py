@@ -3,7 +3,8 @@
 Nodes are visited in order, with ONNX's own inference rules. A graph passes when
 
 - every size follows from input sizes and constants, never from the values of an image;
-- no tensor has more than `MAX_ELEMENTS` elements;
+- no tensor has more than `MAX_ELEMENTS` elements, and none has none;
+- all nodes together stay within the multiplications and the memory of `budget`;
 - whatever depends on constants alone, which ONNX Runtime computes while it loads the graph, takes
   little time and memory.
 
@@ -22,10 +23,14 @@ import numpy as np
 
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck import values
+from vaetools.graphcheck.budget import Budget, pixels_of
+from vaetools.graphcheck.costs import PLAIN, cost_of
 from vaetools.graphcheck.nodes import (
+    check_elements,
     check_inferable,
     check_operands,
     check_pitfalls,
+    is_empty,
     stays_positive,
 )
 from vaetools.graphcheck.operators import HEAVY, INFERRED_SINCE, SAME_SHAPE
@@ -69,11 +74,46 @@ def check_sizes(
         for value in model.graph.input
         if value.name not in constants
     }
-    found = _Pass(model, {**constants, **inputs}, strict=True).follow()
-    if any(tensor.known_shape is None for tensor in inputs.values()):
+    budget = Budget(model, pixels_of(inputs.values(), sizes))
+    is_fixed = all(tensor.known_shape is not None for tensor in inputs.values())
+    strict = _Pass(model, constants, inputs, strict=True, budget=budget if is_fixed else None)
+    found = strict.follow()
+    if not is_fixed:
         small = {n: Tensor(_with_sides(t.type, sizes), t.origin) for n, t in inputs.items()}
-        _Pass(model, {**constants, **small}, strict=False).follow()
+        suited = _suit(inputs, sizes)
+        _Pass(model, constants, small, strict=False, budget=budget, suited=suited).follow()
     return found
+
+
+def measure(
+    model: ModelProto, constants: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]
+) -> Budget:
+    """What a checked graph takes for inputs of these shapes.
+
+    Nodes whose sizes do not follow from the shapes count too little.
+
+    Raises:
+        ModelBrokenError: a tensor would have no elements.
+    """
+    from onnx import helper
+
+    inputs = {}
+    for value in model.graph.input:
+        if value.name not in constants:
+            element = value.type.tensor_type.elem_type
+            kind = helper.make_tensor_type_proto(element, shapes[value.name])
+            inputs[value.name] = Tensor(kind, Origin.CONTENT)
+    budget = Budget(model, 0)
+    walk = _Pass(model, constants, inputs, strict=False, budget=budget, limited=False, suited=True)
+    walk.follow()
+    return budget
+
+
+def _suit(inputs: Mapping[str, Tensor], sizes: Mapping[str, int]) -> bool:
+    """Whether the manifest knows all unknown dimensions of the inputs."""
+    kinds = [tensor.type for tensor in inputs.values() if tensor.type is not None]
+    sides = [side for kind in kinds for side in kind.tensor_type.shape.dim]
+    return all(s.HasField("dim_value") or sizes.get(s.dim_param, 0) > 0 for s in sides)
 
 
 def _with_sides(declared: TypeProto | None, sizes: Mapping[str, int]) -> TypeProto:
@@ -84,7 +124,8 @@ def _with_sides(declared: TypeProto | None, sizes: Mapping[str, int]) -> TypePro
     kind.CopyFrom(declared)
     for axis, side in enumerate(kind.tensor_type.shape.dim):
         if not side.HasField("dim_value"):
-            side.dim_value = sizes.get(side.dim_param, USUAL_SIDE if axis else 1)
+            usual = USUAL_SIDE if axis else 1
+            side.dim_value = max(1, sizes.get(side.dim_param, usual))
     return kind
 
 
@@ -92,16 +133,37 @@ class _Pass:
     """One pass through a graph: the tensors so far, and the steps of constant folding.
 
     Args:
-        tensors: inputs and constants.
+        constants: initializers and constants.
+        inputs: of the graph.
         strict: refuse sizes that cannot be inferred.
+        budget: counts the nodes; None for a pass with unknown sizes.
+        limited: refuse a graph that exceeds the budget, or `MAX_ELEMENTS`.
+        suited: the inputs are those of an image that the model accepts: a tensor without elements is
+            refused, not blamed on an image that is too small.
     """
 
-    def __init__(self, model: ModelProto, tensors: Mapping[str, Tensor], *, strict: bool) -> None:
+    def __init__(
+        self,
+        model: ModelProto,
+        constants: Mapping[str, Tensor],
+        inputs: Mapping[str, Tensor],
+        *,
+        strict: bool,
+        budget: Budget | None = None,
+        limited: bool = True,
+        suited: bool = False,
+    ) -> None:
         self.model = model
-        self.tensors = dict(tensors)
+        self.tensors = {**constants, **inputs}
+        self.folded = {*constants}
         self.strict = strict
+        self.budget = budget
+        self.limited = limited
+        self.least = 0 if strict or suited else 1
         self.steps = 0
-        own = sum(t.elements for t in tensors.values() if t.origin != Origin.CONTENT)
+        if budget is not None:
+            budget.begin(inputs)
+        own = sum(tensor.elements for tensor in constants.values())
         self.max_steps = STEPS + STEPS_PER_WEIGHT * own
         imports = model.opset_import
         self.version = next(o.version for o in imports if o.domain in {"", "ai.onnx"})
@@ -109,7 +171,8 @@ class _Pass:
     def follow(self) -> dict[str, Tensor]:
         for name, tensor in self.tensors.items():
             try:
-                tensor.check()
+                if self.limited:
+                    tensor.check()
             except ModelBrokenError as error:
                 raise ModelBrokenError(f"{shown(name)} {error.problem}") from None
         for node in self.model.graph.node:
@@ -126,25 +189,35 @@ class _Pass:
 
     def _step(self, node: NodeProto) -> None:
         if node.op_type == "Constant":
+            if self.budget is not None:
+                self.budget.skip()
             return
         for name in node.input:
             if name and name not in self.tensors:
                 raise ModelBrokenError(f"uses {shown(name)} before it is computed")
         inputs = [self.tensors[name] if name else None for name in node.input]
+        check_elements(node, inputs)
         if self.strict:
             check_operands(node, inputs)
             check_pitfalls(node, inputs)
-        kinds = self._infer(node)
-        present = [tensor for tensor in inputs if tensor is not None]
-        origin = max((tensor.origin for tensor in present), default=Origin.SIZES)
-        outputs = {name: Tensor(kinds.get(name), origin) for name in node.output if name}
+        outputs = self._outputs(node, inputs)
         for name, tensor in outputs.items():
-            tensor.check()
+            if self.limited:
+                tensor.check()
+            if is_empty(node, tensor):
+                raise ModelBrokenError("has an output without elements")
             if name in self.tensors:
                 raise ModelBrokenError("is computed twice")
             self.tensors[name] = _with_value(node, inputs, tensor)
-        if self.strict and origin != Origin.CONTENT:
-            self._count(node, [*present, *outputs.values()])
+        self._count(node, inputs, [*outputs.values()])
+        self._spend(node, inputs)
+
+    def _outputs(self, node: NodeProto, inputs: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """The outputs of a node by name, without values."""
+        kinds = self._infer(node)
+        present = [tensor.origin for tensor in inputs if tensor is not None]
+        origin = max(present, default=Origin.SIZES)
+        return {name: Tensor(kinds.get(name), origin) for name in node.output if name}
 
     def _infer(self, node: NodeProto) -> Mapping[str, TypeProto]:
         """Types of the outputs, as far as they can be inferred."""
@@ -173,18 +246,46 @@ class _Pass:
             return {}
         if self.strict:
             check_inferable(kinds, node, inputs)
-        elif any(side < 0 for k in kinds.values() for side in Tensor(k, Origin.SIZES).known_sides):
+        elif any(side < self.least for k in kinds.values() for side in _known_sides(k)):
             return {}  # the small image is too small
         return kinds
 
-    def _count(self, node: NodeProto, tensors: Sequence[Tensor]) -> None:
+    def _spend(self, node: NodeProto, inputs: Sequence[Tensor | None]) -> None:
+        """Count a node that is computed for every image."""
+        is_folded = all(name in self.folded for name in node.input if name)
+        if is_folded:
+            self.folded.update(node.output)
+        if self.budget is None:
+            return
+        if is_folded:
+            self.budget.skip()
+            return
+        self.budget.add(node, inputs, [self.tensors.get(name) for name in node.output])
+        if self.limited:
+            self.budget.check()
+
+    def _count(
+        self, node: NodeProto, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]
+    ) -> None:
         """Count the steps that ONNX Runtime takes for a node when it loads the graph."""
+        present = [tensor for tensor in (*inputs, *outputs) if tensor is not None]
+        if not self.strict or any(tensor.origin == Origin.CONTENT for tensor in present):
+            return
         heavy = HEAVY_STEPS if node.op_type in HEAVY else 1
-        self.steps += heavy * sum(tensor.elements for tensor in tensors)
+        steps = heavy * sum(tensor.elements for tensor in present)
+        if all(tensor.known_shape is not None for tensor in present):
+            shapes = [None if tensor is None else tensor.known_shape for tensor in inputs]
+            cost = cost_of(node, shapes, [tensor.known_shape for tensor in outputs])
+            steps = max(steps, cost.steps // PLAIN + cost.workspace)
+        self.steps += steps
         if self.steps > self.max_steps:
             raise ModelBrokenError(
                 "is one computation from constants too many", remedy="fold them when exporting"
             )
+
+
+def _known_sides(kind: TypeProto) -> tuple[int, ...]:
+    return Tensor(kind, Origin.SIZES).known_sides
 
 
 def _with_value(node: NodeProto, inputs: Sequence[Tensor | None], output: Tensor) -> Tensor:

@@ -19,6 +19,10 @@ MAX_SIDES = 16
 """Dimensions of a tensor."""
 
 
+ELEMENT_BYTES = {2: 1, 3: 1, 4: 2, 5: 2, 7: 8, 9: 1, 10: 2, 11: 8, 13: 8, 16: 2}
+"""Bytes of an element, by ONNX's number of its type, where they are not 4."""
+
+
 class Origin(IntEnum):
     """What the values of a tensor depend on; outputs of a node have the highest origin of its inputs."""
 
@@ -69,6 +73,12 @@ class Tensor:
     def elements(self) -> int:
         """Lower bound of the number of elements: unknown dimensions count as 1."""
         return math.prod(self.known_sides)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of `elements`; those of an unknown type count as float32."""
+        kind = 0 if self.type is None else self.type.tensor_type.elem_type
+        return self.elements * ELEMENT_BYTES.get(kind, 4)
 
     def check(self) -> None:
         """Refuse a tensor that is too large. Raises `ModelBrokenError`."""

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 MAX_NODES = 10_000
 
+MAX_INITIALIZERS = 20_000
+"""ONNX Runtime takes time in proportion to the square of their number to open a graph."""
+
+MAX_NAMES = 100_000
+"""Inputs and outputs of all nodes together."""
+
 MIN_OPSET = 9
 """Oldest version of the ONNX operators; earlier ones specify sizes in other ways."""
 
@@ -40,11 +46,11 @@ def check_parts(model: ModelProto) -> None:
         raise ModelBrokenError("graph has a training part", remedy="export it for inference")
     if model.graph.sparse_initializer:
         raise ModelBrokenError("graph has sparse weights", remedy="export them as dense ones")
-    if len(model.graph.node) > MAX_NODES:
-        raise ModelBrokenError(f"graph has {len(model.graph.node)} nodes, the limit is {MAX_NODES}")
-    _check_version(model)
+    _check_counts(model)
+    version = _version(model)
     for node in model.graph.node:
         _check_operator(node)
+        _check_names(node, version)
         for attribute in node.attribute:
             _check_attribute(node, attribute)
     for value in model.graph.input:
@@ -53,7 +59,20 @@ def check_parts(model: ModelProto) -> None:
             raise ModelBrokenError(f"input {shown(value.name)} is not a tensor of numbers")
 
 
-def _check_version(model: ModelProto) -> None:
+def _check_counts(model: ModelProto) -> None:
+    graph = model.graph
+    names = sum(len(node.input) + len(node.output) for node in graph.node)
+    for what, count, most in (
+        ("nodes", len(graph.node), MAX_NODES),
+        ("weights", len(graph.initializer), MAX_INITIALIZERS),
+        ("inputs and outputs of nodes", names, MAX_NAMES),
+    ):
+        if count > most:
+            raise ModelBrokenError(f"graph has {count} {what}, the limit is {most}")
+
+
+def _version(model: ModelProto) -> int:
+    """The version of the operators. Raises `ModelBrokenError` for one that is not known."""
     from onnx import defs
 
     versions = [o.version for o in model.opset_import if o.domain in STANDARD]
@@ -64,6 +83,7 @@ def _check_version(model: ModelProto) -> None:
             f"graph is for version {found} of the ONNX operators, known are {MIN_OPSET} to {newest}",
             remedy="export it for version 20",
         )
+    return int(versions[0])
 
 
 def _check_operator(node: NodeProto) -> None:
@@ -81,6 +101,34 @@ def _check_operator(node: NodeProto) -> None:
     if node.op_type == "Split" and parts != len(node.output):
         # ONNX's inference, which ONNX Runtime shares, would read out of bounds.
         raise ModelBrokenError(f"operator 'Split' has {len(node.output)} outputs for {parts} parts")
+
+
+def _check_names(node: NodeProto, version: int) -> None:
+    """Inputs and outputs are as many as the operator has, and blank only where it calls them optional.
+
+    ONNX Runtime reads a blank input of `Max`, `Sum` and others that take any number as if it were there.
+    """
+    from onnx import defs
+
+    try:
+        schema = defs.get_schema(node.op_type, version, "")
+    except defs.SchemaError:
+        raise ModelBrokenError(
+            f"operator {shown(node.op_type)} is not in version {version} of the ONNX operators"
+        ) from None
+    groups = (
+        ("inputs", node.input, schema.inputs, schema.min_input, schema.max_input),
+        ("outputs", node.output, schema.outputs, schema.min_output, schema.max_output),
+    )
+    for what, names, parameters, least, most in groups:
+        if not least <= len(names) <= most:
+            raise ModelBrokenError(f"operator {shown(node.op_type)} has {len(names)} {what}")
+        for number, name in enumerate(names):
+            parameter = parameters[min(number, len(parameters) - 1)]
+            if not name and parameter.option != defs.OpSchema.FormalParameterOption.Optional:
+                raise ModelBrokenError(
+                    f"operator {shown(node.op_type)} has blank {what} that are not optional"
+                )
 
 
 def _check_attribute(node: NodeProto, attribute: AttributeProto) -> None:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from vaetools.model.spec import Manifest
 
 
+RATE_PIXELS = 8
+"""Pixels per element of a rate map, along each axis, as synthesis networks take it."""
+
+
 def checked_graph(
     data: bytes, manifest: Manifest, role: str, name: str, pixels: Sequence[str] = ()
 ) -> bytes:
@@ -65,14 +69,33 @@ def check(data: bytes, manifest: Manifest, role: str, name: str) -> None:
         inputs=spec.inputs,
         outputs=spec.outputs,
         channels=_channels(manifest, role),
-        sizes=small_sizes(manifest),
+        sizes=_sizes(manifest),
     )
+
+
+def _sizes(manifest: Manifest) -> dict[str, int]:
+    """Symbolic dimensions of the self-test's image. Its rate is one number, that of others a map."""
+    sizes = small_sizes(manifest)
+    rate = {f"rate_{side}": sizes[side] // RATE_PIXELS for side in ("height", "width")}
+    return {**sizes, **rate}
+
+
+def scales_of(manifest: Manifest) -> dict[str, int]:
+    """Pixels of the image for each element along the symbolic dimensions of exported graphs."""
+    down = manifest.latent.downscale
+    scales = {"": 1, "latent_": down, "hyper_": 4 * down, "rate_": RATE_PIXELS}
+    return {f"{p}{side}": n for p, n in scales.items() for side in ("height", "width")}
+
+
+def is_shipped(manifest: Manifest) -> bool:
+    """Whether every graph is one that comes with vaetools."""
+    return all(check_key(manifest, role) in CHECKED for role in manifest.graphs)
 
 
 def check_key(manifest: Manifest, role: str) -> str:
     """SHA-256 over everything that the check of a graph depends on, but for the checker."""
     spec = manifest.graphs[role]
-    sizes = small_sizes(manifest)
+    sizes = _sizes(manifest)
     return _digest([spec.sha256, spec.inputs, spec.outputs, _channels(manifest, role), sizes])
 
 

@@ -7,36 +7,36 @@ or left over.
 CHECKED: frozenset[str] = frozenset(
     {
         # mnist-conv encode
-        "02e191af05b0eb9e34826ad7c552beeae59b09f8473d0891fe68e5ef1081dda9",
+        "0021b26f2c29abe2ef4d1d676cd0bd8af4c4d73878fe678ac5daf5247cfb385b",
         # mnist-conv decode
-        "a673330c1d221950bf4eb84662e2c7c025f38aa1ee1056f46d13f175111fdda2",
+        "d9bf43ac3b3525b3f284f4b47fba43049f06aa5c7b1953fb97b46514b45f0ba9",
         # mnist-mlp encode
-        "5a37efe5dfefa4ccacd9706ca1a47cb9de17d451433e297907b56cd8feebf74a",
+        "8107bfd5c4281c07dc79eb9f84bf3599218887b972a6655531c47032374d9fe1",
         # mnist-mlp decode
-        "0b860dcff9978c5ec0984ffa12e2656c3d58adfda706b41a084ee63a8329283a",
+        "5bb449c45ebae0be3bcdfccbb78a6d07637ab65ae439e01bdb346e77fdc1726b",
         # photo-codec analysis
-        "bb3fb8a19487445a7a1e248db3bc3a46f9e235841c5403a4177ed7f3df463df7",
+        "d7486b10e57100a3caea27711125cffefc86e5ed2a8882ab7954c96bdf7d932e",
         # photo-codec hyper_analysis
-        "6ea4150ac604d3c2818f55d3ceb0b2d5fe5516588a316aebdce9da70b77a6ecd",
+        "ef0fa140fd859d67a6ff6ff527f7f1927d5eaf10f81029d14f471f305a9d3f4c",
         # photo-codec hyper_scale_index
-        "144b514122692907d5eabeaf191b04e76025afac6c400670deaa4f8bc1d8c72d",
+        "fd32a8b25213ac03539d5fa295d2735c5d405d509f5daf9c430f4ed515dab943",
         # photo-codec hyper_mean
-        "0bf2c5699a19649c7e77db491edc91cb57a79f6ee152e4c5aba6780c9941558a",
+        "a35d24bc2757f8aaac096a355a51e868f627ca9b13fa4191b3d9b6bfb4e8a8f0",
         # photo-codec context_mean
-        "c785ba172799a5858f9e70f1280d864fe87eb9d5cde08d2a73e0b3646cd4cd83",
+        "c3164ace9970f138a13f844e82bf33c6bcbc5518b40ecd8177b39250baa575c1",
         # photo-codec synthesis
-        "81802180003ff5169dbf4b682bfd0104b20d9732f8fc5e2ecf38f6ddca84d049",
+        "331d81e3ba1ac9b67c367793e22d32a9639693dce8258d7726942b9da86feaa2",
         # photo-codec synthesis_gradient
-        "bbe21d43a16224f611a5becd1f1af22a9d10089f339665466b0ba6643e40a3fb",
+        "211b2347326026398734393f66515eb187e927947d0c3ec2c20d0bb46cdd77cf",
         # photo-denoise denoise
-        "f7ba2f65fdc7c4bae77b0a07f7d9689f4ea4d6066ae33360ba6a9fbe5574fb5b",
+        "a383fd35e2b227c33413e9cbeaf5578aa100302a9d2f4a887f19a8afff593b32",
         # photo-denoise denoise_sample
-        "3eba37d6c6f2ac956ff226bfaccd27e21d523768d8fe784d2fffa3d46ee5f2df",
+        "955295da3d606271901c346257773ce0d9a4ad54c06cb54ae9f4b865dd263338",
         # photo-denoise noise_level
-        "bbc6c985dd6f83b12f064da8db96afab766da0fa19565d74d99e486fccc9a74a",
+        "9876219bd2241e49f23d68da4ed35d1f97147939d0d539e11ab3f1126276c348",
         # photo-inpaint inpaint
-        "4a0f2af336f559a9963b3bb04546b46ee9574a4e50bf713fc152013eff8522eb",
+        "ce347a7d490b3ef0733d678234b027d5e2607ee32eeb5936425c115f5f0b0436",
         # photo-inpaint inpaint_sample
-        "243195bc2a4d70ddd57b4a61adc8e61416eb9118fc5a9728a8ad4e19a5b30a0b",
+        "9922a8fbf4be6f646d7fcfcd263810cbf3cfe983552024bf2ba8646ff9669128",
     }
 )
