@@ -61,5 +61,7 @@ def _no_surroundings(
     """Models and plugins of the person who runs the tests must not matter."""
     for name in ("VAETOOLS_MODELS", "VAETOOLS_PLUGINS_DIR", "VAETOOLS_ORT_OPTIMIZATION"):
         monkeypatch.delenv(name, raising=False)
+    # A process for every tiny model would take most of the time; tests of isolation ask for it.
+    monkeypatch.setenv("VAETOOLS_ISOLATE", "never")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data-home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache-home"))

@@ -61,6 +61,7 @@ def open(  # noqa: A001 - `vaetools.open()`
     models_dirs: str | Path | Iterable[str | Path] = (),
     plugins_dirs: str | Path | Iterable[str | Path] = (),
     threads: int | None = None,
+    isolate: bool | None = None,
 ) -> Hub:
     """Open the toolkit: `vaetools.open()`.
 
@@ -70,9 +71,12 @@ def open(  # noqa: A001 - `vaetools.open()`
         plugins_dirs: folder or folders with plugin files. Plugins are programs: load only what you
             trust.
         threads: threads within one call of a network; None for one per core.
+        isolate: run models in processes of their own, with limits of time and memory: True for all,
+            False for none, None for those that did not come with vaetools.
     """
     host = PluginHost(folders=plugin_folders(_listed(plugins_dirs)))
-    return Hub(host, model_folders(_listed(models_dirs)), device=device, threads=threads)
+    folders = model_folders(_listed(models_dirs))
+    return Hub(host, folders, device=device, threads=threads, isolate=isolate)
 
 
 class Hub(HubMethods):
@@ -83,7 +87,7 @@ class Hub(HubMethods):
     Args:
         host: the plugins.
         folders: search path of the models.
-        device, threads: for the runtime, which starts when the first model is needed.
+        device, threads, isolate: for the runtime, which starts when the first model is needed.
     """
 
     def __init__(
@@ -93,8 +97,9 @@ class Hub(HubMethods):
         *,
         device: str = "auto",
         threads: int | None = None,
+        isolate: bool | None = None,
     ) -> None:
-        self._resolver = Resolver(host, folders, device, threads)
+        self._resolver = Resolver(host, folders, device, threads, isolate)
         self._steps: dict[Any, Step[Any]] = {}
 
     @property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from vaetools.errors import OptionError, UsageError, did_you_mean
 from vaetools.libraries import library_errors
 from vaetools.model.registry import ModelRegistry
-from vaetools.model.runtime import Runtime
+from vaetools.model.runtime import Runtime, isolate_by
 from vaetools.operation import Operation, make_options, option_specs
 from vaetools.operation.chain import chained, is_chain, read_chain
 from vaetools.operation.step import Step
@@ -44,16 +44,22 @@ class Resolver:
     Args:
         host: the plugins.
         folders: search path of the models.
-        device, threads: for the runtime, which starts when the first model is needed.
+        device, threads, isolate: for the runtime, which starts when the first model is needed.
     """
 
     def __init__(
-        self, host: PluginHost, folders: Iterable[Path], device: str, threads: int | None
+        self,
+        host: PluginHost,
+        folders: Iterable[Path],
+        device: str,
+        threads: int | None,
+        isolate: bool | None = None,
     ) -> None:
         self.host = host
         self.device = device
         self._folders = [*folders]
         self._threads = threads
+        self._isolate = isolate_by(isolate)
         self._runtime: Runtime | None = None
         self._registry: ModelRegistry | None = None
         self._lock = threading.RLock()  # the first calls may come from several threads at once
@@ -63,7 +69,7 @@ class Resolver:
         """The runtime; started on first use. Raises `DeviceError`."""
         with self._lock:
             if self._runtime is None:
-                self._runtime = Runtime(self.device, threads=self._threads)
+                self._runtime = Runtime(self.device, threads=self._threads, isolate=self._isolate)
             return self._runtime
 
     @property
@@ -213,7 +219,7 @@ class Resolver:
         )
 
     def __reduce__(self) -> Any:
-        settings = (self.host, self._folders, self.device, self._threads)
+        settings = (self.host, self._folders, self.device, self._threads, self._isolate)
         return _resolver_of, (pickle.dumps(settings),)
 
 

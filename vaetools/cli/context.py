@@ -53,12 +53,14 @@ def hub_of(
     models_dir: Iterable[str] = (),
     device: str = "auto",
     threads: int | None = None,
+    isolate: bool | None = None,
 ) -> Hub:
     """A hub with the plugins of this invocation."""
     from vaetools.hub import Hub
     from vaetools.model.registry import default_folders
 
-    return Hub(host_of(ctx), default_folders(models_dir), device=device, threads=threads)
+    folders = default_folders(models_dir)
+    return Hub(host_of(ctx), folders, device=device, threads=threads, isolate=isolate)
 
 
 def warn(error: VaetoolsError | None) -> None:

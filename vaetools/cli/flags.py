@@ -83,8 +83,14 @@ THREADS = click.option(
     show_default="1; all cores for a single image",
     help="Threads per image.",
 )
+ISOLATE = click.option(
+    "--isolate/--no-isolate",
+    default=None,
+    show_default="models that did not come with vaetools",
+    help="Run models in processes of their own, with limits of time and memory.",
+)
 
-RUNTIME_FLAGS = (MODELS_DIR, DEVICE, THREADS)
+RUNTIME_FLAGS = (MODELS_DIR, DEVICE, THREADS, ISOLATE)
 """Flags of the hub."""
 
 REPORTING_FLAGS = (JSON, QUIET)

@@ -11,7 +11,7 @@ import click
 
 from vaetools import __version__
 from vaetools.cli.context import hub_of, warn
-from vaetools.cli.flags import DEBUG, DEVICE, JSON, MODELS_DIR, refuse_typed
+from vaetools.cli.flags import DEBUG, DEVICE, ISOLATE, JSON, MODELS_DIR, refuse_typed
 from vaetools.errors import (
     EXIT_SOME_FAILED,
     ExistsError,
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 @JSON
 @MODELS_DIR
 @DEVICE
+@ISOLATE
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
@@ -99,6 +100,7 @@ def command(
     models_dir: tuple[str, ...],
     device: str,
     threads: int | None,
+    isolate: bool | None,
     samples: int,
     limit: int,
     seed: int,
@@ -117,7 +119,7 @@ def command(
         raise UsageError("--reference needs --data to compare with", remedy="add --data")
     if not data:
         refuse_typed(ctx, {"limit", "samples"}, "an inspection without --data")
-    with hub_of(ctx, models_dir=models_dir, device=device, threads=threads) as hub:
+    with hub_of(ctx, models_dir=models_dir, device=device, threads=threads, isolate=isolate) as hub:
         vae = open_vae(hub, model)
         if resize and not vae.manifest.size.fixed:
             raise UsageError(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vaetools.cli.context import hub_of, warn
-from vaetools.cli.flags import DEBUG, JSON, MODELS_DIR
+from vaetools.cli.flags import DEBUG, ISOLATE, JSON, MODELS_DIR
 from vaetools.errors import EXIT_ENVIRONMENT, VaetoolsError
 
 
@@ -67,14 +67,20 @@ def show(ctx: click.Context, model_id: str, models_dir: tuple[str, ...]) -> None
 @command.command("verify")
 @click.argument("model_ids", nargs=-1, metavar="[ID]...")
 @MODELS_DIR
+@ISOLATE
 @DEBUG
 @click.pass_context
-def verify(ctx: click.Context, model_ids: tuple[str, ...], models_dir: tuple[str, ...]) -> None:
+def verify(
+    ctx: click.Context,
+    model_ids: tuple[str, ...],
+    models_dir: tuple[str, ...],
+    isolate: bool | None,
+) -> None:
     """Check the size and SHA-256 of all files, and run the self-test.
 
     Without ID, all models are verified.
     """
-    hub = hub_of(ctx, models_dir=models_dir, device="cpu")
+    hub = hub_of(ctx, models_dir=models_dir, device="cpu", isolate=isolate)
     failures = 0
     if not model_ids:
         for entry in hub.registry.entries:

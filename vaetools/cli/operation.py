@@ -102,6 +102,7 @@ def run_command(
     models_dir: tuple[str, ...],
     device: str,
     threads: int | None,
+    isolate: bool | None,
     inputs: tuple[str, ...] = (),
     frames: str = "error",
     **settings: Any,
@@ -113,7 +114,7 @@ def run_command(
     report = Reporter(as_json=as_json, quiet=quiet)
     with (
         redirect_stdout(sys.stderr),  # the output of plugins must not mix with the records
-        hub_of(ctx, models_dir=models_dir, device=device, threads=threads) as hub,
+        hub_of(ctx, models_dir=models_dir, device=device, threads=threads, isolate=isolate) as hub,
     ):
         step = step_of(hub, steps)
         _refuse_unused(ctx, step.operation, inputs)

@@ -104,6 +104,7 @@ def _pipe(
     models_dir: tuple[str, ...],
     device: str,
     threads: int | None,
+    isolate: bool | None,
     jobs: int | None,
     **unused: Any,
 ) -> None:
@@ -114,7 +115,7 @@ def _pipe(
     # Stdout belongs to the frames: the output of plugins must not mix with them.
     with (
         contextlib.redirect_stdout(sys.stderr),
-        hub_of(ctx, models_dir=models_dir, device=device, threads=threads) as hub,
+        hub_of(ctx, models_dir=models_dir, device=device, threads=threads, isolate=isolate) as hub,
     ):
         count = hub.pipe(step_of(hub, steps), source, sink, raw=raw, threads=jobs or 1)
     if not quiet:

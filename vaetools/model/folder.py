@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import numpy as np
 
 from vaetools.errors import ModelAlteredError, ModelBrokenError
-from vaetools.model.checked import checked_graph
+from vaetools.model.checked import checked_graph, is_shipped
+from vaetools.model.isolation import AVAILABLE, Worker
 from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Device, Runtime, Session
 from vaetools.model.selftest import self_test
@@ -37,7 +38,7 @@ T = TypeVar("T")
 class Model:
     """A model folder: its manifest, and its graphs, opened when first used.
 
-    A pickled model is its folder, its fingerprint, the device and the number of threads.
+    A pickled model is its folder, its fingerprint, and the settings of the runtime.
 
     Attributes:
         manifest: the content of `model.toml`.
@@ -74,7 +75,8 @@ class Model:
 
     def __reduce__(self) -> Any:
         place = str(self.folder.absolute()), self.manifest.fingerprint
-        return _reopened, (type(self), *place, str(self.device), self.threads)
+        settings = str(self.device), self.threads, self.runtime.isolate
+        return _unpickled, (type(self), *place, *settings)
 
     @overload
     def required(self, table: Literal["codec"]) -> CodecSpec: ...
@@ -109,18 +111,38 @@ class Model:
                 `graphcheck`).
             ModelAlteredError: the file is not the one that the manifest names.
         """
+        spec = self._spec(role)
+        name = str(self.folder / spec.file)
+        if self._worker is not None:
+            return self._worker.session(role, pixels, name)
+        key = f"{spec.sha256} {' '.join(pixels)}"
+        return self.runtime.session(
+            lambda: self.graph_bytes(role, pixels), key=key, name=name, exact=spec.exact
+        )
+
+    def graph_bytes(self, role: str, pixels: tuple[str, ...] = ()) -> bytes:
+        """The checked ONNX bytes of a role. Arguments and exceptions are those of `graph`."""
+        spec = self._spec(role)
+        data = read_verified(self.folder, spec)
+        return checked_graph(data, self.manifest, role, str(self.folder / spec.file), pixels)
+
+    def _spec(self, role: str) -> GraphSpec:
         spec = self.manifest.graphs.get(role)
         if spec is None:
             raise ModelBrokenError(f"model {self.id} has no graph for {role!r}", file=self.folder)
+        return spec
 
-        name = str(self.folder / spec.file)
-
-        def load() -> bytes:
-            data = read_verified(self.folder, spec)
-            return checked_graph(data, self.manifest, role, name, pixels)
-
-        key = f"{spec.sha256} {' '.join(pixels)}"
-        return self.runtime.session(load, key=key, name=name, exact=spec.exact)
+    @functools.cached_property
+    def _worker(self) -> Worker | None:
+        """The process that opens the graphs; None if this one does."""
+        wanted = self.runtime.isolate
+        if wanted is None:
+            wanted = AVAILABLE and not is_shipped(self.manifest)
+        if not wanted:
+            return None
+        worker = Worker(self.folder, self.manifest.fingerprint, self.device, self.threads)
+        self.runtime.adopt(worker)
+        return worker
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of a data file (.npz). Raises as `graph` does."""
@@ -163,22 +185,47 @@ class Model:
 
 
 @functools.lru_cache(maxsize=8)
-def _reopened(kind: type[Model], folder: str, fingerprint: str, device: str, threads: int) -> Model:
+def _unpickled(
+    kind: type[Model],
+    folder: str,
+    fingerprint: str,
+    device: str,
+    threads: int,
+    isolate: bool | None = False,
+) -> Model:
     """The model that was pickled; one per process, so that unpickling again opens no new sessions.
+
+    Raises as `reopened` does.
+    """
+    runtime = Runtime(device, threads=threads, isolate=isolate)
+    return reopened(Path(folder), fingerprint, runtime, kind, was="pickled")
+
+
+def reopened(
+    folder: Path,
+    fingerprint: str,
+    runtime: Runtime,
+    kind: type[Model] = Model,
+    *,
+    was: Literal["pickled", "opened"] = "opened",
+) -> Model:
+    """The model in a folder, if it is still the one that was there.
+
+    Args:
+        was: what was done with that one, for the error.
 
     Raises:
         ModelAlteredError: the folder holds another model now.
         ManifestError: there is no model in the folder, or its manifest is wrong.
-        DeviceError: the device does not work in this process.
     """
-    manifest = read_manifest(Path(folder))
+    manifest = read_manifest(folder)
     if manifest.fingerprint != fingerprint:
         raise ModelAlteredError(
-            f"holds model {manifest.fingerprint[:16]}, not the pickled one, {fingerprint[:16]}",
+            f"holds model {manifest.fingerprint[:16]}, not the {was} one, {fingerprint[:16]}",
             file=folder,
-            remedy="pickle again",
+            remedy=f"{'pickle' if was == 'pickled' else 'open'} it again",
         )
-    return kind(manifest, Path(folder), Runtime(device, threads=threads))
+    return kind(manifest, folder, runtime)
 
 
 def read_verified(folder: Path, spec: GraphSpec | FileSpec) -> bytes:

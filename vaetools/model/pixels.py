@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+FINITE = ".finite"
+"""Suffix of an additional output: 0 where an image was finite before it became bytes, else NaN."""
+
+
 def with_uint8_pixels(graph: bytes, images: Sequence[str]) -> bytes:
     """`graph` with its float RGB NCHW images replaced by uint8 BGR pixels, as OpenCV has them.
 
@@ -19,12 +23,14 @@ def with_uint8_pixels(graph: bytes, images: Sequence[str]) -> bytes:
     Args:
         graph: ONNX bytes.
         images: names of inputs or outputs to change: (1, 3, H, W) float32 in [0, 1] becomes
-            (H, W, 3) uint8; outputs are clipped and rounded.
+            (H, W, 3) uint8; outputs are clipped and rounded, and each gets a second one, named
+            with `FINITE`.
     """
     import onnx
     from onnx import TensorProto, helper
 
     model = onnx.load_from_string(graph)
+    finite = []
     for value in (*model.graph.input, *model.graph.output):
         if value.name not in images:
             continue
@@ -38,8 +44,11 @@ def with_uint8_pixels(graph: bytes, images: Sequence[str]) -> bytes:
         spot = 0 if is_input else len(model.graph.node)
         for node in reversed(nodes):
             model.graph.node.insert(spot, node)
+        if not is_input:
+            finite.append(helper.make_tensor_value_info(value.name + FINITE, TensorProto.FLOAT, []))
         shape: list[str | int | None] = [f"{value.name}.height", f"{value.name}.width", 3]
         value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.UINT8, shape))
+    model.graph.output.extend(finite)
     constants = {
         "pixels.255": np.float32(255),
         "pixels.0": np.float32(0),
@@ -77,4 +86,7 @@ def _pixels_out(name: str) -> list[Any]:
         helper.make_node("Squeeze", [steps[3], "pixels.axis"], [steps[4]]),
         helper.make_node("Transpose", [steps[4]], [steps[5]], perm=[1, 2, 0]),
         helper.make_node("Gather", [steps[5], "pixels.bgr"], [name], axis=2),
+        # Bytes cannot say that an image was not finite: 0 times the sum of its values can.
+        helper.make_node("Mul", [f"{name}.float", "pixels.0"], [f"{name}.zeros"]),
+        helper.make_node("ReduceSum", [f"{name}.zeros"], [name + FINITE], keepdims=0),
     ]

@@ -17,13 +17,16 @@ import os
 import re
 import sys
 import threading
+import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 from vaetools.libraries import library_error
+from vaetools.model.limits import WATCH
+from vaetools.model.pixels import FINITE
 from vaetools.tiling import map_ordered
 
 if TYPE_CHECKING:
@@ -40,7 +43,17 @@ log: Logger = logging.getLogger(__name__)
 OPTIMIZATION = "VAETOOLS_ORT_OPTIMIZATION"
 """Environment variable: `all` (default), `extended`, `basic` or `disable`; for tests and tuning."""
 
+ISOLATE = "VAETOOLS_ISOLATE"
+"""Environment variable: which models run in processes of their own, `auto` (default: those that did not
+come with vaetools), `always` or `never`."""
+
 CUDA = "CUDAExecutionProvider"
+
+SECONDS = 60.0
+"""Time for one call of a graph in this process, whatever its inputs."""
+
+ELEMENTS_PER_SECOND = 100
+"""Elements of the inputs for which a call gets a second more."""
 
 INSTALL_CUDA = "pip install 'vaetools[cuda]'"
 
@@ -66,8 +79,27 @@ def parse_device(text: str) -> Device | None:
     return Device("cpu") if text == "cpu" else Device("cuda", int(match.group(1) or 0))
 
 
+def isolate_by(wanted: bool | None) -> bool | None:
+    """`wanted`, or what `VAETOOLS_ISOLATE` says where it is None; see `Runtime`.
+
+    Raises:
+        OptionError: the variable has another value than `auto`, `always` or `never`.
+    """
+    words = {"auto": None, "always": True, "never": False}
+    word = os.environ.get(ISOLATE, "auto")
+    if word not in words:
+        raise OptionError(f"{ISOLATE}={word!r} is not one of {', '.join(words)}")
+    return words[word] if wanted is None else wanted
+
+
 class Session:
-    """One graph, ready to run; safe to call from several threads at once."""
+    """One graph, ready to run; safe to call from several threads at once.
+
+    Attributes:
+        name: for error messages.
+        device: that it runs on.
+        inputs, outputs: their names, in order.
+    """
 
     def __init__(self, session: onnxruntime.InferenceSession, name: str, device: Device) -> None:
         self._session = session
@@ -88,18 +120,70 @@ class Session:
             values: arrays in the order of `inputs`.
 
         Returns:
-            Arrays in the order of `outputs`.
+            Arrays in the order of `outputs`, but for those that only say whether pixels were finite.
 
         Raises:
-            ModelBrokenError: the graph refuses these shapes or types, or fails.
+            ModelBrokenError: the graph refuses these shapes or types, fails, takes too long, or gives
+                values that are not finite.
         """
+        if len(values) != len(self.inputs):
+            raise ValueError(f"{len(values)} values for {len(self.inputs)} inputs")
+        results = self.run(values)
+        for name, result in zip(self.outputs, results, strict=True):
+            if not _is_finite(result):
+                raise ModelBrokenError(
+                    f"gave values that are not finite ({name.removesuffix(FINITE)})",
+                    file=self.name,
+                    remedy="the model is broken, or this input is beyond what it can process",
+                )
+        named = zip(self.outputs, results, strict=True)
+        return tuple(result for name, result in named if not name.endswith(FINITE))
+
+    def run(
+        self, values: Sequence[np.ndarray], *, seconds: float | None = None
+    ) -> tuple[np.ndarray, ...]:
+        """All outputs as they are.
+
+        Args:
+            values: arrays in the order of `inputs`.
+            seconds: time limit; None for one that follows from the size of the inputs.
+
+        Raises:
+            ModelBrokenError: the graph refuses these shapes or types, fails, or takes too long.
+            MemoryError: there is not enough memory.
+        """
+        if seconds is None:
+            seconds = SECONDS + sum(value.size for value in values) / ELEMENTS_PER_SECOND
         feeds: Mapping[str, np.ndarray] = dict(zip(self.inputs, values, strict=True))
-        try:
-            return tuple(self._session.run(None, feeds))
-        except MemoryError:
-            raise
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
-            raise ModelBrokenError(f"graph failed: {error}", file=self.name) from None
+        with WATCH.within(seconds) as options:
+            try:
+                return tuple(self._session.run(None, feeds, options))
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
+                if options.terminate:
+                    problem = f"graph took longer than {seconds:.0f} s for this image"
+                    raise ModelBrokenError(problem, file=self.name) from None
+                if _is_lack_of_memory(error):
+                    raise MemoryError from None
+                raise ModelBrokenError(f"graph failed: {error}", file=self.name) from None
+
+
+def _is_finite(values: np.ndarray) -> bool:
+    """Whether all values are finite; the extremes say so, without an array of answers."""
+    if values.dtype.kind != "f" or not values.size:
+        return True
+    return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    return any(words in str(error) for words in ("bad_alloc", "Failed to allocate memory"))
+
+
+class Closable(Protocol):
+    """What holds memory until it is closed."""
+
+    def close(self) -> None: ...
 
 
 class Runtime:
@@ -110,6 +194,8 @@ class Runtime:
             the CPU), `cpu`, `cuda` or `cuda:N`.
         threads: threads within one call; None for one per core. With several callers at once,
             1 gives the best throughput.
+        isolate: run models in processes of their own (`vaetools.model.isolation`): all, none, or, with
+            None, those that did not come with vaetools.
 
     Raises:
         DeviceError: CUDA was asked for and does not work here, or two ONNX Runtime packages
@@ -117,13 +203,17 @@ class Runtime:
         OptionError: the device is not a known word; a negative number of threads.
     """
 
-    def __init__(self, device: str = "auto", *, threads: int | None = None) -> None:
+    def __init__(
+        self, device: str = "auto", *, threads: int | None = None, isolate: bool | None = False
+    ) -> None:
         check_packages()
         wanted = parse_device(device)
         self.device: Device = _automatic_device() if wanted is None else _proven_device(wanted)
         if threads is not None and (not isinstance(threads, int) or threads < 0):
             raise OptionError(f"threads={threads!r} is not a whole number of threads")
         self.threads: int = threads or usable_cores()
+        self.isolate = isolate
+        self._adopted: weakref.WeakSet[Closable] = weakref.WeakSet()
         self._slots: dict[int, threading.BoundedSemaphore] = {}
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
@@ -165,10 +255,16 @@ class Runtime:
 
         return map_ordered(limited, pieces, threads)
 
+    def adopt(self, resource: Closable) -> None:
+        """`close` closes this as well."""
+        self._adopted.add(resource)
+
     def close(self) -> None:
-        """Drop all sessions and the memory that they hold."""
+        """Drop all sessions and the memory that they hold, and end all workers."""
         with self._lock:
             self._sessions.clear()
+        for resource in list(self._adopted):
+            resource.close()
 
 
 def check_packages() -> None:

@@ -1,0 +1,264 @@
+"""Run the graphs of a model in a process of their own.
+
+Graphs are checked before they run (`graphcheck`), but they are parsed by `onnx` and run by ONNX Runtime,
+which are both written in C++: what the check does not know of can end a process, or take all memory. A
+model that did not come with vaetools therefore gets a worker, with limits of time and memory that follow
+from the graph and from the image (`vaetools.model.worker`). Results are the same, bit by bit.
+
+A worker starts when it is first needed, serves several threads at once, and ends with its model or its
+parent. After a failure the next call starts another one. A forked process starts its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from vaetools import errors
+from vaetools.errors import ModelBrokenError, ModelError, OptionError, VaetoolsError
+from vaetools.model.runtime import Device, Session, parse_device
+from vaetools.model.wire import WireError, receive, send
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+AVAILABLE = hasattr(socket, "send_fds")
+"""Not on Windows."""
+
+START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv.pop())
+from vaetools.model.worker import main
+main()
+"""
+"""The search path is that of this process: `-m` would put the current folder in front of it."""
+
+
+class Worker:
+    """The process of a model, and the sockets to it. Thread-safe.
+
+    Args:
+        folder, fingerprint: of the model.
+        device, threads: of its runtime.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, device: Device, threads: int) -> None:
+        if not AVAILABLE:
+            raise OptionError("models cannot be isolated on this system", remedy="isolate=False")
+        self._place = json.dumps(
+            {
+                "folder": str(folder.absolute()),
+                "fingerprint": fingerprint,
+                "device": str(device),
+                "threads": threads,
+            }
+        )
+        self._folder = folder
+        self._sessions: dict[tuple[str, ...], IsolatedSession] = {}
+        self.forget()
+        _WORKERS.add(self)
+
+    def forget(self) -> None:
+        """Begin anew without a process; one that there may be is another one's."""
+        self._lock = threading.Lock()
+        self._process: _Process | None = None
+
+    def session(self, role: str, pixels: tuple[str, ...], name: str) -> IsolatedSession:
+        """The session of a role, opened in the worker. Raises as `Model.graph` does.
+
+        Args:
+            name: for error messages.
+        """
+        key = (role, *pixels)
+        if key not in self._sessions:
+            request = {"role": role, "pixels": pixels}
+            facts, _ = self.ask({**request, "do": "open"}, (), name)
+            try:
+                self._sessions[key] = IsolatedSession(self, request, facts, name)
+            except (KeyError, TypeError, ValueError):
+                raise ModelBrokenError("its process sent nonsense", file=name) from None
+        return self._sessions[key]
+
+    def ask(
+        self, request: dict[str, Any], arrays: Sequence[np.ndarray], name: str
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Send a request and wait for its answer.
+
+        Args:
+            name: of the graph, for error messages.
+
+        Raises:
+            ModelBrokenError: the worker ended.
+            VaetoolsError: the error that the worker sent.
+        """
+        process = self._running()
+        try:
+            with process.channel() as channel:
+                send(channel, request, arrays)
+                answer, results = receive(channel)
+        except (OSError, EOFError, WireError):
+            self._end(process)
+            raise ModelBrokenError(f"graph ended its process ({process.end})", file=name) from None
+        except BaseException:  # Ctrl-C: the answer would be read by the next call
+            self._end(process)
+            raise
+        if "error" in answer:
+            raise _error(answer["error"], name)
+        return answer, results
+
+    def _running(self) -> _Process:
+        with self._lock:
+            if self._process is None:
+                self._process = _Process(self._place, self._folder)
+                weakref.finalize(self, self._process.kill)
+            return self._process
+
+    def _end(self, process: _Process) -> None:
+        """End a process; the next call starts another one."""
+        process.kill()
+        with self._lock:
+            if self._process is process:
+                self._process = None
+
+    def close(self) -> None:
+        """End the process. It starts again when it is used."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+
+
+class _Process:
+    """A running worker."""
+
+    def __init__(self, place: str, folder: Path) -> None:
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._idle: list[socket.socket] = []
+        self._control, theirs = socket.socketpair()
+        self.end = "killed"
+        with theirs:
+            command = [sys.executable, "-P", "-c", START, str(theirs.fileno()), place]
+            try:
+                self._popen = subprocess.Popen(  # noqa: S603 - our own interpreter and code
+                    [*command, json.dumps(sys.path)],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    # One arena per thread would reserve addresses, which are limited.
+                    env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+                )
+            except OSError as error:
+                raise ModelError(
+                    f"no process can be started for the model: {error.strerror}",
+                    file=folder,
+                    remedy="run the model in this process with --no-isolate",
+                ) from None
+
+    @contextlib.contextmanager
+    def channel(self) -> Iterator[socket.socket]:
+        """A socket for one request: an idle one, or a new one. It is closed where the request fails."""
+        with self._lock:
+            channel = self._idle.pop() if self._idle else self._connected()
+        try:
+            yield channel
+        except BaseException:
+            channel.close()
+            raise
+        with self._lock:
+            self._idle.append(channel)
+
+    def _connected(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [b"+"], [theirs.fileno()])
+        return ours
+
+    def kill(self) -> None:
+        """End the process and note how it ended; nothing in a process that was forked from this one."""
+        if os.getpid() != self._owner:
+            return
+        with self._lock:
+            for channel in (self._control, *self._idle):
+                channel.close()
+            self._idle.clear()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(0.5)  # it may be about to end by itself, and say how
+            if self._popen.poll() is None:
+                self._popen.kill()
+            code = self._popen.wait()
+        self.end = f"exit code {code}" if code >= 0 else _signal(-code)
+
+
+def _signal(number: int) -> str:
+    if number == signal.SIGALRM:
+        return "it took longer than an image of this size can need"
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class IsolatedSession(Session):
+    """A session in a worker."""
+
+    def __init__(
+        self, worker: Worker, request: dict[str, Any], facts: dict[str, Any], name: str
+    ) -> None:
+        self.name = name
+        self.device = parse_device(facts["device"]) or Device("cpu")
+        self.inputs = tuple(map(str, facts["inputs"]))
+        self.outputs = tuple(map(str, facts["outputs"]))
+        self._shapes = tuple(map(tuple, facts["input_shapes"]))
+        self._worker = worker
+        self._request = {**request, "do": "run"}
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int | str | None, ...], ...]:
+        return self._shapes
+
+    def run(
+        self,
+        values: Sequence[np.ndarray],
+        *,
+        seconds: float | None = None,  # noqa: ARG002 - the worker sets the limit
+    ) -> tuple[np.ndarray, ...]:
+        _, results = self._worker.ask(self._request, values, self.name)
+        if len(results) != len(self.outputs):
+            raise ModelBrokenError("its process sent nonsense", file=self.name)
+        return tuple(results)
+
+
+def _error(parts: Any, name: str) -> VaetoolsError:
+    """The error that a worker sent, if it is one of ours."""
+    try:
+        kind, problem, file, remedy = parts
+        found = getattr(errors, str(kind), ModelBrokenError)
+        known = isinstance(found, type) and issubclass(found, VaetoolsError)
+        return (found if known else ModelBrokenError)(str(problem), file=file, remedy=remedy)
+    except (TypeError, ValueError):
+        return ModelBrokenError("its process sent nonsense", file=name)
+
+
+_WORKERS: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for worker in list(_WORKERS):
+        worker.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,176 @@
+"""The process that opens and runs the graphs of one model that did not come with vaetools.
+
+Started by `vaetools.model.isolation`. A graph that ends this process, or takes more time or memory than
+an image of its size can need, costs its caller one error. The parent sends a socket for each caller over
+the first one; each is served by a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaetools.errors import ModelBrokenError, VaetoolsError
+from vaetools.graphcheck.estimate import Estimator
+from vaetools.model.checked import scales_of
+from vaetools.model.limits import Alarm, Memory
+from vaetools.model.wire import WireError, receive, send
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vaetools.model.folder import Model
+    from vaetools.model.runtime import Session
+
+OPEN_SECONDS = 6.0
+"""Time for opening a small graph, checks included."""
+
+OPEN_BYTES_PER_SECOND = 10e6
+
+OPEN_MEMORY = 384 * 2**20
+"""Memory for opening a small graph."""
+
+OPEN_MEMORY_PER_BYTE = 8
+"""ONNX Runtime copies weights, and keeps some in two layouts."""
+
+RUN_SECONDS = 5.0
+"""Time for a call, whatever the graph does."""
+
+STEPS_PER_SECOND = 1e9
+"""Multiplications that the slowest machine does per second; a core of a server does 20 times as many."""
+
+RUN_MEMORY = 160 * 2**20
+"""Memory for a call, whatever the graph does."""
+
+RUN_MEMORY_FACTOR = 3
+"""Memory of ONNX Runtime for each byte that the graph is known to need at once."""
+
+GPU_SECONDS = 60.0
+"""Additional time on a GPU, whose libraries are loaded and tuned by the first calls."""
+
+
+@dataclass
+class _Opened:
+    session: Session
+    estimator: Estimator
+
+
+class Service:
+    """Answers requests with the graphs of a model.
+
+    Args:
+        model: opens its graphs in this process.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._on_gpu = model.device.kind != "cpu"
+        self._memory = Memory(limited=not self._on_gpu)
+        self._alarm = Alarm()
+        self._lock = threading.Lock()
+        self._opened: dict[tuple[str, ...], _Opened] = {}
+
+    def serve(self, channel: socket.socket) -> None:
+        """Answer the requests of one caller until it closes its end."""
+        with channel, contextlib.suppress(EOFError, OSError, WireError):
+            while True:
+                request, arrays = receive(channel)
+                try:
+                    answer, results = self._answer(request, arrays)
+                except VaetoolsError as error:
+                    parts = [type(error).__name__, error.problem, error.file, error.remedy]
+                    answer, results = {"error": parts}, ()
+                send(channel, answer, results)
+
+    def _answer(
+        self, request: dict[str, Any], arrays: list[np.ndarray]
+    ) -> tuple[dict[str, Any], tuple[np.ndarray, ...]]:
+        role, pixels = request["role"], tuple(request["pixels"])
+        opened = self._open(role, pixels)
+        session = opened.session
+        if request["do"] == "open":
+            shapes = session.input_shapes
+            device = str(session.device)
+            names = {"inputs": session.inputs, "outputs": session.outputs}
+            return {**names, "input_shapes": shapes, "device": device}, ()
+        return {}, self._run(opened, arrays)
+
+    def _open(self, role: str, pixels: tuple[str, ...]) -> _Opened:
+        key = (role, *pixels)
+        with self._lock:
+            if key not in self._opened:
+                spec = self.model.manifest.graphs.get(role)
+                size = 0 if spec is None else spec.bytes
+                seconds = OPEN_SECONDS + size / OPEN_BYTES_PER_SECOND + self._gpu_seconds
+                with self._alarm.within(seconds):
+                    self._opened[key] = self._open_now(role, pixels, size)
+            return self._opened[key]
+
+    def _open_now(self, role: str, pixels: tuple[str, ...], size: int) -> _Opened:
+        most = OPEN_MEMORY + OPEN_MEMORY_PER_BYTE * size + self.model.threads * 2**24
+        try:
+            with self._memory.opening(most):
+                data = self.model.graph_bytes(role, pixels)
+                session = self.model.graph(role, pixels=pixels)
+                return _Opened(session, Estimator(data, scales_of(self.model.manifest)))
+        except MemoryError:
+            raise ModelBrokenError(
+                f"graph needs more than {most // 2**20} MiB to open", file=self.model.folder
+            ) from None
+
+    def _run(self, opened: _Opened, arrays: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        session = opened.session
+        shapes = {n: a.shape for n, a in zip(session.inputs, arrays, strict=True)}
+        try:
+            estimate = opened.estimator.of(shapes)
+        except ModelBrokenError as error:
+            raise error.about(session.name) from None
+        seconds = RUN_SECONDS + estimate.steps / STEPS_PER_SECOND + self._gpu_seconds
+        most = RUN_MEMORY + RUN_MEMORY_FACTOR * estimate.memory
+        self._memory.grant((threading.get_ident(), id(session)), most)
+        try:
+            with self._alarm.within(seconds):
+                return session.run(arrays, seconds=seconds)
+        except MemoryError:
+            raise ModelBrokenError(
+                f"graph needs more than {most // 2**20} MiB for this image", file=session.name
+            ) from None
+
+    @property
+    def _gpu_seconds(self) -> float:
+        return GPU_SECONDS if self._on_gpu else 0.0
+
+
+def main() -> None:
+    """Serve the parent: its socket and the model are arguments."""
+    from vaetools.model.folder import reopened
+    from vaetools.model.runtime import Runtime
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    control = socket.socket(fileno=int(sys.argv[1]))
+    place = json.loads(sys.argv[2])
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    runtime = Runtime(place["device"], threads=place["threads"])
+    service = Service(reopened(Path(place["folder"]), place["fingerprint"], runtime))
+    while True:
+        message, sockets, _, _ = socket.recv_fds(control, 1, 1)
+        if not message or not sockets:
+            os._exit(0)
+        channel = socket.socket(fileno=sockets[0])
+        threading.Thread(target=service.serve, args=(channel,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process with its parent, also where a call is in progress."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
