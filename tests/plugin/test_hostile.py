@@ -183,7 +183,7 @@ def test_an_image_that_is_none_is_the_plugins_error(pixels: object) -> None:
         results_of(Gives(None, NoOptions()), broken)
 
 
-@pytest.mark.parametrize("names", [None, 3, "a.png", b"a", [3], ["a\0.png"], [], iter(str, "x")])
+@pytest.mark.parametrize("names", [None, 3, "a.png", b"a", [3], [], iter(str, "x")])
 def test_outputs_that_are_no_names_are_the_plugins_error(names: object) -> None:
     with pytest.raises(PluginError, match="gives name"):
         output_names(Gives(None, NoOptions()), names)
