@@ -53,7 +53,7 @@ def output_names(operation: Operation, given: Any) -> tuple[PurePosixPath, ...]:
     if len(names) > MOST_OUTPUTS:
         raise PluginError(f"{operation.name} names more than {MOST_OUTPUTS:,} outputs")
     for name in names:
-        if not isinstance(name, str | PurePath) or "\0" in str(name):
+        if not isinstance(name, str | PurePath):
             raise PluginError(f"{operation.name} named an output {name!r}, which is no path")
     return tuple(PurePosixPath(name) for name in names)
 
