@@ -60,7 +60,7 @@ def photos(tmp_path: Path) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Visible files of a folder by their names."""
-    files = [p for p in folder.rglob("*") if p.is_file() and ".vaetools" not in p.parts]
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".vaetools")]
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
@@ -214,7 +214,7 @@ def test_a_manifest_that_is_none(tiny: Hub, tmp_path: Path) -> None:
         json.dumps({**fields, "output": "../a.png"}),
         json.dumps({**fields, "source": "/etc/passwd"}),
         json.dumps({**fields, "output": ""}),
-        json.dumps({**fields, "output": ".vaetools/journal.ndjson"}),
+        json.dumps({**fields, "output": ".vaetools.ndjson"}),
     ]
     manifest = tmp_path / "m.jsonl"
     for line in bad:

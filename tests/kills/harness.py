@@ -129,7 +129,7 @@ def _kill_one(command: list[str], out: Path, pause: float, *, early: bool) -> bo
     Args:
         early: count the pause from the start of the process instead, mostly before it does anything.
     """
-    journal = out / ".vaetools" / "journal.ndjson"
+    journal = out / ".vaetools.ndjson"
     before = _size(journal)
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True) as process:

@@ -33,7 +33,7 @@ def hub(tiny_models: Path) -> Hub:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    files = [p for p in folder.rglob("*") if p.is_file() and ".vaetools" not in p.parts]
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".vaetools")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from vaetools.runner.entries import JournalEntry
 from vaetools.runner.inputs import Source
-from vaetools.runner.journal import FOLDER, Journal, JournalEntry
+from vaetools.runner.journal import Journal
 
 SOURCE = Source(
     Path("/photos/a.jpg"), PurePosixPath("a.jpg"), "/photos/a.jpg", size=10, mtime_ns=20
@@ -27,7 +28,6 @@ def entry(source: Source = SOURCE, data: bytes = DATA, work: str = "work") -> Jo
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    (tmp_path / FOLDER).mkdir()
     return tmp_path
 
 
@@ -119,7 +119,7 @@ def test_outputs_are_listed_by_operation(out: Path) -> None:
 def test_an_incomplete_line_is_ignored_and_harms_no_other(out: Path, cut: int) -> None:
     put(out)
     write(out)
-    path = out / FOLDER / "journal.ndjson"
+    path = out / ".vaetools.ndjson"
     path.write_bytes(path.read_bytes()[:-cut])
     assert completed(out)  # by content
     other = dataclasses.replace(SOURCE, relative=PurePosixPath("b.jpg"))
@@ -144,7 +144,7 @@ DAMAGE = [
 @pytest.mark.parametrize("line", DAMAGE)
 def test_damaged_lines_are_ignored(out: Path, line: bytes) -> None:
     put(out)
-    path = out / FOLDER / "journal.ndjson"
+    path = out / ".vaetools.ndjson"
     path.write_bytes(line)
     assert not completed(out)
     write(out)
@@ -159,7 +159,7 @@ def test_lines_are_plain_json_for_any_name(out: Path) -> None:
     empty = {name: (0, hashlib.sha256(b"").hexdigest())}
     made = Journal(None, "work").entry(source, "copy", empty)
     write(out, made=made)
-    lines = (out / FOLDER / "journal.ndjson").read_bytes().splitlines()
+    lines = (out / ".vaetools.ndjson").read_bytes().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["writing", "done"]
     (out / name).touch()
     assert Journal(out, "work").has_completed(source, [name])
@@ -195,7 +195,7 @@ def test_shards_have_journals_of_their_own_and_read_all(out: Path) -> None:
     journal.done(entry())
     journal.close()
     put(out)
-    assert [path.name for path in (out / FOLDER).iterdir()] == ["journal-2-of-3.ndjson"]
+    assert [path.name for path in out.glob(".*")] == [".vaetools.2-of-3.ndjson"]
     assert completed(out)
 
 

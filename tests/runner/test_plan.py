@@ -81,7 +81,17 @@ def test_one_output_twice_is_refused(out: Target) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../a.txt", "/etc/passwd", "b/../../a", ".", ".vaetools/journal", ".VAETOOLS/x", "a\0"]
+    "name",
+    [
+        "../a.txt",
+        "/etc/passwd",
+        "b/../../a",
+        ".",
+        ".vaetools/journal",
+        ".VAETOOLS/x",
+        ".vaetools.ndjson",
+        "a\0",
+    ],
 )
 def test_an_output_outside_is_refused(out: Target, name: str) -> None:
     with pytest.raises(UsageError, match="not a file below"):

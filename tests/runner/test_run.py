@@ -24,6 +24,7 @@ from vaetools.image import Image, decode_image, encode_image
 from vaetools.runner import Record, RunResult, RunSettings, run
 from vaetools.runner.atomic import temporary_path
 from vaetools.runner.lock import folder_lock
+from vaetools.runner.place import Place
 from vaetools.runner.settings import work_key
 
 from .operations import Copy, Invert, Raising, Renaming
@@ -40,7 +41,7 @@ TREE = {"a.txt": b"abc", "b/c.txt": b"def", "b/d/e.txt": b"", "notes.md": b"-"}
 
 def tree(folder: Path) -> dict[str, bytes]:
     """All files that are not hidden."""
-    files = [p for p in folder.rglob("*") if p.is_file() and ".vaetools" not in p.parts]
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".vaetools")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -242,7 +243,7 @@ def test_results_of_another_folder_are_not_replaced(plant: Plant, tmp_path: Path
 def test_without_a_journal_nothing_is_replaced(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", TREE), tmp_path / "out"
     go(Copy(), top, out)
-    (out / ".vaetools/journal.ndjson").unlink()
+    (out / ".vaetools.ndjson").unlink()
     with pytest.raises(ExistsError, match="and 2 more"):
         go(Copy(), top, out)
 
@@ -328,7 +329,7 @@ def test_shards_make_one_tree(plant: Plant, tmp_path: Path) -> None:
 
 def test_a_locked_folder_is_refused(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", TREE), tmp_path / "out"
-    with folder_lock(out / ".vaetools", None), pytest.raises(UsageError, match="another run"):
+    with folder_lock(Place(out), None), pytest.raises(UsageError, match="another run"):
         go(Copy(), top, out)
     assert tree(out) == {}
 
@@ -483,7 +484,7 @@ def test_failures_are_listed_in_a_file_until_they_are_fixed(plant: Plant, tmp_pa
     top = plant("in", {"good.txt": b"fine", "bad.txt": b"bad"})
     out = tmp_path / "out"
     assert go(Raising(ValueError("no")), top, out).exit_code == 1
-    kept = out / ".vaetools" / "failed.ndjson"
+    kept = out / ".vaetools.failed.ndjson"
     (record,) = map(json.loads, kept.read_text().splitlines())
     assert record["file"].endswith("bad.txt") and record["status"] == "failed"
     (top / "bad.txt").write_bytes(b"mended")

@@ -132,7 +132,9 @@ def run_command(
         ctx.exit(result.exit_code)
 
 
-NOT_FOR_VIDEO = frozenset({"resume", "include", "exclude", "frames", "strip", "to", "quality_out"})
+NOT_FOR_VIDEO = frozenset(
+    {"resume", "journal", "include", "exclude", "frames", "strip", "to", "quality_out"}
+)
 """Parameters without effect on a video: a single file, without a journal and metadata."""
 
 

@@ -46,7 +46,7 @@ class OutputFolder:
             OutputError: The output folder was moved, or a link leads out of it.
             OSError: The folder cannot be created.
         """
-        self._check()
+        self.check()
         if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.path)):
             raise OutputError("leads out of the output folder through a link", file=folder)
         if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for unusual names
@@ -56,7 +56,8 @@ class OutputFolder:
             made /= name
             made.mkdir(exist_ok=True)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Create the output folder if it was never there. Raises `OutputError` if it was moved."""
         with self._lock:
             if self._identity is None:
                 self.path.mkdir(parents=True, exist_ok=True)

@@ -250,6 +250,14 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for such names
 
 
+def same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths are one file or folder; False if one is missing or no path at all."""
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121
+    except (OSError, ValueError):
+        return False
+
+
 def _matches(relative: PurePosixPath, patterns: Sequence[str]) -> bool:
     paths = (relative, *relative.parents[:-1])
     texts = [text for path in paths for text in (str(path), path.name)]

@@ -1,4 +1,4 @@
-"""The journal of completed inputs, `OUT/.vaetools/journal.ndjson`. Lines are only ever appended.
+"""The journal of completed inputs, `OUT/.vaetools.ndjson`. Lines are only ever appended.
 
 Two lines are written per input, each of them a JSON object:
 
@@ -7,61 +7,46 @@ Two lines are written per input, each of them a JSON object:
 
 The first line reaches the disk before the outputs are renamed to their final names, the second one
 is written after that. If a run is killed in between, the next run recognises the outputs by their
-content, and never mistakes a file of the user for one of them. An incomplete line is ignored; its
-input is processed again.
+content, and never mistakes a file of the user for one of them. An incomplete or unknown line is
+ignored; its input is processed again. `vaetools.runner.place` says where the file lies, and that it
+is not trusted.
+
+A journal that is not in the output folder also names that folder, and is refused for another one:
+
+    {"event": "folder", "folder": "/data/out"}
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
+import hashlib
 import os
+import stat
 import threading
-import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-from vaetools.runner.atomic import sha256_of
+from vaetools.errors import UsageError, printable
+from vaetools.runner.atomic import sha256_of, write_files
+from vaetools.runner.entries import (
+    JournalEntry,
+    Line,
+    absolute,
+    complete_lines,
+    entry_line,
+    folder_line,
+    parse,
+    relative,
+)
+from vaetools.runner.inputs import is_folder, same_file
+from vaetools.runner.place import Place, open_own
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from vaetools.runner.inputs import Source
-
-FOLDER = ".vaetools"
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One input and the outputs that a run wrote for it.
-
-    Attributes:
-        file: Relative path of the input.
-        size: Size of the input in bytes, when the run began.
-        mtime_ns: Modification time of the input in nanoseconds, when the run began.
-        fingerprint: The work key: operation, options, model, and settings that change outputs;
-            after it the identity of further files of the input, such as its mask, if it has any.
-        op: Name of the operation.
-        source: Absolute path of the input, or the name of a generated item.
-        out: (size in bytes, hexadecimal SHA-256) of each output, by its relative path.
-    """
-
-    file: str
-    size: int
-    mtime_ns: int
-    fingerprint: str
-    op: str
-    source: str
-    out: dict[str, tuple[int, str]]
-
-    def matches(self, source: Source, work: str, names: Sequence[str]) -> bool:
-        """Whether input, work key and output names are the same as here."""
-        own = (self.file, self.size, self.mtime_ns, self.fingerprint, set(self.out))
-        wanted = (str(source.relative), source.size, source.mtime_ns, work, set(names))
-        return own == wanted
 
 
 class Journal:
@@ -70,14 +55,20 @@ class Journal:
     Args:
         folder: The output folder; None for a journal that remembers and writes nothing.
         work: The work key of the run, see `vaetools.runner.settings.work_key`.
+        kept_in: Folder of the journal, if it is not the output folder.
 
     Raises:
         OSError: The journal cannot be read.
+        OutputError: It is no regular file.
+        UsageError: It is the journal of another output folder.
     """
 
-    def __init__(self, folder: Path | None, work: str = "") -> None:
+    def __init__(self, folder: Path | None, work: str = "", kept_in: Path | None = None) -> None:
         self.folder = folder
         self.work = work
+        self.place: Place | None = None if folder is None else Place(folder, kept_in)
+        self._named_folder = ""
+        self._real = functools.cache(os.path.realpath)
         self._entries: defaultdict[str, list[JournalEntry]] = defaultdict(list)
         self._done: dict[str, JournalEntry] = {}
         self._file: BinaryIO | None = None
@@ -90,20 +81,37 @@ class Journal:
         self.read()
 
     def read(self) -> None:
-        """Read what was appended since the last call. Raises `OSError`."""
-        if self.folder is None:
+        """Read what was appended since the last call. Raises as the class does."""
+        if self.place is None:
             return
-        lines: list[bytes] = []
-        for path in sorted((self.folder / FOLDER).glob("journal*.ndjson")):
-            with path.open("rb") as file:
-                file.seek(self._read_up_to.get(path, 0))
-                added = file.read()
-            complete = added[: added.rfind(b"\n") + 1]
-            self._read_up_to[path] = self._read_up_to.get(path, 0) + len(complete)
-            lines += complete.splitlines()
-        parsed = [found for line in lines if (found := _parse(line)) is not None]
+        parsed: list[Line] = []
+        for path in self.place.journals():
+            for line in self._added_lines(path):
+                found = parse(line)
+                if isinstance(found, str) and path.parent == self.place.kept_in:
+                    self._named_folder = found
+                elif isinstance(found, tuple):
+                    parsed.append(found)
+        self._refuse_other_folder(self.place)
         for _, event, entry in sorted(parsed, key=lambda found: found[0]):
             self._add(event, entry)
+
+    def _added_lines(self, path: Path) -> Iterator[bytes]:
+        """The complete lines of a journal that were not read before."""
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+            file.seek(self._read_up_to.get(path, 0))
+            for line, end in complete_lines(file):
+                self._read_up_to[path] = end
+                yield line
+
+    def _refuse_other_folder(self, place: Place) -> None:
+        """Raise `UsageError` if the journal is that of another folder, which still exists."""
+        named = os.path.join(os.path.realpath(place.folder), self._named_folder)  # noqa: PTH118
+        if self._named_folder and is_folder(Path(named)) and not same_file(named, place.out):
+            problem = (
+                f"is the journal of another output folder, {printable(os.path.abspath(named))}"  # noqa: PTH100
+            )
+            raise UsageError(problem, file=place.kept_in, remedy="choose another --journal")
 
     def _add(self, event: str, entry: JournalEntry) -> None:
         for name in entry.out:
@@ -145,13 +153,34 @@ class Journal:
 
     def owns(self, name: str, source: Source) -> bool:
         """Whether the file `name` is, byte for byte, what a run made from this input."""
-        own = [e for e in self._entries.get(name, ()) if e.source == source.origin]
-        return self._is_one_of(name, own)
+        known, origin = (self._name_of(source), source.origin), self._origin_of(source)
+        entries = self._entries.get(name, ())
+        return self._is_one_of(
+            name, [e for e in entries if e.origin == origin or e.source in known]
+        )
 
     def source_of(self, name: str) -> str | None:
         """The input that the output was last made from; None if no run made it."""
         entries = self._entries.get(name)
-        return entries[-1].source if entries else None
+        if not entries or self.folder is None:
+            return None
+        source = entries[-1].source
+        return absolute(source, self._real(self.folder))
+
+    def _location(self, source: Source) -> str:
+        """Absolute path of an input; links are resolved, except one that is the input itself."""
+        return os.path.join(self._real(source.path.parent), source.path.name)  # noqa: PTH118
+
+    def _name_of(self, source: Source) -> str:
+        """See `JournalEntry.source`."""
+        if not source.real or self.folder is None:
+            return source.origin
+        return relative(self._location(source), self._real(self.folder))
+
+    def _origin_of(self, source: Source) -> str:
+        """See `JournalEntry.origin`."""
+        location = self._location(source) if source.real else source.origin
+        return hashlib.sha256(os.fsencode(location)).hexdigest()[:16]
 
     def _is_one_of(
         self, name: str, entries: Sequence[JournalEntry], *, by_size: bool = False
@@ -161,40 +190,63 @@ class Journal:
             return False
         path = self.folder / name
         try:
-            size = path.lstat().st_size
-            hashes = [e.out[name][1] for e in entries if e.out[name][0] == size]
-            return bool(hashes) and (by_size or sha256_of(path) in hashes)
+            status = path.lstat()
+            hashes = [e.out[name][1] for e in entries if e.out[name][0] == status.st_size]
+            is_possible = bool(hashes) and stat.S_ISREG(status.st_mode)
+            return is_possible and (by_size or sha256_of(path) in hashes)
         except OSError:
             return False
 
     def open(self, shard: tuple[int, int] | None) -> None:
-        """Open the journal for appending. Raises `OSError`."""
-        if self.folder is None:
+        """Open the journal for appending, with the lock held; take over that of earlier versions.
+
+        Raises:
+            OSError: It cannot be written.
+            OutputError: It is no regular file.
+        """
+        if self.place is None:
             return
-        name = "journal" if shard is None else f"journal-{shard[0]}-of-{shard[1]}"
-        path = self.folder / FOLDER / f"{name}.ndjson"
-        self._file = path.open("ab+", buffering=0)
-        if self._file.tell() > 0:
+        path = self.place.journal(shard)
+        _unshare(path)
+        handle = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self._file = os.fdopen(handle, "ab+", buffering=0)
+        if self._file.seek(0, os.SEEK_END) > 0:
             self._file.seek(-1, os.SEEK_END)
             self._incomplete_line = self._file.read(1) != b"\n"
+        out = relative(os.path.realpath(self.place.out), os.path.realpath(self.place.folder))
+        if self.place.kept_in is not None and self._named_folder != out:
+            self._append(folder_line(out))
+        if shard is None and self.place.legacy_folder() is not None:
+            self._take_over(self.place)
+
+    def _take_over(self, place: Place) -> None:
+        for path in place.journals():
+            if path.parent == place.legacy:
+                self._read_up_to[path] = 0
+                for line in self._added_lines(path):
+                    if parse(line) is not None:
+                        self._append(line)
+        self._sync(self._written)
+        place.remove_legacy()
 
     def entry(
         self, source: Source, op: str, out: dict[str, tuple[int, str]], files: str = ""
     ) -> JournalEntry:
         """The entry of an input of this run; `out` as in `JournalEntry`."""
-        name, work = str(source.relative), self._work_of(files)
-        return JournalEntry(name, source.size, source.mtime_ns, work, op, source.origin, out)
+        name, work, made_of = str(source.relative), self._work_of(files), self._name_of(source)
+        origin = self._origin_of(source)
+        return JournalEntry(name, source.size, source.mtime_ns, work, op, made_of, out, origin)
 
     def writing(self, entry: JournalEntry) -> None:
         """Record that outputs are about to be renamed to their final names.
 
         The line is on disk when this returns. Raises `OSError`.
         """
-        self._sync(self._append("writing", entry))
+        self._sync(self._append(entry_line("writing", entry)))
 
     def done(self, entry: JournalEntry) -> None:
         """Record that the outputs have their final names. Raises `OSError`."""
-        self._append("done", entry)
+        self._append(entry_line("done", entry))
 
     def close(self) -> None:
         """Flush the journal to disk and close it."""
@@ -203,12 +255,10 @@ class Journal:
                 self._sync(self._written)
             self._file.close()
 
-    def _append(self, event: str, entry: JournalEntry) -> int:
+    def _append(self, line: bytes) -> int:
         """Write one line; return its number."""
         if self._file is None:
             return 0
-        values = {"v": SCHEMA_VERSION, "event": event, "at": round(time.time(), 3), **asdict(entry)}
-        line = json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
         with self._lock:
             rest = b"\n" + line if self._incomplete_line else line
             self._incomplete_line = True
@@ -227,17 +277,10 @@ class Journal:
                 self._synced = reached
 
 
-def _parse(line: bytes) -> tuple[float, str, JournalEntry] | None:
-    """(time, event, entry) of a line; None if it is incomplete, damaged or of another version."""
-    try:
-        values: dict[str, Any] = json.loads(line)
-        if values.pop("v") != SCHEMA_VERSION:
-            return None
-        out = {str(name): (int(size), str(sha)) for name, (size, sha) in values.pop("out").items()}
-        return (
-            float(values.pop("at")),
-            str(values.pop("event")),
-            JournalEntry(**values, out=out),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
+def _unshare(path: Path) -> None:
+    """Give a journal with several hard links one of its own: copies of OUT must not change."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.lstat().st_nlink > 1:
+            with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+                data = file.read()
+            write_files([(path, data)])

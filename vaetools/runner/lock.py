@@ -3,54 +3,61 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from vaetools.errors import OutputError, UsageError
+from vaetools.runner.place import open_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from vaetools.runner.place import Place, Shard
+
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @contextmanager
-def folder_lock(folder: Path, shard: tuple[int, int] | None) -> Iterator[None]:
-    """Lock `folder`, the `.vaetools` folder of an output folder, for one run.
+def folder_lock(place: Place, shard: Shard | None) -> Iterator[None]:
+    """Lock an output folder for one run; it is created if it is missing.
 
     Runs of different shards may write at the same time; a run without a shard excludes all others.
 
     Raises:
         UsageError: Another run holds the lock.
-        OutputError: The folder cannot be created or written to.
+        OutputError: The folder cannot be created or written to, or the lock is no regular file.
     """
     with ExitStack() as held:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            whole = held.enter_context((folder / "lock").open("ab"))
-            own = whole
-            if shard is not None:
-                own = held.enter_context((folder / _shard_name(shard)).open("ab"))
+            place.out.mkdir(parents=True, exist_ok=True)
+            place.folder.mkdir(parents=True, exist_ok=True)
+            whole = _opened(held, place.lock(None))
+            own = whole if shard is None else _opened(held, place.lock(shard))
+            locks = [(whole, shard is not None), (own, False)][: 1 if shard is None else 2]
+            if place.legacy_folder() is not None:  # a run of an earlier version
+                locks.append((_opened(held, place.legacy / "lock"), shard is not None))
         except OSError as error:
             reason = f"cannot be written to: {error.strerror}"
-            raise OutputError(reason, file=folder.parent) from error
-        free = _try_lock(whole, shared=shard is not None) and (shard is None or _try_lock(own))
-        if not free:
+            raise OutputError(reason, file=place.folder) from error
+        if not all(_try_lock(handle, shared=shared) for handle, shared in locks):
             problem = "another run is writing to this folder"
-            raise UsageError(problem, file=folder.parent, remedy="wait until it has ended")
+            raise UsageError(problem, file=place.out, remedy="wait until it has ended")
         yield
 
 
-def _shard_name(shard: tuple[int, int]) -> str:
-    return f"lock-{shard[0]}-of-{shard[1]}"
+def _opened(held: ExitStack, path: Path) -> int:
+    handle = open_own(path, os.O_RDWR | os.O_CREAT)
+    held.callback(os.close, handle)
+    return handle
 
 
-def _try_lock(file: BinaryIO, *, shared: bool = False) -> bool:
+def _try_lock(handle: int, *, shared: bool) -> bool:
     """Whether the lock was free. On a file system without locks it always is."""
     try:
-        _lock(file, shared=shared)
+        _lock(handle, shared=shared)
     except OSError as error:
         return error.errno in _UNSUPPORTED
     return True
@@ -59,15 +66,15 @@ def _try_lock(file: BinaryIO, *, shared: bool = False) -> bool:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: BinaryIO, *, shared: bool) -> None:
+    def _lock(handle: int, *, shared: bool) -> None:
         # Windows has no shared locks: a run without a shard does not exclude shards there.
         if not shared:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            os.lseek(handle, 0, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(file: BinaryIO, *, shared: bool) -> None:
+    def _lock(handle: int, *, shared: bool) -> None:
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(file.fileno(), mode | fcntl.LOCK_NB)
+        fcntl.flock(handle, mode | fcntl.LOCK_NB)

@@ -26,8 +26,8 @@ from vaetools.errors import (
 from vaetools.image import SUFFIXES, format_of
 from vaetools.operation import output_names
 from vaetools.runner.atomic import stamp_of
-from vaetools.runner.inputs import is_folder
-from vaetools.runner.journal import FOLDER, Journal
+from vaetools.runner.inputs import is_folder, same_file
+from vaetools.runner.place import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vaetools.operation import Operation
     from vaetools.runner.atomic import Stamp
     from vaetools.runner.inputs import Source
+    from vaetools.runner.journal import Journal
     from vaetools.runner.settings import RunSettings
 
 
@@ -210,13 +211,13 @@ def _outputs(items: Iterable[PlannedItem]) -> Iterator[tuple[PlannedItem, str, P
 
 
 def _refuse_escapes(items: Sequence[PlannedItem], target: Target) -> None:
-    """No output may lie outside of the folder, by name or through a link, nor in the journal."""
+    """No output may lie outside of the folder, by name or through a link, nor be a file of the run."""
     top = os.path.realpath(target.folder)
     inside: dict[Path, bool] = {}
     for item, name, path in _outputs(items):
         pure = PurePosixPath(name)
         plain = pure.parts and not pure.is_absolute() and ".." not in pure.parts
-        if not plain or pure.parts[0].casefold() == FOLDER or "\0" in name:
+        if not plain or pure.parts[0].casefold().startswith(PREFIX) or "\0" in name:
             raise UsageError(f"the output {name!r} is not a file below OUT", file=item.source.path)
         if path.parent not in inside:
             inside[path.parent] = Path(os.path.realpath(path.parent)).is_relative_to(top)
@@ -279,7 +280,7 @@ def _refuse_inputs(items: Sequence[PlannedItem]) -> None:
     for _, _, path in _outputs(items):
         source = inputs.get(location(path))
         similar = folded.get(_folded(location(path)))
-        if source is None and similar is not None and _is_same(path, similar.path):
+        if source is None and similar is not None and same_file(path, similar.path):
             source = similar  # a file system that ignores case or the form of accents
         if source is not None:
             problem = f"the output {shown(path)} is the input {shown(source.path)}"
@@ -302,13 +303,6 @@ def refuse_report(items: Sequence[PlannedItem], report: str | Path | None) -> No
         if output == page or output.startswith(page + os.sep) or page.startswith(output + os.sep):
             problem = f"the report and the output {shown(path)} cannot both exist"
             raise ClashError(problem, file=report, remedy=remedy)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
 
 
 def resolve_existing(
@@ -363,7 +357,7 @@ def _exists(unowned_outputs: Sequence[tuple[PlannedItem, int]], journal: Journal
     maker = journal.source_of(item.names[index])
     made = "" if maker is None else f", made from {shown(maker)}"
     source = item.source
-    if maker is not None and (maker == source.origin or _is_same(Path(maker), source.path)):
+    if maker is not None and (maker == source.origin or same_file(maker, source.path)):
         made = ", and was changed after it was written"
     more = f" (and {len(unowned_outputs) - 1:,} more)" if len(unowned_outputs) > 1 else ""
     remedy = "nothing was done; use --on-exists skip|replace, or choose another output folder"

@@ -16,8 +16,15 @@ from vaetools.libraries import check_library
 from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
 from vaetools.runner.folder import OutputFolder
-from vaetools.runner.inputs import FileFilter, Found, discover, generated_items, in_shard
-from vaetools.runner.journal import FOLDER, Journal
+from vaetools.runner.inputs import (
+    FileFilter,
+    Found,
+    discover,
+    generated_items,
+    in_shard,
+    same_file,
+)
+from vaetools.runner.journal import Journal
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.plan import refuse_report, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
 
     from vaetools.operation import Operation
     from vaetools.runner.inputs import Source
+    from vaetools.runner.place import Place, Shard
     from vaetools.runner.plan import PlannedItem, Target
     from vaetools.runner.progress import Progress
     from vaetools.runner.record import Record
@@ -101,10 +109,12 @@ def run(
     started = time.monotonic()
     video = operation.takes == "image" and video_among(inputs) is not None
     processor: Processor = Video(operation, settings) if video else Batch(operation, settings)
-    journal = _read_journal(Path(settings.out), work_key(fingerprint, settings))
+    journal = _read_journal(settings, work_key(fingerprint, settings))
     found = _find(operation, inputs, settings, journal)
     target = target_of(settings.out, one_file=found.one_file)
     if target.file is not None or not processor.keeps_journal:
+        if settings.journal is not None:
+            raise UsageError("a single output file has no journal", file=settings.out)
         journal = Journal(None)  # an output file is all that is written then
     items = processor.plan(found.sources, target)
     refuse_report(items, settings.report)
@@ -114,8 +124,8 @@ def run(
     with reserved(settings.report), Listeners(on_record, progress) as listeners:
         stopped = _process(processor, operation, items, settings, folder, journal, listeners)
     records, problems = tuple(listeners.records), []
-    if journal.folder is not None and not settings.dry_run:
-        problems += _write_failures(journal.folder, records, settings.shard, folder)
+    if journal.place is not None and not settings.dry_run:
+        problems += _write_failures(journal.place, records, settings.shard, folder)
     unreached = len(items) - len(records)
     seconds = time.monotonic() - started
     result = RunResult(records, found.left_alone, unreached, seconds, stopped, tuple(problems))
@@ -131,9 +141,13 @@ def _with_report(result: RunResult, path: str | Path) -> RunResult:
     return result
 
 
-def _read_journal(folder: Path, work: str) -> Journal:
+def _read_journal(settings: RunSettings, work: str) -> Journal:
+    folder = Path(settings.out)
+    kept_in = None if settings.journal is None else Path(settings.journal)
+    if kept_in is not None and same_file(kept_in, folder):
+        kept_in = None
     try:
-        return Journal(folder, work)
+        return Journal(folder, work, kept_in)
     except OSError as error:
         raise OutputError(f"its journal cannot be read: {error.strerror}", file=folder) from error
 
@@ -176,13 +190,13 @@ def _process(
         for item in resolve_existing(items, journal, settings):
             listeners.add(not_processed(item, operation.name))
         return ""
-    if journal.folder is not None and not (journal.folder / FOLDER).is_dir():
-        # Once before locking creates the folder, so that a refused run leaves nothing behind.
+    if journal.place is not None and not os.path.lexists(journal.place.lock(None)):
+        # Once before locking creates files, so that a refused run leaves nothing behind.
         _check_libraries(operation, resolve_existing(items, journal, settings))
     with _locked(journal, settings):
         resolved = resolve_existing(items, journal, settings)
         _check_libraries(operation, resolved)
-        _remove_stale(resolved, settings, is_locked=journal.folder is not None)
+        _remove_stale(resolved, settings, journal.place)
         return processor.process(resolved, folder, journal, listeners)
 
 
@@ -196,49 +210,48 @@ def _check_libraries(operation: Operation, items: Sequence[PlannedItem]) -> None
 @contextmanager
 def _locked(journal: Journal, settings: RunSettings) -> Iterator[None]:
     """Lock the output folder, and open its journal for writing."""
-    if journal.folder is None:
+    if journal.place is None:
         yield
         return
-    with folder_lock(journal.folder / FOLDER, settings.shard), closing(journal):
+    with folder_lock(journal.place, settings.shard), closing(journal):
         try:
             journal.read()
             journal.open(settings.shard)
         except OSError as error:
             problem = f"its journal cannot be written: {error.strerror}"
-            raise OutputError(problem, file=journal.folder) from error
+            raise OutputError(problem, file=journal.place.folder) from error
         yield
 
 
-def _remove_stale(items: Sequence[PlannedItem], settings: RunSettings, *, is_locked: bool) -> None:
+def _remove_stale(items: Sequence[PlannedItem], settings: RunSettings, place: Place | None) -> None:
     """Remove temporary files of killed runs from the folders that this run writes to."""
     outputs = [path for item in items for path in item.outputs]
     own = {temporary_stem(path.name) for path in outputs}
 
     def is_stale(temporary: Temporary) -> bool:
-        if not is_locked:  # another run may be writing
+        if place is None:  # no lock: another run may be writing
             return temporary.stem in own and temporary.is_abandoned
         return settings.shard is None or temporary.stem in own
 
-    remove_stale({path.parent for path in outputs}, is_stale)
+    folders = {path.parent for path in outputs}
+    remove_stale(folders if place is None else {*folders, place.folder}, is_stale)
 
 
 def _write_failures(
-    folder: Path,
-    records: Sequence[Record],
-    shard: tuple[int, int] | None,
-    out: OutputFolder,
+    place: Place, records: Sequence[Record], shard: Shard | None, out: OutputFolder
 ) -> list[str]:
-    """Write the records of failed inputs to `.vaetools/failed.ndjson`; return what went wrong."""
-    name = "failed" if shard is None else f"failed-{shard[0]}-of-{shard[1]}"
-    path = folder / FOLDER / f"{name}.ndjson"
+    """Write the records of failed inputs to their list; return what went wrong."""
+    path = place.failures(shard)
     lines = [json.dumps(r.as_dict()) + "\n" for r in records if r.status == "failed"]
     try:
+        if place.kept_in is None:
+            out.check()
         if lines:
-            write_files([(path, "".join(lines).encode("ascii"))], prepare=out.prepare)
+            write_files([(path, "".join(lines).encode("ascii"))], prepare=lambda _: None)
         else:
             path.unlink(missing_ok=True)
     except (OSError, OutputError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "problem", error)
+        reason = error.problem if isinstance(error, OutputError) else error.strerror
         problem = f"the list of failures cannot be written: {reason}"
         return [OutputError(problem, file=path).line]
     return []

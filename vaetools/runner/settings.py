@@ -28,7 +28,9 @@ class RunSettings:
         include: Glob patterns; only inputs that match at least one are processed. A pattern may
             match the path relative to the input folder, a folder on this path, or the file name.
         exclude: Glob patterns of inputs to leave out, matched as `include` is.
-        resume: Skip inputs that the journal in `out` lists as completed.
+        resume: Skip inputs that the journal lists as completed.
+        journal: Folder of the journal, the lock and the list of failures; None for `out`, where they
+            are hidden files. Each output folder needs a journal folder of its own.
         force: Process all inputs again and overwrite existing outputs.
         on_exists: What to do with outputs that exist and were not made from the same input by an
             earlier run: refuse the run (`error`), `skip` the input, or `replace` the output.
@@ -57,6 +59,7 @@ class RunSettings:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     resume: bool = True
+    journal: str | Path | None = None
     force: bool = False
     on_exists: OnExists = "error"
     dry_run: bool = False

@@ -1,0 +1,147 @@
+"""The lines of a journal, one JSON object each. A line without sense is skipped, never an error."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vaetools.runner.inputs import Source
+
+SCHEMA_VERSION = 1
+
+MAX_LINE = 64 * 2**20
+"""Longest line in bytes; that of an input with 100,000 outputs has about 12 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One input and the outputs that a run wrote for it.
+
+    Attributes:
+        file: Relative path of the input.
+        size: Size of the input in bytes, when the run began.
+        mtime_ns: Modification time of the input in nanoseconds, when the run began.
+        fingerprint: The work key: operation, options, model, and settings that change outputs;
+            after it the identity of further files of the input, such as its mask, if it has any.
+        op: Name of the operation.
+        source: Path of the input, or the name of a generated item. Relative to the output folder
+            if both lie in one folder below the root: the journal then tells nothing about the
+            machine, and stays true if both are moved together.
+        out: (size in bytes, hexadecimal SHA-256) of each output, by its relative path.
+        origin: Hash of the absolute path of the input; stays true if the output folder is moved.
+    """
+
+    file: str
+    size: int
+    mtime_ns: int
+    fingerprint: str
+    op: str
+    source: str
+    out: dict[str, tuple[int, str]]
+    origin: str = ""
+
+    def matches(self, source: Source, work: str, names: Sequence[str]) -> bool:
+        """Whether input, work key and output names are the same as here."""
+        own = (self.file, self.size, self.mtime_ns, self.fingerprint, set(self.out))
+        wanted = (str(source.relative), source.size, source.mtime_ns, work, set(names))
+        return own == wanted
+
+
+Line: TypeAlias = tuple[float, str, JournalEntry]
+"""Time, event and entry of an input."""
+
+
+def entry_line(event: str, entry: JournalEntry) -> bytes:
+    """The line of an input."""
+    return _line(event, asdict(entry))
+
+
+def folder_line(folder: str) -> bytes:
+    """The line that names the output folder."""
+    return _line("folder", {"folder": folder})
+
+
+def _line(event: str, values: dict[str, Any]) -> bytes:
+    values = {"v": SCHEMA_VERSION, "event": event, "at": round(time.time(), 3), **values}
+    return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def complete_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """(line, position after it) of all lines that end, without those longer than `MAX_LINE`."""
+    position = file.tell()
+    is_rest = False
+    while piece := file.readline(MAX_LINE):
+        is_end = piece.endswith(b"\n")
+        if not is_end and len(piece) < MAX_LINE:
+            return
+        position += len(piece)
+        if is_end and not is_rest:
+            yield piece, position
+        is_rest = not is_end
+
+
+def parse(line: bytes) -> Line | str | None:
+    """What a line says.
+
+    Returns:
+        (time, event, entry) of an input, or the output folder that the line names; None if it is
+        incomplete, damaged or of another version.
+    """
+    try:
+        values: dict[str, Any] = json.loads(line)
+        if values.pop("v") != SCHEMA_VERSION:
+            return None
+        at, event = float(values.pop("at")), str(values.pop("event"))
+        if event == "folder":
+            return _text(values["folder"])
+        out = {_name(n): (int(size), str(sha)) for n, (size, sha) in values.pop("out").items()}
+        entry = JournalEntry(**values, out=out)
+        for text in (entry.file, entry.fingerprint, entry.op, entry.source, entry.origin):
+            _text(text)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return None
+    return (at, event, entry) if math.isfinite(at) else None
+
+
+def _text(value: object) -> str:
+    """A text that may be a path. Raises `ValueError`."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(value)
+    os.fsencode(value)  # raises for half a surrogate pair
+    return value
+
+
+def _name(value: str) -> str:
+    """The name of an output. Raises `ValueError`."""
+    if value.startswith(("/", "\\")) or ".." in value.split("/"):
+        raise ValueError(value)
+    return _text(value)
+
+
+def relative(location: str, folder: str) -> str:
+    """An absolute path relative to a folder, if they have more than the root in common."""
+    try:
+        common = os.path.commonpath([location, folder])
+    except ValueError:  # on different drives
+        return location
+    if os.path.dirname(common) == common:  # noqa: PTH120
+        return location
+    path = os.path.relpath(location, folder)
+    return path if _is_relative(path) else os.path.join(os.curdir, path)  # noqa: PTH118
+
+
+def absolute(path: str, folder: str) -> str:
+    """The opposite of `relative`; the name of a generated item stays as it is."""
+    return os.path.normpath(os.path.join(folder, path)) if _is_relative(path) else path  # noqa: PTH118
+
+
+def _is_relative(path: str) -> bool:
+    """Whether a path is one that `relative` made; names of generated items do not begin so."""
+    return path.startswith((os.curdir + os.sep, os.pardir + os.sep))
