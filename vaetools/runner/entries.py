@@ -19,6 +19,8 @@ SCHEMA_VERSION = 1
 MAX_LINE = 64 * 2**20
 """Longest line in bytes; that of an input with 100,000 outputs has about 12 MB."""
 
+_CHUNK = 2**20
+
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
@@ -75,16 +77,17 @@ def _line(event: str, values: dict[str, Any]) -> bytes:
 
 def complete_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """(line, position after it) of all lines that end, without those longer than `MAX_LINE`."""
-    position = file.tell()
-    is_rest = False
-    while piece := file.readline(MAX_LINE):
-        is_end = piece.endswith(b"\n")
-        if not is_end and len(piece) < MAX_LINE:
-            return
-        position += len(piece)
-        if is_end and not is_rest:
-            yield piece, position
-        is_rest = not is_end
+    position, size = file.tell(), 0
+    begun: list[bytes] = []
+    while chunk := file.read(_CHUNK):
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            position += size + len(end) + 1
+            if size + len(end) < MAX_LINE:
+                yield b"".join((*begun, end)), position
+            begun, size = [], 0
+        size += len(rest)
+        begun = [*begun, rest] if size < MAX_LINE else []
 
 
 def parse(line: bytes) -> Line | str | None:

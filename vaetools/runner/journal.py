@@ -225,7 +225,7 @@ class Journal:
                 self._read_up_to[path] = 0
                 for line in self._added_lines(path):
                     if parse(line) is not None:
-                        self._append(line)
+                        self._append(line + b"\n")
         self._sync(self._written)
         place.remove_legacy()
 
