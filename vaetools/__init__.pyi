@@ -1,6 +1,7 @@
 # The public names of vaetools: this file is the only list. `__init__.py` loads them from it.
 
 from .augmentation import CodecSpace as CodecSpace
+from .augmentation import Companions as Companions
 from .augmentation import CopyRecord as CopyRecord
 from .augmentation import DictTransform as DictTransform
 from .augmentation import JitterTransformer as JitterTransformer

@@ -24,6 +24,8 @@ class HubMethods:
         seed: int = 0,
         manifest: Literal[False] = False,
         tag: bool = False,
+        masks: None = None,
+        labels: None = None,
         key: str = "",
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
@@ -46,6 +48,10 @@ class HubMethods:
             manifest: Also write the provenance of each copy, *_aug.jsonl. Default: False.
             tag: Mark copies as generated (IPTC Digital Source Type); needs --manifest. Default:
                 False.
+            masks: Folder with a mask for each image, of the same name: copied to OUT/masks
+                under the names of the copies.
+            labels: Folder with labels of the same names (.txt, .xml, .json), or a COCO file:
+                written next to the copies under their names.
             key: name of the image, which seeds operations that draw random numbers.
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.
@@ -61,10 +67,12 @@ class HubMethods:
         seed: int = 0,
         manifest: bool = False,
         tag: bool = False,
+        masks: str | Path | None = None,
+        labels: str | Path | None = None,
         key: str = "",
         model: str | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
-    ) -> list[bytes]:
+    ) -> list[bytes] | list[NDArray[Any] | bytes]:
         """Make augmented copies of images by perturbing their latents.
 
         A copy is the image plus the change of its reconstruction when the latents are
@@ -83,6 +91,10 @@ class HubMethods:
             manifest: Also write the provenance of each copy, *_aug.jsonl. Default: False.
             tag: Mark copies as generated (IPTC Digital Source Type); needs --manifest. Default:
                 False.
+            masks: Folder with a mask for each image, of the same name: copied to OUT/masks
+                under the names of the copies.
+            labels: Folder with labels of the same names (.txt, .xml, .json), or a COCO file:
+                written next to the copies under their names.
             key: name of the image, which seeds operations that draw random numbers.
             model: id of the model, where several fit.
             channel_order: order of the colours of arrays.

@@ -30,7 +30,7 @@ class Augment(vaetools.Operation):
     name = "augment"
     summary = "Make augmented copies of images by perturbing their latents."
     task = TASKS
-    result_depends_on = ("manifest",)
+    result_depends_on = ("manifest", "masks", "labels")
 
     @dataclass(frozen=True)
     class Options:
@@ -46,6 +46,18 @@ class Augment(vaetools.Operation):
         tag: bool = option(
             False, help="Mark copies as generated (IPTC Digital Source Type); needs --manifest"
         )
+        masks: Path | None = option(
+            None,
+            help="Folder with a mask for each image, of the same name: copied to OUT/masks under the "
+            "names of the copies",
+            metavar="DIR",
+        )
+        labels: Path | None = option(
+            None,
+            help="Folder with labels of the same names (.txt, .xml, .json), or a COCO file: written "
+            "next to the copies under their names",
+            metavar="DIR|FILE",
+        )
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
@@ -53,21 +65,46 @@ class Augment(vaetools.Operation):
             raise vaetools.OptionError("tag needs manifest")
         self.wants_encoded = options.manifest  # for its sha256
         self.jitter = vaetools.LatentJitter(model, options.strength, options.levels)
+        self.companions = vaetools.Companions(options.masks, options.labels)
 
     def outputs(self, source: PurePath) -> Sequence[PurePath]:
-        """`a.jpg` gives `a_aug0001.png` … and with `manifest` `a_aug.jsonl`."""
+        """`a.jpg` gives `a_aug0001.png` …, with `manifest` `a_aug.jsonl`, with `masks`
+        `masks/a_aug0001.png` …, and with `labels` `a_aug0001.txt` …"""
         numbers = range(1, self.options.n + 1)
-        names = [source.with_name(f"{source.stem}_aug{number:04}.png") for number in numbers]
+        copies = [source.with_name(f"{source.stem}_aug{number:04}.png") for number in numbers]
+        names = list(copies)
         if self.options.manifest:
             names.append(source.with_name(f"{source.stem}_aug.jsonl"))
-        return names
+        return [*names, *self.companions.names(source, copies)]
+
+    def facts(self) -> dict[str, Any]:
+        facts = super().facts()
+        for name in ("masks", "labels"):  # each image has files of its own
+            if facts.pop(name) is not None:
+                facts[name] = True
+        return facts
+
+    def files_of(self, key: str, source: Path | None = None) -> Sequence[Path]:  # noqa: ARG002
+        """Its mask and its labels."""
+        return self.companions.files(key)
 
     @property
     def fixed_formats(self) -> Sequence[str]:
-        """Copies with a manifest are PNG files that can be recreated byte for byte."""
-        return ("*.png",) if self.options.manifest else ()
+        """Masks are copied. Copies with a manifest are PNG files that can be recreated exactly."""
+        return ("masks/*", "*.png") if self.options.manifest else ("masks/*",)
 
-    def process(self, item: vaetools.Image) -> list[vaetools.Image] | list[bytes]:
+    def process(
+        self, item: vaetools.Image
+    ) -> list[vaetools.Image] | list[bytes] | list[vaetools.Image | bytes]:
+        copies = self._copies(item)
+        if not (self.options.masks or self.options.labels):
+            return copies
+        if not self.key:
+            raise vaetools.OptionError("masks and labels are found by the name of a file")
+        return [*copies, *self.companions.made(self.key, item, self.output_names[: self.options.n])]
+
+    def _copies(self, item: vaetools.Image) -> list[vaetools.Image] | list[bytes]:
+        """The copies, and the manifest if it is wanted."""
         numbers = range(1, self.options.n + 1)
         rngs = (vaetools.copy_generator(self.options.seed, self.key, number) for number in numbers)
         copies = [item.with_rgb(rgb) for rgb in self.jitter.copies(item.to_rgb(), rngs)]

@@ -1,6 +1,7 @@
 """Data augmentation: copies of images that are moved in the latent space of a VAE."""
 
 from vaetools.augmentation.arrays import DictTransform, TensorTransform
+from vaetools.augmentation.companions import Companions
 from vaetools.augmentation.estimator import JitterTransformer
 from vaetools.augmentation.latent import (
     LatentJitter,
@@ -16,6 +17,7 @@ from vaetools.augmentation.space import Code, CodecSpace, LatentSpace, VaeSpace,
 __all__ = [
     "Code",
     "CodecSpace",
+    "Companions",
     "CopyRecord",
     "DictTransform",
     "JitterTransformer",

@@ -22,7 +22,7 @@ from __future__ import annotations
 import copyreg
 import dataclasses
 from abc import ABC, abstractmethod
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
@@ -115,6 +115,7 @@ class Operation(ABC):
         self.options = options
         self._key = ""
         self._file: Path | None = None
+        self._output_names: tuple[PurePath, ...] = ()
         self._notes: list[str] = []
         self._remarks: list[str] = []
         self._findings: dict[str, Any] = {}
@@ -267,10 +268,17 @@ class Operation(ABC):
         """The work: from an `Image`, the bytes of a file, or the name of an item to make, to as many
         results as `outputs` names."""
 
-    def on(self, key: str, source: Path | None = None) -> Self:
-        """This operation for the input called `key`, which seeds `rng`; `source` is its file."""
+    def on(self, key: str, source: Path | None = None, names: Sequence[PurePath] = ()) -> Self:
+        """This operation for one input.
+
+        Args:
+            key: name of the input, which seeds `rng`.
+            source: its file.
+            names: of its outputs, where they are not those of `outputs`.
+        """
         bound = self.__copy__()
-        bound.__dict__.update(_key=key, _file=source, _notes=[], _remarks=[], _findings={})
+        state = {"_key": key, "_file": source, "_output_names": tuple(names)}
+        bound.__dict__.update(**state, _notes=[], _remarks=[], _findings={})
         bound.__dict__.pop("_rng", None)
         return bound
 
@@ -283,6 +291,11 @@ class Operation(ABC):
     def source(self) -> Path | None:
         """The file of the input, for what lies next to it; None for arrays."""
         return self._file
+
+    @property
+    def output_names(self) -> Sequence[PurePath]:
+        """The names of its outputs for this input: with the suffixes that a run gives them."""
+        return self._output_names or self.outputs(PurePosixPath(self._key))
 
     def note(self, text: str) -> None:
         """Add a remark about this input to its record, and print it; not an error."""

@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +233,9 @@ class Pipeline:
         item, job.item = job.item, None
         original, job.original = job.original, None
         source = job.planned.source
-        bound = self._operation.on(str(source.relative), source.path if source.real else None)
+        path = source.path if source.real else None
+        names = [PurePosixPath(name) for name in job.planned.names]
+        bound = self._operation.on(str(source.relative), path, names)
         results = results_of(bound, bound.process(item), len(job.planned.outputs))
         damage = [f"read in part: {item.damage}"] if isinstance(item, Image) and item.damage else []
         job.notes, job.remarks = [*damage, *bound.notes], [*damage, *bound.remarks]

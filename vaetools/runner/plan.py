@@ -169,9 +169,11 @@ def _identity_of(operation: Operation, source: Source) -> str:
 
 
 def _is_fixed(name: PurePath, fixed: Sequence[str]) -> bool:
-    """Whether an output is no image, or one that keeps its format."""
+    """Whether an output is no image, or one that keeps its format: by its name or whole path."""
     is_image = name.suffix.lower() in SUFFIXES
-    return not is_image or any(fnmatchcase(name.name, glob) for glob in fixed)
+    return not is_image or any(
+        fnmatchcase(text, glob) for text in (name.name, name.as_posix()) for glob in fixed
+    )
 
 
 def _converted(name: PurePath, to: str, fixed: Sequence[str]) -> PurePath:
