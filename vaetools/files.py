@@ -24,6 +24,7 @@ from vaetools.image import (
     read_image,
 )
 from vaetools.operation.step import Step
+from vaetools.paths import refuse_url
 from vaetools.runner.atomic import write_files
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def _check_path(path: object) -> None:
         raise UsageError(f"a path is a str or a pathlib.Path, not {type(path).__name__}")
     if "\0" in str(path):
         raise UsageError(f"the path {str(path)!r} contains a null byte")
+    refuse_url(path)
 
 
 def _check_quality(quality: object) -> None:

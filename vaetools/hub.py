@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, overload
 from vaetools.errors import did_you_mean
 from vaetools.model.registry import default_folders as model_folders
 from vaetools.operation.method import method
+from vaetools.paths import refuse_url
 from vaetools.plugin.host import PluginHost
 from vaetools.plugin.host import default_folders as plugin_folders
 from vaetools.resolver import Resolver, hint
@@ -377,8 +378,11 @@ def _hub_of(resolver: Resolver) -> Hub:
     return hub
 
 
-def _listed(folders: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
-    return [folders] if isinstance(folders, str | Path) else folders
+def _listed(folders: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    listed = [folders] if isinstance(folders, str | Path) else [*folders]
+    for folder in listed:
+        refuse_url(folder, "a folder")
+    return listed
 
 
 @functools.cache

@@ -15,6 +15,7 @@ import click
 
 from vaetools import __version__
 from vaetools.cli.context import COMMAND, fit_remedy, host_of
+from vaetools.cli.flags import LocalPath
 from vaetools.cli.output import own_output, unfiltered_output
 from vaetools.errors import (
     EXIT_INTERRUPTED,
@@ -97,6 +98,7 @@ class Program(click.Group):
 @click.option(
     "--plugins-dir",
     multiple=True,
+    type=LocalPath(),
     metavar="DIR",
     is_eager=True,
     help="Load the plugins in a folder (repeatable).",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaetools.cli.context import hub_of
-from vaetools.cli.flags import common_flags
+from vaetools.cli.flags import LocalPath, common_flags
 from vaetools.errors import OptionError, UsageError, did_you_mean
 from vaetools.operation import make_options
 from vaetools.tomlfile import read_toml
@@ -55,6 +55,7 @@ def config_option(defaults: Callable[[Config], dict[str, Any]]) -> Callable[[Any
 
     return click.option(
         "--config",
+        type=LocalPath(),
         metavar="FILE",
         is_eager=True,  # before the flags whose defaults it sets
         expose_value=False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaetools.cli.context import hub_of
-from vaetools.cli.flags import DEBUG, DEVICE
+from vaetools.cli.flags import DEBUG, DEVICE, LocalPath
 from vaetools.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ HEADER = "image                    q  vae bytes    bpp   PSNR   JPEG bytes   PSN
 
 
 @click.command("demo")
-@click.argument("out", type=click.Path(path_type=Path), default=Path("demo"))
+@click.argument("out", type=LocalPath(path_type=Path), default=Path("demo"))
 @DEVICE
 @DEBUG
 @click.pass_context

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vaetools.cli.context import hub_of, warn
-from vaetools.cli.flags import DEBUG, DEVICE, JSON, MODELS_DIR
+from vaetools.cli.flags import DEBUG, DEVICE, JSON, MODELS_DIR, LocalPath
 from vaetools.codec.container import SUFFIX as VAE
 from vaetools.errors import (
     EXIT_SOME_FAILED,
@@ -39,8 +39,8 @@ class Row:
 
 
 @click.command("eval")
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("candidate", type=click.Path(path_type=Path))
+@click.argument("reference", type=LocalPath(path_type=Path))
+@click.argument("candidate", type=LocalPath(path_type=Path))
 @JSON
 @MODELS_DIR
 @DEVICE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaetools.cli.flags import DEBUG, with_flags
+from vaetools.cli.flags import DEBUG, LocalPath, with_flags
 from vaetools.errors import UsageError
 from vaetools.training.importers import KINDS
 
@@ -36,11 +36,11 @@ HELP = "\n".join(
 )
 
 SOURCE_FLAGS = (
-    click.argument("source", metavar="SOURCE"),
+    click.argument("source", type=LocalPath(), metavar="SOURCE"),
     click.option(
         "--to",
         required=True,
-        type=click.Path(path_type=Path),
+        type=LocalPath(path_type=Path),
         metavar="DIR",
         help="Folder of the new model.",
     ),
@@ -53,7 +53,7 @@ SOURCE_FLAGS = (
     ),
     click.option(
         "--data",
-        type=click.Path(path_type=Path),
+        type=LocalPath(path_type=Path),
         metavar="DIR",
         help="The training images, for a run of the codec or of a restoration model.",
     ),

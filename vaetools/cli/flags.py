@@ -10,11 +10,20 @@ from click.core import ParameterSource
 from vaetools.cli.context import COMMAND
 from vaetools.errors import UsageError
 from vaetools.image import MAX_PIXELS, TO
+from vaetools.paths import refuse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     Flag: TypeAlias = Callable[[Any], Any]
+
+
+class LocalPath(click.Path):
+    """A path of a file or folder on this machine; a URL is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        refuse_url(value, "it" if param is None else param.get_error_hint(ctx).strip("'"))
+        return super().convert(value, param, ctx)
 
 
 def with_flags(*flags: Flag) -> Flag:
@@ -70,10 +79,19 @@ DEBUG = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of text.")
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 OUT = click.option(
-    "-o", "--out", required=True, metavar="OUT", help="Output folder, or file for a single input."
+    "-o",
+    "--out",
+    required=True,
+    type=LocalPath(),
+    metavar="OUT",
+    help="Output folder, or file for a single input.",
 )
 MODELS_DIR = click.option(
-    "--models-dir", multiple=True, metavar="DIR", help="Additional folder of models (repeatable)."
+    "--models-dir",
+    multiple=True,
+    type=LocalPath(),
+    metavar="DIR",
+    help="Additional folder of models (repeatable).",
 )
 DEVICE = click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N.")
 THREADS = click.option(
@@ -127,7 +145,12 @@ RUN_FLAGS = (
     click.option(
         "--shard", type=parse_shard, metavar="I/N", help="Process only part I of N of the inputs."
     ),
-    click.option("--report", metavar="FILE.html", help="Write an HTML report of the run."),
+    click.option(
+        "--report",
+        type=LocalPath(),
+        metavar="FILE.html",
+        help="Write an HTML report of the run.",
+    ),
 )
 """Flags of the runner; their names are fields of `RunSettings`."""
 
@@ -146,7 +169,7 @@ QUALITY_FLAG = click.option(
 )
 
 INPUT_FLAGS = (
-    click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
+    click.argument("inputs", nargs=-1, required=True, type=LocalPath(), metavar="IN..."),
     click.option(
         "--include", multiple=True, metavar="GLOB", help="Only these files of folders (repeatable)."
     ),

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from vaetools.cli.context import warn
-from vaetools.cli.flags import DEBUG, JSON
+from vaetools.cli.flags import DEBUG, JSON, LocalPath
 from vaetools.errors import EXIT_SOME_FAILED, LibraryError, VaetoolsError, printable
 from vaetools.image import MAX_PIXELS, most_bytes, read_file
 
 
 @click.command("info")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=LocalPath(path_type=Path))
 @JSON
 @DEBUG
 @click.pass_context

@@ -11,7 +11,7 @@ import click
 
 from vaetools import __version__
 from vaetools.cli.context import hub_of, warn
-from vaetools.cli.flags import DEBUG, DEVICE, ISOLATE, JSON, MODELS_DIR, refuse_typed
+from vaetools.cli.flags import DEBUG, DEVICE, ISOLATE, JSON, MODELS_DIR, LocalPath, refuse_typed
 from vaetools.errors import (
     EXIT_SOME_FAILED,
     ExistsError,
@@ -33,17 +33,24 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("model", metavar="MODEL")
-@click.option("--data", multiple=True, metavar="IN", help="Images to analyse (repeatable).")
+@click.option(
+    "--data",
+    multiple=True,
+    type=LocalPath(),
+    metavar="IN",
+    help="Images to analyse (repeatable).",
+)
 @click.option(
     "--reference",
     multiple=True,
+    type=LocalPath(),
     metavar="IN",
     help="Images that the model should know, to compare the data with (repeatable).",
 )
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     metavar="DIR",
     show_default="inspect-MODEL",
     help="Output folder.",
@@ -65,7 +72,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", default=0, help="Random seed.")
 @click.option(
     "--image",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     metavar="FILE",
     show_default="the mean of the prior",
     help="Image whose latents the traversal varies.",

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from vaetools.cli.context import host_of
-from vaetools.cli.flags import DEBUG, JSON, refuse_typed
+from vaetools.cli.flags import DEBUG, JSON, LocalPath, refuse_typed
 from vaetools.errors import EXIT_SOME_FAILED, printable
 
 
@@ -39,7 +39,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 @click.option(
     "--to",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     default=Path(),
     metavar="DIR",
     show_default="this folder",
@@ -62,7 +62,7 @@ def new(ctx: click.Context, name: str, to: Path) -> None:
 
 
 @command.command("check")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=LocalPath(path_type=Path))
 @click.option(
     "--seconds",
     type=click.FloatRange(min=1),
@@ -96,7 +96,7 @@ def check(ctx: click.Context, path: Path, seconds: float, as_json: bool) -> None
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     metavar="DIR",
     show_default="the folder of installed packages",
     help="Folder to write the package vaetools-stubs into.",

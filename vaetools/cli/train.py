@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaetools.cli.flags import DEBUG, DEVICE
+from vaetools.cli.flags import DEBUG, DEVICE, LocalPath
 from vaetools.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 @click.option(
     "--data",
     required=True,
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     metavar="DIR",
     help="Folder of images; or an IDX file, or a folder of them (MNIST).",
 )
 @click.option(
     "--run",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     metavar="DIR",
     show_default="runs/RECIPE",
     help="Folder of the run.",
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "start_from",
-    type=click.Path(path_type=Path),
+    type=LocalPath(path_type=Path),
     metavar="DIR",
     help="Start from the weights of a model, or of a run with the same or a smaller network.",
 )
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--weights",
     "weights_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(path_type=Path, dir_okay=False),
     metavar="FILE.pt",
     help="With each checkpoint, also write the averaged weights alone, in float16.",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.errors import TooLargeError, UnreadableError, VaetoolsError
+from vaetools.paths import refuse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ def read_file(path: str | Path, *, check_head: Callable[[bytes], object], most: 
         UnreadableError: not there, not permitted, a directory, a pipe (opening it would wait for ever).
         TooLargeError: more than `most` bytes.
     """
+    refuse_url(path, "a file")
     if not str(path):
         raise UnreadableError("cannot be read: the path is empty")
     try:

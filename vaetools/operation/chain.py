@@ -26,6 +26,7 @@ from vaetools.image import SUFFIXES, Image
 from vaetools.operation.base import Compound, Item, Operation, Takes
 from vaetools.operation.options import NoOptions
 from vaetools.operation.results import results_of
+from vaetools.paths import refuse_url
 from vaetools.tomlfile import Pattern, from_table, read_toml
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def read_chain(name: str | Path) -> list[StepSpec]:
     Raises:
         UsageError: a step without a name; a file that cannot be read or is not a pipeline.
     """
+    refuse_url(name, "a pipeline file")
     if str(name).lower().endswith(PIPELINE):
         return _read_pipeline(Path(name))
     words = [word.strip() for word in str(name).split(",")]

@@ -24,6 +24,7 @@ import numpy as np
 
 from vaetools.errors import OptionError
 from vaetools.operation.mask_levels import pillow_mask
+from vaetools.paths import refuse_url
 
 if typing.TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -146,8 +147,11 @@ class OptionSpec:
         return self._text(value)
 
     def _text(self, value: Any) -> Any:
+        if self.kind is Path and isinstance(value, str | Path):
+            refuse_url(value, self.name)
+            return Path(value)
         if isinstance(value, str | Path):
-            return Path(value) if self.kind is Path else str(value)
+            return str(value)
         if self.kind is not Path and _is_number(value):
             return str(value)  # as on a command line
         raise self._error(value, "text")
@@ -189,7 +193,10 @@ class OptionSpec:
             value = pixels
         if isinstance(value, np.ndarray):
             return check_map(self.name, value)
-        if isinstance(value, str | Path) or callable(value):
+        if isinstance(value, str | Path):
+            refuse_url(value, self.name)
+            return value
+        if callable(value):
             return value
         if _is_number(value):
             return str(value)  # as on a command line

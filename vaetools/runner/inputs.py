@@ -18,6 +18,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
+from vaetools.paths import refuse_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,7 @@ def input_paths(inputs: object) -> list[str | Path]:
                 f"inputs are paths of files and folders, not {type(path).__name__}",
                 remedy="for arrays, use hub.op(…)(image) or hub.stream",
             )
+        refuse_url(path, "an input")
     return listed
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vaetools.errors import OptionError
 from vaetools.image import MAX_PIXELS, TO, Strip
+from vaetools.paths import refuse_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ class RunSettings:
         report: Path of an HTML report to write at the end; only an earlier report is replaced.
 
     Raises:
-        OptionError: A value is out of range.
+        OptionError: A value is out of range. UsageError: A path is a URL.
     """
 
     out: str | Path
@@ -77,6 +78,9 @@ class RunSettings:
     """Deprecated: use `quality_out`."""
 
     def __post_init__(self) -> None:
+        refuse_url(self.out, "the output")
+        if self.report is not None:
+            refuse_url(self.report, "the report")
         if self.image_quality is not None:
             warnings.warn("image_quality is deprecated: use quality_out", DeprecationWarning, 3)
             object.__setattr__(self, "quality_out", self.image_quality)
