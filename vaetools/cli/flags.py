@@ -125,7 +125,10 @@ RUN_FLAGS = (
         "--resume/--no-resume", default=True, help="Skip inputs that an earlier run completed."
     ),
     click.option(
-        "--journal", metavar="DIR", help="Keep the journal of the run in DIR instead of OUT."
+        "--journal",
+        type=LocalPath(),
+        metavar="DIR",
+        help="Keep the journal of the run in DIR instead of OUT.",
     ),
     click.option("--force", is_flag=True, help="Process everything again and replace outputs."),
     click.option(

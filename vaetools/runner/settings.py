@@ -78,9 +78,9 @@ class RunSettings:
     """Deprecated: use `quality_out`."""
 
     def __post_init__(self) -> None:
-        refuse_url(self.out, "the output")
-        if self.report is not None:
-            refuse_url(self.report, "the report")
+        for name in ("out", "report", "journal"):
+            if (path := getattr(self, name)) is not None:
+                refuse_url(path, name)
         if self.image_quality is not None:
             warnings.warn("image_quality is deprecated: use quality_out", DeprecationWarning, 3)
             object.__setattr__(self, "quality_out", self.image_quality)
