@@ -21,6 +21,7 @@ from vaetools.testing import gradient
 if TYPE_CHECKING:
     from vaetools.runner import RunResult
 
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 VOC = """<annotation>
   <folder>cat</folder><filename>1.jpg</filename><path>/home/me/cat/1.jpg</path>
   <size><width>64</width><height>48</height><depth>3</depth></size>
@@ -45,6 +46,24 @@ COCO: dict[str, Any] = {
         {"id": 4, "image_id": 9, "category_id": 1, "bbox": [0, 0, 2, 2], "iscrowd": 0},
     ],
 }
+
+
+def image_folder(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    """What torchvision's ImageFolder finds: each folder of the root is a class, and has images.
+
+    Reference: `find_classes` and `make_dataset` in torchvision/datasets/folder.py.
+    """
+    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    if not classes:
+        raise FileNotFoundError(f"Couldn't find any class folder in {root}.")
+    samples = []
+    for number, name in enumerate(classes):
+        files = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in EXTENSIONS)
+        found = [(str(file), number) for file in files]
+        if not found:
+            raise FileNotFoundError(f"Found no valid file for the classes {name}.")
+        samples += found
+    return classes, samples
 
 
 @pytest.fixture
@@ -73,6 +92,20 @@ def augment(hub: Hub, photos: Path, n: int = 2, **options: Any) -> RunResult:
 
 def statuses(result: RunResult) -> list[str]:
     return [r.status for r in sorted(result.records, key=lambda record: record.file)]
+
+
+def test_the_output_is_an_image_folder(hub: Hub, photos: Path, tmp_path: Path) -> None:
+    augment(hub, photos, manifest=True)
+    write(tmp_path / "labels/cat/1.txt", "0 0.5 0.5 0.1 0.1")
+    augment(hub, photos, n=1, labels=tmp_path / "labels", force=True)
+    classes, samples = image_folder(tmp_path / "more")
+    assert classes == ["cat", "dog"]
+    assert [(Path(path).name, label) for path, label in samples] == [
+        ("1_aug0001.png", 0),
+        ("1_aug0002.png", 0),
+        ("2_aug0001.png", 1),
+        ("2_aug0002.png", 1),
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
