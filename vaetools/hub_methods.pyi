@@ -353,6 +353,27 @@ class HubMethods:
             channel_order: order of the colours of arrays.
         """
 
+    def mask_color(
+        self,
+        image: ImageLike,
+        *,
+        color: str = "#ff0000",
+        tolerance: float = 20.0,
+        key: str = "",
+        channel_order: Literal["bgr", "rgb"] = "bgr",
+    ) -> NDArray[Any]:
+        """The same as mask-colour.
+
+        Args:
+            image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
+                [0, 1]; or a path or a Pillow image.
+            color: As #ff0000 or #f00, as red, green and blue 255,0,0, or by its CSS name.
+                Default: '#ff0000'.
+            tolerance: Largest distance in CIELAB (CIE76) [0 … 200]. Default: 20.0.
+            key: name of the image, which seeds operations that draw random numbers.
+            channel_order: order of the colours of arrays.
+        """
+
     def mask_colour(
         self,
         image: ImageLike,
@@ -367,7 +388,8 @@ class HubMethods:
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
                 [0, 1]; or a path or a Pillow image.
-            colour: Colour in HTML notation. Default: '#ff0000'.
+            colour: As #ff0000 or #f00, as red, green and blue 255,0,0, or by its CSS name.
+                Default: '#ff0000'.
             tolerance: Largest distance in CIELAB (CIE76) [0 … 200]. Default: 20.0.
             key: name of the image, which seeds operations that draw random numbers.
             channel_order: order of the colours of arrays.

@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+import contextlib
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ ONE_WAY = 1.8
 
 LONGEST = 3.0
 """Largest length of a speck in multiples of its width; anything longer is an edge."""
+
+
+COLOUR = "As #ff0000 or #f00, as red, green and blue 255,0,0, or by its CSS name"
+TOLERANCE = "Largest distance in CIELAB (CIE76)"
 
 
 class Mask(vaetools.Operation):
@@ -134,17 +139,14 @@ class MaskColour(Mask):
 
     @dataclass(frozen=True)
     class Options:
-        colour: str = option("#ff0000", help="Colour in HTML notation", metavar="#RRGGBB")
-        tolerance: float = option(20.0, min=0, max=200, help="Largest distance in CIELAB (CIE76)")
+        colour: str = option("#ff0000", help=COLOUR, metavar="COLOUR")
+        tolerance: float = option(20.0, min=0, max=200, help=TOLERANCE)
 
-    def __init__(self, model: object, options: MaskColour.Options) -> None:
+    def __init__(self, model: object, options: object) -> None:
         super().__init__(model, options)
-        if not re.fullmatch(r"#?[0-9a-fA-F]{6}", options.colour):
-            raise vaetools.OptionError(
-                f"colour={options.colour!r} is not #RRGGBB", remedy="for example #ff8800"
-            )
-        digits = bytes.fromhex(options.colour.removeprefix("#"))
-        self.rgb = np.frombuffer(digits, np.uint8).astype(np.float32).reshape(1, 1, 3) / 255
+        spelling = self.name.removeprefix("mask-")
+        rgb = _rgb(getattr(options, spelling), spelling)
+        self.rgb = np.array(rgb, np.float32).reshape(1, 1, 3) / np.float32(255)
 
     def find(self, image: vaetools.Image) -> np.ndarray:
         import cv2
@@ -152,6 +154,36 @@ class MaskColour(Mask):
         wanted = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB)
         away = cv2.cvtColor(image.to_rgb(), cv2.COLOR_RGB2LAB) - wanted
         return np.asarray((away**2).sum(axis=2) <= self.options.tolerance**2)
+
+
+class MaskColor(MaskColour):
+    """The same as mask-colour."""
+
+    name = "mask-color"
+
+    @dataclass(frozen=True)
+    class Options:
+        color: str = option("#ff0000", help=COLOUR, metavar="COLOR")
+        tolerance: float = option(20.0, min=0, max=200, help=TOLERANCE)
+
+
+def _rgb(text: str, name: str) -> tuple[int, ...]:
+    """The red, green and blue of a colour, 0 … 255. Raises `OptionError`."""
+    from PIL import ImageColor
+
+    plain = text.strip()
+    if re.fullmatch(r"\d+\s*,\s*\d+\s*,\s*\d+", plain):
+        plain = f"rgb({plain})"
+    elif re.fullmatch(r"[0-9a-fA-F]{3}|[0-9a-fA-F]{6}", plain):
+        plain = f"#{plain}"
+    found: tuple[int, ...] = ()
+    with contextlib.suppress(ValueError):
+        found = ImageColor.getrgb(plain)
+    if len(found) != 3 or max(found) > 255:
+        raise vaetools.OptionError(
+            f"{name}={text!r} is not a {name}", remedy="for example #ff8800, 255,136,0 or orange"
+        )
+    return found
 
 
 def _grey(image: vaetools.Image) -> np.ndarray:
@@ -205,4 +237,4 @@ def _line(length: int, turn: float) -> np.ndarray:
 
 @hookimpl
 def register_operations() -> list[type[vaetools.Operation]]:
-    return [MaskDust, MaskScratch, MaskColour]
+    return [MaskDust, MaskScratch, MaskColour, MaskColor]

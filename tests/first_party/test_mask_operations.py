@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,26 @@ def test_a_colour_is_found(hub: Hub) -> None:
     assert np.array_equal(hub.mask_colour(deep, colour="00C800", tolerance=0.1), exact)
 
 
-@pytest.mark.parametrize("colour", ["red", "#ff00", "#ff00zz", "##ff0000", ""])
-def test_a_colour_is_six_digits(hub: Hub, colour: str) -> None:
-    with pytest.raises(OptionError, match="RRGGBB"):
+@pytest.mark.parametrize(
+    "colour",
+    ["white", "#fff", "FFF", "#ffffff", "255,255,255", "255, 255, 255", "rgb(255,255,255)"],
+)
+def test_a_colour_is_written_in_many_ways(hub: Hub, colour: str) -> None:
+    picture = np.zeros((20, 30, 3), np.uint8)
+    picture[4:8, 5:9] = 255
+    found = hub.mask_colour(picture, colour=colour, tolerance=0.1)
+    assert np.array_equal(found > 0, picture[..., 0] > 0)
+    assert np.array_equal(hub.mask_color(picture, color=colour, tolerance=0.1), found)
+
+
+@pytest.mark.parametrize(
+    "colour", ["reddish", "#ff00", "#ff00zz", "##ff0000", "", "256,0,0", "1,2", "1,2,3,4", "#f"]
+)
+def test_a_colour_that_is_none_is_one_error(hub: Hub, colour: str) -> None:
+    with pytest.raises(OptionError, match=f"colour='{re.escape(colour)}' is not a colour"):
         hub.op("mask-colour", colour=colour)
+    with pytest.raises(OptionError, match=f"color='{re.escape(colour)}' is not a color"):
+        hub.op("mask-color", color=colour)
 
 
 def test_a_folder_of_pictures_becomes_one_of_masks(hub: Hub, tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from vaetools.hub import Hub
 
 
+MOST_NAMES = 20
+"""Files without a partner that are named."""
+
+
 @dataclass(frozen=True)
 class Row:
     """Metrics of one pair; `bytes` and `bpp` are those of the second file."""
@@ -76,13 +80,13 @@ def command(
     if not as_json and rows:
         click.echo(table(rows))
     if alone:
-        click.echo(f"files without a partner: {alone}", err=True)
+        click.echo(f"without a partner: {_listed(alone)}", err=True)
     if failed:
         ctx.exit(EXIT_SOME_FAILED)
 
 
-def pairs(reference: Path, candidate: Path) -> tuple[list[tuple[Path, Path]], int]:
-    """(pairs of files, number of files without a partner).
+def pairs(reference: Path, candidate: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """(pairs of files, files without a partner).
 
     Raises:
         UsageError: a file and a folder, or several candidates for one reference.
@@ -92,18 +96,24 @@ def pairs(reference: Path, candidate: Path) -> tuple[list[tuple[Path, Path]], in
         if not path.exists():
             raise UsageError("no such file or folder", file=path)
     if reference.is_file() and candidate.is_file():
-        return [(reference, candidate)], 0
+        return [(reference, candidate)], []
     if reference.is_file() or candidate.is_file():
         raise UsageError("compare two files or two folders", file=candidate)
     originals, others = _images(reference), _images(candidate)
-    both = [
-        (path, others[partner])
-        for name, path in originals.items()
-        if (partner := _partner(name, originals, others)) is not None
-    ]
+    partners = {name: _partner(name, originals, others) for name in originals}
+    both = [(path, others[p]) for name, path in originals.items() if (p := partners[name])]
     if not both:
         raise NothingMatchedError(f"no image in {reference} has a partner in {candidate}")
-    return both, len(originals) + len(others) - 2 * len(both)
+    alone = [path for name, path in originals.items() if partners[name] is None]
+    alone += [path for name, path in others.items() if name not in partners.values()]
+    return both, alone
+
+
+def _listed(files: list[Path]) -> str:
+    """The names of some files, and the number of the rest."""
+    names = ", ".join(printable(str(file)) for file in files[:MOST_NAMES])
+    rest = len(files) - MOST_NAMES
+    return f"{names} and {rest:,} more" if rest > 0 else names
 
 
 def _images(folder: Path) -> dict[PurePath, Path]:
