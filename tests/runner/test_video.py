@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from vaetools.errors import (
     ClashError,
     ExistsError,
     NothingMatchedError,
-    OptionError,
     UsageError,
 )
 from vaetools.hub import Hub
@@ -37,7 +37,7 @@ def hub(tiny_models: Path) -> Hub:
 def write(path: Path, frames: int = 30, size: tuple[int, int] = (64, 48)) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, size)
     for number in range(frames):
-        writer.write(np.full((size[1], size[0], 3), 8 * number, np.uint8))
+        writer.write(np.full((size[1], size[0], 3), 8 * number % 256, np.uint8))
     writer.release()
     return path
 
@@ -53,6 +53,12 @@ def greys(path: Path) -> list[float]:
     while (read := capture.read())[0]:
         means.append(float(read[1].mean()))
     return means
+
+
+def visible(folder: Path) -> list[str]:
+    """Names of all files in a folder, without those of the journal."""
+    found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [str(path) for path in found if not path.parts[0].startswith(".")]
 
 
 def the(result: RunResult) -> Record:
@@ -83,15 +89,12 @@ def test_chains_codecs_and_jobs(hub: Hub, clip: Path, tmp_path: Path) -> None:
     assert np.abs(np.array(greys(out)) - 255 + np.array(greys(clip))).max() < 1
 
 
-def test_the_record_notes_that_sound_is_lost(hub: Hub, clip: Path, tmp_path: Path) -> None:
-    said = the(hub.map("negative", clip, out=tmp_path / "out.mp4")).message
-    assert said.startswith(f"{clip}: sound is not kept; ffmpeg -i")
-    assert str(tmp_path / "out-with-sound.mp4") in said
-
-
 def test_out_may_be_a_folder(hub: Hub, clip: Path, tmp_path: Path) -> None:
     hub.map("negative", clip, out=tmp_path / "out")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.avi"]
+    assert visible(tmp_path / "out") == ["clip.avi"]
+    wmv = clip.rename(tmp_path / "clip.wmv")
+    hub.map("negative", wmv, out=tmp_path / "other")
+    assert visible(tmp_path / "other") == ["clip.mp4"]  # .wmv is not written
 
 
 def test_a_bad_frame_is_named_and_nothing_is_left(hub: Hub, clip: Path, tmp_path: Path) -> None:
@@ -132,36 +135,6 @@ def test_frames_of_another_size_are_an_error(hub: Hub, clip: Path, tmp_path: Pat
     assert "the frames of a video must keep their size (frame 0)" in record.message
 
 
-def test_codecs_that_cannot_be_written(hub: Hub, clip: Path, tmp_path: Path) -> None:
-    for out, fourcc, said in [
-        (
-            "out.ogv",
-            None,
-            r"no usual codec for \.ogv; choose one with vaetools run --fourcc, or write one of \.mp4",
-        ),
-        ("out.mp4", "h264x", "is not four letters"),
-    ]:
-        with pytest.raises(OptionError, match=said):
-            hub.map("negative", clip, out=tmp_path / out, fourcc=fourcc)
-    record = the(hub.map("negative", clip, out=tmp_path / "out.mp4", fourcc="zzzz"))
-    assert record.code == "E070"
-    assert "codec zzzz in a .mp4 file: OpenCV cannot write it" in record.message
-    assert sorted(tmp_path.glob("out*")) == []
-
-
-def test_odd_sides_are_refused_rather_than_cropped(hub: Hub, tmp_path: Path) -> None:
-    """OpenCV writes even sides only: it would crop a row and a column silently."""
-    source = tmp_path / "odd.avi"
-    writer = cv2.VideoWriter(
-        str(source), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), FPS, (65, 49)
-    )
-    for _ in range(3):
-        writer.write(np.zeros((49, 65, 3), np.uint8))
-    writer.release()
-    record = the(hub.map("negative", source, out=tmp_path / "out.mp4"))
-    assert "OpenCV would crop 65×49 to 64×48; let FFmpeg" in record.message
-
-
 def test_a_video_that_ends_early_is_damaged(hub: Hub, clip: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.avi"
     half.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
@@ -181,17 +154,55 @@ def test_too_large_and_not_a_video(hub: Hub, clip: Path, tmp_path: Path) -> None
     assert the(hub.map("negative", fake, out=out)).code == "E015"
 
 
-def test_a_video_must_be_the_only_input_and_is_ignored_in_folders(
+def test_folders_of_images_and_videos_are_mirrored(
     hub: Hub, clip: Path, tmp_path: Path, photo: np.ndarray
 ) -> None:
-    image = tmp_path / "in" / "a.png"
-    image.parent.mkdir()
-    cv2.imwrite(str(image), photo)
-    with pytest.raises(UsageError, match="a video must be the only input"):
-        hub.map("negative", [image, clip], out=tmp_path / "out")
-    clip.rename(image.parent / "clip.avi")
-    result = hub.map("negative", image.parent, out=tmp_path / "out")
+    (tmp_path / "in" / "b").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), photo)
+    clip.rename(tmp_path / "in" / "b" / "clip.avi")
+    write(tmp_path / "in" / "b" / "other.avi", frames=3)
+    (tmp_path / "in" / "b" / "bad.mp4").write_text("not a video")
+    (tmp_path / "in" / "notes.txt").write_text("not an image")
+    out = tmp_path / "out"
+    result = hub.map("negative", tmp_path / "in", out=out)
+    assert (result.counts["done"], result.counts["failed"], result.counts["left alone"]) == (3, 1, 1)
+    assert visible(out) == ["a.png", "b/clip.avi", "b/other.avi"]
+    assert Path(result.records[0].file).name == "a.png"  # images first
+    again = hub.map("negative", tmp_path / "in", out=out)
+    assert (again.counts["skipped"], again.counts["failed"]) == (3, 1)
+    changed = hub.map("negative", tmp_path / "in", out=out, video_quality=30)
+    assert changed.counts["done"] == 3  # its quality is part of the work
+
+
+def test_videos_of_folders_are_left_alone_where_frames_cannot_be_inputs(
+    hub: Hub, clip: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), photo)
+    clip.rename(tmp_path / "in" / "clip.avi")
+    result = hub.map("pair", tmp_path / "in", out=tmp_path / "out")
     assert (result.counts["done"], result.counts["left alone"]) == (1, 1)
+
+
+def test_clashes_among_videos_are_refused(hub: Hub, clip: Path, tmp_path: Path) -> None:
+    for name in ("clip.wmv", "clip.mp4"):
+        (tmp_path / name).write_bytes(clip.read_bytes())
+    inputs = [tmp_path / "clip.wmv", tmp_path / "clip.mp4"]
+    with pytest.raises(ClashError):
+        hub.map("negative", inputs, out=tmp_path / "out")
+
+
+def test_the_same_command_again_skips(hub: Hub, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out.mp4"
+    assert the(hub.map("negative", clip, out=out)).status == "done"
+    again = the(hub.map("negative", clip, out=out))
+    assert (again.status, again.message) == ("skipped", f"{clip}: is already done")
+    assert the(hub.map("negative", clip, out=out, fourcc="mp4v")).status == "done"  # other work
+    assert the(hub.map("negative", clip, out=out, force=True)).status == "done"
+    out.write_bytes(b"mine")
+    with pytest.raises(ExistsError, match="was changed after it was written"):
+        hub.map("negative", clip, out=out)
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_temporary_files_of_killed_runs_are_removed(hub: Hub, clip: Path, tmp_path: Path) -> None:
@@ -221,30 +232,114 @@ def test_progress_counts_frames(hub: Hub, clip: Path, tmp_path: Path) -> None:
     assert len(records) == 1
 
 
-def test_ctrl_c_stops_a_video_and_leaves_nothing(hub: Hub, clip: Path, tmp_path: Path) -> None:
-    class Impatient:
-        """Presses Ctrl-C at the third frame."""
+class Impatient:
+    """Presses Ctrl-C at a frame."""
 
-        frames = 0
-        closed = False
+    def __init__(self, last: int) -> None:
+        self.frames = 0
+        self.closed = False
+        self._last = last
+
+    def start(self, op: str, total: int) -> None:
+        pass
+
+    def advance(self, record: Record) -> None:
+        self.frames += 1
+        if self.frames == self._last:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_ctrl_c_stops_a_video_and_the_same_command_resumes(hub: Hub, tmp_path: Path) -> None:
+    clip, out = write(tmp_path / "long.avi", frames=70), tmp_path / "out.mp4"
+    report, whole = tmp_path / "report.html", tmp_path / "whole.mp4"
+    progress = Impatient(last=60)
+    result = hub.map("slow", clip, out=out, seconds=0, progress=progress, report=report)
+    assert (result.exit_code, result.records, result.unreached) == (130, (), 1)
+    assert progress.closed and "interrupted" in report.read_text()
+    assert not out.exists() and (tmp_path / ".out.mp4.resume").is_dir()
+    seen: list[str] = []
+    operation: Any = hub.find("slow")
+    real = operation.apply
+
+    def noted(self: Any, image: np.ndarray) -> np.ndarray:
+        seen.append(self.key)
+        return real(self, image)  # type: ignore[no-any-return]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operation, "apply", noted)
+        assert the(hub.map("slow", clip, out=out, seconds=0)).status == "done"
+    assert seen[-1] == "69" and 48 <= int(seen[0]) <= 60  # with their own numbers
+    hub.map("slow", clip, out=whole, seconds=0)
+    assert len(greys(out)) == len(greys(whole)) == 70
+    assert np.abs(np.array(greys(out)) - greys(whole)).max() < 2
+    names = sorted(path.name for path in tmp_path.iterdir() if path.suffix)
+    assert names == ["long.avi", "out.mp4", "report.html", "whole.mp4"]
+
+
+def test_other_work_does_not_use_the_segments(hub: Hub, tmp_path: Path) -> None:
+    clip, out = write(tmp_path / "long.avi", frames=60), tmp_path / "out.mp4"
+    hub.map("slow", clip, out=out, seconds=0, progress=Impatient(last=55))
+    hub.map("negative", clip, out=out)
+    means = np.array(greys(out))
+    assert np.abs(means[:30] - [255 - 8 * number for number in range(30)]).max() < 8
+
+
+def test_a_folder_for_segments_that_is_not_ours_is_not_used(
+    hub: Hub, clip: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / ".out.mp4.resume").symlink_to(elsewhere)
+    record = the(hub.map("negative", clip, out=tmp_path / "out.mp4"))
+    assert record.code == "E070" and "is not a folder of this user; remove it" in record.message
+    assert list(elsewhere.iterdir()) == [] and not (tmp_path / "out.mp4").exists()
+
+
+def test_two_runs_do_not_write_one_video(hub: Hub, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+
+    class Other:
+        """Starts the same run in the middle of the first one."""
+
+        record: Record | None = None
 
         def start(self, op: str, total: int) -> None:
             pass
 
         def advance(self, record: Record) -> None:
-            self.frames += 1
-            if self.frames == 3:
-                raise KeyboardInterrupt
+            if self.record is None:
+                self.record = the(hub.map("negative", clip, out=out))
 
         def close(self) -> None:
-            self.closed = True
+            pass
 
-    progress = Impatient()
-    report = tmp_path / "report.html"
-    result = hub.map("negative", clip, out=tmp_path / "out.mp4", progress=progress, report=report)
-    assert (result.exit_code, result.records, result.unreached) == (130, (), 1)
-    assert progress.closed and "interrupted" in report.read_text()
-    assert sorted(tmp_path.glob("*out.mp4*")) == []
+    other = Other()
+    assert the(hub.map("negative", clip, out=out, progress=other)).status == "done"
+    assert other.record is not None and other.record.code == "E002"
+    assert "another run is writing" in other.record.message
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes(clip: Path, tmp_path: Path) -> None:
+    long = write(tmp_path / "long.avi", frames=200)
+    out, whole = tmp_path / "out.mp4", tmp_path / "whole.mp4"
+    command = [sys.executable, "-m", "vaetools", "--plugins-dir", str(PLUGINS), "run", "slow"]
+    command += [str(long), "--seconds", "0.02"]
+    for wanted in (1, 2, 3):
+        process = subprocess.Popen([*command, "-o", str(out)], stderr=subprocess.DEVNULL)
+        while len(list(tmp_path.glob(".out.mp4.resume/*.segment"))) < wanted:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert not out.exists()
+    for path in (out, whole):
+        subprocess.run([*command, "-o", str(path)], check=True, capture_output=True)
+    assert out.read_bytes() == whole.read_bytes()  # whole segments only: the same in every bit
+    assert len(greys(out)) == 200 and not list(tmp_path.glob(".*"))
 
 
 def test_patterns_and_shards_apply_to_a_video(hub: Hub, clip: Path, tmp_path: Path) -> None:

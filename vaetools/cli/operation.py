@@ -132,20 +132,20 @@ def run_command(
         ctx.exit(result.exit_code)
 
 
-NOT_FOR_VIDEO = frozenset(
-    {"resume", "journal", "include", "exclude", "frames", "strip", "to", "quality_out"}
-)
-"""Parameters without effect on a video: a single file, without a journal and metadata."""
+VIDEO_ONLY = frozenset({"fourcc", "video_quality"})
+"""Parameters without effect on images."""
 
 
 def _refuse_unused(ctx: click.Context, operation: Operation, inputs: Sequence[str]) -> None:
     """Raise `UsageError` for flags on the command line that this run would ignore."""
-    from vaetools.video import video_among
+    from vaetools.video import is_video
 
-    if operation.takes == "image" and video_among(inputs) is not None:
-        refuse_typed(ctx, NOT_FOR_VIDEO, "a video")
-    else:
-        refuse_typed(ctx, {"fourcc"}, "images")
+    files = [name for name in inputs if not Path(name).is_dir()]
+    videos = [name for name in files if operation.takes == "image" and is_video(name)]
+    if inputs and len(videos) == len(inputs):
+        refuse_typed(ctx, {"frames", "to", "quality_out"}, "a video")
+    elif inputs and len(files) == len(inputs) and not videos:
+        refuse_typed(ctx, VIDEO_ONLY, "images")
     if is_typed(ctx, "force") and ctx.params["force"]:
         if is_typed(ctx, "on_exists") and ctx.params["on_exists"] != "replace":
             flag = f"--on-exists {ctx.params['on_exists']}"

@@ -15,6 +15,7 @@ from vaetools.cli.operation import command_of, run_command, step_of
 from vaetools.cli.steps import step_flags
 from vaetools.errors import OptionError, UsageError
 from vaetools.operation.chain import read_chain
+from vaetools.video import VIDEO_QUALITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,14 @@ PIPE = "-"
 
 VIDEO_FLAGS = (
     click.option("--fourcc", metavar="CODE", help="Codec of the output video, four letters."),
+    click.option(
+        "--video-quality",
+        type=click.IntRange(0, 51),
+        metavar="CRF",
+        default=VIDEO_QUALITY,
+        show_default=True,
+        help="Constant rate factor of the output video, 0 to 51: lower is better and larger.",
+    ),
     click.option(
         "--raw",
         metavar="WxH:FORMAT",

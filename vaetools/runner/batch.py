@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vaetools.runner.pipeline import Pipeline
-from vaetools.runner.plan import PlannedItem, Target, plan
 from vaetools.runner.record import not_processed
 from vaetools.runner.result import INTERRUPTED
 
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
 
     from vaetools.operation import Operation
     from vaetools.runner.folder import OutputFolder
-    from vaetools.runner.inputs import Source
     from vaetools.runner.journal import Journal
+    from vaetools.runner.plan import PlannedItem
     from vaetools.runner.progress import Listeners
     from vaetools.runner.record import Record
     from vaetools.runner.settings import RunSettings
@@ -24,15 +23,9 @@ if TYPE_CHECKING:
 class Batch:
     """Processes files (and generated items) with a pipeline of threads."""
 
-    keeps_journal = True
-
     def __init__(self, operation: Operation, settings: RunSettings) -> None:
         self._operation = operation
         self._settings = settings
-
-    def plan(self, sources: Sequence[Source], target: Target) -> list[PlannedItem]:
-        """See `vaetools.runner.plan.plan`."""
-        return plan(self._operation, sources, target, to=self._settings.to)
 
     def process(
         self,

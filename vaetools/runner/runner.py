@@ -8,7 +8,7 @@ import os
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from vaetools.errors import NothingMatchedError, OutputError, UsageError, VaetoolsError
 from vaetools.image import SUFFIXES
@@ -26,17 +26,19 @@ from vaetools.runner.inputs import (
 )
 from vaetools.runner.journal import Journal
 from vaetools.runner.lock import folder_lock
-from vaetools.runner.plan import refuse_report, resolve_existing, target_of
+from vaetools.runner.plan import plan, refuse_report, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
 from vaetools.runner.record import not_processed, plural
 from vaetools.runner.report import reserved
 from vaetools.runner.result import RunResult
 from vaetools.runner.settings import work_key
-from vaetools.runner.video import Video
-from vaetools.video import video_among
+from vaetools.runner.single import FileJournal
+from vaetools.runner.video import Video, takes_videos, video_output
+from vaetools.video import VIDEO_SUFFIXES, is_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import PurePath, PurePosixPath
 
     from vaetools.operation import Operation
     from vaetools.runner.inputs import Source
@@ -47,17 +49,46 @@ if TYPE_CHECKING:
     from vaetools.runner.settings import RunSettings
 
 
-class Processor(Protocol):
-    """The part of a run that differs between files and videos.
+class Files:
+    """The inputs of a run: images, and other files, in parallel; then videos, frame by frame.
+
+    Raises:
+        UsageError: There are videos, and the operation does not return one image for an image.
+        OptionError: There are videos, and OUT or the codec is of no known kind.
 
     Attributes:
-        keeps_journal: Whether the output folder has a journal and a lock.
+        videos: Paths of the inputs that are videos, relative to the input folder.
     """
 
-    keeps_journal: bool
+    def __init__(
+        self,
+        operation: Operation,
+        settings: RunSettings,
+        target: Target,
+        sources: Sequence[Source],
+    ) -> None:
+        self._operation = operation
+        self._settings = settings
+        self._target = target
+        self._sources = sources
+        is_taken = operation.takes == "image"
+        self.videos = {s.relative for s in sources if is_taken and is_video(s.relative)}
+        self._video = Video(operation, settings, target) if self.videos else None
 
-    def plan(self, sources: Sequence[Source], target: Target) -> list[PlannedItem]:
-        """Name the outputs of all inputs, and refuse what cannot be done."""
+    def plan(self) -> list[PlannedItem]:
+        """Name the outputs of all inputs, and refuse what cannot be done; see `plan`."""
+        return plan(
+            self._operation,
+            self._sources,
+            self._target,
+            outputs=self._outputs,
+            to=self._settings.to,
+        )
+
+    def _outputs(self, source: PurePosixPath) -> Sequence[PurePath]:
+        if source in self.videos:
+            return (video_output(source, self._target),)
+        return self._operation.outputs(source)
 
     def process(
         self,
@@ -67,6 +98,15 @@ class Processor(Protocol):
         listeners: Listeners,
     ) -> str:
         """Process all pending items; return why the run stopped early, or an empty string."""
+        videos = [item for item in items if item.source.relative in self.videos]
+        others = [item for item in items if item.source.relative not in self.videos]
+        stopped = ""
+        if others:
+            batch = Batch(self._operation, self._settings)
+            stopped = batch.process(others, folder, journal, listeners)
+        if self._video is not None and not stopped:
+            stopped = self._video.process(videos, folder, journal, listeners)
+        return stopped
 
 
 def run(
@@ -82,8 +122,7 @@ def run(
 
     Inputs are never written to. An output appears under its name only when it is complete and on
     disk. The journal in the output folder lists what is completed: after a crash the same run
-    continues where it stopped. A video must be the only input; its frames are processed one by one,
-    without a journal.
+    continues where it stopped. The frames of videos are processed one by one, after the images.
 
     Args:
         operation: The operation, with its model and options.
@@ -107,22 +146,23 @@ def run(
         LibraryError: A library that the operation needs cannot be imported.
     """
     started = time.monotonic()
-    video = operation.takes == "image" and video_among(inputs) is not None
-    processor: Processor = Video(operation, settings) if video else Batch(operation, settings)
-    journal = _read_journal(settings, work_key(fingerprint, settings))
+    work = work_key(fingerprint, settings)
+    journal = _read_journal(settings, work)
     found = _find(operation, inputs, settings, journal)
     target = target_of(settings.out, one_file=found.one_file)
-    if target.file is not None or not processor.keeps_journal:
+    files = Files(operation, settings, target, found.sources)
+    if target.file is not None:
         if settings.journal is not None:
             raise UsageError("a single output file has no journal", file=settings.out)
-        journal = Journal(None)  # an output file is all that is written then
-    items = processor.plan(found.sources, target)
+        # An output file is all that is written to the folder then.
+        journal = FileJournal(target.folder / target.file, work) if files.videos else Journal(None)
+    items = files.plan()
     refuse_report(items, settings.report)
     if settings.shard is not None:
         items = [item for item in items if in_shard(item.source.relative, settings.shard)]
     folder = OutputFolder(target.folder)
     with reserved(settings.report), Listeners(on_record, progress) as listeners:
-        stopped = _process(processor, operation, items, settings, folder, journal, listeners)
+        stopped = _process(files, operation, items, settings, folder, journal, listeners)
     records, problems = tuple(listeners.records), []
     if journal.place is not None and not settings.dry_run:
         problems += _write_failures(journal.place, records, settings.shard, folder)
@@ -156,6 +196,8 @@ def _find(
     operation: Operation, inputs: Sequence[str | Path], settings: RunSettings, journal: Journal
 ) -> Found:
     suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
+    if takes_videos(operation):
+        suffixes += tuple(sorted(VIDEO_SUFFIXES))
     made = journal.outputs_of(operation.name)
     if settings.report is not None:
         made.add(os.path.realpath(settings.report))
@@ -177,7 +219,7 @@ def _find(
 
 
 def _process(
-    processor: Processor,
+    files: Files,
     operation: Operation,
     items: Sequence[PlannedItem],
     settings: RunSettings,
@@ -197,7 +239,7 @@ def _process(
         resolved = resolve_existing(items, journal, settings)
         _check_libraries(operation, resolved)
         _remove_stale(resolved, settings, journal.place)
-        return processor.process(resolved, folder, journal, listeners)
+        return files.process(resolved, folder, journal, listeners)
 
 
 def _check_libraries(operation: Operation, items: Sequence[PlannedItem]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from vaetools.errors import OptionError
 from vaetools.image import MAX_PIXELS, TO, Strip
 from vaetools.paths import refuse_url
+from vaetools.video import VIDEO_QUALITY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ class RunSettings:
         memory: Bytes of decoded images and results held in memory. A single larger image is
             processed alone.
         fourcc: Codec of an output video, four letters; None for the usual codec of its suffix.
+        video_quality: Constant rate factor of an output video, 0–51; lower is better and larger.
         shard: (i, N), 1 ≤ i ≤ N: process only part i of N of the inputs. The assignment depends on
             the relative path alone, so it is the same on every machine.
         report: Path of an HTML report to write at the end; only an earlier report is replaced.
@@ -72,6 +74,7 @@ class RunSettings:
     quality_out: int | None = None
     memory: int = 512 * 2**20
     fourcc: str | None = None
+    video_quality: int = VIDEO_QUALITY
     shard: tuple[int, int] | None = None
     report: str | Path | None = None
     image_quality: int | None = None
@@ -90,6 +93,8 @@ class RunSettings:
                 raise OptionError(f"{name}={value!r} is not at least 1{unit}")
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise OptionError(f"shard {self.shard[0]}/{self.shard[1]} is not i/N with 1 <= i <= N")
+        if not isinstance(self.video_quality, int) or not 0 <= self.video_quality <= 51:
+            raise OptionError(f"video_quality={self.video_quality!r} is not from 0 to 51")
         if self.on_exists not in ("error", "skip", "replace"):
             raise OptionError(f"on_exists={self.on_exists!r} is not error, skip or replace")
         if self.to not in TO:
@@ -107,6 +112,8 @@ def work_key(fingerprint: str, settings: RunSettings) -> str:
     """
     quality = 95 if settings.quality_out is None else settings.quality_out
     relevant = (settings.strip, quality, settings.strict, settings.first_frame)
-    # Without the default of `to`: journals from before there was one stay valid.
+    # Without the defaults of these: journals from before there were any stay valid.
     to = () if settings.to == "same" else (settings.to,)
-    return " ".join((fingerprint, *map(str, relevant), *to))
+    video = (settings.fourcc, settings.video_quality)
+    codec = () if video == (None, VIDEO_QUALITY) else video
+    return " ".join((fingerprint, *map(str, relevant), *to, *map(str, codec)))

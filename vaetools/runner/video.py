@@ -1,31 +1,28 @@
-"""Runs over one video file: its frames go through an operation, in order, into another video.
+"""Runs over video files: their frames go through an operation, in order, into other videos.
 
-The size of the frames and the frame rate stay the same.
+The size of the frames and their times stay the same. A video is written in segments, to a folder next
+to it, `.<name>.resume`; the same command goes on after the last segment of an interrupted run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import shutil
+import stat
 import time
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vaetools.errors import DamagedImageError, OutputError, printable
-from vaetools.runner.atomic import create, publish, temporary_path
+from vaetools.errors import OutputError, UsageError, printable
+from vaetools.runner.atomic import publish, sha256_of, temporary_stem
+from vaetools.runner.lock import folder_lock
 from vaetools.runner.pipeline import device_of
-from vaetools.runner.plan import PlannedItem, Target, plan
+from vaetools.runner.place import PREFIX, Place
 from vaetools.runner.record import Record, failure, not_processed, record_of
 from vaetools.runner.result import INTERRUPTED
-from vaetools.video import (
-    DEPTH,
-    VideoReader,
-    VideoWriter,
-    fourcc_of,
-    frame_filter,
-    note_on_sound,
-    stream,
-)
+from vaetools.video import Conversion, check_output, convert, frame_filter, writable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,45 +30,49 @@ if TYPE_CHECKING:
 
     from vaetools.operation import Operation
     from vaetools.runner.folder import OutputFolder
-    from vaetools.runner.inputs import Source
     from vaetools.runner.journal import Journal
+    from vaetools.runner.plan import PlannedItem, Target
     from vaetools.runner.progress import Listeners
     from vaetools.runner.settings import RunSettings
 
 
+def takes_videos(operation: Operation) -> bool:
+    """Whether the videos of a folder are inputs.
+
+    The operation must return one image for a frame, and options for arrays must not name a file for
+    each image: frames have none.
+    """
+    try:
+        frame_filter(operation)
+        return not operation.files_of("0")
+    except UsageError:
+        return False
+
+
+def video_output(source: PurePosixPath, target: Target) -> PurePosixPath:
+    """The output of a video. A container that is not written becomes `.mp4`."""
+    if target.file is None:
+        return source.with_name(writable_name(source.name))
+    return PurePosixPath(target.file)
+
+
 class Video:
-    """Processes one video file, frame by frame.
+    """Processes videos one after the other, frame by frame.
 
     The number of a frame, from 0, is its key. If a frame fails, the video fails, and its record
-    names the frame. With `settings.strict`, a video that ends over a second too early is damaged.
+    names the frame.
 
     Raises:
         UsageError: The operation does not return one image for an image.
+        OptionError: OUT is a file of a kind that is not written, or `fourcc` is not known.
     """
 
-    keeps_journal = False
-
-    def __init__(self, operation: Operation, settings: RunSettings) -> None:
+    def __init__(self, operation: Operation, settings: RunSettings, target: Target) -> None:
         self._operation = operation
         self._settings = settings
+        suffix = ".mp4" if target.file is None else PurePosixPath(target.file).suffix
+        check_output(suffix, settings.fourcc)
         self._filter = frame_filter(operation)
-
-    def plan(self, sources: Sequence[Source], target: Target) -> list[PlannedItem]:
-        """Name the output video.
-
-        Raises:
-            OptionError: No codec is known for its suffix.
-            ClashError: The output is the input.
-        """
-
-        def outputs(source: PurePosixPath) -> list[PurePosixPath]:
-            return [PurePosixPath(target.file or source.name)]
-
-        items = plan(self._operation, sources, target, outputs=outputs)
-        for item in items:
-            for path in item.outputs:
-                fourcc_of(path, self._settings.fourcc)
-        return items
 
     def process(
         self,
@@ -80,65 +81,78 @@ class Video:
         journal: Journal,
         listeners: Listeners,
     ) -> str:
-        """Process the video; return why the run stopped early, or an empty string."""
-        del folder, journal  # a video has no journal
+        """Process the videos; return why the run stopped early, or an empty string."""
+        folder.enter()
         try:
             for item in items:
                 if item.is_pending:
-                    listeners.add(self._convert(item, listeners))
+                    listeners.add(self._record(item, folder, journal, listeners))
                 else:
                     listeners.add(not_processed(item, self._operation.name))
         except KeyboardInterrupt:
             return INTERRUPTED
         return ""
 
-    def _convert(self, item: PlannedItem, listeners: Listeners) -> Record:
+    def _record(
+        self, item: PlannedItem, folder: OutputFolder, journal: Journal, listeners: Listeners
+    ) -> Record:
         started = time.perf_counter()
-        op, path, out = self._operation.name, item.source.path, item.outputs[0]
+        op, path = self._operation.name, item.source.path
         position = _Position(Record(str(path), (), op, "done"), listeners)
         try:
-            with (
-                _temporary(out) as temporary,
-                VideoReader(path, max_pixels=self._settings.max_pixels) as reader,
-            ):
-                self._write_frames(reader, temporary, position)
-                with _naming(out):
-                    size = temporary.stat().st_size
-                    publish(temporary, out, item.standing[0])
+            facts = self._convert(item, folder, journal, position)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
             record = failure(item, op, error, time.perf_counter() - started)
             return dataclasses.replace(record, message=record.message + position.text)
+        notes: str = facts.pop("notes")
         return record_of(
             item,
             op,
             "done",
             seconds=time.perf_counter() - started,
-            message=printable(f"{path}: {note_on_sound(path, out)}"),
-            bytes_out=size,
-            width=reader.width,
-            height=reader.height,
+            message=printable(f"{path}: {notes}") if notes else "",
             device=device_of(self._operation),
+            **facts,
         )
 
-    def _write_frames(self, reader: VideoReader, out: Path, position: _Position) -> None:
-        """Write the results of all frames. Raises `DamagedImageError` if too few can be read."""
-        settings, size = self._settings, (reader.width, reader.height)
-        with VideoWriter(out, settings.fourcc, fps=reader.fps, size=size) as writer:
-            position.start(reader.frames)
-            jobs = settings.jobs or 1
-            for frame in stream(self._filter, reader, depth=DEPTH + jobs - 1, threads=jobs):
-                writer.write(frame)
-                position.advance()
-            position.end()
-            missing = reader.frames - position.frame
-            if position.frame == 0 or (settings.strict and missing > reader.fps):
-                raise DamagedImageError(
-                    f"ends after {position.frame} of {reader.frames} frames",
-                    remedy="--lenient keeps these frames" if position.frame else None,
-                )
-            writer.finish()
+    def _convert(
+        self, item: PlannedItem, folder: OutputFolder, journal: Journal, position: _Position
+    ) -> dict[str, Any]:
+        """Write the output; return fields of its record."""
+        settings, source, out = self._settings, item.source, item.outputs[0]
+        with _naming(out):
+            folder.prepare(out.parent)
+        with _work_folder(out, resume=settings.resume and not settings.force) as place:
+            task = Conversion(
+                source=source.path,
+                out=out,
+                folder=place,
+                step=self._filter,
+                work=f"{journal.work} {source.real} {source.size} {source.mtime_ns}",
+                fourcc=settings.fourcc,
+                quality=settings.video_quality,
+                strip=settings.strip,
+                strict=settings.strict,
+                max_pixels=settings.max_pixels,
+                threads=settings.jobs or 1,
+            )
+            done = convert(task, position)
+            with _naming(out):
+                folder.prepare(out.parent)
+                size = done.path.stat().st_size
+                written = {item.names[0]: (size, sha256_of(done.path))}
+                entry = journal.entry(source, self._operation.name, written, item.files)
+                journal.writing(entry)
+                publish(done.path, out, item.standing[0])
+                journal.done(entry)
+        return {
+            "bytes_out": size,
+            "width": done.width,
+            "height": done.height,
+            "notes": "; ".join(done.notes),
+        }
 
 
 class _Position:
@@ -181,14 +195,38 @@ def _naming(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _temporary(out: Path) -> Iterator[Path]:
-    """A temporary file for `out`, removed at the end. Raises `OutputError`."""
-    temporary = temporary_path(out, out.suffix)
-    with _naming(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        create(temporary).close()  # OpenCV does not say why it cannot write
-    try:
-        yield temporary
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+def _work_folder(out: Path, *, resume: bool) -> Iterator[Path]:
+    """A locked folder for the segments of `out`, of this user alone.
+
+    It stays after an interruption, and after an error of the disk, so that the work is not lost.
+
+    Raises:
+        OutputError: It cannot be made, or there is something else of its name.
+        UsageError: Another run writes the same output.
+    """
+    place = out.with_name(f".{temporary_stem(out.name)}.resume")
+    with _naming(out), contextlib.suppress(FileExistsError):
+        place.mkdir(mode=0o700)
+    status = place.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != getattr(os, "geteuid", lambda: 0)():
+        raise OutputError("is not a folder of this user", file=place, remedy="remove it")
+    with folder_lock(Place(place), None):
+        if not resume:
+            _empty(place)
+        try:
+            yield place
+        except (KeyboardInterrupt, OutputError):
+            if not any(place.glob("*.segment")):
+                shutil.rmtree(place, ignore_errors=True)
+            raise
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _empty(place: Path) -> None:
+    for path in place.iterdir():
+        if not path.name.startswith(PREFIX):
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -1,26 +1,31 @@
-"""Video files, read and written by OpenCV."""
+"""Video files without PyAV, read and written by OpenCV.
+
+OpenCV keeps pixels, size and a constant frame rate. What else it can see is refused.
+"""
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from vaetools.errors import (
+    DamagedImageError,
     ImageValueError,
     OptionError,
     OutputError,
     TooLargeError,
     UnreadableError,
     UnsupportedImageError,
-    UsageError,
 )
-from vaetools.video.stream import frames_of, open_capture
+from vaetools.video.capture import file_name, frames_of, open_capture
+from vaetools.video.names import EXTRA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HD_LINES = 720
 
 FOURCC = {
     ".mp4": "mp4v",
@@ -32,35 +37,37 @@ FOURCC = {
 }
 """Codecs that every build of opencv-python can write, by the suffix of the file."""
 
-VIDEO_SUFFIXES = frozenset(
-    {*FOURCC, ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".ogv", ".3gp"}
+PIXEL_FORMATS = frozenset(
+    {b"I420", b"IYUV", b"YV12", b"Y42B", b"444P", b"Y800", b"YUY2", b"UYVY", b"NV12", b"NV21"}
+    | {b"BGR\x00", b"RGB\x00", b"BGR\x18", b"RGB\x18", b"\x00\x00\x00\x00"}
 )
-"""Suffixes of files that are read as videos."""
+"""Codes of pixel formats with 8 bits per sample and no alpha channel; zero is an unknown one."""
+
+ALPHA_MODE = b"\x53\xc0\x81\x01"
+SOUND_CODES = (
+    b"A_AAC",
+    b"A_OPUS",
+    b"A_VORBIS",
+    b"A_MPEG",
+    b"A_AC3",
+    b"A_EAC3",
+    b"A_FLAC",
+    b"A_PCM",
+)
+"""Codes of sound in Matroska."""
 
 
-def video_among(inputs: Sequence[str | Path]) -> Path | None:
-    """The video file, if it is the only input; None if no input is a video.
-
-    Raises:
-        UsageError: There is a video among several inputs.
-    """
-    videos = [Path(i) for i in inputs if Path(i).suffix.lower() in VIDEO_SUFFIXES]
-    videos = [path for path in videos if path.is_file()]
-    if videos and len(inputs) > 1:
-        raise UsageError(
-            "a video must be the only input", file=videos[0], remedy="leave out the other inputs"
-        )
-    return videos[0] if videos else None
-
-
-class VideoReader:
+class OpenCVReader:
     """The frames of a video file; an iterable and a context manager.
 
-    Frames are (H, W, 3) uint8 BGR.
+    Frames are (H, W, 3) uint8 BGR, upright.
 
     Args:
         path: The file.
         max_pixels: Largest width × height.
+        strict: Refuse a video that ends over a second earlier than it says.
+        to_file: Refuse also what OpenCV cannot write again: frame times, aspect, bit depth, alpha, and
+            the colours of high definition.
 
     Attributes:
         width: Width in pixels.
@@ -71,12 +78,17 @@ class VideoReader:
     Raises:
         UnreadableError: The file does not exist or is not a video.
         TooLargeError: The frames are larger than `max_pixels`.
-        UnsupportedImageError: The file has no frame rate.
+        UnsupportedImageError: A feature that would be lost.
     """
 
-    def __init__(self, path: Path, *, max_pixels: int) -> None:
+    def __init__(
+        self, path: Path, *, max_pixels: int, strict: bool = True, to_file: bool = False
+    ) -> None:
         import cv2
 
+        self._path = path
+        self._strict = strict
+        self._to_file = to_file
         self._capture = open_capture(path)
         self.width: int = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height: int = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -84,6 +96,8 @@ class VideoReader:
         self.frames: int = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         try:
             self._check(max_pixels)
+            if to_file:
+                self._check_kept()
         except BaseException:
             self.close()
             raise
@@ -92,13 +106,57 @@ class VideoReader:
         if self.width * self.height > max_pixels:
             raise TooLargeError(
                 f"{self.width} × {self.height} pixels are over the limit of {max_pixels:,}",
+                file=self._path,
                 remedy="raise it with --max-pixels",
             )
-        if not self.fps > 0:
-            raise UnsupportedImageError("the video has no frame rate")
+        if self._to_file and not self.fps > 0:
+            raise self._unsupported("the video has no frame rate")
+
+    def _check_kept(self) -> None:
+        """Raise `UnsupportedImageError` for what is visible before the first frame."""
+        import cv2
+
+        number, base = (
+            self._capture.get(which) for which in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN)
+        )
+        if number > 0 and base > 0 and number != base:
+            raise self._unsupported(f"pixels are not square ({number:.0f}:{base:.0f})")
+        code = int(self._capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
+        if code.to_bytes(4, "little") not in PIXEL_FORMATS or _has_alpha_mode(self._path):
+            raise self._unsupported("the video has an alpha channel or more than 8 bits per sample")
+        if self.height >= HD_LINES:
+            raise self._unsupported(f"colours of a video with {self.height} lines (BT.709)")
+
+    def _unsupported(self, problem: str) -> UnsupportedImageError:
+        return UnsupportedImageError(
+            f"{problem}: OpenCV does not keep this",
+            file=self._path,
+            remedy=f"{EXTRA} brings FFmpeg, which does",
+        )
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return frames_of(self._capture)
+        import cv2
+
+        began, number = 0.0, 0
+        first: np.ndarray | None = None
+        is_still = True
+        for number, frame in enumerate(frames_of(self._capture), start=1):  # noqa: B007
+            at = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+            if first is None:
+                began, first = at, frame.copy()
+            if self._to_file and abs((at - began) * self.fps / 1000 - (number - 1)) > 0.5:
+                raise self._unsupported(f"the frame rate is not constant (frame {number - 1})")
+            is_still = is_still and bool((frame == first).all())
+            yield frame
+        # OpenCV does not convert interlaced frames: it returns the same memory again and again.
+        if first is not None and is_still and (number > 1 or not first.any()):
+            raise self._unsupported("all frames are the same, as if they were not decoded")
+        if self._strict and (number == 0 or self.frames - number > max(self.fps, 1)):
+            raise DamagedImageError(
+                f"ends after {number} of {self.frames} frames",
+                file=self._path,
+                remedy="--lenient keeps these frames" if number else None,
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -111,7 +169,30 @@ class VideoReader:
         self.close()
 
 
-class VideoWriter:
+def _has_alpha_mode(path: Path) -> bool:
+    """Whether a Matroska file says that its VP8 or VP9 frames have an alpha channel."""
+    return ALPHA_MODE in _ends_of(path)
+
+
+def has_sound(path: Path) -> bool:
+    """Whether a file of a usual container has a sound track; False if it cannot be seen."""
+    data = _ends_of(path)
+    if data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
+        return b"hdlr" in data and b"soun" in data
+    if data.startswith(b"\x1aE\xdf\xa3"):
+        return any(code in data for code in SOUND_CODES)
+    return data.startswith(b"RIFF") and b"auds" in data
+
+
+def _ends_of(path: Path, size: int = 2**20) -> bytes:
+    """The first and the last bytes of a file, where containers describe their tracks."""
+    with path.open("rb") as file:
+        head = file.read(size)
+        file.seek(max(len(head), path.stat().st_size - size))
+        return head + file.read(size)
+
+
+class OpenCVWriter:
     """Writes frames to a video file; a context manager.
 
     Args:
@@ -132,7 +213,7 @@ class VideoWriter:
         self._size = size
         self._fps = fps
         self._written = 0
-        self._fourcc = fourcc_of(path, fourcc)
+        self._fourcc = fourcc_of(path.suffix, fourcc)
         self._check_codec()
         self._writer = self._open()
 
@@ -183,20 +264,19 @@ class VideoWriter:
         import cv2
 
         code = cv2.VideoWriter.fourcc(*self._fourcc)
-        return cv2.VideoWriter(str(self.path), code, self._fps, self._size)
+        level = cv2.utils.logging.setLogLevel(0)  # it warns of tags that it writes well
+        try:
+            return cv2.VideoWriter(file_name(self.path), code, self._fps, self._size)
+        finally:
+            cv2.utils.logging.setLogLevel(level)
 
     def _check_codec(self) -> None:
         """Write one frame and read it back: OpenCV crops some sizes silently."""
-        import cv2
 
         width, height = self._size
-        level = cv2.utils.logging.setLogLevel(0)  # the error below says the same in one line
-        try:
-            trial = self._open()
-            trial.write(np.zeros((height, width, 3), np.uint8))
-            trial.release()
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+        trial = self._open()
+        trial.write(np.zeros((height, width, 3), np.uint8))
+        trial.release()
         try:
             capture = open_capture(self.path)
         except UnreadableError:
@@ -212,20 +292,20 @@ class VideoWriter:
     def _error(self, problem: str) -> OutputError:
         return OutputError(
             f"codec {self._fourcc} in a {self.path.suffix} file: OpenCV {problem}",
-            remedy="let FFmpeg read and write it, and pipe the frames through vaetools run --raw",
+            remedy=f"{EXTRA} brings FFmpeg, which writes more",
         )
 
 
-def fourcc_of(path: Path, wanted: str | None) -> str:
-    """The codec for a file: `wanted`, or the usual one of its suffix.
+def fourcc_of(suffix: str, wanted: str | None) -> str:
+    """The codec for a file with a suffix: `wanted`, or the usual one.
 
     Raises:
         OptionError: `wanted` is not four ASCII letters, or the suffix has no usual codec.
     """
-    code = wanted or FOURCC.get(path.suffix.lower(), "")
+    code = wanted or FOURCC.get(suffix.lower(), "")
     if not code:
         raise OptionError(
-            f"no usual codec for {path.suffix or 'a file without a suffix'}",
+            f"no usual codec for {suffix or 'a file without a suffix'}",
             remedy=f"choose one with vaetools run --fourcc, or write one of {' '.join(FOURCC)}",
         )
     if len(code) != 4 or not code.isascii():
@@ -233,9 +313,4 @@ def fourcc_of(path: Path, wanted: str | None) -> str:
     return code
 
 
-def note_on_sound(source: Path, out: Path) -> str:
-    """A note that OpenCV does not keep the sound, with the command that adds it to the output."""
-    mixed = out.with_name(f"{out.stem}-with-sound{out.suffix}")
-    words = ["ffmpeg", "-i", str(out), "-i", str(source)]
-    words += ["-map", "0:v", "-map", "1:a?", "-c", "copy", str(mixed)]
-    return f"sound is not kept; {shlex.join(words)}"
+SOUND_NOTE = f"sound is not kept; {EXTRA} brings FFmpeg, which keeps it"

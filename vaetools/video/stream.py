@@ -21,7 +21,10 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from vaetools.errors import OptionError, UnreadableError, UsageError
+from vaetools.errors import OptionError, UsageError
+from vaetools.image import MAX_PIXELS
+from vaetools.video.capture import frames_of, open_capture
+from vaetools.video.files import open_video
 
 if TYPE_CHECKING:
     import cv2
@@ -43,7 +46,12 @@ class KeyedStep(Protocol[Result_co]):
 
 
 def stream(
-    step: KeyedStep[Result], source: Source, *, depth: int = DEPTH, threads: int = 1
+    step: KeyedStep[Result],
+    source: Source,
+    *,
+    depth: int = DEPTH,
+    threads: int = 1,
+    first: int = 0,
 ) -> Generator[Result, None, None]:
     """Apply a step to the frames of a source; yield the results in the order of the frames.
 
@@ -60,6 +68,7 @@ def stream(
         depth: Number of frames in flight, at least 1. It bounds memory, and the delay of a camera.
         threads: Number of frames processed at the same time, at least 1. A network uses all cores
             for one frame, unless the hub was opened with `threads`.
+        first: Number of the first frame.
 
     Yields:
         The result of the step for each frame.
@@ -75,13 +84,16 @@ def stream(
         if not isinstance(value, int) or value < 1:
             raise OptionError(f"{name}={value!r} is not at least 1")
     frames, release = _open_source(source)
-    return _results(step, frames, release, depth, threads)
+    return _results(functools.partial(_Reader, step, frames, depth, threads, first), release)
 
 
 def _open_source(source: Source) -> tuple[Iterator[Any], Callable[[], None]]:
     """The frames of a source, and a function that releases it. Raises as `stream` does."""
     import cv2
 
+    if isinstance(source, str | Path) and Path(source).is_file():
+        video = open_video(Path(source), max_pixels=MAX_PIXELS)
+        return iter(video), video.close
     if isinstance(source, str | Path | int):
         capture = open_capture(source)
         return frames_of(capture), capture.release
@@ -101,37 +113,10 @@ def _open_source(source: Source) -> tuple[Iterator[Any], Callable[[], None]]:
     return iter(source), lambda: None
 
 
-def open_capture(source: str | Path | int) -> cv2.VideoCapture:
-    """Open a video file, a URL or a camera with OpenCV. Raises `UnreadableError`."""
-    import cv2
-
-    capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
-    if capture.isOpened():
-        return capture
-    if isinstance(source, int):
-        raise UnreadableError(f"camera {source} cannot be opened")
-    is_missing = "://" not in str(source) and not Path(source).exists()
-    problem = "does not exist" if is_missing else "is not a video that OpenCV can read"
-    raise UnreadableError(problem, file=source)
-
-
-def frames_of(capture: cv2.VideoCapture) -> Iterator[np.ndarray]:
-    """The frames of an open capture, (H, W, 3) uint8 BGR, until it returns none."""
-    while True:
-        success, frame = capture.read()
-        if not success:
-            return
-        yield frame
-
-
 def _results(
-    step: KeyedStep[Result],
-    frames: Iterator[Any],
-    release: Callable[[], None],
-    depth: int,
-    threads: int,
+    read: Callable[[], _Reader[Result]], release: Callable[[], None]
 ) -> Generator[Result, None, None]:
-    reader = _Reader(step, frames, depth, threads)
+    reader = read()  # not before the first result is wanted
     try:
         while (future := reader.next()) is not None:
             yield future.result()
@@ -146,11 +131,17 @@ class _Reader(Generic[Result]):
     """Reads frames in a thread of its own, and passes them to workers."""
 
     def __init__(
-        self, step: KeyedStep[Result], frames: Iterator[Any], depth: int, threads: int
+        self,
+        step: KeyedStep[Result],
+        frames: Iterator[Any],
+        depth: int,
+        threads: int,
+        first: int,
     ) -> None:
         self.slots = threading.Semaphore(depth)
         self._step = step
         self._frames = frames
+        self._first = first
         self._futures: SimpleQueue[Future[Result] | None] = SimpleQueue()
         self._stopped = False
         self._workers = ThreadPoolExecutor(threads, "vaetools stream")
@@ -171,7 +162,7 @@ class _Reader(Generic[Result]):
 
     def _read(self) -> None:
         try:
-            for number in itertools.count():
+            for number in itertools.count(self._first):
                 self.slots.acquire()
                 if self._stopped:
                     break

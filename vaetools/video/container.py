@@ -1,0 +1,163 @@
+"""Opening video files with FFmpeg's libraries (PyAV), and what their containers say.
+
+Only single files of known containers are opened: playlists and network protocols are not.
+"""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from vaetools.errors import DamagedImageError, UnreadableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import av
+    import av.container
+
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,dv,mxf,nut,ivf,"
+    "rm,wtv,h264,hevc,y4m,yuv4mpegpipe,gxf,vob"
+)
+"""FFmpeg's demuxers that read one file and nothing else."""
+
+HEADS = ((4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (0, b"\x1aE\xdf\xa3"), (0, b"RIFF"), (0, b"FLV"))
+"""(offset, bytes) with which video files begin."""
+
+
+def open_container(path: Path) -> av.container.InputContainer:
+    """Open a video file. Raises `UnreadableError` or, for the head of a video, `DamagedImageError`."""
+    import av
+
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    try:
+        # The protocol is named, or a colon in the file name would end one.
+        return av.open(f"file:{os.path.abspath(path)}", options=options, metadata_errors="replace")  # noqa: PTH100
+    except FileNotFoundError:
+        raise UnreadableError("does not exist", file=path) from None
+    except PermissionError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}", file=path) from error
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        if _begins_like_a_video(path):
+            raise DamagedImageError("the video is damaged or incomplete", file=path) from error
+        raise UnreadableError("is not a video that FFmpeg can read", file=path) from error
+
+
+def _begins_like_a_video(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return any(head[at:].startswith(magic) for at, magic in HEADS)
+
+
+def scan(path: Path, *, strict: bool) -> int:
+    """Read all packets of a video without decoding them, which takes seconds.
+
+    Returns:
+        The number of frames of the main video stream, or nearly so: some packets are not shown.
+
+    Raises:
+        DamagedImageError: `strict`, and the file is cut short or has packets that are.
+        UnreadableError: As `open_container`.
+    """
+    import av
+
+    count, problem = 0, ""
+    with open_container(path) as container:
+        stream = main_stream(container)
+        if is_cut_short(path, container):
+            problem = "the file ends too early"
+        packets = container.demux([s for s in container.streams if s.type in _TIMED])
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                problem = problem or "a packet cannot be read"
+                continue
+            if packet is None:
+                break
+            if packet.is_corrupt:
+                problem = problem or f"a packet of the {packet.stream.type} is damaged"
+            count += packet.stream_index == stream.index and packet.size > 0
+    if problem and strict:
+        of = f"of {stream.frames} " if stream.frames > count else ""
+        raise DamagedImageError(
+            f"{problem}, after {count} {of}frames",
+            file=path,
+            remedy="--lenient keeps these frames" if count else None,
+        )
+    return count
+
+
+def av_error() -> type[Exception]:
+    """FFmpeg's errors. PyAV is imported when it is needed, and not before."""
+    import av
+
+    return av.FFmpegError
+
+
+_TIMED = ("video", "audio", "subtitle")
+
+
+def main_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The video stream that players show. Raises `UnreadableError` if there is none."""
+    streams = main_streams(container)
+    best: Any = container.streams.best("video")
+    if not streams:
+        raise UnreadableError("has no video in it")
+    return best if best in streams else streams[0]
+
+
+def main_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams, without cover images."""
+    from av.stream import Disposition
+
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [s for s in container.streams.video if s.codec_context and not s.disposition & covers]
+
+
+def start_shift(container: av.container.InputContainer) -> Fraction:
+    """Seconds that transport and program streams begin after zero, which means nothing there."""
+    if container.format.name not in ("mpegts", "mpeg"):
+        return Fraction(0)
+    starts = [
+        s.start_time * s.time_base
+        for s in container.streams
+        if s.start_time is not None and s.time_base
+    ]
+    return min(starts, default=Fraction(0))
+
+
+_SEGMENT = b"\x18\x53\x80\x67"
+
+
+def is_cut_short(path: Path, container: av.container.InputContainer) -> bool:
+    """Whether bytes at the end are missing, as far as the container's own sizes tell."""
+    size = path.stat().st_size
+    kind = container.format.name
+    if kind.startswith("mov"):
+        ends = (e.pos + e.size for s in container.streams for e in s.index_entries)
+        return max(ends, default=0) > size
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if kind.startswith("matroska"):
+        return _matroska_end(head) > size
+    if kind == "avi":
+        return head[:4] == b"RIFF" and int.from_bytes(head[4:8], "little") + 8 > size
+    return False
+
+
+def _matroska_end(head: bytes) -> int:
+    """Where the segment ends; 0 if the file does not say, as that of a live recording."""
+    at = head.find(_SEGMENT)
+    if at < 0 or at + 5 > len(head):
+        return 0
+    first = head[at + 4]
+    length = 9 - first.bit_length()
+    raw = head[at + 4 : at + 4 + length]
+    value = int.from_bytes(raw, "big") & ((1 << (7 * length)) - 1)
+    return 0 if value == (1 << (7 * length)) - 1 else at + 4 + length + value

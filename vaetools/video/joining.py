@@ -1,0 +1,267 @@
+"""The output file: encoded segments joined, with sound, subtitles and metadata of the source."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from vaetools.video.container import main_stream, main_streams, open_container
+from vaetools.video.encoding import configure
+from vaetools.video.tracks import (
+    SOUND,
+    SUBTITLES,
+    TEXT,
+    Copied,
+    TextSubtitles,
+    TranscodedSound,
+    kept_metadata,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import av
+    import av.container
+    from av.packet import Packet
+
+    from vaetools.video.encoding import Encoding
+    from vaetools.video.reading import VideoInfo
+    from vaetools.video.segments import SegmentFolder, StoredPacket
+    from vaetools.video.tracks import Track
+
+
+def join(
+    store: SegmentFolder,
+    out: Path,
+    encoding: Encoding,
+    info: VideoInfo,
+    *,
+    source: Path,
+    shift: Fraction,
+    strip: str,
+) -> list[str]:
+    """Write the video of a complete set of segments.
+
+    Args:
+        store: The segments.
+        out: A file that exists, and is written.
+        encoding: Of the segments.
+        info: What the frames are.
+        source: The video that they were made from.
+        shift: Seconds that are subtracted from the times of its other streams.
+        strip: Metadata to leave out, see `kept_metadata`.
+
+    Returns:
+        What is not kept, one line each.
+
+    Raises:
+        OSError, av.FFmpegError: The file cannot be written.
+    """
+    import av
+
+    with open_container(source) as origin:
+        options = _muxer_options(encoding, origin.metadata)
+        path = f"file:{os.path.abspath(out)}"  # noqa: PTH100
+        with av.open(path, "w", format=encoding.muxer, container_options=options) as target:
+            writer = _Writer(origin, target, strip)
+            video: Any = target.add_stream(encoding.codec, rate=info.rate)
+            configure(video.codec_context, encoding, info)
+            video.time_base = encoding.time_base(info)
+            writer.describe(video, main_stream(origin))
+            writer.add_streams(encoding.muxer)
+            target.metadata.update(kept_metadata(origin.metadata, strip))
+            chapters = [_shifted(chapter, shift) for chapter in origin.chapters()]
+            if chapters:
+                target.set_chapters(chapters)
+            target.start_encoding()
+            writer.mux(_video_packets(store, video), shift)
+    return writer.notes + _lost(origin_tags=kept_metadata(origin.metadata, strip), out=out)
+
+
+def _muxer_options(encoding: Encoding, metadata: dict[str, str]) -> dict[str, str]:
+    if encoding.is_constant_rate:  # sound that begins before 0 would move the frames off their grid
+        return {"avoid_negative_ts": "disabled"}
+    if encoding.muxer not in ("mp4", "mov", "3gp"):
+        return {}
+    own_keys = any("." in key for key in metadata)  # such as com.apple.quicktime.make
+    flags = "+faststart+use_metadata_tags" if own_keys else "+faststart"
+    return {"movflags": flags}
+
+
+def _shifted(chapter: Any, shift: Fraction) -> Any:
+    base = chapter["time_base"] or Fraction(1, 1000)
+    offset = round(shift / base)
+    return {**chapter, "start": chapter["start"] - offset, "end": chapter["end"] - offset}
+
+
+def _lost(origin_tags: dict[str, str], out: Path) -> list[str]:
+    """Which metadata the container did not take."""
+    with open_container(out) as written:
+        found = {key.lower() for key in written.metadata}
+        found |= {key.lower() for stream in written.streams for key in stream.metadata}
+    lost = sorted(key for key in origin_tags if key.lower() not in found)
+    return [f"metadata that {out.suffix} does not hold: {', '.join(lost)}"] if lost else []
+
+
+def _video_packets(store: SegmentFolder, stream: av.VideoStream) -> Iterator[Packet[Any]]:
+    """The packets of all segments. No frame depends on a later one: each is decoded when shown."""
+    times, base = store.times, stream.codec_context.time_base
+    ends = [pts for pts, _ in times[1:]]
+    last, length = times[-1]
+    mean = round((last - times[0][0]) / (len(times) - 1)) if len(times) > 1 else 1
+    ends.append(last + (length or max(1, mean)))
+    end_of = {pts: end for (pts, _), end in zip(times, ends, strict=True)}
+    for stored in store.packets():
+        packet = _packet(stored)
+        packet.pts = packet.dts = stored.pts
+        packet.duration = end_of[stored.pts] - stored.pts
+        packet.time_base, packet.stream = base, stream
+        yield packet
+
+
+def _packet(stored: StoredPacket) -> Any:
+    import av
+    from av.packet import PacketSideData, packet_sidedata_type_from_literal
+
+    packet = av.Packet(stored.data)
+    packet.is_keyframe = stored.is_key
+    if stored.extra:
+        kind = packet_sidedata_type_from_literal("matroska_block_additional")
+        extra: Any = PacketSideData(kind, len(stored.extra))  # type: ignore[call-arg]
+        extra.update(stored.extra)
+        packet.set_sidedata(extra)
+    return packet
+
+
+class _Writer:
+    """Copies the streams of a source that are not the video."""
+
+    def __init__(
+        self,
+        origin: av.container.InputContainer,
+        target: av.container.OutputContainer,
+        strip: str,
+    ) -> None:
+        self.notes: list[str] = []
+        self._origin = origin
+        self._target = target
+        self._strip = strip
+        self._tracks: dict[int, Track] = {}
+
+    def describe(self, out: Any, source: Any) -> None:
+        """Give a stream the language, title and role of another."""
+        out.metadata.update(kept_metadata(source.metadata, self._strip))
+        language = source.metadata.get("language")
+        if language:
+            out.metadata["language"] = language
+        out.disposition = source.disposition
+
+    def add_streams(self, muxer: str) -> None:
+        """Add all streams that the container takes; note the others."""
+        lost: Counter[str] = Counter()
+        main = main_stream(self._origin)
+        for stream in self._origin.streams:
+            if stream.index == main.index:
+                continue
+            try:
+                track = self._track(stream, muxer)
+            except ValueError:  # FFmpeg does not write this codec to this container
+                track = None
+            if track is not None:
+                self._tracks[stream.index] = track
+            elif not (stream.type == "attachment" and muxer == "matroska"):
+                lost[_kind(stream)] += 1
+        self.notes += [f"not kept: {count} × {kind}" for kind, count in lost.items()]
+
+    def _track(self, stream: Any, muxer: str) -> Track | None:
+        """The track of a stream; None if the container does not take it."""
+        name = stream.codec_context.name if stream.codec_context else ""
+        if stream.type == "audio" and name:
+            return self._sound(stream, name, muxer)
+        if stream.type == "subtitle" and name and muxer in SUBTITLES:
+            return self._subtitles(stream, name, muxer)
+        is_cover = stream.type == "video" and stream not in main_streams(self._origin)
+        if is_cover and muxer in ("mp4", "mov"):
+            return self._copied(stream)
+        if stream.type == "attachment" and muxer == "matroska":
+            self._target.add_stream_from_template(stream)
+        return None
+
+    def _sound(self, stream: Any, name: str, muxer: str) -> Track:
+        if name in SOUND.get(muxer, {name}):
+            try:
+                return self._copied(stream)
+            except ValueError:
+                pass
+        track = TranscodedSound(self._target, stream)
+        out = self._target.streams[-1]
+        self.describe(out, stream)
+        self.notes.append(f"sound was converted from {name} to {out.codec_context.codec.name}")
+        return track
+
+    def _subtitles(self, stream: Any, name: str, muxer: str) -> Track | None:
+        if name == SUBTITLES[muxer] or (muxer == "matroska" and name != "mov_text"):
+            return self._copied(stream)
+        if name not in TEXT:
+            return None
+        track = TextSubtitles(self._target, stream)
+        self.describe(self._target.streams[-1], stream)
+        return track
+
+    def _copied(self, stream: Any) -> Track:
+        out = self._target.add_stream_from_template(stream, opaque=True)
+        self.describe(out, stream)
+        return Copied(out)
+
+    def mux(self, video: Iterator[Packet[Any]], shift: Fraction) -> None:
+        """Write all packets, in the order of their times."""
+        waiting = next(video, None)
+        for packet in self._others(shift):
+            while waiting is not None and _time(waiting) <= _time(packet):
+                self._target.mux_one(waiting)
+                waiting = next(video, None)
+            self._target.mux_one(packet)
+        while waiting is not None:
+            self._target.mux_one(waiting)
+            waiting = next(video, None)
+
+    def _others(self, shift: Fraction) -> Iterator[Packet[Any]]:
+        streams = [s for s in self._origin.streams if s.index in self._tracks]
+        for packet in self._demuxed(streams):
+            if packet.dts is None and packet.pts is None:
+                continue
+            offset = round(shift / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts - offset
+            packet.dts = packet.pts if packet.dts is None else packet.dts - offset
+            yield from self._tracks[packet.stream_index].packets(packet)
+        for track in self._tracks.values():
+            yield from track.packets(None)
+
+    def _demuxed(self, streams: Sequence[Any]) -> Iterator[Packet[Any]]:
+        """Packets up to the end, or to damage: the reader of the frames decides what that means."""
+        import av
+
+        if not streams:
+            return
+        packets = self._origin.demux(streams)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                return
+            if packet is None:
+                return
+            yield packet
+
+
+def _time(packet: Packet[Any]) -> Fraction:
+    return (packet.dts or 0) * packet.time_base
+
+
+def _kind(stream: Any) -> str:
+    name = stream.codec_context.name if stream.codec_context else (stream.name or "")
+    kind = {"subtitle": "subtitles", "audio": "sound"}.get(stream.type, f"{stream.type} stream")
+    return f"{kind} ({name})" if name else kind

@@ -1,0 +1,192 @@
+"""Sound, subtitles, chapters and metadata of a video: copied, or transcoded where they must be."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import av.container
+    from av.audio.stream import AudioStream
+    from av.packet import Packet
+    from av.stream import Stream
+
+_PCM_MOV = frozenset(
+    f"pcm_{kind}"
+    for kind in ("s16le", "s16be", "s24le", "s24be", "s32le", "f32le", "mulaw", "alaw")
+)
+SOUND = {
+    "mp4": frozenset({"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}),
+    "mov": frozenset({"aac", "mp3", "ac3", "eac3", "alac"}) | _PCM_MOV,
+    "webm": frozenset({"opus", "vorbis"}),
+    "avi": frozenset({"mp3", "mp2", "ac3", "pcm_s16le", "pcm_u8", "pcm_s24le"}),
+    "mpegts": frozenset({"aac", "mp3", "mp2", "ac3", "eac3"}),
+    "flv": frozenset({"aac", "mp3"}),
+    "3gp": frozenset({"aac", "amrnb", "amrwb", "amr_nb", "amr_wb"}),
+}
+"""Codecs that are copied, by FFmpeg's name of the container. Matroska takes all that FFmpeg does."""
+
+SOUND_ENCODERS = {"webm": "libopus", "avi": "libmp3lame"}
+"""Encoders for other sound; AAC elsewhere."""
+
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""The usual layout of so many channels."""
+
+TEXT = frozenset({"subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text"})
+SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska": "subrip"}
+"""The codec for text that cannot be copied, by container; others take no subtitles."""
+
+ASS_HEADER = (
+    b"[Script Info]\r\nScriptType: v4.00+\r\nPlayResX: 384\r\nPlayResY: 288\r\n\r\n"
+    b"[V4+ Styles]\r\nFormat: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, "
+    b"OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, "
+    b"Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding\r\n"
+    b"Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1"
+    b"\r\n\r\n[Events]\r\n"
+    b"Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\r\n"
+)
+"""What FFmpeg's encoders of subtitles want to know before they are opened."""
+
+_TECHNICAL = re.compile(
+    r"major_brand|minor_version|compatible_brands|encoder|duration|rotate|vendor_id|software"
+    r"|_statistics.*|bps|number_of_.*|alpha_mode|language|handler_name",
+    re.IGNORECASE,
+)
+"""Metadata that describe the file and not what is in it."""
+
+_PLACE = re.compile(r"location|gps|©xyz|\bxyz\b|loci", re.IGNORECASE)
+
+
+def kept_metadata(metadata: Mapping[str, str], strip: str) -> dict[str, str]:
+    """The metadata of a source that an output has, too.
+
+    Args:
+        metadata: Of a container or a stream.
+        strip: `none`, `gps` (all but places), or `exif` and `all` (none).
+    """
+    if strip in ("exif", "all"):
+        return {}
+    kept = {key: value for key, value in metadata.items() if not _TECHNICAL.fullmatch(key)}
+    return {k: v for k, v in kept.items() if not (strip == "gps" and _PLACE.search(k))}
+
+
+class Track(Protocol):
+    """A stream of an output."""
+
+    def packets(self, packet: Packet[Any] | None) -> Iterable[Packet[Any]]:
+        """Packets of the output for one of the source, or for its end (None)."""
+
+
+class Copied:
+    """A stream whose packets are copied."""
+
+    def __init__(self, out: Stream) -> None:
+        self._out = out
+
+    def packets(self, packet: Packet[Any] | None) -> Iterable[Packet[Any]]:
+        """See `Track`."""
+        if packet is None or packet.dts is None:
+            return ()
+        packet.stream = self._out
+        return (packet,)
+
+
+class TranscodedSound:
+    """A stream of sound that is decoded and encoded again."""
+
+    def __init__(self, container: av.container.OutputContainer, source: AudioStream) -> None:
+        import av
+
+        codec = av.Codec(SOUND_ENCODERS.get(container.format.name, "aac"), "w")
+        context: Any = source.codec_context
+        rates = codec.audio_rates or (context.sample_rate,)
+        rate = context.sample_rate if context.sample_rate in rates else max(rates, key=_preference)
+        count = context.layout.nb_channels
+        layout = context.layout.name
+        if layout.endswith(" channels"):  # PCM often does not say which ones
+            layout = LAYOUTS.get(count, "stereo")
+        out: Any = container.add_stream(codec.name, rate=rate)
+        out.codec_context.layout = layout
+        out.codec_context.bit_rate = 96_000 * max(1, count)
+        out.codec_context.time_base = Fraction(1, rate)
+        self._out = out
+        self._source = context
+        self._resampler: Any = None
+
+    def packets(self, packet: Packet[Any] | None) -> Iterable[Packet[Any]]:
+        """See `Track`. What cannot be decoded is left out."""
+        import av
+
+        try:
+            frames = self._source.decode(packet if packet is not None and packet.size else None)
+        except (av.FFmpegError, EOFError):
+            frames = []
+        found = [p for frame in frames for p in self._encoded(frame)]
+        if packet is None:
+            found += self._encoded(None)
+            found += self._out.encode(None)
+        return found
+
+    def _encoded(self, frame: Any) -> list[Packet[Any]]:
+        import av
+
+        context = self._out.codec_context
+        if self._resampler is None:
+            if frame is None:
+                return []
+            if not context.is_open:
+                context.open()
+            self._resampler = av.AudioResampler(
+                format=context.format,
+                layout=context.layout,
+                rate=context.sample_rate,
+                frame_size=context.frame_size or None,
+            )
+        return [p for part in self._resampler.resample(frame) for p in self._out.encode(part)]
+
+
+def _preference(rate: int) -> tuple[bool, int]:
+    return rate == 48000, rate
+
+
+class TextSubtitles:
+    """Subtitles as text in the container's own codec, without styles."""
+
+    def __init__(self, container: av.container.OutputContainer, source: Stream) -> None:
+        self._codec = SUBTITLES[container.format.name]
+        self._source = source.codec_context.name
+        out: Any = container.add_stream(self._codec)
+        out.codec_context.subtitle_header = ASS_HEADER
+        out.time_base = source.time_base
+        self._out = out
+
+    def packets(self, packet: Packet[Any] | None) -> Iterable[Packet[Any]]:
+        """See `Track`."""
+        import av
+
+        if packet is None or packet.pts is None or not packet.size:
+            return ()
+        text = plain_text(self._source, bytes(packet))
+        data = text.encode()
+        if self._codec == "mov_text":
+            data = len(data[:65535]).to_bytes(2, "big") + data[:65535]
+        made: Any = av.Packet(data)
+        made.pts = made.dts = packet.pts
+        made.duration, made.time_base, made.stream = packet.duration, packet.time_base, self._out
+        made.is_keyframe = True
+        return (made,)
+
+
+def plain_text(codec: str, data: bytes) -> str:
+    """The text of one subtitle, without styles."""
+    if codec == "mov_text":
+        size = int.from_bytes(data[:2], "big")
+        return data[2 : 2 + size].decode(errors="replace")
+    text = data.decode(errors="replace")
+    if codec in ("ass", "ssa"):
+        text = re.sub(r"\{[^}]*\}", "", text.split(",", 8)[-1])
+        return text.replace(r"\N", "\n").replace(r"\n", "\n").strip()
+    return re.sub(r"</?[a-zA-Z][^>]*>", "", text).strip()
