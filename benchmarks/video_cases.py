@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -21,8 +20,12 @@ import numpy as np
 import vaetools
 from vaetools.hub import Hub
 from vaetools.plugin.host import PluginHost
-from vaetools.runner import Record
 from vaetools.video import open_video
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vaetools.runner import Record
 
 SIZE = (64, 48)
 TICKS = 12800
@@ -186,21 +189,21 @@ HD = {"color_primaries": 1, "color_trc": 1, "colorspace": 1, "color_range": 1}
 MASTERING = "master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(10000000,50)"
 
 
-def _frames(a: Clip, b: Clip, record: Record) -> tuple[bool, str]:
+def _frames(a: Clip, b: Clip, _: Record) -> tuple[bool, str]:
     off, pixels = times_off(a, b), worst(a, b)
     return off < 1 and pixels < 3, f"times differ by {off:.2f} ms, pixels by {pixels:.2f}"
 
 
-def _aspect(a: Clip, b: Clip, record: Record) -> tuple[bool, str]:
+def _aspect(a: Clip, b: Clip, _: Record) -> tuple[bool, str]:
     return a.info.aspect == b.info.aspect != 1, f"{a.info.aspect} and {b.info.aspect}"
 
 
-def _tags(a: Clip, b: Clip, record: Record) -> tuple[bool, str]:
+def _tags(a: Clip, b: Clip, _: Record) -> tuple[bool, str]:
     pixels = worst(a, b)
     return a.info.colours == b.info.colours and pixels < 2, f"equal, pixels differ by {pixels:.2f}"
 
 
-def _aac(a: Clip, b: Clip, record: Record) -> tuple[bool, str]:
+def _aac(a: Clip, b: Clip, _: Record) -> tuple[bool, str]:
     return a.sound == b.sound, f"{len(b.sound)} packets, {'equal' if a.sound == b.sound else 'not'}"
 
 
@@ -222,7 +225,7 @@ def _interlaced(a: Clip, b: Clip, record: Record) -> tuple[bool, str]:
     return kept, f"mean {b.pixels[0].mean():.0f} and {a.pixels[0].mean():.0f}, with a line"
 
 
-def _hdr(a: Clip, b: Clip, record: Record) -> tuple[bool, str]:
+def _hdr(a: Clip, b: Clip, _: Record) -> tuple[bool, str]:
     equal = (a.info.colours, a.info.hdr) == (b.info.colours, b.info.hdr) and bool(b.info.hdr)
     depth = b.info.layout.bits
     return equal and depth == 10 and worst(
@@ -230,7 +233,7 @@ def _hdr(a: Clip, b: Clip, record: Record) -> tuple[bool, str]:
     ) < 2, f"{b.streams[0]}, tags and mastering data equal"
 
 
-def _alpha(a: Clip, b: Clip, record: Record) -> tuple[bool, str]:
+def _alpha(a: Clip, b: Clip, _: Record) -> tuple[bool, str]:
     alpha = worst(*(_only_alpha(clip) for clip in (a, b)))
     return b.info.layout.has_alpha and alpha < 1, f"{b.streams[0]}, alpha differs by {alpha:.2f}"
 

@@ -59,7 +59,10 @@ FLAGS = {
     "--frames": ["first"],
     "--strip": ["all"],
     "--json": [],
+    "--to": ["png"],
+    "--quality-out": ["80"],
     "--fourcc": ["mp4v"],
+    "--video-quality": ["20"],
     "--report": ["page.html"],
 }
 
@@ -72,7 +75,7 @@ def test_raw_frames(refused: Callable[..., str], flag: str) -> None:
 
 
 @pytest.mark.parametrize("command", [["negative"], ["run", "negative"], ["run", "dust,negative"]])
-@pytest.mark.parametrize("flag", ["--include", "--exclude", "--frames", "--strip", "--resume"])
+@pytest.mark.parametrize("flag", ["--frames", "--to", "--quality-out"])
 def test_a_video(refused: Callable[..., str], command: list[str], flag: str) -> None:
     line = refused(*command, "clip.avi", "-o", "out.mp4", flag, *FLAGS[flag])
     assert line == f"E002 {flag} has no effect on a video; leave it out"
@@ -82,6 +85,7 @@ def test_a_video(refused: Callable[..., str], command: list[str], flag: str) -> 
     ("words", "said"),
     [
         ("run negative a.png -o out --fourcc mp4v", "--fourcc has no effect on images"),
+        ("run negative a.png -o out --video-quality 9", "--video-quality has no effect on images"),
         ("negative a.png -o out --force --on-exists skip", "--force and --on-exists skip exclude"),
         ("negative a.png -o out --on-exists error --force", "--force and --on-exists error exclu"),
         ("negative a.png -o out --force --resume", "--force and --resume exclude each other"),

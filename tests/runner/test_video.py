@@ -165,7 +165,11 @@ def test_folders_of_images_and_videos_are_mirrored(
     (tmp_path / "in" / "notes.txt").write_text("not an image")
     out = tmp_path / "out"
     result = hub.map("negative", tmp_path / "in", out=out)
-    assert (result.counts["done"], result.counts["failed"], result.counts["left alone"]) == (3, 1, 1)
+    assert (result.counts["done"], result.counts["failed"], result.counts["left alone"]) == (
+        3,
+        1,
+        1,
+    )
     assert visible(out) == ["a.png", "b/clip.avi", "b/other.avi"]
     assert Path(result.records[0].file).name == "a.png"  # images first
     again = hub.map("negative", tmp_path / "in", out=out)

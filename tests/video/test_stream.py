@@ -18,6 +18,7 @@ from vaetools.errors import InputError, OptionError, UnreadableError, UsageError
 from vaetools.hub import Hub
 from vaetools.plugin.host import PluginHost
 from vaetools.video import stream
+from vaetools.video.reading import VideoReader
 
 
 @pytest.fixture
@@ -165,24 +166,18 @@ def test_a_source_that_fails_is_an_error_after_its_frames() -> None:
     assert list(results) == []
 
 
-def test_leaving_early_releases_a_capture_that_the_stream_opened(
+def test_leaving_early_closes_a_video_that_the_stream_opened(
     hub: Hub, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[cv2.VideoCapture] = []
-    real = cv2.VideoCapture
-
-    def open_one(source: str) -> cv2.VideoCapture:
-        opened.append(real(source))
-        return opened[-1]
-
-    mine = real(str(clip))
-    monkeypatch.setattr("cv2.VideoCapture", open_one)
+    closed: list[VideoReader] = []
+    real = VideoReader.close
+    monkeypatch.setattr(VideoReader, "close", lambda self: (real(self), closed.append(self))[0])
     results = hub.stream("negative", str(clip))
     next(results)
-    assert opened[0].isOpened()
+    before = len(closed)  # readers that looked ahead
     results.close()
-    assert not opened[0].isOpened()
-    monkeypatch.undo()
+    assert len(closed) == before + 1
+    mine = cv2.VideoCapture(str(clip))
     for _ in hub.stream("negative", mine):
         break
     assert mine.isOpened() and mine.read()[0]
@@ -199,7 +194,7 @@ def test_a_bad_source_is_an_error(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     for source, error, said in [
         (tmp_path / "none.mp4", UnreadableError, "none.mp4: does not exist"),
-        (tmp_path / "text.mp4", UnreadableError, "text.mp4: is not a video that OpenCV can read"),
+        (tmp_path / "text.mp4", UnreadableError, "text.mp4: is not a video that FFmpeg can read"),
         (cv2.VideoCapture(), UsageError, "the capture is not open"),
         (np.zeros((4, 4, 3), np.uint8), UsageError, "is a single frame; pass a list"),
         (3.5, UsageError, "a stream cannot be read from float; pass a cv2.VideoCapture"),

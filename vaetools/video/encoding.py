@@ -224,7 +224,7 @@ def _remedy(info: VideoInfo) -> str:
 def _notes(codec: str, pix_fmt: str, suffix: str, info: VideoInfo) -> tuple[str, ...]:
     notes = []
     if info.layout.full_chroma and "420" in pix_fmt:
-        kept = "--fourcc FFV1 in .mkv keeps it"
+        kept = "vaetools run --fourcc FFV1 to .mkv keeps it"
         notes.append(
             f"colour is written at half the resolution (4:2:0, the source is {info.layout.name}); "
             f"{kept}"

@@ -5,6 +5,8 @@ OpenCV keeps pixels, size and a constant frame rate. What else it can see is ref
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -140,7 +142,7 @@ class OpenCVReader:
         began, number = 0.0, 0
         first: np.ndarray | None = None
         is_still = True
-        for number, frame in enumerate(frames_of(self._capture), start=1):  # noqa: B007
+        for number, frame in enumerate(frames_of(self._capture), start=1):
             at = self._capture.get(cv2.CAP_PROP_POS_MSEC)
             if first is None:
                 began, first = at, frame.copy()
@@ -264,11 +266,8 @@ class OpenCVWriter:
         import cv2
 
         code = cv2.VideoWriter.fourcc(*self._fourcc)
-        level = cv2.utils.logging.setLogLevel(0)  # it warns of tags that it writes well
-        try:
+        with _no_library_lines():
             return cv2.VideoWriter(file_name(self.path), code, self._fps, self._size)
-        finally:
-            cv2.utils.logging.setLogLevel(level)
 
     def _check_codec(self) -> None:
         """Write one frame and read it back: OpenCV crops some sizes silently."""
@@ -278,7 +277,8 @@ class OpenCVWriter:
         trial.write(np.zeros((height, width, 3), np.uint8))
         trial.release()
         try:
-            capture = open_capture(self.path)
+            with _no_library_lines():
+                capture = open_capture(self.path)
         except UnreadableError:
             raise self._error("cannot write it") from None
         success, frame = capture.read()
@@ -294,6 +294,23 @@ class OpenCVWriter:
             f"codec {self._fourcc} in a {self.path.suffix} file: OpenCV {problem}",
             remedy=f"{EXTRA} brings FFmpeg, which writes more",
         )
+
+
+@contextlib.contextmanager
+def _no_library_lines() -> Iterator[None]:
+    """Hide what C code prints on stderr: OpenCV warns of codes that it then writes well."""
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+        try:
+            stderr = os.dup(2)
+        except OSError:  # closed
+            yield
+            return
+        try:
+            os.dup2(nothing.fileno(), 2)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def fourcc_of(suffix: str, wanted: str | None) -> str:
