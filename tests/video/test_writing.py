@@ -201,7 +201,7 @@ def test_quality(clip: Path, tmp_path: Path) -> None:
         record = done(clip, tmp_path / "o.mp4", video_quality=quality, on_exists="replace")
         sizes.append(record.bytes_out)
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[2]
-    with pytest.raises(OptionError, match="video_quality=52 is not from 0 to 51"):
+    with pytest.raises(OptionError, match="video_quality=52 is not 0 … 51"):
         run(clip, tmp_path / "o.mp4", video_quality=52)
 
 

@@ -87,20 +87,23 @@ class RunSettings:
         if self.image_quality is not None:
             warnings.warn("image_quality is deprecated: use quality_out", DeprecationWarning, 3)
             object.__setattr__(self, "quality_out", self.image_quality)
-        for name, unit in (("jobs", ""), ("memory", " byte")):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise OptionError(f"{name}={value!r} is not at least 1{unit}")
+        self._check_numbers()
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise OptionError(f"shard {self.shard[0]}/{self.shard[1]} is not i/N with 1 <= i <= N")
-        if not isinstance(self.video_quality, int) or not 0 <= self.video_quality <= 51:
-            raise OptionError(f"video_quality={self.video_quality!r} is not from 0 to 51")
         if self.on_exists not in ("error", "skip", "replace"):
             raise OptionError(f"on_exists={self.on_exists!r} is not error, skip or replace")
         if self.to not in TO:
             raise OptionError(f"to={self.to!r} is not one of {', '.join(TO)}")
-        if self.quality_out is not None and not 0 <= self.quality_out <= 100:
-            raise OptionError(f"quality_out={self.quality_out!r} is not 0 … 100")
+
+    def _check_numbers(self) -> None:
+        for name, unit in (("jobs", ""), ("memory", " byte")):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise OptionError(f"{name}={value!r} is not at least 1{unit}")
+        for name, most in (("quality_out", 100), ("video_quality", 51)):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or not 0 <= value <= most):
+                raise OptionError(f"{name}={value!r} is not 0 … {most}")
 
 
 def work_key(fingerprint: str, settings: RunSettings) -> str:
