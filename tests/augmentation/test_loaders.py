@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,28 @@ def test_workers_may_be_forked_from_a_process_that_used_the_model(tmp_path: Path
     transform(np.zeros((512, 512, 3), np.uint8))
     (copies,) = epochs(transform, 1, **LOADERS["fork"])
     assert len({*copies}) == IMAGES
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_pools_of_forked_processes_draw_anew_in_every_epoch(jitter: LatentJitter) -> None:
+    data = Copies(DictTransform(jitter, seed=3))
+    context = multiprocessing.get_context("fork")
+    copies = []
+    for _ in range(3):
+        with context.Pool(2) as pool:
+            copies += [copy.tobytes() for copy in pool.map(data.__getitem__, range(2), chunksize=1)]
+    assert len({*copies}) == 6  # the two images are equal, too
+    before = DictTransform(jitter, seed=3)(image=data.images[0])["image"]
+    assert before.tobytes() == data[0].tobytes()  # the parent draws as if it had not forked
+
+
+@pytest.mark.parametrize("context", ["spawn", "forkserver"])
+@pytest.mark.slow
+def test_other_loaders_draw_as_forked_ones(jitter: LatentJitter, context: str) -> None:
+    settings = {"num_workers": 2, "multiprocessing_context": context}
+    found = epochs(TensorTransform(jitter, seed=3), **settings)
+    assert found == epochs(TensorTransform(jitter, seed=3), **LOADERS["fork"])
+    assert not {*found[0]} & {*found[1]}
 
 
 @pytest.mark.parametrize("kind", [DictTransform, TensorTransform])

@@ -4,15 +4,17 @@ Pixels are RGB, as in both libraries. By default every call draws new noise. The
 
 - `seed` of the transform,
 - the pixels of the image,
-- the number of calls before this one, counted by each transform in each process, and
-- in a worker of a PyTorch `DataLoader`, the seed that the loader gave to that worker.
+- the number of calls before this one, counted by each transform in each process,
+- in a worker of a PyTorch `DataLoader`, the seed that the loader gave to that worker, and
+- in any other forked process, how many its parent had forked before.
 
 A loader draws new seeds for its workers in every epoch, and persistent workers keep counting. So
 every epoch gets new copies with any number of workers, forked or spawned, and a run is reproduced by
 the same `seed`, the same `torch.manual_seed` (or the same state of the loader's `generator`) and the
-same number of workers. In pools that are not of PyTorch (`multiprocessing`, joblib, Ray) a transform
-continues from the count at which it was pickled or forked. Name the copy there: with `key` and `copy`
-the draw depends on these two and `seed` alone, see `copy_generator`.
+same number of workers. In other pools of forked processes every process draws other copies, also in
+pools that are made anew. A transform that was pickled (spawned processes, joblib, Ray) continues from
+the count at which it was. Name the copy there: with `key` and `copy` the draw depends on these two
+and `seed` alone, see `copy_generator`.
 
 Transforms can be pickled. The model is opened when the unpickled transform is first used.
 """
@@ -20,6 +22,7 @@ Transforms can be pickled. The model is opened when the unpickled transform is f
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -69,14 +72,36 @@ class _Transform:
         """Numbers that no other call has, for one seed and one image."""
         with self._lock:
             self._calls += 1
-            return (self._calls, *_worker_seed())
+            return (self._calls, *_process_seed())
 
 
-def _worker_seed() -> tuple[int, ...]:
-    """The seed of this worker of a PyTorch loader; nothing outside of one."""
+class _Forks:
+    """Numbers forked processes."""
+
+    count = 0
+    """Processes that this one, and those that it was forked from, have forked."""
+
+    own: tuple[int, ...] = ()
+    """The number of this process and those of the processes that it was forked from, from 1."""
+
+    @classmethod
+    def before(cls) -> None:
+        cls.count += 1
+
+    @classmethod
+    def in_child(cls) -> None:
+        cls.own = (*cls.own, cls.count)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_Forks.before, after_in_child=_Forks.in_child)
+
+
+def _process_seed() -> tuple[int, ...]:
+    """The seed of this worker of a PyTorch loader; else the number of this process, if forked."""
     data = sys.modules.get("torch.utils.data")  # imported in every worker
     worker = data.get_worker_info() if data else None
-    return (worker.seed,) if worker else ()
+    return (worker.seed,) if worker else _Forks.own
 
 
 class DictTransform(_Transform):
