@@ -102,10 +102,12 @@ class Compress(vaetools.Operation):
         data = self._coded(item)
         source = item.encoded
         if source is None or len(data) <= len(source):
+            self.lose(*item.metadata.notes)
             return data
         sizes = f"{len(data)} bytes are more than the source's {len(source)}"
         if not self.options.keep_smaller:
             log.warning("%s: %s; --keep-smaller stores the source", self.key, sizes)
+            self.lose(*item.metadata.notes)
             return data
         stored = self.codec.store(item, source)
         return min(stored, data, key=len)

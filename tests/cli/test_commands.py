@@ -190,7 +190,7 @@ def test_bad_vae_files(vaetools, photos: Path, tmp_path: Path) -> None:
         "head": (good[:10], "E032"),
         "empty": (b"", None),
         "junk": (b"GIF89a" * 9, "E030"),
-        "newer": (good[:4] + b"\x03" + good[5:], "E031"),
+        "newer": (good[:4] + b"\x04" + good[5:], "E031"),
         "renamed": (foreign, "E032"),
     }
     for name, (data, _) in bad.items():

@@ -16,6 +16,9 @@ from itertools import accumulate
 import numpy as np
 
 HYPER, COARSE, FINE, ALPHA, ICC, EXIF, LEVELS, SOURCE = range(1, 9)
+XMP, IPTC, CICP, DENSITY = range(128, 132)
+KNOWN = (*range(HYPER, SOURCE + 1), XMP, IPTC, CICP, DENSITY)
+ONCE = (ALPHA, ICC, EXIF, LEVELS, XMP, IPTC, CICP, DENSITY)
 NEEDED = (LEVELS, HYPER, COARSE, SOURCE)
 """Kinds of which a preview needs all."""
 
@@ -23,7 +26,7 @@ TOTAL = 2**24
 
 
 class Refused(Exception):
-    """The file is not a valid version 2 file; the message names the check."""
+    """The file is not valid; the message names the check."""
 
 
 def require(holds, check):
@@ -58,7 +61,7 @@ def parse(data, max_pixels=2**28, preview=False):
     require(data[:4] == b"\x89VAE", "magic")
     require(len(data) >= 27, "length of the fixed part")
     version, depth, flags, level = data[4:8]
-    require(version == 2, "version")
+    require(version in (2, 3), "version")
     width, height, tile = struct.unpack("<IIH", data[8:18])
     name_end = 27 + data[26]
     require(len(data) >= name_end + 2, "length of the model id")
@@ -71,7 +74,9 @@ def parse(data, max_pixels=2**28, preview=False):
     check_fields(width, height, depth, flags, tile, model_id, max_pixels)
     stored = flags & 2 != 0
     entries = [struct.unpack("<BII", data[at : at + 9]) for at in range(name_end + 2, table_end, 9)]
-    check_sections([kind for kind, _, _ in entries], stored, width, height, tile)
+    kinds = [kind for kind, _, _ in entries]
+    require((version == 3) == any(kind >= 128 for kind in kinds), "version of ancillary sections")
+    check_sections(kinds, stored, width, height, tile)
     file_end = table_end + 4 + sum(length for _, length, _ in entries)
     require(len(data) == file_end or (preview and len(data) < file_end), "file length")
     sections, at = [], table_end + 4
@@ -80,7 +85,7 @@ def parse(data, max_pixels=2**28, preview=False):
         at += length
         if at <= len(data):
             require(zlib.crc32(part) == crc, "section crc")
-            sections.append((kind, part))
+            sections += [(kind, part)] if kind in KNOWN else []
         else:
             require(kind not in NEEDED, "too little for a preview")
     grey, stream_id = flags & 1 == 1, data[18:26].hex()
@@ -101,14 +106,15 @@ def check_fields(width, height, depth, flags, tile, model_id, max_pixels):
 
 
 def check_sections(kinds, stored, width, height, tile):
-    require(all(HYPER <= kind <= SOURCE for kind in kinds), "section kind")
+    require(all(HYPER <= kind <= SOURCE or kind >= 128 for kind in kinds), "section kind")
+    kinds = [kind for kind in kinds if kind in KNOWN]
     if stored:
         require(kinds == [SOURCE], "sections of a stored file")
         return
     tiles = len(tile_boxes(width, height, tile))
     require(kinds.count(COARSE) == kinds.count(FINE) == tiles, "number of tiles")
     require(kinds.count(HYPER) == 1, "number of hyper sections")
-    require(all(kinds.count(k) <= 1 for k in (ALPHA, ICC, EXIF, LEVELS)), "repeated section")
+    require(all(kinds.count(k) <= 1 for k in ONCE), "repeated section")
     require(SOURCE not in kinds, "source in a file that is not stored")
 
 
@@ -122,6 +128,25 @@ def unpacked(data, limit):
     require(len(content) <= limit, "unpacked length")
     require(stream.eof and not stream.unused_data, "zlib stream")
     return content
+
+
+def code_points(file):
+    """Primaries, transfer, matrix, and whether the range is full; None without the section."""
+    if not file.of_kind(CICP):
+        return None
+    content = file.of_kind(CICP)[0]
+    require(len(content) == 4, "length of cicp")
+    return content[0], content[1], content[2], content[3] == 1
+
+
+def density(file):
+    """Pixels per inch along x and y, or their ratio, and whether it is pixels per inch; or None."""
+    if not file.of_kind(DENSITY):
+        return None
+    content = file.of_kind(DENSITY)[0]
+    require(len(content) == 17, "length of density")
+    x, y, absolute = struct.unpack("<ddB", content)
+    return x, y, absolute == 1
 
 
 def level_map(file, tables):

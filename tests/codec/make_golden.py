@@ -18,7 +18,7 @@ from skimage import data
 
 from tests.torture import exif_block, saved
 from vaetools.codec import roi_level_drop
-from vaetools.image import Image, decode_image, encode_image
+from vaetools.image import Cicp, Density, Image, Metadata, decode_image, encode_image
 
 from .miniature import GOLDEN, MODEL, STREAMS, digests, metadata_digests, open_codec
 
@@ -151,10 +151,23 @@ def pictures() -> dict[str, tuple[Image, int, np.ndarray | None]]:
         "float": (Image(soft), 90, None),
         "grey-deep": (Image(np.ascontiguousarray(deep[..., 1])), 100, None),
         "metadata": (Image(crop(40, 70), icc=b"a profile" * 40, exif=tiff), 30, None),
+        "described": (Image(crop(70, 40), metadata=described()), 50, None),
         "lowest": (Image(crop(100, 100)), 0, None),
         "spikes": (Image(noise), 100, None),
         "levels": (Image(crop(150, 200)), 90, level_map(150, 200)),
     }
+
+
+def described() -> Metadata:
+    """Every kind of metadata that has an ancillary section."""
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/>'
+        b"</rdf:RDF></x:xmpmeta>"
+    )
+    iptc = b"\x1c\x02\x5a\0\x04Bern"
+    return Metadata(xmp=xmp, iptc=iptc, cicp=Cicp(12, 13), density=Density(600, 300))
 
 
 def stored() -> tuple[Image, bytes]:

@@ -52,6 +52,6 @@ def digests(codec, written):
 
 
 def metadata_digests(image):
-    """SHA-256 of ICC and EXIF, as far as there are any."""
-    parts = {"icc": image.icc, "exif": image.exif}
+    """SHA-256 of ICC, EXIF, XMP and IPTC, as far as there are any."""
+    parts = {name: getattr(image.metadata, name) for name in ("icc", "exif", "xmp", "iptc")}
     return {name: sha256(data).hexdigest() for name, data in parts.items() if data is not None}

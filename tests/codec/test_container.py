@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.profiles import examples
 from vaetools.codec.container import (
+    ENTRY,
     MAX_METADATA,
     PREVIEW,
     Container,
@@ -98,7 +99,8 @@ def refusal(data, **options):
 # --- what is written comes back -------------------------------------------------------------------
 
 
-ONCE = [SectionKind.ALPHA, SectionKind.ICC, SectionKind.EXIF, SectionKind.LEVELS]
+ANCILLARY = [kind for kind in SectionKind if kind >= 128]
+ONCE = [SectionKind.ALPHA, SectionKind.ICC, SectionKind.EXIF, SectionKind.LEVELS, *ANCILLARY]
 
 
 @st.composite
@@ -155,6 +157,7 @@ def test_the_header_can_be_read_without_the_sections():
 def small_files():
     """Twenty real little files: real payloads, metadata, tiles, maps of levels, a stored one."""
     alpha, icc = Section(SectionKind.ALPHA, b"png"), Section(SectionKind.ICC, deflate(b"profile"))
+    described = [Section(kind, deflate(b"anything")) for kind in ANCILLARY]
     coded = [
         random_file(
             n,
@@ -162,7 +165,7 @@ def small_files():
             height=90 - 4 * n,
             tile=4 * (1 + n % 4),
             mixed=n % 2 == 1,
-            extra=[(), (icc,), (alpha, icc)][n % 3],
+            extra=[(), (icc,), (alpha, icc, *described)][n % 3],
         )[0]
         for n in range(19)
     ]
@@ -307,7 +310,8 @@ LARGE = 2**32 - 1
     [
         ([(4, "B", 0)], VersionError, "version 0"),
         ([(4, "B", 1)], VersionError, "version 1 is not 2"),
-        ([(4, "B", 3)], VersionError, "version 3"),
+        ([(4, "B", 3)], HeaderLimitError, "no ancillary section"),
+        ([(4, "B", 4)], VersionError, "version 4 is not 2 or 3"),
         ([(5, "B", 0)], HeaderLimitError, "depth 0"),
         ([(5, "B", 24)], HeaderLimitError, "depth 24"),
         ([(6, "B", 2)], HeaderLimitError, "1 hyper sections, not 0"),
@@ -510,3 +514,40 @@ def test_the_limit_may_be_smaller():
 def test_any_metadata_unpacks_or_is_refused(data):
     with contextlib.suppress(BitstreamError):
         assert len(inflate(data)) <= MAX_METADATA
+
+
+# --- ancillary sections ---------------------------------------------------------------------------
+
+
+def with_kinds(*kinds, version):
+    """A file of that version with sections of these kinds behind the others."""
+    extra = b"".join(ENTRY.pack(kind, 3, zlib.crc32(b"new")) for kind in kinds)
+    plain = container()
+    data = bytearray(plain.pack())
+    count_at = 27 + len(plain.model_id)
+    end = count_at + 2 + 9 * len(plain.sections)
+    data[4] = version
+    struct.pack_into("<H", data, count_at, len(plain.sections) + len(kinds))
+    head = bytes(data[:end]) + extra
+    return head + struct.pack("<I", zlib.crc32(head)) + bytes(data[end + 4 :]) + b"new" * len(kinds)
+
+
+def test_a_file_without_ancillary_sections_is_still_version_2():
+    assert container().pack()[4] == 2
+    described = (*container().sections, Section(SectionKind.XMP, deflate(b"<x/>")))
+    assert container(sections=described).pack()[4] == 3
+
+
+@pytest.mark.parametrize("kind", [132, 200, 255])
+def test_an_unknown_ancillary_section_is_skipped(kind):
+    data = with_kinds(kind, kind, version=3)
+    assert unpack(data) == unpack(container().pack())
+    damaged = data[:-1] + b"!"
+    with pytest.raises(ChecksumError, match=f"section {kind} at byte"):
+        unpack(damaged)
+
+
+@pytest.mark.parametrize(("kind", "version"), [(9, 2), (9, 3), (127, 3), (128, 2), (132, 2)])
+def test_other_unknown_sections_are_refused(kind, version):
+    with pytest.raises(BitstreamError):
+        unpack(with_kinds(kind, version=version))

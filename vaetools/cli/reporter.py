@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from vaetools.runner.terminal import TerminalProgress
 
 
+MOST_LOSSES = 6
+"""Kinds of metadata that are named at the end of a run."""
+
+
 class Reporter:
     """Prints the records of a run.
 
@@ -49,7 +53,18 @@ class Reporter:
         for problem in result.problems:
             self._warn(problem)
         if not self.quiet:
+            self._warn_of_losses(result.not_kept)
             click.echo(result.summary, err=True)
+
+    def _warn_of_losses(self, not_kept: dict[str, int]) -> None:
+        """One line for all inputs: a folder of photos mostly loses the same of each."""
+        from vaetools.runner.record import plural
+
+        parts = [f"{what}, {plural(count, 'input')}" for what, count in not_kept.items()]
+        if len(parts) > MOST_LOSSES:
+            parts[MOST_LOSSES:] = [f"{len(parts) - MOST_LOSSES} more kinds, see the records"]
+        if parts:
+            self._warn(f"metadata not kept: {'; '.join(parts)}")
 
     def _warn(self, line: str) -> None:
         if self.progress is not None:

@@ -1,10 +1,10 @@
 """The `.vae` container: a header with checksum, a table of sections, and their bytes.
 
-Nothing here knows networks or pixels. All numbers are little-endian. Version 2:
+Nothing here knows networks or pixels. All numbers are little-endian. Version 3:
 
     offset  bytes  field
     0       4      magic 89 56 41 45
-    4       1      version = 2
+    4       1      version = 3; 2 if no section is ancillary
     5       1      depth: 8, 16 (unsigned) or 32 (float) bits per sample
     6       1      flags: bit 0 = grey, bit 1 = stored; other bits 0
     7       1      level: rate index, 0 … levels − 1 of the model
@@ -19,7 +19,8 @@ Nothing here knows networks or pixels. All numbers are little-endian. Version 2:
     …       4      CRC-32 of all preceding bytes
     …              the sections in order, up to the end of the file
 
-A reader rejects unknown section kinds (see `SectionKind`). `docs/format.md` specifies the contents of
+A reader rejects unknown section kinds below 128 and skips ancillary ones, from 128 on (see
+`SectionKind`). `docs/format.md` specifies the contents of
 the sections.
 """
 
@@ -43,7 +44,13 @@ from vaetools.model.spec import MAX_TILE, MODEL_ID
 from vaetools.tiling import ceil_div
 
 MAGIC = b"\x89VAE"
-VERSION = 2
+VERSION = 3
+PLAIN_VERSION = 2
+"""The version before there were ancillary sections; files without any are still written so."""
+
+ANCILLARY = 128
+"""Kinds of sections from here on may be skipped: pixels do not depend on them."""
+
 SUFFIX = ".vae"
 FIXED = struct.Struct("<4sBBBBIIH8sB")
 ENTRY = struct.Struct("<BII")
@@ -57,7 +64,7 @@ CELL = 64
 """Pixels per hyper-latent along each axis; images are padded to multiples of it."""
 
 MAX_METADATA = 16 * 2**20
-"""Limit on the decompressed size of ICC and EXIF data, in bytes."""
+"""Limit on the decompressed size of a section of metadata, in bytes."""
 
 MIN_PADDED_PIXELS = 2**24
 """Padded size in pixels that is always allowed: padding turns 1 x N into 64 x N."""
@@ -90,9 +97,26 @@ class SectionKind(IntEnum):
     SOURCE = 8
     """The original image file, unchanged; the only section of a stored file."""
 
+    XMP = 128
+    """XMP packet, zlib-compressed."""
+
+    IPTC = 129
+    """IPTC-IIM records, zlib-compressed."""
+
+    CICP = 130
+    """Colour space as code points: 4 bytes."""
+
+    DENSITY = 131
+    """Pixels per inch: two doubles and a byte."""
+
 
 PREVIEW = (SectionKind.LEVELS, SectionKind.HYPER, SectionKind.COARSE)
 """Sections that a preview is decoded from."""
+
+
+def is_ancillary(kind: int) -> bool:
+    """Whether a reader may skip sections of this kind."""
+    return kind >= ANCILLARY
 
 
 @dataclass(frozen=True)
@@ -140,9 +164,10 @@ class Container:
 
     def pack(self) -> bytes:
         """Serialise to the bytes of a `.vae` file."""
+        has_ancillary = any(is_ancillary(section.kind) for section in self.sections)
         header = FIXED.pack(
             MAGIC,
-            VERSION,
+            VERSION if has_ancillary else PLAIN_VERSION,
             self.depth,
             GREY * self.grey | STORED * self.stored,
             self.level,
@@ -167,12 +192,13 @@ class Header:
 
     Attributes:
         fields: the header's fields, as a `Container` without sections.
-        entries: (kind, length in bytes, CRC-32) of every section.
+        entries: (kind, length in bytes, CRC-32) of every section; the kind is a plain number for
+            ancillary sections that are not known.
         size: length of the header in bytes.
     """
 
     fields: Container
-    entries: tuple[tuple[SectionKind, int, int], ...]
+    entries: tuple[tuple[int, int, int], ...]
     size: int
 
 
@@ -195,8 +221,10 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
     _, version, depth, flags, level, width, height, tile, stream_id, id_length = FIXED.unpack_from(
         data
     )
-    if version != VERSION:
-        raise VersionError(f"version {version} is not {VERSION}", remedy="update vaetools")
+    if version not in (PLAIN_VERSION, VERSION):
+        raise VersionError(
+            f"version {version} is not {PLAIN_VERSION} or {VERSION}", remedy="update vaetools"
+        )
     count_at = FIXED.size + id_length
     if len(data) < count_at + COUNT.size:
         raise ChecksumError("is truncated inside the header")
@@ -213,9 +241,12 @@ def read_header(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         width, height, depth, grey, level, tile, stream_id.hex(), model_id, (), stored
     )
     _check_fields(header, flags, max_pixels)
-    _check_sections(header, table[:: ENTRY.size])
+    _check_sections(header, table[:: ENTRY.size], version)
     rows = ENTRY.iter_unpack(table)
-    entries = tuple((SectionKind(kind), length, crc) for kind, length, crc in rows)
+    known = set(SectionKind)
+    entries = tuple(
+        (SectionKind(kind) if kind in known else kind, length, crc) for kind, length, crc in rows
+    )
     return Header(header, entries, end + CRC.size)
 
 
@@ -248,12 +279,14 @@ def read_sections(data: bytes, header: Header, *, preview: bool = False) -> Cont
         part = data[at : at + length]
         at += length
         if at > len(data):
-            if kind in PREVIEW or header.fields.stored:
+            if kind in PREVIEW or kind == SectionKind.SOURCE:
                 raise ChecksumError("is truncated before the end of the preview data")
             continue
         if zlib.crc32(part) != crc:
-            raise ChecksumError(f"the section {kind.name.lower()} at byte {at - length} is damaged")
-        sections.append(Section(kind, part))
+            name = kind.name.lower() if isinstance(kind, SectionKind) else kind
+            raise ChecksumError(f"the section {name} at byte {at - length} is damaged")
+        if isinstance(kind, SectionKind):
+            sections.append(Section(kind, part))
     return dataclasses.replace(header.fields, sections=tuple(sections))
 
 
@@ -287,7 +320,7 @@ def deflate(data: bytes) -> bytes:
     """
     if len(data) > MAX_METADATA:
         raise UnsupportedImageError(
-            f"ICC or EXIF data of {len(data)} bytes is over the limit of {MAX_METADATA}",
+            f"metadata of {len(data)} bytes is over the limit of {MAX_METADATA} for each kind",
             remedy="remove it with --strip all",
         )
     return zlib.compress(data, 9)
@@ -328,16 +361,23 @@ def _check_fields(head: Container, flags: int, max_pixels: int) -> None:
     if head.depth not in (8, 16, 32):
         raise HeaderLimitError(f"depth {head.depth} is not 8, 16 or 32")
     if flags & ~(GREY | STORED):
-        raise HeaderLimitError(f"flags {flags:#04x} sets bits that version 2 does not define")
+        raise HeaderLimitError(
+            f"flags {flags:#04x} sets bits that version {VERSION} does not define"
+        )
     if not 4 <= head.tile <= MAX_TILE or head.tile % 4:
         raise HeaderLimitError(f"tile {head.tile} is not a multiple of 4 up to {MAX_TILE}")
     if not MODEL_ID.fullmatch(head.model_id):
         raise HeaderLimitError(f"model id {head.model_id!r} is not valid")
 
 
-def _check_sections(head: Container, kinds: bytes) -> None:
+def _check_sections(head: Container, kinds: bytes, version: int) -> None:
     """Check the kinds of all sections, one byte each, before any entry is parsed."""
-    unknown = set(kinds) - set(SectionKind)
+    unknown = {kind for kind in set(kinds) - set(SectionKind) if not is_ancillary(kind)}
+    ancillary = {kind for kind in kinds if is_ancillary(kind)}
+    if version == PLAIN_VERSION:
+        unknown |= ancillary
+    elif not ancillary:
+        raise HeaderLimitError(f"has no ancillary section, but is of version {VERSION}")
     if unknown:
         raise VersionError(f"section kind {min(unknown)} is unknown", remedy="update vaetools")
     for kind, (low, high) in _section_counts(head).items():

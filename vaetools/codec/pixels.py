@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,14 +10,21 @@ import numpy as np
 from vaetools.codec.container import Container, Section, SectionKind, deflate, inflate
 from vaetools.codec.region import box_within
 from vaetools.errors import ChecksumError, InputError
-from vaetools.image import Image, decode_image, encode_image
+from vaetools.image import Cicp, Density, Image, decode_image, encode_image
+from vaetools.image.metadata.reading import Blocks
+from vaetools.image.metadata.writing import for_vae
 
 if TYPE_CHECKING:
     from vaetools.codec.region import Region
+    from vaetools.image import Metadata
     from vaetools.tiling import Box
 
 DTYPES: dict[int, type[np.generic]] = {8: np.uint8, 16: np.uint16, 32: np.float32}
 """Sample type by bit depth."""
+
+
+DENSITY, CICP = struct.Struct("<ddB"), struct.Struct("<BBBB")
+EMPTY = deflate(b"")
 
 
 def padded(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -54,18 +62,23 @@ def as_samples(rgb: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def metadata_sections(image: Image) -> list[Section]:
-    """Sections for ICC, EXIF and alpha, if present.
+    """Sections for metadata and alpha, if present.
 
     The largest comes last, because in a file they stand before the data that previews do not need.
 
     Raises:
-        UnsupportedImageError: ICC or EXIF data exceed the limit.
+        UnsupportedImageError: a kind of metadata exceeds the limit.
     """
-    sections = []
-    if image.icc:
-        sections.append(Section(SectionKind.ICC, deflate(image.icc)))
-    if image.exif:
-        sections.append(Section(SectionKind.EXIF, deflate(image.exif)))
+    metadata = for_vae(image.metadata, image.width, image.height, grey=image.grey)
+    blocks = {
+        SectionKind.DENSITY: metadata.density and DENSITY.pack(*metadata.density),
+        SectionKind.CICP: metadata.cicp and CICP.pack(*metadata.cicp),
+        SectionKind.ICC: metadata.icc and deflate(metadata.icc),
+        SectionKind.EXIF: metadata.exif and deflate(metadata.exif),
+        SectionKind.IPTC: metadata.iptc and deflate(metadata.iptc),
+        SectionKind.XMP: metadata.xmp and deflate(metadata.xmp),
+    }
+    sections = [Section(kind, data) for kind, data in blocks.items() if data]
     if image.alpha is not None:
         data = encode_image(Image(image.alpha), "png")
         sections.append(Section(SectionKind.ALPHA, data))
@@ -78,14 +91,45 @@ def image_of(pixels: np.ndarray, container: Container, box: Box) -> Image:
     Raises:
         BitstreamError: an alpha or metadata section is damaged.
     """
-    icc, exif = (container.one(k) for k in (SectionKind.ICC, SectionKind.EXIF))
     alpha = _alpha_of(container, pixels.dtype)
     return Image(
         pixels,
         alpha=None if alpha is None else np.ascontiguousarray(alpha[box]),
-        icc=None if icc is None else inflate(icc),
-        exif=None if exif is None else inflate(exif),
+        metadata=_metadata_of(container),
     )
+
+
+def _metadata_of(container: Container) -> Metadata:
+    """The metadata sections.
+
+    What writers other than ours put there is treated as that of image files: thumbnails are dropped.
+    """
+    kinds = (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP, SectionKind.IPTC)
+    icc, exif, xmp, iptc = (inflate(container.one(kind) or EMPTY) for kind in kinds)
+    density, cicp = (container.one(kind) for kind in (SectionKind.DENSITY, SectionKind.CICP))
+    blocks = Blocks(
+        icc=icc,
+        exif=exif,
+        xmp=xmp,
+        iptc=iptc,
+        density=_density_of(density) if density is not None else None,
+        cicp=_cicp_of(cicp) if cicp is not None else None,
+    )
+    metadata, _ = blocks.understood()
+    return metadata
+
+
+def _density_of(data: bytes) -> Density:
+    if len(data) != DENSITY.size:
+        raise ChecksumError(f"the section density has {len(data)} bytes, not {DENSITY.size}")
+    x, y, absolute = DENSITY.unpack(data)
+    return Density(x, y, absolute == 1)
+
+
+def _cicp_of(data: bytes) -> Cicp:
+    if len(data) != CICP.size:
+        raise ChecksumError(f"the section cicp has {len(data)} bytes, not {CICP.size}")
+    return Cicp(data[0], data[1], data[2], data[3] == 1)
 
 
 def source_image(container: Container, region: Region | None) -> Image:

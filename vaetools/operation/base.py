@@ -119,6 +119,7 @@ class Operation(ABC):
         self._notes: list[str] = []
         self._remarks: list[str] = []
         self._findings: dict[str, Any] = {}
+        self._lost: list[str] = []
 
     @property
     def opened(self) -> Sequence[Any]:
@@ -278,7 +279,7 @@ class Operation(ABC):
         """
         bound = self.__copy__()
         state = {"_key": key, "_file": source, "_output_names": tuple(names)}
-        bound.__dict__.update(**state, _notes=[], _remarks=[], _findings={})
+        bound.__dict__.update(**state, _notes=[], _remarks=[], _findings={}, _lost=[])
         bound.__dict__.pop("_rng", None)
         return bound
 
@@ -312,6 +313,15 @@ class Operation(ABC):
         if text:
             self._remarks.append(text)
         self._findings.update(values)
+
+    def lose(self, *what: str) -> None:
+        """Add to the record what of the input is in no output, such as `gain map`."""
+        self._lost += what
+
+    @property
+    def lost(self) -> Sequence[str]:
+        """What of the input is in no output, as the operation says it."""
+        return tuple(self._lost)
 
     @property
     def notes(self) -> Sequence[str]:

@@ -221,6 +221,7 @@ class Chain(Operation):
         self._notes += bound.notes
         self._remarks += bound.remarks
         self._findings |= bound.findings
+        self._lost += bound.lost
         return bound, result
 
     def _apply(self, step: Operation, key: str, item: Any) -> list[tuple[str, Item]]:

@@ -14,6 +14,7 @@ from vaetools.image import (
     encode_image,
     format_of,
     inspect_image,
+    not_kept,
     read_image,
     strip_metadata,
 )
@@ -80,6 +81,12 @@ class Output:
         """Bytes in memory; the source file, which outputs share, counts in each."""
         size = self.result.nbytes if isinstance(self.result, Image) else len(self.result)
         return size + (0 if self.origin is None else self.origin.nbytes)
+
+    def not_kept(self, settings: RunSettings) -> tuple[str, ...]:
+        """What of an image's metadata is not in the file; see `vaetools.image.not_kept`."""
+        if isinstance(self.result, bytes):
+            return ()
+        return not_kept(self.result, self.format, settings.strip)
 
     def encoded(self, settings: RunSettings) -> bytes:
         """The bytes of the file. Raises as `encode_image`."""

@@ -68,6 +68,7 @@ class _Job:
     notes: Sequence[str] = ()
     remarks: Sequence[str] = ()
     found: Mapping[str, Any] = field(default_factory=dict)
+    lost: Sequence[str] = ()
     unchanged: bool = False
     seconds: float = 0.0
 
@@ -239,7 +240,7 @@ class Pipeline:
         results = results_of(bound, bound.process(item), len(job.planned.outputs))
         damage = [f"read in part: {item.damage}"] if isinstance(item, Image) and item.damage else []
         job.notes, job.remarks = [*damage, *bound.notes], [*damage, *bound.remarks]
-        job.found = bound.findings
+        job.found, job.lost = bound.findings, bound.lost
         if job.width is None:
             job.measure(results[0])
         job.results = outputs_of(job.planned, results, original, self._settings)
@@ -250,6 +251,8 @@ class Pipeline:
         planned = job.planned
         pairs = zip(planned.outputs, job.results, strict=True)
         contents = [(path, result.encoded(self._settings)) for path, result in pairs]
+        lost = [what for result in job.results for what in result.not_kept(self._settings)]
+        job.lost = tuple(dict.fromkeys([*job.lost, *lost]))
         job.results.clear()
         named = zip(planned.names, contents, strict=True)
         out = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, (_, data) in named}
@@ -270,7 +273,8 @@ class Pipeline:
 
     def _done(self, job: _Job) -> Record:
         file = job.planned.source.path
-        text = "; ".join(job.remarks)
+        lost = [f"not kept: {', '.join(job.lost)}"] if job.lost else []
+        text = "; ".join([*job.remarks, *lost])
         if job.unchanged:
             text = f"{text or 'unchanged'}: copied"
         return record_of(
@@ -282,6 +286,7 @@ class Pipeline:
             noted=bool(job.notes),
             found=job.found,
             unchanged=job.unchanged,
+            not_kept=tuple(printable(what) for what in job.lost),
             bytes_out=job.bytes_out,
             width=job.width,
             height=job.height,

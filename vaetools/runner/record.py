@@ -42,6 +42,7 @@ class Record:
         device: Device that the model ran on, such as `cpu` or `cuda:0`; None without a model.
         found: What the operation found out about the input, such as `{"sigma": 7.3}`.
         unchanged: Whether nothing was to be changed, so that the outputs are copies of the input.
+        not_kept: Metadata of the input that no output has, such as `IPTC (webp has no place for it)`.
         noted: Whether `message` has a note that a user should see; not part of `as_dict`.
     """
 
@@ -59,20 +60,21 @@ class Record:
     device: str | None = None
     found: Mapping[str, Any] = field(default_factory=dict)
     unchanged: bool = False
+    not_kept: tuple[str, ...] = ()
     noted: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON values, with the schema version as `v`.
 
-        Without `device` if it is None, without `found` if it is empty, and without `unchanged` if it
-        is false.
+        Without `device` if it is None, without `found` and `not_kept` if they are empty, and without
+        `unchanged` if it is false.
 
         File names that are not valid Unicode contain surrogates: write ASCII with escapes, which is
         the default of `json.dumps`.
         """
         values = {"v": SCHEMA_VERSION, **asdict(self)}
         del values["noted"]
-        for name in ("device", "found", "unchanged"):
+        for name in ("device", "found", "unchanged", "not_kept"):
             if not values[name]:
                 del values[name]
         return values

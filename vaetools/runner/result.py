@@ -101,6 +101,12 @@ class RunResult:
         return ", ".join(sorted({r.device for r in self.records if r.device})) or None
 
     @property
+    def not_kept(self) -> dict[str, int]:
+        """What metadata of inputs no output has, and for how many inputs; the most frequent first."""
+        seen = Counter(what for record in self.records for what in record.not_kept)
+        return dict(seen.most_common())
+
+    @property
     def unchanged(self) -> int:
         """Number of inputs with nothing to change; their outputs are copies."""
         return sum(record.unchanged for record in self.records)

@@ -39,6 +39,18 @@ LARGEST = 65533
 
 _EXTENSION = struct.Struct(">32sLL")
 _COMMENT, _ADOBE, _JFIF, _APP1, _APP2, _APP13 = 0xFE, 0xEE, 0xE0, 0xE1, 0xE2, 0xED
+# Segments of metadata: marker, and what their content begins with.
+_KINDS = {
+    "jfif": (_JFIF, JFIF_PREFIX),
+    "exif": (_APP1, EXIF_PREFIX),
+    "xmp": (_APP1, XMP_PREFIX),
+    "extension": (_APP1, EXTENSION_PREFIX),
+    "icc": (_APP2, ICC_PREFIX),
+    "index": (_APP2, MPF_PREFIX),
+    "gain map": (_APP2, _GAIN_MAPS[0]),
+    "photoshop": (_APP13, PHOTOSHOP_PREFIX),
+    "comment": (_COMMENT, b""),
+}
 _PREVIEWS = (0x010001, 0x010002)  # types of images that only show the first one smaller
 _NUMBER_OF_IMAGES, _IMAGES = 0xB001, 0xB002
 
@@ -59,7 +71,7 @@ def unwrap(data: bytes, strict: bool) -> Bare:
             raise DamagedImageError("truncated: the end-of-image marker is missing")
         kept.append(b"\xff\xd9")  # with it, decoders give what there is
     blocks = _blocks(segments)
-    if any(mark in data for mark in _GAIN_MAPS):
+    if any(data.find(mark, at) >= 0 for mark in _GAIN_MAPS):
         blocks.notes.append("gain map")
     metadata, orientation = blocks.understood()
     return Bare("jpeg", b"".join(kept), metadata, orientation)
@@ -83,31 +95,26 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _blocks(segments: Iterable[tuple[int, bytes]]) -> Blocks:
-    blocks = Blocks()
-    parts: dict[str, list[bytes]] = {"exif": [], "photoshop": []}
-    icc: dict[int, bytes] = {}
-    extensions: list[bytes] = []
+    found: dict[str, list[bytes]] = {name: [] for name in _KINDS}
     for marker, content in segments:
-        if marker == _JFIF and content.startswith(JFIF_PREFIX) and len(content) >= 12:
-            unit, x, y = struct.unpack_from(">BHH", content, 7)
-            blocks.density = blocks.density or density_of(x, y, unit + 1)
-        elif marker == _APP1 and content.startswith(EXIF_PREFIX):
-            parts["exif"].append(content[len(EXIF_PREFIX) :])
-        elif marker == _APP1 and content.startswith(XMP_PREFIX):
-            blocks.xmp = blocks.xmp or content[len(XMP_PREFIX) :]
-        elif marker == _APP1 and content.startswith(EXTENSION_PREFIX):
-            extensions.append(content[len(EXTENSION_PREFIX) :])
-        elif marker == _APP2 and content.startswith(ICC_PREFIX) and len(content) > 14:
-            icc.setdefault(content[12], content[14:])
-        elif marker == _APP2 and content.startswith(MPF_PREFIX):
-            blocks.notes += _more_images(content[len(MPF_PREFIX) :])
-        elif marker == _APP13 and content.startswith(PHOTOSHOP_PREFIX):
-            parts["photoshop"].append(content[len(PHOTOSHOP_PREFIX) :])
-        elif marker == _COMMENT:
-            blocks.notes.append("comment")
-    blocks.exif, blocks.photoshop = b"".join(parts["exif"]), b"".join(parts["photoshop"])
-    blocks.icc = b"".join(part for _, part in sorted(icc.items()))
-    blocks.extended_xmp = _extended(blocks, extensions)
+        for name, (wanted, prefix) in _KINDS.items():
+            if marker == wanted and content.startswith(prefix):
+                found[name].append(content[len(prefix) :])
+    icc: dict[int, bytes] = {}
+    for part in found["icc"]:
+        icc.setdefault(part[0] if part else 0, part[2:])
+    blocks = Blocks(
+        icc=b"".join(part for _, part in sorted(icc.items())),
+        exif=b"".join(found["exif"]),
+        xmp=(*found["xmp"], b"")[0],
+        photoshop=b"".join(found["photoshop"]),
+        notes=[what for index in found["index"] for what in _more_images(index)],
+    )
+    if found["jfif"] and len(found["jfif"][0]) >= 7:
+        unit, x, y = struct.unpack_from(">BHH", found["jfif"][0], 2)
+        blocks.density = density_of(x, y, unit + 1)
+    blocks.extended_xmp = _extended(blocks, found["extension"])
+    blocks.notes += [name for name in ("gain map", "comment") if found[name]]
     return blocks
 
 

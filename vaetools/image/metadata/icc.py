@@ -94,9 +94,9 @@ def profile_of_calibration(calibration: Calibration, *, grey: bool) -> bytes | N
     gamma = calibration.gamma
     if calibration.srgb_intent is not None or (is_srgb and (not gamma or abs(gamma - 45455) < 50)):
         return None
-    curve = _parametric((100000 / gamma,) if gamma else _CURVES[13])
     if min(primaries[1::2]) <= 0 or (gamma and not 1000 <= gamma <= 1000000):
         return None
+    curve = _parametric((100000 / gamma,) if gamma else _CURVES[13])
     return _profile("gamma and chromaticities", primaries, curve, grey, {})
 
 
@@ -111,7 +111,7 @@ def as_rgb(profile: bytes) -> bytes | None:
     curve = tags.get(b"kTRC")
     if curve is None or profile[20:24] != b"XYZ ":
         return None
-    return _profile("grey as RGB", _PRIMARIES[1], curve, False, {}, _copied(tags))
+    return _profile("grey as RGB", _PRIMARIES[1], curve, False, {}, _copied(tags), profile[8:12])
 
 
 def as_grey(profile: bytes) -> bytes | None:
@@ -121,7 +121,7 @@ def as_grey(profile: bytes) -> bytes | None:
     curve = curves.pop()
     if curve is None or curves or profile[20:24] != b"XYZ " or b"A2B0" in tags:
         return None
-    return _profile("greys of RGB", _PRIMARIES[1], curve, True, {}, _copied(tags))
+    return _profile("greys of RGB", _PRIMARIES[1], curve, True, {}, _copied(tags), profile[8:12])
 
 
 def _copied(tags: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
@@ -147,6 +147,7 @@ def _profile(
     grey: bool,
     more: dict[bytes, bytes],
     described: Mapping[bytes, bytes] | None = None,
+    version: bytes = b"\x04\x40\0\0",
 ) -> bytes | None:
     tags = {b"desc": _text(name), b"cprt": _text("No copyright, use freely")}
     tags |= described or {}
@@ -166,10 +167,10 @@ def _profile(
         rounded[:, 1] += np.array(D50) - rounded.sum(axis=1)  # white is exactly D50
         for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), rounded.T, strict=True):
             tags[tag] = _xyz(tuple(int(value) for value in column))
-    return _assembled(tags | more, b"GRAY" if grey else b"RGB ")
+    return _assembled(tags | more, b"GRAY" if grey else b"RGB ", version)
 
 
-def _assembled(tags: Mapping[bytes, bytes], space: bytes) -> bytes:
+def _assembled(tags: Mapping[bytes, bytes], space: bytes, version: bytes) -> bytes:
     table, body = b"", b""
     start = 128 + 4 + 12 * len(tags)
     places: dict[bytes, int] = {}
@@ -179,10 +180,10 @@ def _assembled(tags: Mapping[bytes, bytes], space: bytes) -> bytes:
             body += content.ljust(-(-len(content) // 4) * 4, b"\0")
         table += struct.pack(">4sLL", tag, places[content], len(content))
     head = struct.pack(
-        ">L4sL4s4s4s6H4s4sLLLQL3L4s",
+        ">L4s4s4s4s4s6H4s4sLLLQL3L4s",
         start + len(body),
         bytes(4),
-        0x04400000,
+        version,
         b"mntr",
         space,
         b"XYZ ",

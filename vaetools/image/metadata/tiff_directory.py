@@ -29,6 +29,8 @@ DESCRIPTIVE = frozenset(
     {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096)}
 ) | {EXIF_POINTER, GPS_POINTER}
 
+RESOLUTION = frozenset({282, 283, 296})
+
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "L", 13: "L"}
 _POINTERS_BY_LEVEL = ({EXIF_POINTER, GPS_POINTER}, {INTEROP_POINTER}, set[int]())
@@ -198,7 +200,7 @@ def exif_of_tiff(data: bytes, fields: Sequence[Field]) -> bytes | None:
     Maker notes that count their offsets from the start of the file do not survive this move.
     """
     kept = [field for field in fields if field.tag in DESCRIPTIVE]
-    if not kept:
+    if all(field.tag in RESOLUTION for field in kept):  # a TIFF has fields of its own for these
         return None
     body, directory = _rebuilt(data, kept, 8, level=0)
     return data[:4] + struct.pack(f"{byte_order(data)}L", directory) + body

@@ -84,6 +84,15 @@ def fitted(
     return sized, tuple(dict.fromkeys(lost))
 
 
+VAE = Holds(frozenset({"icc", "exif", "xmp", "iptc", "cicp", "density"}))
+"""What a `.vae` file has sections for."""
+
+
+def for_vae(metadata: Metadata, width: int, height: int, *, grey: bool) -> Metadata:
+    """The metadata as a `.vae` file holds it: a gamma becomes an ICC profile."""
+    return fitted(metadata, width, height, grey=grey, holds=VAE)[0]
+
+
 def _sized(metadata: Metadata, width: int, height: int, holds: Holds, strip: Strip) -> Metadata:
     density, exif, packet = metadata.density, metadata.exif, metadata.xmp
     absolute = density if density is not None and density.absolute else None
