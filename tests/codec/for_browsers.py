@@ -1,0 +1,56 @@
+"""Files of the shipped codec, with the integers and pixels that they decode to, for web/test.
+
+    python -m tests.codec.for_browsers DIR
+    python -m tests.codec.for_browsers DIR KODAK --count 50
+
+With a folder of images, in place of the photographs of scikit-image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from skimage import data
+
+import vaetools
+from tests.codec.miniature import digests
+from vaetools.codec import Codec
+from vaetools.image import encode_image, read_image
+from vaetools.image.array import Image
+
+QUALITIES = (0, 20, 40, 60, 75, 90, 100)
+
+
+def images(folder: Path | None) -> dict[str, Image]:
+    if folder is not None:
+        return {path.stem: read_image(path) for path in sorted(folder.glob("*.png"))}
+    return {
+        name: Image(np.ascontiguousarray(getattr(data, name)()[:300, :450, ::-1]))
+        for name in ("astronaut", "coffee", "chelsea", "rocket")
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--count", type=int, default=4)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    hub = vaetools.open("cpu")
+    codec = Codec(hub.registry.for_task("compress"))
+    pairs = zip(itertools.cycle(images(options.folder).items()), itertools.cycle(QUALITIES))
+    for (name, image), quality in itertools.islice(pairs, options.count):
+        written = codec.encode(image, quality)
+        path = options.out / f"{name}-{quality}"
+        path.with_suffix(".vae").write_bytes(written)
+        path.with_suffix(".json").write_text(json.dumps(digests(codec, written)))
+        path.with_suffix(".png").write_bytes(encode_image(codec.decode(written), "png"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+// Files of the shipped model: `python -m tests.codec.for_browsers DIR`, then VAE_FOLDER=DIR npm test.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { decode as decodePng } from "fast-png";
+import { decode, parse, readSymbols } from "../dist/vaetools.js";
+import { digest, openModel, read } from "./helpers.mjs";
+
+const folder = process.env.VAE_FOLDER;
+const names = folder ? readdirSync(folder).filter((n) => n.endsWith(".vae")) : [];
+const model = folder
+  ? await openModel(new URL("../../exported_models/vaetools_models/photo-codec/", import.meta.url))
+  : null;
+
+test("files of the shipped model", { skip: folder ? false : "VAE_FOLDER names no folder" }, async (t) => {
+  assert.ok(names.length > 0);
+  for (const name of names) {
+    await t.test(`${name} decodes as in Python`, async () => {
+      const path = join(folder, name.replace(/\.vae$/, ""));
+      const data = read(`${path}.vae`);
+      const wanted = JSON.parse(readFileSync(`${path}.json`, "utf8"));
+      const symbols = await readSymbols(model, parse(data));
+      for (const part of ["z", "index", "r"]) assert.equal(digest(symbols[part]), wanted[part], part);
+      const image = await decode(data, [model]);
+      const pixels = decodePng(read(`${path}.png`)).data;
+      assert.equal(image.samples.length, pixels.length);
+      let most = 0;
+      for (let i = 0; i < pixels.length; i++) most = Math.max(most, Math.abs(image.samples[i] - pixels[i]));
+      assert.ok(most <= 1, `${most}`);
+    });
+  }
+});
