@@ -13,6 +13,13 @@ export const ICC = 5;
 export const EXIF = 6;
 export const LEVELS = 7;
 export const SOURCE = 8;
+export const XMP = 128;
+export const IPTC = 129;
+export const CICP = 130;
+export const DENSITY = 131;
+
+/** Kinds from here on are ancillary: no pixel depends on them, and unknown ones are skipped. */
+const ANCILLARY = 128;
 
 /** Pixels per side of a cell. */
 export const CELL = 64;
@@ -26,6 +33,7 @@ export const MAX_PIXELS = 2 ** 28;
 const MAGIC = 0x45415689; // 89 56 41 45, little-endian
 const MIN_PADDED_PIXELS = 2 ** 24;
 const NEEDED_FOR_PREVIEW = [LEVELS, HYPER, COARSE, SOURCE];
+const AT_MOST_ONCE = [ALPHA, ICC, EXIF, LEVELS, XMP, IPTC, CICP, DENSITY];
 
 export interface Section {
   readonly kind: number;
@@ -95,7 +103,8 @@ export function parse(data: Uint8Array, options: ParseOptions = {}): Container {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   require(data.length >= 4 && view.getUint32(0, true) === MAGIC, "it is not a .vae file");
   require(data.length >= 27, "it ends inside its header");
-  require(data[4] === 2, `it has version ${data[4]}; this decoder knows version 2`);
+  const version = data[4];
+  require(version === 2 || version === 3, `it has version ${version}; this decoder knows versions 2 and 3`);
   const nameEnd = 27 + data[26];
   require(data.length >= nameEnd + 2, "it ends inside its header");
   const count = view.getUint16(nameEnd, true);
@@ -110,7 +119,9 @@ export function parse(data: Uint8Array, options: ParseOptions = {}): Container {
     const at = nameEnd + 2 + 9 * i;
     return { kind: data[at], length: view.getUint32(at + 1, true), crc: view.getUint32(at + 5, true) };
   });
-  checkKinds(entries.map((entry) => entry.kind), header);
+  const kinds = entries.map((entry) => entry.kind);
+  require((version === 3) === kinds.some((kind) => kind >= ANCILLARY), "its version is not that of its sections");
+  checkKinds(kinds, header);
   const end = entries.reduce((sum, entry) => sum + entry.length, tableEnd + 4);
   require(data.length <= end, "it has bytes after its end");
   require(data.length === end || options.preview === true, "it is truncated");
@@ -156,9 +167,13 @@ function readHeader(data: Uint8Array, view: DataView, nameEnd: number, maxPixels
 
 function checkKinds(kinds: number[], header: Header): void {
   const count = (kind: number) => kinds.filter((k) => k === kind).length;
-  require(kinds.every((k) => k >= HYPER && k <= SOURCE), "it has a section of an unknown kind");
+  const known = kinds.filter((kind) => kind <= DENSITY);
+  require(
+    known.every((kind) => (kind >= HYPER && kind <= SOURCE) || kind >= ANCILLARY),
+    "it has a section of an unknown kind",
+  );
   if (header.stored) {
-    require(kinds.length === 1 && kinds[0] === SOURCE, "a stored file has one section only");
+    require(known.length === 1 && known[0] === SOURCE, "a stored file has one section only");
     return;
   }
   const rows = cells(header.height) * LATENTS;
@@ -167,7 +182,7 @@ function checkKinds(kinds: number[], header: Header): void {
   require(count(COARSE) === tiles && count(FINE) === tiles, "its number of tiles is wrong");
   require(count(HYPER) === 1, "its hyper-latents are missing");
   require(
-    [ALPHA, ICC, EXIF, LEVELS].every((kind) => count(kind) <= 1) && count(SOURCE) === 0,
+    AT_MOST_ONCE.every((kind) => count(kind) <= 1) && count(SOURCE) === 0,
     "it has a section too many",
   );
 }

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { BitstreamError, decode, ModelError, parse, readSymbols, UnsupportedError } from "../dist/vaetools.js";
+import { BitstreamError, decode, ModelError, parse, readSymbols, storedSource, UnsupportedError } from "../dist/vaetools.js";
+import { crc32, Payload, Table } from "../dist/internals.js";
 import { openModel, stream } from "./helpers.mjs";
 
 const model = await openModel();
@@ -22,6 +23,39 @@ test("every flipped bit is noticed", () => {
       refused(bytes);
     }
   }
+});
+
+/** A file with further sections, with all checksums right. */
+function withSections(bytes, version, added) {
+  const file = parse(bytes);
+  const sections = [...file.sections, ...added];
+  const nameEnd = 27 + bytes[26];
+  const head = new Uint8Array(nameEnd + 2 + 9 * sections.length);
+  head.set(bytes.subarray(0, nameEnd));
+  head[4] = version;
+  const view = new DataView(head.buffer);
+  view.setUint16(nameEnd, sections.length, true);
+  sections.forEach(({ kind, data: content }, i) => {
+    const at = nameEnd + 2 + 9 * i;
+    head[at] = kind;
+    view.setUint32(at + 1, content.length, true);
+    view.setUint32(at + 5, crc32(content), true);
+  });
+  const crc = new Uint8Array(4);
+  new DataView(crc.buffer).setUint32(0, crc32(head), true);
+  return Uint8Array.from([...head, ...crc, ...sections.flatMap((s) => [...s.data])]);
+}
+
+test("ancillary sections are skipped where they are unknown, and make a file version 3", () => {
+  const grey = stream("grey");
+  const extra = [{ kind: 200, data: Uint8Array.of(1, 2, 3) }, { kind: 200, data: new Uint8Array() }];
+  assert.equal(parse(withSections(grey, 3, extra)).sections.length, parse(grey).sections.length + 2);
+  assert.deepEqual(withSections(grey, 2, []), grey);
+  refused(withSections(grey, 2, extra));
+  refused(withSections(grey, 3, []));
+  refused(withSections(grey, 3, [{ kind: 100, data: new Uint8Array() }]));
+  refused(withSections(grey, 3, [130, 130].map((kind) => ({ kind, data: new Uint8Array(4) }))));
+  assert.ok(storedSource(parse(withSections(stream("stored"), 3, extra))).length > 0);
 });
 
 test("bytes after the end are noticed", () => refused(Uint8Array.from([...data, 0])));
@@ -78,7 +112,6 @@ test("the worked example of the page decodes as it says", async () => {
   const file = parse(Uint8Array.from(bytes, (b) => Number.parseInt(b, 16)));
   assert.deepEqual([file.width, file.height, file.level, file.modelId], [100, 70, 75, "toy"]);
   assert.equal(file.streamId, "0123456789abcdef");
-  const { Payload, Table } = await import("../dist/internals.js");
   const numbers = (text) => text.trim().split(/\s+/).map(Number);
   const values = new Int32Array(10);
   const payload = new Payload(file.sections[1].data);
