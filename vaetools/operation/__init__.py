@@ -2,11 +2,11 @@
 
 from vaetools.operation.base import (
     Compound,
-    ImageOperation,
     Item,
     Operation,
     summary_of,
 )
+from vaetools.operation.image_operation import ImageOperation
 from vaetools.operation.options import (
     NoOptions,
     OptionSpec,
