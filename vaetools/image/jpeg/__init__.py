@@ -1,0 +1,16 @@
+"""JPEG files as quantised DCT coefficients, so that blocks which did not change stay as they are.
+
+    structure    markers -> frame, tables, scans
+    decoding     entropy-coded data -> coefficients; progressive: scans of that kind
+    patch        coefficients of the blocks that changed, from new pixels
+    encoding     coefficients -> entropy-coded data
+
+In NumPy: the libraries that give access to coefficients work through temporary files, print to
+stderr, or exist for some platforms only.
+
+Reference: ITU-T T.81 (JPEG).
+"""
+
+from vaetools.image.jpeg.patch import patched
+
+__all__ = ["patched"]
