@@ -26,6 +26,7 @@ from vaetools.image.containers import CONTAINERS, FORMATS, PNG_SIGNATURE, png_ch
 from vaetools.image.containers.jpeg import wrap
 from vaetools.image.containers.png import metadata_chunks
 from vaetools.image.containers.tiff import metadata_items
+from vaetools.image.keeping import kept_jpeg
 from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.tiff_directory import (
     LONG,
@@ -71,7 +72,8 @@ def encode_image(
         quality: 0 … 100, for JPEG and WebP; JPEG keeps the full colour resolution from 90 on. By
             default as in a JPEG or lossless WebP file that is the origin, and otherwise 95.
         strip: metadata to leave out.
-        origin: the file that the image was made from.
+        origin: the file that the image was made from. A JPEG file keeps the blocks of an origin of
+            that format where no pixel changed, and then its orientation in the EXIF block as well.
 
     Raises:
         UnsupportedImageError: the format cannot hold this image's depth, alpha, size; depth and
@@ -90,6 +92,10 @@ def encode_image(
         return _tiff(image, metadata)
     if format == "ppm":
         return _pnm(image)
+    if format == "jpeg" and quality is None and origin is not None:
+        kept = kept_jpeg(image, origin, strip) if origin.format == "jpeg" else None
+        if kept is not None:
+            return kept
     lossy = {} if format == "bmp" else quality_options(format, quality, origin)
     return _by_pillow(image, format, lossy, metadata)
 

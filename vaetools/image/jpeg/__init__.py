@@ -1,7 +1,7 @@
 """JPEG files as quantised DCT coefficients, so that blocks which did not change stay as they are.
 
     structure    markers -> frame, tables, scans
-    decoding     entropy-coded data -> coefficients; progressive: scans of that kind
+    decoding     entropy-coded data -> coefficients: sequential, progressive (scans: both)
     patch        coefficients of the blocks that changed, from new pixels
     encoding     coefficients -> entropy-coded data
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.image.jpeg.decoding import members, scan_order
+from vaetools.image.jpeg.scans import members, scan_order
 from vaetools.image.jpeg.structure import Scan
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vaetools.image.jpeg.decoding import coefficients
 from vaetools.image.jpeg.encoding import encode, segment
-from vaetools.image.jpeg.structure import ZIGZAG, NotCovered, read_structure
+from vaetools.image.jpeg.structure import ZIGZAG, NotCoveredError, read_structure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,7 @@ def patched(source: bytes, pixels: NDArray[np.uint8], changed: NDArray[np.bool_]
         if (pixels.ndim == 3) != (len(frame.components) == 3):
             return None
         planes = coefficients(frame)
-    except NotCovered:
+    except NotCoveredError:
         return None
     for index, (component, where) in enumerate(zip(frame.components, touched, strict=True)):
         rows, columns = np.nonzero(where)
@@ -76,16 +76,13 @@ def _span(frame: Frame, component: Component) -> tuple[int, int]:
     return 8 * frame.down // component.down, 8 * frame.across // component.across
 
 
-def _touched(
-    changed: NDArray[np.bool_], frame: Frame, component: Component
-) -> NDArray[np.bool_]:
+def _touched(changed: NDArray[np.bool_], frame: Frame, component: Component) -> NDArray[np.bool_]:
     """The blocks of a component with pixels that changed."""
     height, width = _span(frame, component)
     rows, columns = component.shape
     padded = np.zeros((rows * height, columns * width), np.bool_)
     padded[: changed.shape[0], : changed.shape[1]] = changed
-    found: NDArray[np.bool_] = padded.reshape(rows, height, columns, width).any(axis=(1, 3))
-    return found
+    return np.asarray(padded.reshape(rows, height, columns, width).any(axis=(1, 3)))
 
 
 def _coded(
@@ -110,4 +107,4 @@ def _coded(
     values = values.reshape(-1, 8, height // 8, 8, width // 8).mean(axis=(2, 4))
     transformed = _DCT @ (values - 128) @ _DCT.T
     levels = np.rint(transformed.reshape(-1, 64)[:, ZIGZAG] / component.table)
-    return np.clip(levels, -1023, 1023).astype(np.int16)
+    return np.asarray(np.clip(levels, -1023, 1023), np.int16)

@@ -5,15 +5,24 @@ Later scans can only be read with what earlier ones gave, one symbol after the o
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.image.jpeg.decoding import lookup, members, scan_order, segments, windows
-from vaetools.image.jpeg.structure import NotCovered
+from vaetools.image.jpeg.scans import lookup, members, scan_order, segments, windows
+from vaetools.image.jpeg.structure import NotCoveredError
 
 if TYPE_CHECKING:
     from vaetools.image.jpeg.structure import Frame, Huffman, Scan
+
+
+@functools.lru_cache(maxsize=16)
+def _codes(table: Huffman) -> list[int]:
+    """Length of the code and 256 times the symbol, for each 16 bits that begin with a code."""
+    lengths, symbols = lookup(table)
+    entries = lengths.astype(np.int64) | (symbols.astype(np.int64) << 8)
+    return entries.tolist()  # type: ignore[no-any-return]
 
 
 class _Bits:
@@ -24,14 +33,12 @@ class _Bits:
         self.end = 8 * len(data) + 32
         self.at = 0
         if table is not None:
-            lengths, symbols = lookup(table)
-            entries = lengths.astype(np.int64) | (symbols.astype(np.int64) << 8)
-            self.codes: list[int] = entries.tolist()
+            self.codes = _codes(table)
 
     def symbol(self) -> int:
         entry = self.codes[(self.view[self.at >> 3] >> (8 - (self.at & 7))) & 65535]
         if entry & 255 == 0 or self.at > self.end:
-            raise NotCovered("damaged")
+            raise NotCoveredError("damaged")
         self.at += entry & 255
         return entry >> 8
 
@@ -48,10 +55,10 @@ class _Bits:
 
 
 def read_scan(frame: Frame, scan: Scan, found: list[np.ndarray]) -> None:
-    """Add one scan to the coefficients. Raises `NotCovered`."""
+    """Add one scan to the coefficients. Raises `NotCoveredError`."""
     order, owner = scan_order(frame, scan), members(frame, scan)
     if scan.band[0] > 0 and len(scan.parts) > 1:
-        raise NotCovered("a band of several components")
+        raise NotCoveredError("a band of several components")
     mcu = 0
     for data, mcus in segments(scan, order[0].size):
         if scan.band[0] > 0:
@@ -59,7 +66,7 @@ def read_scan(frame: Frame, scan: Scan, found: list[np.ndarray]) -> None:
             blocks = order[0][mcu : mcu + mcus]
             table = scan.parts[0][2]
             if table is None:
-                raise NotCovered("no Huffman table")
+                raise NotCoveredError("no Huffman table")
             first = _first if scan.high == 0 else _refined
             first(_Bits(data, table), planes, blocks, scan)
         elif scan.high == 0:
@@ -125,7 +132,7 @@ def _first(bits: _Bits, planes: np.ndarray, blocks: np.ndarray, scan: Scan) -> N
                 run = (1 << zeros) - 1 + (bits.number(zeros) if zeros else 0)
                 break
         if k > 64:
-            raise NotCovered("damaged")
+            raise NotCoveredError("damaged")
     planes.reshape(-1)[places] = values
 
 
@@ -165,7 +172,7 @@ def _refined_block(bits: _Bits, row: list[int], one: int) -> tuple[int, int]:
             k += 1
         if value:
             if k >= end:
-                raise NotCovered("damaged")
+                raise NotCoveredError("damaged")
             row[k] = value
         k += 1
     return k, 0

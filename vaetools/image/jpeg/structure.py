@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
-class NotCovered(ValueError):
+class NotCoveredError(ValueError):
     """A kind of JPEG file whose coefficients are not read here, or a damaged one."""
 
 
@@ -136,10 +136,10 @@ class _Reader:
             self.restart = int.from_bytes(body[:2], "big")
         elif marker in SEQUENTIAL + PROGRESSIVE:
             if self.frame is not None:
-                raise NotCovered("several frames")
+                raise NotCoveredError("several frames")
             self._frame(marker, body)
         elif marker in _OTHER_FRAMES:
-            raise NotCovered(f"a frame of kind {marker:#x}")
+            raise NotCoveredError(f"a frame of kind {marker:#x}")
         elif marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
             self.adobe = body[11]
         elif marker == 0xE0 and body.startswith(b"JFIF\0"):
@@ -150,7 +150,7 @@ class _Reader:
             size = 2 if body[0] >> 4 else 1
             values = np.frombuffer(body[1 : 1 + 64 * size], f">u{size}").astype(np.int32)
             if values.size < 64 or not values.all():
-                raise NotCovered("a quantisation table")
+                raise NotCoveredError("a quantisation table")
             self.tables[body[0] & 15] = values
             body = body[1 + 64 * size :]
 
@@ -158,7 +158,7 @@ class _Reader:
         while body:
             counts = tuple(body[1:17])
             if len(counts) < 16 or len(body) < 17 + sum(counts):
-                raise NotCovered("a Huffman table")
+                raise NotCoveredError("a Huffman table")
             self.huffman[(body[0] >> 4, body[0] & 15)] = Huffman(
                 counts, body[17 : 17 + sum(counts)]
             )
@@ -167,14 +167,14 @@ class _Reader:
     def _frame(self, marker: int, body: bytes) -> None:
         precision, height, width, count = struct.unpack_from(">BHHB", body)
         if precision != 8 or count not in (1, 3) or not height or not width:
-            raise NotCovered(f"{precision} bits, {count} components")
+            raise NotCoveredError(f"{precision} bits, {count} components")
         layout = [
             (body[at], body[at + 1] >> 4, body[at + 1] & 15, body[at + 2])
             for at in range(6, 6 + 3 * count, 3)
         ]
         across, down = max(part[1] for part in layout), max(part[2] for part in layout)
         if not all(a and d and across % a == 0 and down % d == 0 for _, a, d, _ in layout):
-            raise NotCovered("sampling factors")
+            raise NotCoveredError("sampling factors")
         if count == 1:  # its sampling factors have no meaning
             layout, across, down = [(layout[0][0], 1, 1, layout[0][3])], 1, 1
         mcus = -(-height // (8 * down)), -(-width // (8 * across))
@@ -184,7 +184,7 @@ class _Reader:
                 a,
                 d,
                 selector,
-                (-(-(-(-height * d // down)) // 8), -(-(-(-width * a // across)) // 8)),
+                (_blocks(height * d, down), _blocks(width * a, across)),
                 (mcus[0] * d, mcus[1] * a),
             )
             for identity, a, d, selector in layout
@@ -193,15 +193,13 @@ class _Reader:
 
     def scan(self, body: bytes, data: bytes) -> None:
         if self.frame is None:
-            raise NotCovered("a scan before the frame")
+            raise NotCoveredError("a scan before the frame")
         count = body[0]
         index = {c.identity: i for i, c in enumerate(self.frame.components)}
         parts = []
         for at in range(1, 1 + 2 * count, 2):
             dc, ac = body[at + 1] >> 4, body[at + 1] & 15
-            parts.append(
-                (index[body[at]], self.huffman.get((0, dc)), self.huffman.get((1, ac)))
-            )
+            parts.append((index[body[at]], self.huffman.get((0, dc)), self.huffman.get((1, ac))))
         first, last, bits = body[1 + 2 * count : 4 + 2 * count]
         self.frame.scans.append(
             Scan(tuple(parts), (first, last), bits >> 4, bits & 15, self.restart, data)
@@ -216,12 +214,17 @@ class _Reader:
         for i in set(indices) - known:
             found = self.tables.get(components[i].selector)
             if found is None:
-                raise NotCovered("no quantisation table")
+                raise NotCoveredError("no quantisation table")
             c = components[i]
             components[i] = Component(
                 c.identity, c.across, c.down, c.selector, c.shape, c.padded, found
             )
         self.frame.components = tuple(components)
+
+
+def _blocks(samples: int, factor: int) -> int:
+    """Blocks of 8 that hold `samples / factor` samples, both rounded up."""
+    return -(-samples // (8 * factor))
 
 
 _END_OF_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
@@ -231,7 +234,7 @@ def read_structure(data: bytes) -> Frame:
     """The structure of a JPEG file; what follows its first image is not looked at.
 
     Raises:
-        NotCovered: not a sequential or progressive Huffman-coded image with 8 bits and one or three
+        NotCoveredError: not a sequential or progressive Huffman-coded image with 8 bits and one or three
             components, or damaged.
     """
     reader = _Reader()
@@ -242,7 +245,7 @@ def read_structure(data: bytes) -> Frame:
                 at += 1
             marker = data[at + 1]
             if data[at] != 0xFF:
-                raise NotCovered("bytes between segments")
+                raise NotCoveredError("bytes between segments")
             if marker == 0xD9:
                 break
             stop = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
@@ -250,15 +253,15 @@ def read_structure(data: bytes) -> Frame:
             if marker == 0xDA:
                 end = _END_OF_SCAN.search(data, stop)
                 if end is None:
-                    raise NotCovered("no end")
+                    raise NotCoveredError("no end")
                 reader.scan(body, data[stop : end.start()])
                 stop = end.start()
             else:
                 reader.segment(marker, body)
             at = stop
     except (IndexError, KeyError, ValueError, struct.error) as error:
-        raise NotCovered(str(error)) from error
+        raise NotCoveredError(str(error)) from error
     if reader.frame is None or not reader.frame.scans:
-        raise NotCovered("no image")
+        raise NotCoveredError("no image")
     reader.frame.adobe, reader.frame.jfif = reader.adobe, reader.jfif
     return reader.frame

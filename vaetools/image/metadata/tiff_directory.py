@@ -137,16 +137,24 @@ def upright(exif: bytes) -> tuple[bytes, int]:
 
     A block that cannot be read is returned as it is, with 1.
     """
+    changed, value = with_orientation(exif, 1)
+    return changed, value if 1 <= value <= 8 else 1
+
+
+def with_orientation(exif: bytes, orientation: int) -> tuple[bytes, int]:
+    """The EXIF block with another orientation, and the number that it had.
+
+    A block that has none or cannot be read is returned as it is, with 0.
+    """
     try:
         field = find(read_directory(exif, first_directory(exif))[0], ORIENTATION)
         value = field.numbers(exif)[:1] if field is not None else ()
     except (ValueError, struct.error):
-        return exif, 1
+        return exif, 0
     if field is None or not value:
-        return exif, 1
-    one = struct.pack(f"{byte_order(exif)}{_WHOLE_NUMBERS[field.kind]}", 1)
-    changed = exif[: field.start] + one + exif[field.start + len(one) :]
-    return changed, value[0] if 1 <= value[0] <= 8 else 1
+        return exif, 0
+    number = struct.pack(f"{byte_order(exif)}{_WHOLE_NUMBERS[field.kind]}", orientation)
+    return exif[: field.start] + number + exif[field.start + len(number) :], value[0]
 
 
 def without_gps(exif: bytes) -> bytes | None:
