@@ -253,7 +253,7 @@ def test_from_the_command_line(
 
 def test_the_page_in_python_runs(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (DOCS / "inpaint.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"```python\n(import vaetools\n.*?)```", page, re.DOTALL)
     monkeypatch.setitem(vars(vaetools), "open", lambda: hub)
     names: dict[str, Any] = {"bgr": gradient(), "hole": mask() > 0}
     exec(code, names)
