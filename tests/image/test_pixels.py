@@ -21,11 +21,13 @@ from tests.torture import (
     saved_image,
 )
 from vaetools.errors import (
+    DamagedImageError,
     UnsupportedImageError,
 )
 from vaetools.image import (
     Image,
     decode_image,
+    inspect_image,
     read_image,
     strip_metadata,
 )
@@ -162,10 +164,59 @@ def test_other_depths_of_tiff_are_refused(dtype):
             decode_image(out.getvalue())
 
 
-def test_odd_maxima_of_pnm():
-    with pytest.raises(UnsupportedImageError, match="1023"):
-        decode_image(b"P5 2 1 1023\n\0\0\0\0")
-    assert decode_image(b"P5 # comment\n2 1 100\n\0\x64").pixels.tolist() == [[0, 255]]
+@pytest.mark.parametrize(
+    ("data", "pixels", "dtype"),
+    [
+        (b"P1 3 2 0 1 0 1 1 0", [[255, 0, 255], [0, 0, 255]], np.uint8),
+        (b"P1\n# packed\n3 2\n010\n110\n", [[255, 0, 255], [0, 0, 255]], np.uint8),
+        (b"P2 2 1 255 7\n#c\n255", [[7, 255]], np.uint8),
+        (b"P2 2 1 15 0 15 ", [[0, 255]], np.uint8),
+        (b"P2 3 1 1023 0 1023 512", [[0, 65535, 32800]], np.uint16),
+        (b"P3 1 2 255 1 2 3 4 5 6\n", [[[3, 2, 1]], [[6, 5, 4]]], np.uint8),
+        (b"P4 3 2\n\x40\xc0", [[255, 0, 255], [0, 0, 255]], np.uint8),
+        (b"P5 # comment\n2 1 100\n\0\x64", [[0, 255]], np.uint8),
+        (b"P5 2 1 65535\n\1\2\3\4", [[258, 772]], np.uint16),
+        (b"P5\t2\r\n1 1023\n\0\0\2\0", [[0, 32800]], np.uint16),
+        (b"P6 1 1 255\n###", [[[35, 35, 35]]], np.uint8),
+    ],
+)
+def test_pnm_of_every_kind(data, pixels, dtype):
+    image = decode_image(data)
+    assert image.pixels.tolist() == pixels
+    assert image.pixels.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P2 2 1 255 1",
+        b"P2 2 1 255 1 x",
+        b"P2 2 1 255 1 256",
+        b"P2 2 1 100 1 101",
+        b"P2 2 1 255 -1 0",
+        b"P3 1 1 255 1 2",
+        b"P1 2 1 0",
+        b"P1 2 1 0 2",
+        b"P4 9 1\n\0",
+        b"P5 2 1 255\n\0",
+        b"P5 2 1 100\n\0\x65",
+        b"P6 1 1 65535\n\0\0\0\0\0",
+        b"P5 0 1 255\n",
+        b"P5 2 1 65536\n" + bytes(8),
+        b"P5 1",
+    ],
+)
+def test_broken_pnm(data):
+    with pytest.raises(DamagedImageError):
+        decode_image(data)
+
+
+def test_pnm_with_several_images():
+    two = b"P5 2 1 255\n12P5 2 1 255\n34"
+    with pytest.raises(UnsupportedImageError, match="several frames"):
+        decode_image(two)
+    assert decode_image(two, first_frame=True).pixels.tolist() == [[0x31, 0x32]]
+    assert inspect_image(two).frames == 2
 
 
 def test_a_phones_jpeg_with_pictures_behind_the_first_is_read():

@@ -136,7 +136,7 @@ def source_image(container: Container, region: Region | None) -> Image:
     """The image embedded in a stored file, or a region of it.
 
     Raises:
-        ChecksumError: the embedded file is damaged, or differs in size from the header.
+        ChecksumError: the embedded file is damaged, or is not what the header says.
         OptionError: the region is not inside the image.
     """
     source = container.all(SectionKind.SOURCE)[0]
@@ -147,6 +147,8 @@ def source_image(container: Container, region: Region | None) -> Image:
         raise ChecksumError(f"the embedded image: {error.problem}") from None
     if (image.width, image.height) != (container.width, container.height):
         raise ChecksumError("the size of the embedded image differs from the header")
+    if (image.depth, image.grey) != (container.depth, container.grey):
+        raise ChecksumError("the bit depth or colour of the embedded image differs from the header")
     return image.cropped(*box_within(region, container))
 
 

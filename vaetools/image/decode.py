@@ -20,25 +20,15 @@ from vaetools.errors import (
 )
 from vaetools.image.array import Image
 from vaetools.image.containers import sniff, unwrap
-from vaetools.image.decoders import (
-    count_frames,
-    describe_mode,
-    has_frames,
-    open_header,
-    read_planes,
-    turned,
-)
-from vaetools.image.metadata import Density, Metadata
-from vaetools.image.metadata.reading import Blocks
+from vaetools.image.decoders import open_bare, read_planes, turned
 from vaetools.image.read_bytes import most_bytes, read_file
 from vaetools.libraries import library_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from PIL.ImageFile import ImageFile
-
     from vaetools.image.containers import Bare
+    from vaetools.image.decoders.base import Opened
     from vaetools.image.metadata import Metadata
 
 MAX_PIXELS = 2**28
@@ -148,13 +138,14 @@ def inspect_image(data: bytes, *, file: str | Path | None = None) -> ImageInfo:
 
 
 def _inspect(data: bytes) -> ImageInfo:
-    bare, header = _opened(data, strict=False)
-    metadata, orientation = _metadata(bare, header)
-    size = header.size if orientation < 5 else header.size[::-1]
-    mode = describe_mode(bare, header)
-    frames = count_frames(bare, header)
+    bare, opened = _opened(data, strict=False)
+    metadata, orientation = _metadata(bare, opened)
+    size = (opened.width, opened.height)
+    if orientation >= 5:
+        size = size[::-1]
+    frames = max(bare.frames, opened.frames)
     icc, exif = (len(block or b"") for block in (metadata.icc, metadata.exif))
-    return ImageInfo(bare.format, *size, mode, frames, icc, exif)
+    return ImageInfo(bare.format, *size, opened.mode, frames, icc, exif)
 
 
 def _sniff_if_any(head: bytes) -> None:
@@ -174,45 +165,35 @@ def _decode_as_far(data: bytes, max_pixels: int, first_frame: bool, strict: bool
 
 
 def _decode(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Image:
-    bare, header = _opened(data, strict)
-    if header.width * header.height > max_pixels:
-        raise _too_large(f"{_millions(header.width * header.height)} megapixels", max_pixels)
-    if not first_frame and has_frames(bare, header):
+    bare, opened = _opened(data, strict)
+    if opened.width * opened.height > max_pixels:
+        raise _too_large(f"{_millions(opened.width * opened.height)} megapixels", max_pixels)
+    if not first_frame and max(bare.frames, opened.frames) > 1:
         raise UnsupportedImageError(
             "it has several frames or pages", remedy="take the first with --frames first"
         )
-    pixels, alpha = read_planes(bare, header, strict=strict)
-    metadata, orientation = _metadata(bare, header)
-    if header.mode == "CMYK":  # the colours are sRGB by now
-        metadata = replace(metadata, icc=None)
+    pixels, alpha = read_planes(opened, bare.format, strict=strict)
+    metadata, orientation = _metadata(bare, opened)
     return Image(
         turned(pixels, orientation),
         None if alpha is None else turned(alpha, orientation),
         format=bare.format,
-        metadata=metadata,
+        metadata=metadata if opened.keeps_icc else replace(metadata, icc=None),
     )
 
 
-def _opened(data: bytes, strict: bool) -> tuple[Bare, ImageFile]:
+def _opened(data: bytes, strict: bool) -> tuple[Bare, Opened]:
     if not data:
         raise EmptyFileError("the file is empty")
     bare = unwrap(data, strict=strict)
-    return bare, open_header(bare, strict=strict)
+    return bare, open_bare(bare, strict=strict)
 
 
-def _metadata(bare: Bare, header: ImageFile) -> tuple[Metadata, int]:
+def _metadata(bare: Bare, opened: Opened) -> tuple[Metadata, int]:
     """The metadata, and the orientation that is to be applied."""
     if bare.metadata is not None:
         return bare.metadata, bare.orientation
-    info = header.info
-    dpi = info.get("dpi")
-    blocks = Blocks(
-        icc=info.get("icc_profile") or b"",
-        exif=info.get("exif") or b"",
-        xmp=info.get("xmp") or b"",
-        density=None if dpi is None else Density(float(dpi[0]), float(dpi[1])),
-    )
-    return blocks.understood()
+    return opened.blocks.understood()
 
 
 def _too_large(amount: str, max_pixels: int) -> TooLargeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,21 +45,33 @@ def read_file(path: str | Path, *, check_head: Callable[[bytes], object], most: 
 
 
 def _read(path: Path, check_head: Callable[[bytes], object], most: int) -> bytes:
-    status = path.stat()
+    _check_regular(path.stat())
+    with open(path, "rb", opener=_open_at_once) as stream:
+        status = os.fstat(stream.fileno())
+        _check_regular(status)  # it may have become something else meanwhile
+        check_head(stream.read(HEAD_SIZE))
+        stream.seek(0)
+        data = b"" if status.st_size > most else stream.read(most + 1)
+    size = max(status.st_size, len(data))
+    if size > most:
+        raise TooLargeError(
+            f"{size / 1e6:,.0f} MB are more than {most / 1e6:,.0f} MB, the most that "
+            "an image within the limit can need",
+            remedy="raise it with --max-pixels",
+        )
+    return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody to write into a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_regular(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableError("cannot be read: it is a directory")
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableError("cannot be read: it is not a regular file")
-    with path.open("rb") as stream:
-        check_head(stream.read(HEAD_SIZE))
-        if status.st_size > most:
-            raise TooLargeError(
-                f"{status.st_size / 1e6:,.0f} MB are more than {most / 1e6:,.0f} MB, the most that "
-                "an image within the limit can need",
-                remedy="raise it with --max-pixels",
-            )
-        stream.seek(0)
-        return stream.read()
 
 
 def most_bytes(max_pixels: int) -> int:

@@ -13,8 +13,9 @@ from pathlib import PurePath
 
 from vaetools.errors import NotAnImageError, UsageError
 from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.gif import GIF
 from vaetools.image.containers.jpeg import JPEG
-from vaetools.image.containers.plain import BMP, GIF, PPM
+from vaetools.image.containers.plain import BMP, PPM
 from vaetools.image.containers.png import PNG, PNG_SIGNATURE, png_chunk
 from vaetools.image.containers.tiff import TIFF
 from vaetools.image.containers.webp import WEBP

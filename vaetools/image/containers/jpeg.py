@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError
 from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.limits import check_jpeg
 from vaetools.image.metadata import xmp
 from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.fields import MAX_BLOCK, Density, Metadata
@@ -56,6 +57,7 @@ _NUMBER_OF_IMAGES, _IMAGES = 0xB001, 0xB002
 
 
 def unwrap(data: bytes, strict: bool) -> Bare:
+    check_jpeg(data, strict=strict)
     kept = [data[:2]]
     segments = []
     at = 2

@@ -25,5 +25,4 @@ BMP = unwrapped_by_decoder(
     rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
     Holds(frozenset({"density"})),
 )
-GIF = unwrapped_by_decoder("gif", (".gif",), rb"GIF8[79]a")
 PPM = unwrapped_by_decoder("ppm", (".ppm", ".pgm", ".pbm", ".pnm"), rb"P[1-6][\s#]")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError
 from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.limits import check_png
 from vaetools.image.metadata import raw_profile
 from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.fields import MAX_BLOCK, Calibration, Cicp, Density, Metadata
@@ -34,6 +35,7 @@ _PROFILES = {"exif", "app1", "xmp", "iptc", "8bim", "icc", "icm"}
 
 
 def unwrap(data: bytes, strict: bool) -> Bare:
+    check_png(data)
     kept = [PNG_SIGNATURE]
     found: dict[bytes, bytes] = {}
     texts: dict[str, tuple[bytes, bytes]] = {}

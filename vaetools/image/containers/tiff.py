@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError, UnsupportedImageError
 from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.limits import MOST_PARTS, check_tiles
 from vaetools.image.metadata.exif import (
     RATIONAL,
     RESOLUTION_UNIT,
@@ -51,6 +52,7 @@ def unwrap(data: bytes, strict: bool) -> Bare:
     try:
         fields, following = read_directory(data, first_directory(data))
         blocks = _blocks(data, fields)
+        check_tiles(data, {field.tag: field for field in reversed(fields)})
     except (ValueError, struct.error):
         raise DamagedImageError("truncated or corrupt: no TIFF directory") from None
     if strict:
@@ -109,7 +111,7 @@ def _directories_from(data: bytes, offset: int) -> int:
     """How many directories follow each other, the first one at `offset`; 0 ends them."""
     order = byte_order(data)
     seen: set[int] = set()
-    while offset and offset not in seen and offset + 2 <= len(data):
+    while offset and offset not in seen and offset + 2 <= len(data) and len(seen) < MOST_PARTS:
         seen.add(offset)
         (count,) = struct.unpack_from(f"{order}H", data, offset)
         offset = int.from_bytes(

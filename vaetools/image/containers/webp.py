@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.limits import check_chunks
 from vaetools.image.metadata.reading import Blocks
 from vaetools.image.metadata.writing import Holds
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
 def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder sees damage itself
     chunks: dict[bytes, bytes] = {}
-    for kind, content in _chunks(data):
+    frames = 0
+    for count, (kind, content) in enumerate(_chunks(data)):
+        check_chunks("webp", count, len(data))
+        frames += kind == b"ANMF"
         chunks.setdefault(kind, content)
     icc, exif, xmp = (chunks.get(kind, b"") for kind in (b"ICCP", b"EXIF", b"XMP "))
     metadata, orientation = Blocks(icc=icc, exif=exif, xmp=xmp).understood()
-    return Bare("webp", data, metadata, orientation)
+    return Bare("webp", data, metadata, orientation, max(1, frames))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -10,54 +10,54 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vaetools.errors import DamagedImageError
+from vaetools.image.decoders.opencv import of_size
+from vaetools.image.decoders.pillow import decode_pillow, pillow_header, planes_of_header
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from PIL.ImageFile import ImageFile
+
+    from vaetools.image.containers import Bare
+    from vaetools.image.decoders.base import Opened, Planes
 
 _COLOURS = {"L": "GRAY", "RGB": "BGR", "CMYK": "CMYK"}
 _REPORTED = b"Corrupt JPEG data", b"Premature end of JPEG", b"Unsupported marker", b"Inconsistent"
 _stderr_lock = threading.Lock()
 
 
-def decode_jpeg(data: bytes, mode: str, *, strict: bool) -> NDArray[Any] | None:
-    """Decode, or with mode CMYK only check, so that Pillow can decode.
+def open_jpeg(bare: Bare, strict: bool) -> Opened:  # noqa: ARG001
+    header = pillow_header("jpeg", bare.data)
+    by_pillow = decode_pillow(header)
+    return replace(by_pillow, decode=partial(_decode, bare.data, header))
 
-    Args:
-        data: a JPEG file whose end-of-image marker is there.
-        mode: Pillow's mode: `L`, `RGB` or `CMYK`.
-        strict: raise if libjpeg warns.
 
-    Returns:
-        (H, W) grey or (H, W, 3) BGR, uint8. None if Pillow has to decode it: CMYK, and what
-        simplejpeg does not take, such as unusual chroma subsampling.
-
-    Raises:
-        DamagedImageError: the data are damaged, in libjpeg's words.
-    """
+def _decode(data: bytes, header: ImageFile, strict: bool) -> Planes:
     import simplejpeg
 
     try:
         simplejpeg.decode_jpeg_header(data, strict=False)
-    except ValueError:
+    except ValueError:  # such as unusual chroma subsampling
         if strict:
             _check_by_opencv(data)
-        return None
+        return planes_of_header(header, strict)
     try:
         pixels = simplejpeg.decode_jpeg(
-            data, colorspace=_COLOURS[mode], fastdct=False, fastupsample=False, strict=strict
+            data, colorspace=_COLOURS[header.mode], fastdct=False, fastupsample=False, strict=strict
         )
     except ValueError as error:
         if not strict:
-            return None
+            return planes_of_header(header, strict)
         raise _damaged(str(error)) from error
-    if mode == "CMYK":
-        return None
-    return np.asarray(pixels[..., 0] if mode == "L" else pixels)
+    if header.mode == "CMYK":  # only checked here
+        return planes_of_header(header, strict)
+    pixels = of_size(np.asarray(pixels), header.size)
+    return pixels[..., 0] if header.mode == "L" else pixels, None
 
 
 def _damaged(message: str) -> DamagedImageError:

@@ -10,17 +10,32 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from vaetools.errors import DamagedImageError
 from vaetools.image.containers.png import PNG_SIGNATURE, png_chunk
+from vaetools.image.decoders.base import Opened, Planes
+from vaetools.image.decoders.opencv import decode_cv2
+from vaetools.image.decoders.pillow import decode_pillow, pillow_header, planes_of_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+    from PIL.ImageFile import ImageFile
+
+    from vaetools.image.containers import Bare
+
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIECE = 1 << 14
 """Bytes that are inflated at a time, to at most 17 MB."""
+_MOST_RATIO = 1032
+"""A byte of Deflate becomes at most this many."""
+
 # Adam7: first column, first row, step in columns, step in rows.
 _PASSES = (
     (0, 0, 8, 8),
@@ -33,7 +48,43 @@ _PASSES = (
 )
 
 
-def pixel_data(data: bytes) -> bytes:
+def open_png(bare: Bare, strict: bool) -> Opened:  # noqa: ARG001
+    header = pillow_header("png", bare.data)
+    depth, colour_type = bare.data[24], bare.data[25]
+    if depth == 16:
+        decode = partial(_decode_deep, bare.data, header)
+        return Opened(*header.size, f"{header.mode} 16 bit", decode)
+    plain = depth == 8 and colour_type != 3 and "transparency" not in header.info
+    return replace(decode_pillow(header), decode=partial(_decode, bare.data, header, plain))
+
+
+def _decode(data: bytes, header: ImageFile, plain: bool, strict: bool) -> Planes:
+    if not strict:
+        return planes_of_header(header, strict)
+    if plain:
+        return _planes(decode_cv2(_pixel_data(data), header.size, np.uint8), data[25])
+    _check_pixel_data(data)
+    return planes_of_header(header, strict)
+
+
+def _decode_deep(data: bytes, header: ImageFile, strict: bool) -> Planes:  # noqa: ARG001
+    array = decode_cv2(_pixel_data(data), header.size, np.uint16)
+    key = header.info.get("transparency")
+    if array.ndim == 2 and key is not None:
+        return array, np.where(array == key, 0, 65535).astype(np.uint16)
+    return _planes(array, data[25])
+
+
+def _planes(array: NDArray[Any], colour_type: int) -> Planes:
+    """Grey (H, W), BGR or BGRA as cv2 gave it -> planes."""
+    if colour_type == 4:  # grey and alpha, which cv2 makes colour
+        return array[..., 0].copy(), array[..., 3].copy()
+    if array.ndim == 2 or array.shape[2] == 3:
+        return array, None
+    return array[..., :3].copy(), array[..., 3].copy()
+
+
+def _pixel_data(data: bytes) -> bytes:
     """The file with IHDR, IDAT and a valid tRNS only, for OpenCV.
 
     Args:
@@ -51,7 +102,7 @@ def pixel_data(data: bytes) -> bytes:
     return b"".join([PNG_SIGNATURE, *(png_chunk(kind, content) for kind, content in chunks)])
 
 
-def check_pixel_data(data: bytes) -> None:
+def _check_pixel_data(data: bytes) -> None:
     """Raise `DamagedImageError` unless the zlib stream holds every row of the image."""
     header, _, packed = _parts(data)
     _check_rows(header, packed)
@@ -103,6 +154,8 @@ def _check_rows(header: bytes, packed: bytes) -> bool:
     """Inflate in pieces and keep none of them. Returns whether there is more than the image."""
     unpacker = zlib.decompressobj()
     expected = _size(header)
+    if len(packed) * _MOST_RATIO < expected:
+        raise DamagedImageError("truncated: the pixel data is too short for the size of the image")
     filters = _FilterBytes(header)
     done = 0
     for at in range(0, len(packed), _PIECE):

@@ -1,0 +1,82 @@
+"""GIF: blocks of sub-blocks. Only the first image is handed on.
+
+Reference: GIF89a specification (CompuServe, 1990).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from vaetools.errors import DamagedImageError, UnsupportedImageError
+from vaetools.image.containers.base import Bare, Container
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MOST_BLOCKS = 10_000
+"""Sub-blocks in a file whose sub-blocks are short; real ones are mostly full, 255 bytes."""
+
+
+def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder sees damage itself
+    """The screen's size, the palette, the first image and its transparency."""
+    start, control, image, frames = _table_end(data, 10, 13), b"", (0, 0), 0
+    for kind, begin, end in _blocks(data, start):
+        if kind == b"!\xf9" and not frames:
+            control = data[begin:end]
+        if kind == b",":
+            frames += 1
+            image = image if frames > 1 else (begin, end)
+    if not frames:
+        raise DamagedImageError("truncated or corrupt: the GIF has no image")
+    first = data[slice(*image)]
+    head = data[:6] + _screen(data, first) + data[10:start]
+    return Bare("gif", head + control + first + b";", frames=frames)
+
+
+def _screen(data: bytes, image: bytes) -> bytes:
+    """The sides of the screen, enlarged if the first image reaches beyond them."""
+    left, top, width, height = struct.unpack_from("<4H", image.ljust(9, b"\0"), 1)
+    sides = struct.unpack_from("<2H", data, 6)
+    return struct.pack(
+        "<2H", min(65535, max(sides[0], left + width)), min(65535, max(sides[1], top + height))
+    )
+
+
+def _blocks(data: bytes, at: int) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start, end) of images, `,`, and extensions, `!` and their label."""
+    most = _MOST_BLOCKS + len(data) // 64
+    while at < len(data):
+        start, kind = at, data[at : at + 1]
+        if kind == b"!":
+            kind, at = data[at : at + 2], at + 2
+        elif kind == b",":
+            at = _table_end(data, at + 9, at + 10) + 1
+        elif kind == b";":
+            return
+        else:  # Pillow passes over bytes between blocks, too
+            at += 1
+            most -= 1
+            if most < 0:
+                break
+            continue
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+            most -= 1
+            if most < 0:
+                break
+        at += 1
+        if most < 0:
+            raise UnsupportedImageError("it has too many short blocks")
+        yield kind, start, at
+
+
+def _table_end(data: bytes, flags_at: int, start: int) -> int:
+    """Where a colour table ends that begins at `start`, if its flags say that there is one."""
+    if flags_at >= len(data):
+        raise DamagedImageError("truncated: the GIF ends in its header")
+    flags = data[flags_at]
+    return start + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+
+
+GIF = Container("gif", (".gif",), rb"GIF8[79]a", unwrap)
