@@ -152,7 +152,7 @@ def test_the_other_faces_read_stored_files(mini_hub, simple, tmp_path):
 
 
 def test_operations_get_files_only_if_they_want_them(mini_hub, photos, tmp_path):
-    """And never what the user wants stripped, nor what may be damaged."""
+    """And never what the user wants stripped, nor what is damaged."""
 
     class Sizes(Operation):
         name = "sizes"
@@ -163,18 +163,20 @@ def test_operations_get_files_only_if_they_want_them(mini_hub, photos, tmp_path)
         def process(self, item):
             return b"none" if item.encoded is None else b"%d" % len(item.encoded)
 
-    def told(wants, **settings):
+    def told(wants, name="a.png", **settings):
         operation = Sizes(None, Sizes.Options())
         operation.wants_encoded = wants
-        out = tmp_path / f"{wants} {settings}"
-        mini_hub.map(Step(operation), photos / "a.png", out=out, **settings)
-        return (out / "a.txt").read_text()
+        out = tmp_path / f"{wants} {name} {settings}"
+        mini_hub.map(Step(operation), photos / name, out=out, **settings)
+        return (out / name).with_suffix(".txt").read_text()
 
+    (photos / "half.png").write_bytes((photos / "a.png").read_bytes()[:20_000])
     size = str((photos / "a.png").stat().st_size)
     assert told(False) == "none"
     assert told(True) == size
     assert told(True, strip="gps") == "none"
-    assert told(True, strict=False) == "none"
+    assert told(True, strict=False) == size
+    assert told(True, "half.png", strict=False) == "none"
 
 
 # --- masks next to images -------------------------------------------------------------------------

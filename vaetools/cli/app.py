@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import importlib
 import logging
-import os
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ from vaetools import __version__
 from vaetools.cli.context import COMMAND, fit_remedy, host_of
 from vaetools.cli.flags import LocalPath
 from vaetools.cli.output import own_output, unfiltered_output
+from vaetools.cli.streams import open_closed_streams, own_stderr, quiet_libraries
 from vaetools.errors import (
     EXIT_INTERRUPTED,
     UnexpectedError,
@@ -121,9 +122,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit: one line for an error, and the error's own exit code."""
     # Importing makes many objects and no garbage: the default of 700 costs a tenth of a short run.
     gc.set_threshold(50_000)
-    _settle_streams()
-    with own_output():
-        _run(sys.argv[1:] if arguments is None else arguments)
+    open_closed_streams()
+    words = sys.argv[1:] if arguments is None else arguments
+    hidden = contextlib.nullcontext() if "--debug" in words else quiet_libraries()
+    with own_stderr(), own_output(), hidden:
+        _run(words)
 
 
 def _run(words: list[str]) -> NoReturn:
@@ -156,17 +159,6 @@ def _run(words: list[str]) -> NoReturn:
             describe(error), remedy="please report it, with --debug"
         )
         _fail(known.line, known.exit_code, debug)
-
-
-def _settle_streams() -> None:
-    """Keep what libraries print to stderr out of our files, and out of our lines."""
-    for stream in range(3):
-        try:
-            os.fstat(stream)
-        except OSError:  # closed: the next file that is opened would get its number
-            os.open(os.devnull, os.O_RDWR)
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its errors are in ours
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def _with_its_output(command: click.Command) -> click.Command:

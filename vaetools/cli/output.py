@@ -47,21 +47,31 @@ def own_output() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unfiltered_output() -> Iterator[None]:
-    """Until the end, both streams and file descriptor 1 are as they were: for commands of plugins."""
+    """Until the end, both streams and their file descriptors are as they were: for plugins' commands."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = unfiltered(streams[0]), unfiltered(streams[1])
-    own = _number(sys.stdout)
-    moved = None if own in (None, STDOUT) else os.dup(STDOUT)
     try:
-        if moved is not None and own is not None:
-            os.dup2(own, STDOUT)
+        with _number_back(sys.stdout, STDOUT), _number_back(sys.stderr, STDERR):
+            yield
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+@contextlib.contextmanager
+def _number_back(stream: TextIO, number: int) -> Iterator[None]:
+    """Until the end, what is written to descriptor `number` goes where `stream` goes."""
+    own = _number(stream)
+    if own is None or own == number:
+        yield
+        return
+    moved = os.dup(number)
+    os.dup2(own, number)
+    try:
         yield
     finally:
-        if moved is not None:
-            sys.stdout.flush()
-            os.dup2(moved, STDOUT)
-            os.close(moved)
-        sys.stdout, sys.stderr = streams
+        stream.flush()
+        os.dup2(moved, number)
+        os.close(moved)
 
 
 @contextlib.contextmanager

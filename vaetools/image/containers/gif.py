@@ -20,18 +20,18 @@ _MOST_BLOCKS = 10_000
 
 def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder sees damage itself
     """The screen's size, the palette, the first image and its transparency."""
-    start, control, image, frames = _table_end(data, 10, 13), b"", (0, 0), 0
+    start, control, images = _table_end(data, 10, 13), b"", 0
+    first = b""
     for kind, begin, end in _blocks(data, start):
-        if kind == b"!\xf9" and not frames:
+        if kind == b"!\xf9" and not images:
             control = data[begin:end]
         if kind == b",":
-            frames += 1
-            image = image if frames > 1 else (begin, end)
-    if not frames:
+            first = first or data[begin:end]
+            images += 1
+    if not images:
         raise DamagedImageError("truncated or corrupt: the GIF has no image")
-    first = data[slice(*image)]
     head = data[:6] + _screen(data, first) + data[10:start]
-    return Bare("gif", head + control + first + b";", frames=frames)
+    return Bare("gif", head + control + first + b";", frames=images)
 
 
 def _screen(data: bytes, image: bytes) -> bytes:
@@ -44,31 +44,27 @@ def _screen(data: bytes, image: bytes) -> bytes:
 
 
 def _blocks(data: bytes, at: int) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start, end) of images, `,`, and extensions, `!` and their label."""
-    most = _MOST_BLOCKS + len(data) // 64
-    while at < len(data):
+    """(kind, start, end) of images, `,`, and extensions, `!` and their label.
+
+    Pillow passes over bytes between blocks, and so do we.
+    """
+    rounds = _MOST_BLOCKS + len(data) // 64
+    while at < len(data) and data[at : at + 1] != b";":
         start, kind = at, data[at : at + 1]
-        if kind == b"!":
-            kind, at = data[at : at + 2], at + 2
-        elif kind == b",":
-            at = _table_end(data, at + 9, at + 10) + 1
-        elif kind == b";":
-            return
-        else:  # Pillow passes over bytes between blocks, too
-            at += 1
-            most -= 1
-            if most < 0:
-                break
-            continue
-        while at < len(data) and data[at]:
-            at += 1 + data[at]
-            most -= 1
-            if most < 0:
-                break
         at += 1
-        if most < 0:
-            raise UnsupportedImageError("it has too many short blocks")
-        yield kind, start, at
+        rounds -= 1
+        if kind == b",":
+            at = _table_end(data, at + 8, at + 9) + 1
+        elif kind == b"!":
+            kind, at = data[start : at + 1], at + 1
+        if kind[:1] in (b",", b"!"):
+            while at < len(data) and data[at] and rounds > 0:
+                at += 1 + data[at]
+                rounds -= 1
+            at += 1
+            yield kind, start, at
+        if rounds <= 0:
+            raise UnsupportedImageError("the gif file has too many short blocks")
 
 
 def _table_end(data: bytes, flags_at: int, start: int) -> int:

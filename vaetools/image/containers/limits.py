@@ -23,6 +23,8 @@ MOST_PARTS = 10_000
 LEAST_TILE = 1024
 """A TIFF's tiles may be larger than the image, up to these sides."""
 
+# Compression of a TIFF -> how many bytes one byte becomes at most.
+_TIFF_RATIOS = {5: 4096, 8: 1032, 32946: 1032, 32773: 64}
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _HUFFMAN = 0xC0, 0xC1, 0xC2
 
@@ -92,6 +94,23 @@ def check_png(data: bytes) -> None:
     header = data[8:29]
     if len(header) == 21 and (header[:4] != b"\0\0\0\r" or any(header[18:20]) or header[20] > 1):
         raise DamagedImageError("corrupt: its header is not one of PNG")
+
+
+def by_tag(fields: list[Field]) -> dict[int, Field]:
+    """The first field of each tag."""
+    return {field.tag: field for field in reversed(fields)}
+
+
+def check_strips(data: bytes, fields: dict[int, Field], size: int) -> None:
+    """Raise `DamagedImageError` if `size` bytes of strips or tiles are too few for the image."""
+
+    def number(tag: int) -> int:
+        return max(fields[tag].numbers(data), default=1) if tag in fields else 1
+
+    samples = number(256) * number(257) * number(277)
+    most = _TIFF_RATIOS.get(number(259))
+    if most and samples * number(258) > 8 * most * size:
+        raise DamagedImageError("truncated: too few bytes of pixels for the size of the image")
 
 
 def check_tiles(data: bytes, fields: dict[int, Field]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError, UnsupportedImageError
 from vaetools.image.containers.base import Bare, Container
-from vaetools.image.containers.limits import MOST_PARTS, check_tiles
+from vaetools.image.containers.limits import MOST_PARTS, by_tag, check_strips, check_tiles
 from vaetools.image.metadata.exif import (
     RATIONAL,
     RESOLUTION_UNIT,
@@ -52,7 +52,7 @@ def unwrap(data: bytes, strict: bool) -> Bare:
     try:
         fields, following = read_directory(data, first_directory(data))
         blocks = _blocks(data, fields)
-        check_tiles(data, {field.tag: field for field in reversed(fields)})
+        check_tiles(data, by_tag(fields))
     except (ValueError, struct.error):
         raise DamagedImageError("truncated or corrupt: no TIFF directory") from None
     if strict:
@@ -130,6 +130,7 @@ def _check_strips(data: bytes, fields: list[Field]) -> None:
         ends = map(sum, zip(offsets.numbers(data), counts.numbers(data), strict=False))
         if max(ends, default=0) > len(data):
             raise DamagedImageError("truncated: pixels are missing at the end")
+        check_strips(data, by_tag(fields), sum(counts.numbers(data)))
         return
     raise DamagedImageError("truncated or corrupt: the TIFF directory has no pixel data")
 

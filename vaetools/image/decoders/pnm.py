@@ -45,13 +45,8 @@ class _Header(NamedTuple):
         return np.uint8 if self.maximum < 256 else np.uint16
 
 
-def open_pnm(bare: Bare, strict: bool) -> Opened:
+def open_pnm(bare: Bare, strict: bool) -> Opened:  # noqa: ARG001
     header = _read_header(bare.data[:_MOST_HEADER])
-    length = len(bare.data) - header.start
-    if strict and length < _length(header):
-        raise DamagedImageError(
-            f"truncated: {length} bytes of samples where {_length(header)} are needed"
-        )
     mode = "1" if header.kind in (1, 4) else "RGB" if header.channels == 3 else "L"
     deep = " 16 bit" if header.dtype is np.uint16 else ""
     decode = partial(_decode, bare.data, header)
@@ -90,6 +85,11 @@ def _count_frames(data: bytes, header: _Header) -> int:
 
 
 def _decode(data: bytes, header: _Header, strict: bool) -> Planes:
+    length = len(data) - header.start
+    if strict and length < _length(header):
+        raise DamagedImageError(
+            f"truncated: {length} bytes of samples where {_length(header)} are needed"
+        )
     count = header.width * header.height * header.channels
     samples = _samples(data, header, count)
     if len(samples) < count:

@@ -1,0 +1,65 @@
+"""What libraries write to the standard streams themselves, past Python, kept out of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STDERR = 2
+
+
+def open_closed_streams() -> None:
+    """Without this, the next file that is opened would get the number of a closed stream."""
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+@contextlib.contextmanager
+def own_stderr() -> Iterator[None]:
+    """Until the end, `sys.stderr` has a descriptor of its own, so that number 2 can be turned away."""
+    before = sys.stderr
+    if before is None or before is not sys.__stderr__:  # closed, or caught as by tests
+        yield
+        return
+    before.flush()
+    own = os.dup(STDERR)
+    sys.stderr = os.fdopen(own, "w", 1, before.encoding, before.errors)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = before
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Until the end, what C libraries write to descriptor 2 goes to a file that nobody reads.
+
+    libtiff, OpenCV, LibRaw and others do not name the image that their lines are about; our own
+    line about it says the same. Only inside `own_stderr`.
+    """
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    if sys.stderr is None or sys.__stderr__ is None or sys.stderr.fileno() == STDERR:
+        yield
+        return
+    shown = os.dup(STDERR)
+    with tempfile.TemporaryFile() as unread:
+        os.dup2(unread.fileno(), STDERR)
+    faulthandler.enable(shown)  # a crash in a library is still reported
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+        os.dup2(shown, STDERR)
+        os.close(shown)
