@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,7 +167,7 @@ def test_operations_get_files_only_if_they_want_them(mini_hub, photos, tmp_path)
     def told(wants, name="a.png", **settings):
         operation = Sizes(None, Sizes.Options())
         operation.wants_encoded = wants
-        out = tmp_path / f"{wants} {name} {settings}"
+        out = tmp_path / f"{wants} {Path(name).stem} {settings}"
         mini_hub.map(Step(operation), photos / name, out=out, **settings)
         return (out / name).with_suffix(".txt").read_text()
 

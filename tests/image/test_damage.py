@@ -205,7 +205,13 @@ def test_what_libraries_say_is_in_the_record_of_the_file(tmp_path: Path) -> None
     (photos / "damaged.jpg").write_bytes(data[:at] + bytes(256) + data[at + 256 :])
     (photos / "png.png").write_bytes(HARMLESS["rows behind the last"])
     (photos / "whole.jpg").write_bytes(data)
+    lzw = saved(picture(120, 160), "TIFF", compression="tiff_lzw")
+    (photos / "lzw.tif").write_bytes(lzw[:3000] + bytes(500) + lzw[3500:])
     done = vaetools(tmp_path, "mask-dust photos -o strict")
+    said = done.stderr.splitlines()
+    assert sum(line.startswith("E012 photos/") for line in said) == 2
+    assert not [line for line in said if not line.startswith(("E012 ", "photos/", "2 done"))]
+    (photos / "lzw.tif").unlink()
     (line,) = (line for line in done.stderr.splitlines() if "jpeg" in line.lower())
     assert line.startswith("E012 photos/damaged.jpg: the jpeg data is damaged (")
     assert line.endswith("); --lenient keeps what can be decoded")

@@ -124,8 +124,11 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(50_000)
     open_closed_streams()
     words = sys.argv[1:] if arguments is None else arguments
-    hidden = contextlib.nullcontext() if "--debug" in words else quiet_libraries()
-    with own_stderr(), own_output(), hidden:
+    with contextlib.ExitStack() as streams:
+        can_be_quiet = streams.enter_context(own_stderr())
+        streams.enter_context(own_output())
+        if can_be_quiet and "--debug" not in words:
+            streams.enter_context(quiet_libraries())
         _run(words)
 
 

@@ -8,10 +8,11 @@ import logging
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
 STDERR = 2
 
@@ -26,17 +27,20 @@ def open_closed_streams() -> None:
 
 
 @contextlib.contextmanager
-def own_stderr() -> Iterator[None]:
-    """Until the end, `sys.stderr` has a descriptor of its own, so that number 2 can be turned away."""
-    before = sys.stderr
-    if before is None or before is not sys.__stderr__:  # closed, or caught as by tests
-        yield
+def own_stderr() -> Iterator[bool]:
+    """Until the end, `sys.stderr` has a descriptor of its own, so that number 2 can be turned away.
+
+    Yields whether it has; not if it is closed, or caught as by tests.
+    """
+    before = cast("TextIO | None", sys.stderr)
+    if before is None or sys.__stderr__ is None or before is not sys.__stderr__:
+        yield False
         return
     before.flush()
     own = os.dup(STDERR)
     sys.stderr = os.fdopen(own, "w", 1, before.encoding, before.errors)
     try:
-        yield
+        yield True
     finally:
         sys.stderr.flush()
         sys.stderr = before
@@ -50,9 +54,6 @@ def quiet_libraries() -> Iterator[None]:
     line about it says the same. Only inside `own_stderr`.
     """
     logging.getLogger("PIL").addHandler(logging.NullHandler())
-    if sys.stderr is None or sys.__stderr__ is None or sys.stderr.fileno() == STDERR:
-        yield
-        return
     shown = os.dup(STDERR)
     with tempfile.TemporaryFile() as unread:
         os.dup2(unread.fileno(), STDERR)
