@@ -820,7 +820,7 @@ def test_tables_of_another_kind_are_refused(crop, monkeypatch, change, said):
     model = Model(read_manifest(MODEL), MODEL, Runtime("cpu", threads=1))
     arrays = model.arrays("tables")
     change(arrays)
-    monkeypatch.setattr(model, "arrays", lambda _: arrays)
+    monkeypatch.setattr(model, "arrays", lambda *_: arrays)
     with pytest.raises(ModelBrokenError, match=said):
         Codec(model).encode(Image(crop), 10)
 

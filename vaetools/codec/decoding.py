@@ -12,6 +12,7 @@ import numpy as np
 
 from vaetools.codec.container import CELL, Container, SectionKind, inflate
 from vaetools.codec.model import coded_boxes
+from vaetools.codec.networks import check_shape
 from vaetools.codec.pixels import DTYPES, as_samples, image_of
 from vaetools.codec.region import box_within, cell_grid, cells_covering
 from vaetools.codec.tables import LATENTS, decode_hyper, decode_latents
@@ -137,6 +138,9 @@ def _synthesise(
     def pixels_of(core: Box) -> np.ndarray:
         outer = grown(core, codec.halo, *shape)
         (pixels,) = graph(np.ascontiguousarray(latents(outer)), codec.tables.rates(levels[outer]))
+        height, width = (CELL * (span.stop - span.start) for span in outer)
+        expected = (height, width, 3) if eight_bit else (1, 3, height, width)
+        check_shape(codec.model, "synthesis", pixels, expected)
         if not eight_bit:
             pixels = pixels[0].transpose(1, 2, 0)
         return pixels[within(pixels_in(core), scaled(outer, CELL))]

@@ -9,6 +9,7 @@ import numpy as np
 
 from vaetools.codec.container import CELL, Container, Section, SectionKind, deflate, is_too_thin
 from vaetools.codec.model import coded_boxes
+from vaetools.codec.networks import check_shape
 from vaetools.codec.pixels import bgr_of, metadata_sections, rgb_of
 from vaetools.codec.refine import MAX_PASSES, Refinement, Symbols
 from vaetools.codec.region import cell_grid
@@ -91,7 +92,8 @@ def _tile_latents(codec: CodecModel, image: Image, cells: Box) -> np.ndarray:
         (latents,) = codec.model.graph("analysis", pixels=("image",))(bgr_of(image, box))
     else:
         (latents,) = codec.model.graph("analysis")(rgb_of(image, box))
-    return latents
+    sides = (LATENTS * (span.stop - span.start) for span in cells)
+    return check_shape(codec.model, "analysis", latents, (1, len(codec.tables.coarse), *sides))
 
 
 def encode(codec: CodecModel, analysis: Analysis, level: int, *, refine: int = 0) -> Encoded:

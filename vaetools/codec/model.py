@@ -65,7 +65,11 @@ class CodecModel:
         return self.model.once("codec tables", self._read_tables)
 
     def _read_tables(self) -> CodecTables:
-        tables = CodecTables.of(self.model.arrays("tables"))
+        arrays = self.model.arrays("tables", CodecTables.names())
+        try:
+            tables = CodecTables.of(arrays)
+        except ModelBrokenError as error:
+            raise error.about(self.model.folder) from None
         if tables.levels != self.levels:
             raise ModelBrokenError(
                 f"tables.npz has {tables.levels} levels, model.toml {self.levels}",

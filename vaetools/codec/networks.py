@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from vaetools.codec.tables import LATENTS
+from vaetools.errors import ModelBrokenError
 from vaetools.tiling import grown, map_tiles, scaled, within
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ PHASES = 4
 
 GRID = ((0, 0), (1, 1), (0, 1), (1, 0))
 """(row, column) in every 2x2 square of the latents of each phase, with a `grid` context."""
+
+
+MAX_SYMBOL = 2**30
+"""Magnitude of a symbol; only a broken model needs more."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ class Quantiser:
 
     def symbols(self, y: np.ndarray) -> np.ndarray:
         """r of latents y (1, M, h, w), as (M, h, w) int32."""
-        r: np.ndarray = np.rint((y[0] - self.mean[0]) * self.gain).astype(np.int32)
+        steps = np.rint((y[0] - self.mean[0]) * self.gain)
+        r: np.ndarray = np.clip(steps, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
         return r
 
     def latents(self, r: np.ndarray) -> np.ndarray:
@@ -111,10 +117,14 @@ class EntropyNetworks:
             (1, N, h/4, w/4) float32 with integer values.
         """
         graph = self.model.graph("hyper_analysis")
+        channels = self.tables.hyper_frequencies.shape[1]
+
+        def hyper(part: np.ndarray, levels: np.ndarray) -> np.ndarray:
+            (z,) = graph(part * self.tables.per_latent(self.tables.gain, levels[0, 0]))
+            return self._checked("hyper_analysis", z, (1, channels, *levels.shape[2:]))
+
         z = map_tiles(
-            lambda part, levels: graph(
-                part * self.tables.per_latent(self.tables.gain, levels[0, 0])
-            )[0],
+            hyper,
             [y, self.levels[None, None]],
             scale_in=[LATENTS, 1],
             scale_out=1,
@@ -158,6 +168,7 @@ class EntropyNetworks:
         for number in range(PHASES):
             if number > 0:
                 (better,) = context(known, first.mean)
+                self._checked("context_mean", better, mean.shape)
                 mean = np.where(phase == number, better, mean)
                 now = replace(first, mean=mean)
             if number < PHASES - 1:
@@ -174,8 +185,10 @@ class EntropyNetworks:
             if number > 0:
                 inputs = np.concatenate(known, axis=1), on_grid(first.mean, place), *features
                 better, *scale, handed_on = self.model.graph(f"context_{number}")(*inputs)
-                on_grid(mean, place)[:] = better
+                shape = on_grid(mean, place).shape
+                on_grid(mean, place)[:] = self._checked(f"context_{number}", better, shape)
                 for values in scale:
+                    self._checked(f"context_{number}", values, shape)
                     on_grid(factor, place)[:] = values[0]
                 features = [handed_on]
                 now = replace(first, mean=mean, gain=first.gain / factor, step=first.step * factor)
@@ -202,7 +215,25 @@ class EntropyNetworks:
         """Output of a graph for a box of z, (1, M, h, w); `reach` is its receptive radius in cells."""
         outer = grown(box, reach, *z.shape[2:])
         (out,) = self.model.graph(role)(np.ascontiguousarray(z[(..., *outer)]))
+        sides = (LATENTS * (span.stop - span.start) for span in outer)
+        self._checked(role, out, (1, len(self.tables.coarse), *sides))
         return out[(..., *scaled(within(box, outer), LATENTS))]
+
+    def _checked(self, role: str, out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        return check_shape(self.model, role, out, shape)
+
+
+def check_shape(model: Model, role: str, out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The result of a graph, if it has the shape that the tables of the model imply.
+
+    Raises:
+        ModelBrokenError: it has another shape.
+    """
+    if out.shape != shape:
+        raise ModelBrokenError(
+            f"{role} gave the shape {out.shape} where the tables need {shape}", file=model.folder
+        )
+    return out
 
 
 def on_grid(values: np.ndarray, place: tuple[int, int]) -> np.ndarray:

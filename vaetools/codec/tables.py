@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.codec.container import CELL, DOWNSCALE
-from vaetools.codec.entropy import Decoder, Encoder, Table
+from vaetools.codec.entropy import TOTAL, Decoder, Encoder, Table
 from vaetools.errors import ModelBrokenError
 from vaetools.model.checked import RATE_PIXELS
 
@@ -28,6 +28,24 @@ LATENTS = CELL // DOWNSCALE
 
 MAX_TABLES = 256
 """Limit on the number of latent tables: an index is one byte."""
+
+
+MAX_NUMBER = 2.0**16
+"""Largest magnitude of a gain, a rate or a centroid."""
+
+TYPES: dict[str, type[np.generic]] = {
+    "gain": np.float32,
+    "inverse_gain": np.float32,
+    "index_offset": np.int16,
+    "rate": np.float32,
+    "coarse": np.bool_,
+    "hyper_group": np.uint8,
+    "hyper_frequencies": np.uint32,
+    "latent_reach": np.uint16,
+    "latent_frequencies": np.uint32,
+    "centroid": np.float32,
+}
+"""Type of each array."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +66,8 @@ class CodecTables:
             in steps, for every latent table; None for the middle.
 
     Raises:
-        ModelBrokenError: the arrays have inconsistent shapes.
+        ModelBrokenError: the arrays have inconsistent shapes, other types, values that are not finite or
+            too large, or frequencies that are no probabilities.
     """
 
     gain: np.ndarray
@@ -69,29 +88,56 @@ class CodecTables:
         Raises:
             ModelBrokenError: an array is missing or unknown, or shapes are inconsistent.
         """
-        names = {field.name for field in fields(cls)}
+        names = {*cls.names()}
         optional = {field.name for field in fields(cls) if field.default is not MISSING}
         if not names - optional <= arrays.keys() <= names:
             wrong = ", ".join(sorted((names ^ arrays.keys()) - (optional - arrays.keys())))
             raise ModelBrokenError(f"tables.npz has missing or unknown arrays: {wrong}")
         return cls(**arrays)
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of all arrays."""
+        return [field.name for field in fields(cls)]
+
     def __post_init__(self) -> None:
-        sizes = 2 * self.latent_reach.astype(np.int64) + 2
-        fits = (
-            self.gain.ndim == 2
+        if not self._fits():
+            raise ModelBrokenError("the arrays of tables.npz have inconsistent shapes")
+        for name, kind in TYPES.items():
+            array = getattr(self, name)
+            if array is not None and array.dtype != kind:
+                raise ModelBrokenError(f"{name} of tables.npz is {array.dtype}, not {kind}")
+            if array is not None and kind == np.float32 and not np.abs(array).max() <= MAX_NUMBER:
+                raise ModelBrokenError(f"{name} of tables.npz has values beyond {MAX_NUMBER:.0f}")
+        _check_frequencies("hyper_frequencies", self.hyper_frequencies)
+        starts = np.cumsum(self._sizes) - self._sizes
+        _check_frequencies("latent_frequencies", self.latent_frequencies, starts)
+
+    @property
+    def _sizes(self) -> np.ndarray:
+        """Frequencies of each latent table."""
+        sizes: np.ndarray = 2 * self.latent_reach.astype(np.int64) + 2
+        return sizes
+
+    def _fits(self) -> bool:
+        """Whether the shapes agree, and no array is empty."""
+        arrays = [getattr(self, name) for name in self.names()]
+        return (
+            all(array is None or (array.ndim and array.size) for array in arrays)
+            and self.gain.ndim == 2
             and self.gain.shape == self.inverse_gain.shape == self.index_offset.shape
             and self.gain.shape[:1] == self.rate.shape == self.hyper_group.shape
             and self.gain.shape[1:] == self.coarse.shape
             and self.coarse.dtype == bool
             and self.hyper_frequencies.ndim == 3
-            and self.hyper_group.max() < len(self.hyper_frequencies)
+            and self.hyper_frequencies.shape[2] % 2 == 1
+            and 0 <= self.hyper_group.min() <= self.hyper_group.max() < len(self.hyper_frequencies)
+            and self.latent_reach.ndim == 1
+            and self.latent_reach.dtype.kind == "u"
             and len(self.latent_reach) <= MAX_TABLES
-            and self.latent_frequencies.shape == (sizes.sum(),)
+            and self.latent_frequencies.shape == (self._sizes.sum(),)
             and (self.centroid is None or self.centroid.shape == self.latent_reach.shape)
         )
-        if not fits:
-            raise ModelBrokenError("the arrays of tables.npz have inconsistent shapes")
 
     @property
     def levels(self) -> int:
@@ -105,7 +151,7 @@ class CodecTables:
     @cached_property
     def latent(self) -> list[Table]:
         """The table of every index."""
-        ends = np.cumsum(2 * self.latent_reach.astype(np.int64) + 2)
+        ends = np.cumsum(self._sizes)
         parts = np.split(self.latent_frequencies.astype(np.int64), ends[:-1])
         return [Table(p, int(r)) for p, r in zip(parts, self.latent_reach, strict=True)]
 
@@ -186,9 +232,21 @@ class CodecTables:
         Returns:
             (M, h, w) uint8.
         """
-        index = base[0].astype(np.int32) + self.per_latent(self.index_offset, levels)
+        near = np.clip(base[0], -MAX_NUMBER, MAX_NUMBER).astype(np.int32)
+        index = near + self.per_latent(self.index_offset, levels)
         clipped: np.ndarray = np.clip(index, 0, len(self.latent_reach) - 1).astype(np.uint8)
         return clipped
+
+
+def _check_frequencies(name: str, array: np.ndarray, starts: np.ndarray | None = None) -> None:
+    """Every frequency is at least 1, and those of each table add up to 2^24: other decoders would read
+    other symbols. A table is a row, or what lies from each of `starts` to the next."""
+    whole = array.astype(np.int64)
+    sums = whole.sum(axis=-1) if starts is None else np.add.reduceat(whole, starts)
+    if array.min() < 1 or (sums != TOTAL).any():
+        raise ModelBrokenError(
+            f"{name} of tables.npz are not all at least 1, with a sum of {TOTAL} for each table"
+        )
 
 
 def upsampled(cells: np.ndarray, factor: int) -> np.ndarray:

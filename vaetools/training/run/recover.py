@@ -7,7 +7,6 @@ is used in training only).
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
+from vaetools.model.arrays import read_arrays
 from vaetools.model.folder import read_verified
 from vaetools.model.manifest import FILE_NAME as MANIFEST
 from vaetools.model.manifest import read_manifest
@@ -94,8 +94,7 @@ class _Source:
         return {name: torch.from_numpy(w.copy()) for name, w in weights_of(graph).items()}
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        with np.load(io.BytesIO(self._bytes(self.manifest.files.get(name), name))) as arrays:
-            return dict(arrays)
+        return read_arrays(self._bytes(self.manifest.files.get(name), name))
 
     def _bytes(self, spec: GraphSpec | FileSpec | None, name: str) -> bytes:
         if spec is None:
