@@ -25,6 +25,7 @@ from vaetools.model.spec import (
     LatentSpec,
     LikelihoodSpec,
     Manifest,
+    SelfTest,
     SizeSpec,
     TilingSpec,
 )
@@ -100,6 +101,7 @@ def write_tiny_vae(folder: Path, *, deviation: float = 0.05) -> Path:
         tiling=TilingSpec("halo", 0),
         latent=LatentSpec(channels=3, downscale=4),
         likelihood=LikelihoodSpec("gaussian", 0.05),
+        selftest=_selftest((1, 3, 64, 64), (1, 3, 16, 16), deviation),
     )
     return _write_manifest(folder, manifest)
 
@@ -150,8 +152,20 @@ def write_tiny_grey_vae(folder: Path, *, deviation: float = 0.05) -> Path:
         tiling=TilingSpec("never", reason="it knows one size"),
         latent=LatentSpec(kind="vector", channels=4, downscale=4),
         likelihood=LikelihoodSpec("gaussian", 0.05),
+        selftest=_selftest((1, 1, 8, 8), (1, 4), deviation),
     )
     return _write_manifest(folder, manifest)
+
+
+def _selftest(image: tuple[int, ...], latent: tuple[int, ...], deviation: float) -> SelfTest:
+    """What the graphs give: means of 4 x 4 pixels and one log variance; latents as they are."""
+    pixels = np.random.default_rng(0).random(image, dtype=np.float32).astype(np.float64)
+    means = pixels.reshape(*image[:2], image[2] // 4, 4, image[3] // 4, 4).mean((3, 5))
+    encoded = (means.mean() + abs(2 * np.log(deviation))) / 2
+    decoded = np.abs(np.random.default_rng(0).integers(-3, 4, latent)).mean()
+    height, width = image[2:]
+    values = {"encode": float(encoded), "decode": float(decoded)}
+    return SelfTest(0, height, width, values=values)
 
 
 def _write_graphs(folder: Path, *graphs: GraphProto) -> dict[str, GraphSpec]:

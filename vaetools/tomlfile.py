@@ -24,7 +24,9 @@ import contextlib
 import dataclasses
 import functools
 import math
+import os
 import re
+import stat
 import tomllib
 import types
 import typing
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
     from vaetools.errors import VaetoolsError
 
 T = TypeVar("T")
+
+MAX_BYTES = 2**20
+"""Size of a file; larger ones are not read."""
+
+MAX_SHOWN = 120
+"""Characters of a value in a message."""
 
 _TOML_NAMES: dict[type, str] = {
     str: "a string",
@@ -94,22 +102,52 @@ class _TableError(Exception):
         self.remedy = remedy
 
 
-def read_toml(path: Path, error: type[VaetoolsError]) -> dict[str, Any]:
-    """The table in a TOML file.
+def read_toml(path: Path, error: type[VaetoolsError], *, follow: bool = True) -> dict[str, Any]:
+    """The table in a TOML file of at most `MAX_BYTES`.
 
     Args:
         path: the file.
         error: class of the error to raise.
+        follow: follow a symbolic link.
 
     Raises:
-        VaetoolsError: `error`; the file cannot be read, or is not TOML.
+        VaetoolsError: `error`; the file cannot be read, is no regular file, too large, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        data = _bounded(path, follow=follow)
+        return tomllib.loads(data.decode("utf-8"))
+    except _TableError as problem:
+        raise error(str(problem), file=path) from None
     except OSError as problem:
         raise error(f"cannot be read: {problem.strerror}", file=path) from None
-    except ValueError as problem:  # not TOML, or not UTF-8
+    except RecursionError:
+        raise error("is not TOML that anybody writes: it is nested too deeply", file=path) from None
+    except ValueError as problem:  # not TOML, not UTF-8, an integer of thousands of digits
         raise error(f"is not TOML: {problem}", file=path) from None
+
+
+def _bounded(path: Path, *, follow: bool) -> bytes:
+    """The bytes of a regular file. Nothing else is opened: reading a pipe or a device may never end."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    info = path.stat() if follow else path.lstat()
+    if not stat.S_ISREG(info.st_mode):
+        raise _TableError("is not a regular file")
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        info = os.fstat(file.fileno())
+        if not stat.S_ISREG(info.st_mode):  # it was replaced in between
+            raise _TableError("is not a regular file")
+        if info.st_size > MAX_BYTES:
+            raise _TableError(f"has {info.st_size} bytes, the limit is {MAX_BYTES}")
+        return file.read(MAX_BYTES)
+
+
+def shown(value: Any) -> str:
+    """A value in a message, of bounded length."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, deep nesting
+        return "(a very long value)"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
 def from_table(
@@ -150,11 +188,13 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         made = _value(arguments[0], value, where)
         for check in arguments[1:]:
             if not check.accepts(made):
-                raise _TableError(f"{where} = {made!r} is not {check}")
+                raise _TableError(f"{where} = {shown(made)} is not {check}")
         return made
     if origin is Literal:
         if not any(type(value) is type(word) and value == word for word in arguments):
-            raise _TableError(f"{where} = {value!r} is not one of {', '.join(map(str, arguments))}")
+            raise _TableError(
+                f"{where} = {shown(value)} is not one of {', '.join(map(str, arguments))}"
+            )
         return value
     if origin in {types.UnionType, typing.Union}:  # `X | None`; TOML has no null, JSON has
         return None if value is None else _value(arguments[0], value, where)
@@ -180,7 +220,9 @@ def _instance(kind: Any, table: Any, where: str) -> Any:
     prefix = f"{where}." if where else ""
     for name in _typed(dict, table, where):
         if name not in known:
-            raise _TableError(f"unknown key {prefix}{name}", f"known keys: {', '.join(known)}")
+            raise _TableError(
+                f"unknown key {prefix}{shown(name)[1:-1]}", f"known keys: {', '.join(known)}"
+            )
     for name in needed:
         if name not in table:
             raise _TableError(f"key {prefix}{name} is missing")
@@ -202,7 +244,7 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
         with contextlib.suppress(OverflowError):  # then it stays an integer, and is refused
             value = float(value)
     if type(value) is not kind:
-        given = "" if isinstance(value, dict) else f" = {value!r}"
+        given = "" if isinstance(value, dict) else f" = {shown(value)}"
         raise _TableError(f"{where or 'the file'}{given} is not {_TOML_NAMES[kind]}")
     if kind is float and not math.isfinite(value):
         raise _TableError(f"{where} = {value!r} is not a finite number")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import tomli_w
+from click.testing import CliRunner
 
+from vaetools.cli.app import program
 from vaetools.errors import (
     DuplicateModelError,
     ImageValueError,
@@ -74,17 +77,44 @@ def test_the_fingerprint_is_of_what_computes(
             'file = "../encode.onnx"',
             "graphs.encode.file = '../encode.onnx' is not a plain file name",
         ),
-        ("multiple_of = 4", "multiple_of = 0", "size.multiple_of = 0 is not at least 1"),
+        ("multiple_of = 4", "multiple_of = 0", "size.multiple_of = 0 is not 1 … 512"),
         ("minimum = 4", "fixed = [4]", "size.fixed = [4] is not [height, width]"),
-        ("minimum = 4", "fixed = [4, 0]", "size.fixed[1] = 0 is not at least 1"),
+        ("minimum = 4", "fixed = [4, 0]", "size.fixed[1] = 0 is not 1 … 4096"),
         ('policy = "halo"', 'policy = "some"', "tiling.policy = 'some' is not one of halo, never"),
-        ("halo = 0", "halo = -1", "tiling.halo = -1 is not at least 0"),
+        ("halo = 0", "halo = -1", "tiling.halo = -1 is not 0 … 4096"),
         ('sha256 = "', 'sha256 = "G', "is not 64 hexadecimal digits"),
         ("\nbytes = ", "\nbytes = -", "graphs.encode.bytes = -"),
         ("seed = 0", "seed = -1", "selftest.seed = -1 is not"),
         ("    1.0,\n", "    255,\n", "image.range = [0.0, 255.0] is not [0, 1]"),
         ('order = "RGB"', 'order = "BGR"', "image.order = 'BGR' is not one of RGB"),
         ("[size]", "[size", "is not TOML"),
+        ("format = 1", "", "key format is missing; it is 1"),
+        ("format = 1", "format = true", "format True is not 1"),
+        ("format = 1", "format = 1.0", "format 1.0 is not 1"),
+        ("multiple_of = 4", "multiple_of = 16384", "size.multiple_of = 16384 is not 1 … 512"),
+        ("minimum = 4", "minimum = 1000000000000", "size.minimum = 1000000000000 is not 1 … 512"),
+        ("minimum = 4", "fixed = [40000, 40000]", "size.fixed[0] = 40000 is not 1 … 4096"),
+        ("minimum = 4", "fixed = [4096, 4096]", "has more than 4194304 pixels"),
+        ("minimum = 4", "fixed = [-4, 8]", "size.fixed[0] = -4 is not 1 … 4096"),
+        ("halo = 0", "halo = 1000000000000", "tiling.halo = 1000000000000 is not 0 … 4096"),
+        ("downscale = 4", "downscale = 16381", "latent.downscale = 16381 is not 1 … 512"),
+        (
+            "channels = 3\ndown",
+            "channels = 2000000000\ndown",
+            "latent.channels = 2000000000 is not",
+        ),
+        ("scale = 1.0", "scale = 1e300", "latent.scale = 1e+300 is not 1e-09 … 1000000000"),
+        ("scale = 1.0", "scale = 1e-300", "latent.scale = 1e-300 is not 1e-09 … 1000000000"),
+        ("deviation = 0.05", "deviation = 5e-324", "likelihood.deviation = 5e-324 is not"),
+        ("\nbytes = ", f"\nbytes = 0x{'f' * 5000} #", "graphs.encode.bytes = (a very long value)"),
+        ("version = ", f"x = {'9' * 5000}\nversion = ", "is not TOML"),
+        ("version = ", f"x = {'[' * 100_000}\nversion = ", "is nested too deeply"),
+        ("version = ", f"x = '{'x' * 5000}'\nversion = ", "unknown key x"),
+        ("version = ", f"{'x' * 5000} = 1\nversion = ", "unknown key " + 118 * "x" + "; known"),
+        ('file = "decode.onnx"', 'file = "a\\u0000b"', "is not a plain file name"),
+        ("[graphs.encode]", "[graphs.other]", "needs the graph [graphs.encode]"),
+        ('"reconstruct"', '"denoise"', "tasks has 'denoise', which needs the table [denoise]"),
+        ('"reconstruct"', '"compress"', "needs the table [codec]"),
     ],
 )
 def test_a_bad_manifest_names_the_key(tiny_models: Path, old: str, new: str, said: str) -> None:
@@ -183,3 +213,120 @@ def test_kl_agrees_with_monte_carlo() -> None:
     log_q = -0.5 * ((z - mean) ** 2 / np.exp(logvar) + logvar)
     log_p = -0.5 * z**2
     assert (log_q - log_p).mean(axis=0) == pytest.approx(posterior.kl()[0], abs=0.01)
+
+
+# --- manifests that are no files, and folders that cannot be read --------------------------------------
+
+
+def error_of(folder: Path) -> str:
+    """The line of the only entry, which has an error."""
+    (entry,) = registry(folder).entries
+    assert entry.error is not None
+    return entry.error.line
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "same", "missing"])
+def test_a_manifest_is_no_link(tiny_models: Path, target: str) -> None:
+    path = tiny_models / TINY / FILE_NAME
+    path.rename(path.parent / "same")
+    path.symlink_to(target)
+    assert error_of(tiny_models).endswith(f"{FILE_NAME}: is not a regular file")
+
+
+def test_a_manifest_is_no_pipe(tiny_models: Path) -> None:
+    path = tiny_models / TINY / FILE_NAME
+    path.unlink()
+    os.mkfifo(path)
+    assert error_of(tiny_models).endswith(f"{FILE_NAME}: is not a regular file")
+
+
+def test_a_manifest_of_gigabytes_is_not_read(tiny_models: Path) -> None:
+    os.truncate(tiny_models / TINY / FILE_NAME, 8 << 30)
+    assert "has 8589934592 bytes, the limit is 1048576" in error_of(tiny_models)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_an_entry(tiny_models: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    found = registry(closed, tiny_models)
+    assert found.ids() == [TINY]
+    assert [entry.error is None for entry in found.entries] == [True, False]
+
+
+def test_a_folder_that_raises_is_an_entry(
+    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the home of somebody else; whatever user runs the tests."""
+    real = os.path.lexists
+
+    def refused(path: Path) -> bool:
+        if "closed" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os.path, "lexists", refused)
+    found = registry(tmp_path / "closed", tiny_models)
+    assert found.ids() == [TINY]
+    error = found.entries[1].error
+    assert isinstance(error, ManifestError)
+    assert error.line.endswith("closed: folder of models cannot be read: Permission denied")
+
+
+# --- what messages say ---------------------------------------------------------------------------------
+
+
+def reconstructed(models: Path, old: str, new: str) -> str:
+    """The error of a reconstruction after a change of the manifest."""
+    path = models / TINY / FILE_NAME
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    vae = registry(models).open(TINY)
+    assert isinstance(vae, Vae)
+    image = np.zeros((30, 45, 3), np.float32)
+    with pytest.raises(ModelBrokenError) as caught:
+        vae.decode(vae.encode(image).mode())
+    return caught.value.line
+
+
+def test_a_wrong_downscale_is_named(tiny_models: Path) -> None:
+    line = reconstructed(tiny_models, "downscale = 4", "downscale = 1")
+    assert (
+        "its manifest: latent.kind = 'spatial' and latent.downscale = 1 imply sides of [32, 48]"
+        in line
+    )
+
+
+def test_a_missing_multiple_is_not_blamed_on_the_image(tiny_models: Path) -> None:
+    line = reconstructed(tiny_models, "multiple_of = 4", "multiple_of = 1")
+    assert "decodes 30 x 45 pixels as 28 x 44" in line
+    assert line.endswith("set size.multiple_of in model.toml")
+
+
+def verified(models: Path, *changes: tuple[str, str]) -> str:
+    path = models / TINY / FILE_NAME
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path.write_text(text)
+    result = CliRunner().invoke(program, ["models", "verify", TINY, "--models-dir", str(models)])
+    assert result.exit_code == (0 if "valid" in result.output else 4)
+    return result.output
+
+
+def test_a_sound_model_is_valid(tiny_models: Path) -> None:
+    assert verified(tiny_models) == f"{TINY}: valid\n"
+
+
+def test_a_task_that_nobody_knows_is_not_valid(tiny_models: Path) -> None:
+    said = verified(tiny_models, ('"reconstruct"', '"recon"'))
+    assert "tasks has 'recon', which no operation needs" in said
+
+
+def test_a_graph_without_a_self_test_is_not_valid(tiny_models: Path) -> None:
+    text = (tiny_models / TINY / FILE_NAME).read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("decode = ")]
+    said = verified(tiny_models, (line, ""))
+    assert "is not verified: [selftest.values] has nothing for decode" in said

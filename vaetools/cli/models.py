@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vaetools.cli.context import hub_of, warn
 from vaetools.cli.flags import DEBUG, ISOLATE, JSON, MODELS_DIR
-from vaetools.errors import EXIT_ENVIRONMENT, VaetoolsError
+from vaetools.errors import EXIT_ENVIRONMENT, ManifestError, VaetoolsError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vaetools.hub import Hub
+    from vaetools.model.spec import Manifest
 
 
 @click.group("models")
@@ -76,9 +82,10 @@ def verify(
     models_dir: tuple[str, ...],
     isolate: bool | None,
 ) -> None:
-    """Check the size and SHA-256 of all files, and run the self-test.
+    """Check the files, graphs and tasks of models, and run their self-tests.
 
-    Without ID, all models are verified.
+    Without ID, all models are verified. A model without a self-test, or with a task that no operation
+    has, is not valid.
     """
     hub = hub_of(ctx, models_dir=models_dir, device="cpu", isolate=isolate)
     failures = 0
@@ -88,10 +95,28 @@ def verify(
             warn(entry.error)
     for model_id in model_ids or hub.registry.ids():
         try:
-            hub.registry.open(model_id).verify()
+            model = hub.registry.open(model_id)
+            _check_tasks(hub, model.manifest, model.folder)
+            model.verify()
             click.echo(f"{model_id}: valid")
         except VaetoolsError as error:
             warn(error)
             failures += 1
     if failures:
         ctx.exit(EXIT_ENVIRONMENT)
+
+
+def _check_tasks(hub: Hub, manifest: Manifest, folder: Path) -> None:
+    """Raise `ManifestError` for a task that no operation has."""
+    from vaetools.model.manifest import FILE_NAME
+    from vaetools.model.tasks import ROLES, unknown
+
+    tasks = (kind.task or () for kind in hub.host.operations.values())
+    known = {task for one in tasks for task in ((one,) if isinstance(one, str) else one)} | {*ROLES}
+    for task in unknown(manifest, known):
+        listed = f"known: {', '.join(sorted(known))}"
+        raise ManifestError(
+            f"tasks has {task!r}, which no operation needs",
+            file=folder / FILE_NAME,
+            remedy=did_you_mean(task, known) or listed,
+        )

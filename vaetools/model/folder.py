@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import stat
 import threading
 import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-import numpy as np
-
 from vaetools.errors import ModelAlteredError, ModelBrokenError
+from vaetools.model.arrays import read_arrays
 from vaetools.model.checked import checked_graph, is_shipped
 from vaetools.model.isolation import AVAILABLE, Worker
-from vaetools.model.manifest import read_manifest
+from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.runtime import Device, Runtime, Session
 from vaetools.model.selftest import self_test
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+
+    import numpy as np
 
     from vaetools.model.spec import (
         CodecSpec,
@@ -144,13 +144,24 @@ class Model:
         self.runtime.adopt(worker)
         return worker
 
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """The arrays of a data file (.npz). Raises as `graph` does."""
+    def arrays(self, name: str, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """The arrays of a data file (.npz).
+
+        Args:
+            name: of the file in the manifest.
+            names: of the arrays that it may hold; None for any.
+
+        Raises:
+            ModelBrokenError: there is no such file, or it is damaged or holds other arrays.
+            ModelAlteredError: the file is not the one that the manifest names.
+        """
         spec = self.manifest.files.get(name)
         if spec is None:
             raise ModelBrokenError(f"model {self.id} has no file {name!r}", file=self.folder)
-        with np.load(io.BytesIO(read_verified(self.folder, spec)), allow_pickle=False) as archive:
-            return dict(archive)
+        try:
+            return read_arrays(read_verified(self.folder, spec), names)
+        except ModelBrokenError as error:
+            raise error.about(self.folder / spec.file) from None
 
     def once(self, key: str, make: Callable[[], T]) -> T:
         """The result of `make`, made once per model and kept: for tables and the like."""
@@ -168,11 +179,22 @@ class Model:
         """Check every file, open every graph, and run the self-test.
 
         Raises:
-            ModelAlteredError, ModelBrokenError
+            ModelAlteredError: a file is not the one that the manifest names.
+            ModelBrokenError: a graph or a table is refused, a self-test gives other numbers, or a graph
+                has none.
         """
         self.check_files()
         for role in self.manifest.graphs:
             self.graph(role)
+        for name in self.manifest.files:
+            self.arrays(name)
+        untested = sorted(self.manifest.graphs.keys() - self.manifest.selftest.values.keys())
+        if untested:
+            raise ModelBrokenError(
+                f"is not verified: [selftest.values] has nothing for {', '.join(untested)}",
+                file=self.folder / FILE_NAME,
+                remedy="all files and graphs are as they should be, but no result was compared",
+            )
         for role, expected in self.manifest.selftest.values.items():
             found = self_test(self.graph(role), self.manifest)
             if not abs(found - expected) <= self.manifest.selftest.relative * (

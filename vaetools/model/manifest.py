@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import ManifestError
-from vaetools.model.spec import Manifest
-from vaetools.tomlfile import from_table, read_toml
+from vaetools.model.spec import MAX_FIXED_PIXELS, Manifest
+from vaetools.model.tasks import missing
+from vaetools.tomlfile import from_table, read_toml, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +30,14 @@ def read_manifest(folder: Path) -> Manifest:
             or a file name that leaves the folder.
     """
     path = folder / FILE_NAME
-    table = read_toml(path, ManifestError)
-    if table.get("format") != FORMAT:
+    table = read_toml(path, ManifestError, follow=False)
+    if "format" not in table:
+        raise ManifestError(f"key format is missing; it is {FORMAT}", file=path)
+    if table["format"] != FORMAT or type(table["format"]) is not int:
         raise ManifestError(
-            f"format {table.get('format')!r} is not {FORMAT}", file=path, remedy="update vaetools"
+            f"format {shown(table['format'])} is not {FORMAT}",
+            file=path,
+            remedy="update vaetools" if type(table["format"]) is int else None,
         )
     manifest = from_table(Manifest, table, ManifestError, file=path)
     for problem in _problems(manifest):
@@ -58,6 +64,9 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield f"image.range = {list(manifest.image.range)} is not [0, 1]"
     if len(manifest.size.fixed) not in {0, 2}:
         yield f"size.fixed = {list(manifest.size.fixed)} is not [height, width]"
+    if math.prod(manifest.size.fixed) > MAX_FIXED_PIXELS:
+        yield f"size.fixed = {list(manifest.size.fixed)} has more than {MAX_FIXED_PIXELS} pixels"
+    yield from missing(manifest)
     for role in manifest.selftest.values:
         if role not in manifest.graphs:
             yield f"selftest.values.{role}: there is no such graph"

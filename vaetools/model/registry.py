@@ -75,7 +75,8 @@ class ModelRegistry:
 
     def __init__(self, folders: Sequence[Path], runtime: Callable[[], Runtime]) -> None:
         self._runtime = runtime
-        self.entries: list[Entry] = [_read(folder) for folder in _model_folders(folders)]
+        found, unreadable = _model_folders(folders)
+        self.entries: list[Entry] = [*map(_read, found), *unreadable]
         self._by_id: dict[str, Entry] = {}
         self._opened: dict[str, Model] = {}
         for entry in self.entries:
@@ -175,16 +176,24 @@ def _several(task: str | tuple[str, ...]) -> tuple[str, ...]:
     return (task,) if isinstance(task, str) else task
 
 
-def _model_folders(folders: Sequence[Path]) -> list[Path]:
-    """Folders with a `model.toml`, each once even if two search folders reach it."""
+def _model_folders(folders: Sequence[Path]) -> tuple[list[Path], list[Entry]]:
+    """(folders with a `model.toml`, each once even if two search folders reach it; those that cannot be
+    read, such as a home of somebody else)."""
     found: dict[Path, None] = {}
+    unreadable = []
     for folder in folders:
-        if (folder / FILE_NAME).exists():
-            found.setdefault(folder.resolve())
-        elif folder.is_dir():
-            inner = sorted(p.parent for p in folder.glob(f"*/{FILE_NAME}"))
-            found.update((p.resolve(), None) for p in inner)
-    return list(found)
+        try:
+            if os.path.lexists(folder / FILE_NAME):
+                found.setdefault(folder.resolve())
+            elif folder.is_dir():
+                for path in sorted(folder.iterdir()):
+                    if os.path.lexists(path / FILE_NAME):
+                        found.setdefault(path.resolve())
+        except (OSError, RuntimeError) as problem:
+            reason = getattr(problem, "strerror", None) or str(problem)
+            error = ManifestError(f"folder of models cannot be read: {reason}", file=folder)
+            unreadable.append(Entry(folder, None, error))
+    return list(found), unreadable
 
 
 def _read(folder: Path) -> Entry:

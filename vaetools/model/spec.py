@@ -37,10 +37,17 @@ MAX_TILE = 128
 MAX_FILE_BYTES = 2**31
 """Larger graphs need external data, which is refused."""
 
-Count: TypeAlias = Annotated[int, Bounds(ge=0)]
-Side: TypeAlias = Annotated[int, Bounds(ge=1)]
+MAX_FIXED_PIXELS = 2**22
+"""Largest image of a model that accepts one size only."""
+
+Seed: TypeAlias = Annotated[int, Bounds(ge=0, le=2**63 - 1)]
+Channels: TypeAlias = Annotated[int, Bounds(ge=0, le=2**14)]
+Halo: TypeAlias = Annotated[int, Bounds(ge=0, le=4096)]
+Reach: TypeAlias = Annotated[int, Bounds(ge=0, le=64)]
+Step: TypeAlias = Annotated[int, Bounds(ge=1, le=512)]
 SmallSide: TypeAlias = Annotated[int, Bounds(ge=1, le=4096)]
-Positive: TypeAlias = Annotated[float, Bounds(gt=0)]
+Number: TypeAlias = Annotated[float, Bounds(ge=-1e9, le=1e9)]
+Positive: TypeAlias = Annotated[float, Bounds(ge=1e-9, le=1e9)]
 Sha256: TypeAlias = Annotated[str, Pattern(r"[0-9a-f]{64}", "64 hexadecimal digits")]
 FileName: TypeAlias = Annotated[str, Pattern(r"[^./\\\0][^/\\\0]*", "a plain file name")]
 FileBytes: TypeAlias = Annotated[int, Bounds(ge=1, le=MAX_FILE_BYTES)]
@@ -66,9 +73,9 @@ class SizeSpec:
         fixed: (height, width) of a model that accepts one size only.
     """
 
-    multiple_of: Side = 1
-    minimum: Side = 1
-    fixed: tuple[Side, ...] = ()
+    multiple_of: Step = 1
+    minimum: Step = 1
+    fixed: tuple[SmallSide, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class TilingSpec:
     """`[tiling]`: policy `halo` is exact with `halo` more pixels on each side; `never` has a reason."""
 
     policy: Literal["halo", "never"] = "never"
-    halo: Count = 0
+    halo: Halo = 0
     reason: str = ""
 
 
@@ -93,11 +100,11 @@ class LatentSpec:
     """
 
     kind: Literal["spatial", "vector"] = "spatial"
-    channels: Count = 0
-    downscale: Side = 1
+    channels: Channels = 0
+    downscale: Step = 1
     distribution: Literal["gaussian", "uniform", "point"] = "gaussian"
     scale: Positive = 1.0
-    shift: float = 0.0
+    shift: Number = 0.0
     prior: Literal["normal", "hyper", "none"] = "normal"
 
 
@@ -143,10 +150,10 @@ class FileSpec:
 class CodecReach:
     """`[codec.reach]`: receptive radius of each graph in cells of 64 pixels, measured at export."""
 
-    hyper_analysis: Count
-    hyper_scale_index: Count
-    hyper_mean: Count
-    context_mean: Count
+    hyper_analysis: Reach
+    hyper_scale_index: Reach
+    hyper_mean: Reach
+    context_mean: Reach
 
 
 @dataclass(frozen=True)
@@ -228,10 +235,10 @@ class SelfTest:
         values: by role.
     """
 
-    seed: Count = 0
+    seed: Seed = 0
     height: SmallSide = 64
     width: SmallSide = 64
-    relative: float = 1e-3
+    relative: Annotated[float, Bounds(gt=0, le=0.1)] = 1e-3
     values: dict[str, float] = field(default_factory=dict)
 
 

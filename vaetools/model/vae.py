@@ -51,8 +51,22 @@ class Vae(Model):
         return Posterior(mean, logvar, *image.shape[:2])
 
     def decode(self, latent: Latent) -> np.ndarray:
-        """Image of a latent: float32 RGB (H, W, 3), not clipped, in the latent's own size."""
+        """Image of a latent: float32 RGB (H, W, 3), not clipped, in the latent's own size.
+
+        Raises:
+            ModelBrokenError: as `encode_batch`, or the decoded image is smaller than that size.
+        """
         images, _ = self.decode_batch(latent.values)
+        height, width = images.shape[2:]
+        if height < latent.height or width < latent.width:
+            spec = self.manifest
+            raise ModelBrokenError(
+                f"model {self.id} decodes {latent.height} x {latent.width} pixels as "
+                f"{height} x {width}: sides must be multiples of latent.downscale = "
+                f"{spec.latent.downscale}, and size.multiple_of is {spec.size.multiple_of}",
+                file=self.folder,
+                remedy="set size.multiple_of in model.toml",
+            )
         image = images[0].transpose(1, 2, 0)[: latent.height, : latent.width]
         return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else np.ascontiguousarray(image)
 
@@ -127,7 +141,6 @@ class Vae(Model):
         out = self._tiled(encode, images, cell, cell // down)
         mean, logvar = np.split(out, 2, axis=1) if count > 1 else (out, None)
         scale, shift = self._scaling
-        self._check_finite("encode", out)
         return (mean - shift) * scale, None if logvar is None else logvar + 2 * np.log(scale)
 
     def decode_batch(self, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -146,7 +159,6 @@ class Vae(Model):
         values = (latents / scale + shift).astype(np.float32, copy=False)
         out = self._tiled(decode, values, cell // down, cell)
         images, logits = np.split(out, 2, axis=1) if count > 1 else (out, None)
-        self._check_finite("decode", out)
         return images, logits
 
     def _tiled(
@@ -189,10 +201,14 @@ class Vae(Model):
             padded = tuple(ceil_div(side, size.multiple_of) * size.multiple_of for side in fixed)
             fits = result.shape[2:] == padded
         if not fits or len(result) != len(array):
+            implied = [side * out // into for side in array.shape[2:]]
+            spec = self.manifest.latent
             raise ModelBrokenError(
-                f"model {self.id} made shape {result.shape} of {array.shape}, which does not "
-                "match its manifest",
+                f"model {self.id} made shape {result.shape} of {array.shape}, which does not match "
+                f"its manifest: latent.kind = {spec.kind!r} and latent.downscale = "
+                f"{spec.downscale} imply sides of {implied}",
                 file=self.folder,
+                remedy="correct [latent] in model.toml, or the graph",
             )
 
     @property
@@ -205,12 +221,6 @@ class Vae(Model):
     def _scaling(self) -> tuple[np.float32, np.float32]:
         spec = self.manifest.latent
         return np.float32(spec.scale), np.float32(spec.shift)
-
-    def _check_finite(self, role: str, values: np.ndarray) -> None:
-        if not np.isfinite(values).all():
-            raise ModelBrokenError(
-                f"{role} of model {self.id} gave values that are not finite", file=self.folder
-            )
 
 
 def _joined(outputs: tuple[np.ndarray, ...]) -> np.ndarray:
