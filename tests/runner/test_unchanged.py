@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL.JpegImagePlugin import JpegImageFile
 
+from tests.image.samples import icc_profile
 from tests.torture import exif_block, picture, saved, saved_image, torture_files
 from vaetools.errors import OptionError, UsageError
 from vaetools.image import Image, decode_image, inspect_image
@@ -238,3 +239,44 @@ def test_bad_settings(wrong: dict[str, Any]) -> None:
 def test_the_old_name_of_the_quality() -> None:
     with pytest.warns(DeprecationWarning, match="use quality_out"):
         assert RunSettings("out", image_quality=70).quality_out == 70
+
+
+# Metadata are removed from files whose pixels do not change without coding them anew.
+
+
+@pytest.mark.parametrize("strip", ["gps", "exif", "all"])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_stripping_codes_nothing_anew(
+    plant: Plant, tmp_path: Path, kind: str, strip: str, orientation: int
+) -> None:
+    name, exif = f"a.{kind.lower()}", b"Exif\0\0" + exif_block(orientation)
+    data = saved(photo(), kind, exif=exif, icc_profile=icc_profile(), quality=90)
+    result = go(Same(), plant("in", {name: data}), tmp_path / "out", strip=strip)
+    before, after = decode_image(data), decode_image((tmp_path / "out" / name).read_bytes())
+    assert result.unchanged == 0
+    if orientation == 1 or strip == "gps":  # the orientation has to be in the file
+        assert np.array_equal(before.pixels, after.pixels)
+    assert after.pixels.shape == before.pixels.shape
+    assert (after.icc is None) == (strip == "all")
+    assert (after.exif is None) == (strip != "gps")
+    assert b"Maker of cameras" in data
+    written = (tmp_path / "out" / name).read_bytes()
+    assert (b"Maker of cameras" in written) == (strip == "gps")
+    assert b"2024:05:06" in data and written.count(b"2024:05:06\0") == 0
+
+
+def test_stripping_removes_what_follows_the_image(plant: Plant, tmp_path: Path) -> None:
+    tail = saved(photo(), "JPEG", exif=b"Exif\0\0" + exif_block(1))
+    data = saved(photo(), "JPEG") + tail
+    go(Same(), plant("in", {"a.jpg": data}), tmp_path / "out", strip="exif")
+    written = (tmp_path / "out" / "a.jpg").read_bytes()
+    assert b"Maker of cameras" not in written
+    assert np.array_equal(decode_image(written).pixels, decode_image(data).pixels)
+
+
+@pytest.mark.parametrize("quality", [40, 75, 90])
+def test_lossy_webp_keeps_about_its_quality(plant: Plant, tmp_path: Path, quality: int) -> None:
+    data = saved(photo(), "WEBP", quality=quality)
+    go(Dot(), plant("in", {"a.webp": data}), tmp_path / "out")
+    assert (tmp_path / "out" / "a.webp").stat().st_size == pytest.approx(len(data), rel=0.2)

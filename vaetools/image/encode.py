@@ -26,7 +26,7 @@ from vaetools.image.containers import CONTAINERS, FORMATS, PNG_SIGNATURE, png_ch
 from vaetools.image.containers.jpeg import wrap
 from vaetools.image.containers.png import metadata_chunks
 from vaetools.image.containers.tiff import metadata_items
-from vaetools.image.keeping import kept_jpeg
+from vaetools.image.keeping import kept
 from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.tiff_directory import (
     LONG,
@@ -92,10 +92,10 @@ def encode_image(
         return _tiff(image, metadata)
     if format == "ppm":
         return _pnm(image)
-    if format == "jpeg" and quality is None and origin is not None:
-        kept = kept_jpeg(image, origin, strip) if origin.format == "jpeg" else None
-        if kept is not None:
-            return kept
+    if format in ("jpeg", "webp") and quality is None and origin and origin.format == format:
+        data = kept(image, origin, strip)
+        if data is not None:
+            return data
     lossy = {} if format == "bmp" else quality_options(format, quality, origin)
     return _by_pillow(image, format, lossy, metadata)
 

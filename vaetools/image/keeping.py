@@ -1,4 +1,4 @@
-"""JPEG files that keep the blocks of their origin wherever no pixel changed."""
+"""Lossy files that keep what is coded in their origin, wherever no pixel changed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.image.containers.jpeg import JPEG, wrap
+from vaetools.image.containers import CONTAINERS, jpeg, webp
 from vaetools.image.decode import decode_image
 from vaetools.image.decoders import turned
-from vaetools.image.jpeg import patched
+from vaetools.image.jpeg import NotCoveredError, first_image, patched
 from vaetools.image.metadata import xmp
 from vaetools.image.metadata.tiff_directory import with_orientation
 from vaetools.image.metadata.writing import fitted
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vaetools.image.array import Image
+    from vaetools.image.containers import Container
     from vaetools.image.metadata import Metadata
     from vaetools.image.metadata.writing import Strip
     from vaetools.image.quality import Origin
@@ -27,37 +28,55 @@ _BACK = {6: 8, 8: 6}
 """What undoes an EXIF orientation, where that is not the orientation itself."""
 
 
-def kept_jpeg(image: Image, origin: Origin, strip: Strip) -> bytes | None:
-    """The image as a JPEG file in which blocks that did not change are those of the origin.
+def kept(image: Image, origin: Origin, strip: Strip) -> bytes | None:
+    """The image as a JPEG or WebP file of which everything that did not change is the origin's.
 
-    The pixels lie as in the origin, and its orientation is kept in the EXIF block.
+    Where no pixel changed, the file gets other metadata. Where some did, blocks of a JPEG file that
+    did not change stay. The pixels lie as in the origin, whose orientation stays in the EXIF block.
 
     Returns:
-        None where that cannot be: another kind of JPEG file, an orientation without EXIF, or every
-        block changed.
+        None where that cannot be: all of a lossy WebP file is coded together; other kinds of JPEG
+        files; an orientation without EXIF; every block changed.
     """
-    if origin.changed is None or image.depth != 8 or image.alpha is not None:
+    if origin.changed is None or image.depth != 8:
         return None
-    orientation = JPEG.unwrap(origin.data, False).orientation
-    changed = np.unpackbits(origin.changed, axis=1, count=image.width).astype(np.bool_)
+    container = CONTAINERS[origin.format]
+    orientation = container.unwrap(origin.data, False).orientation
     back = _BACK.get(orientation, orientation)
     pixels = turned(image.pixels, back)
-    metadata = _metadata(image, orientation, strip, *pixels.shape[:2])
-    body = None if metadata is None else patched(origin.data, pixels, turned(changed, back))
-    if body is None or metadata is None:
+    metadata = _metadata(image, container, orientation, strip, *pixels.shape[:2])
+    if metadata is None:
         return None
-    data = wrap(b"\xff\xd8" + body, metadata)
+    if not origin.changed.any():
+        return _rewrapped(origin, metadata)
+    if origin.format != "jpeg":
+        return None
+    changed = np.unpackbits(origin.changed, axis=1, count=image.width).astype(np.bool_)
+    body = patched(origin.data, pixels, turned(changed, back))
+    if body is None:
+        return None
+    data = jpeg.wrap(b"\xff\xd8" + body, metadata)
     return data if _agrees(data, image, changed) else None
 
 
+def _rewrapped(origin: Origin, metadata: Metadata) -> bytes | None:
+    """The file with other metadata."""
+    if origin.format == "webp":
+        return webp.wrap(origin.data, metadata)
+    try:
+        return jpeg.wrap(first_image(origin.data), metadata)
+    except NotCoveredError:  # CMYK, for one: its profile is needed
+        return None
+
+
 def _metadata(
-    image: Image, orientation: int, strip: Strip, height: int, width: int
+    image: Image, container: Container, orientation: int, strip: Strip, height: int, width: int
 ) -> Metadata | None:
     """The metadata of the image as it lies in the file."""
     metadata, density = image.metadata, image.metadata.density
     if density is not None and orientation >= 5:
         metadata = replace(metadata, density=density._replace(x=density.y, y=density.x))
-    found, _ = fitted(metadata, width, height, grey=image.grey, holds=JPEG.holds, strip=strip)
+    found, _ = fitted(metadata, width, height, grey=image.grey, holds=container.holds, strip=strip)
     if orientation == 1:
         return found
     exif, before = with_orientation(found.exif or b"", orientation)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vaetools.image.containers import FORMATS, sniff
-from vaetools.image.containers.webp import is_lossless
+from vaetools.image.containers.webp import image_chunk
 from vaetools.image.read_bytes import HEAD_SIZE
+from vaetools.image.vp8 import quality_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,8 +63,9 @@ def quality_options(
     if quality is None and origin is not None and origin.format == format_name:
         if format_name == "jpeg":
             return _as_jpeg(origin.data)
-        if is_lossless(origin.data):
-            quality = 100
+        kind, content = image_chunk(origin.data)
+        found = 100 if kind == b"VP8L" else quality_of(content)
+        quality = found if kind == b"VP8L" or found is None else min(found, 99)
     if quality is None:
         quality = DEFAULT_QUALITY
     if format_name == "webp" and quality == 100:

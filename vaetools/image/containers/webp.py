@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 
 from vaetools.image.containers.base import Bare, Container
 from vaetools.image.containers.limits import check_chunks
+from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.reading import Blocks
 from vaetools.image.metadata.writing import Holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vaetools.image.metadata import Metadata
+
+
+_FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
+"""In the chunk `VP8X`."""
 
 
 def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder sees damage itself
@@ -36,14 +43,49 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 8 + length + length % 2
 
 
-def is_lossless(data: bytes) -> bool:
-    """Whether the (first) image of a WebP file is coded without loss."""
+def image_chunk(data: bytes) -> tuple[bytes, bytes]:
+    """Kind and content of the chunk with the pixels: `VP8L` (lossless) or `VP8 `; empty without."""
     for kind, content in _chunks(data):
         if kind == b"ANMF":  # a frame: 16 bytes, then chunks
-            return is_lossless(bytes(12) + content[16:])
+            return image_chunk(bytes(12) + content[16:])
         if kind in (b"VP8L", b"VP8 "):
-            return kind == b"VP8L"
-    return False
+            return kind, content
+    return b"", b""
+
+
+def wrap(data: bytes, metadata: Metadata) -> bytes | None:
+    """A WebP file with this metadata and no other, its coded pixels unchanged.
+
+    Args:
+        data: a WebP file with one frame.
+        metadata: as `writing.fitted` gives it for `WEBP.holds`.
+
+    Returns:
+        None for an animation, and for a file without a place for the metadata.
+    """
+    chunks = list(_chunks(data))
+    kinds = [kind for kind, _ in chunks]
+    exif = None if metadata.exif is None else EXIF_PREFIX + metadata.exif
+    added = {b"ICCP": metadata.icc, b"EXIF": exif, b"XMP ": metadata.xmp}
+    if b"ANIM" in kinds or (b"VP8X" not in kinds and any(added.values())):
+        return None
+    flags = sum(bit for kind, bit in _FLAGS.items() if added[kind])
+    parts = []
+    for kind, content in chunks:
+        if kind == b"VP8X":
+            head = bytes([content[0] & ~sum(_FLAGS.values()) | flags]) + content[1:]
+            parts += [_chunk(kind, head), _chunk(b"ICCP", metadata.icc)]
+        elif kind in (b"VP8 ", b"VP8L", b"ALPH"):
+            parts.append(_chunk(kind, content))
+    parts += [_chunk(kind, added[kind]) for kind in (b"EXIF", b"XMP ")]
+    body = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<L", len(body)) + body
+
+
+def _chunk(kind: bytes, content: bytes | None) -> bytes:
+    if content is None:
+        return b""
+    return kind + struct.pack("<L", len(content)) + content + bytes(len(content) % 2)
 
 
 WEBP = Container(

@@ -12,5 +12,6 @@ Reference: ITU-T T.81 (JPEG).
 """
 
 from vaetools.image.jpeg.patch import patched
+from vaetools.image.jpeg.structure import NotCoveredError, first_image
 
-__all__ = ["patched"]
+__all__ = ["NotCoveredError", "first_image", "patched"]

@@ -230,6 +230,15 @@ def _blocks(samples: int, factor: int) -> int:
 _END_OF_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 
+def first_image(data: bytes) -> bytes:
+    """A JPEG file without what follows the end of its first image, such as a gain map.
+
+    Raises:
+        NotCoveredError: as `read_structure`.
+    """
+    return data[: _read(data)[1]]
+
+
 def read_structure(data: bytes) -> Frame:
     """The structure of a JPEG file; what follows its first image is not looked at.
 
@@ -237,6 +246,11 @@ def read_structure(data: bytes) -> Frame:
         NotCoveredError: not a sequential or progressive Huffman-coded image with 8 bits and one or three
             components, or damaged.
     """
+    return _read(data)[0]
+
+
+def _read(data: bytes) -> tuple[Frame, int]:
+    """The structure, and where the image ends."""
     reader = _Reader()
     at = 2
     try:
@@ -264,4 +278,4 @@ def read_structure(data: bytes) -> Frame:
     if reader.frame is None or not reader.frame.scans:
         raise NotCoveredError("no image")
     reader.frame.adobe, reader.frame.jfif = reader.adobe, reader.jfif
-    return reader.frame
+    return reader.frame, at + 2
