@@ -1,0 +1,89 @@
+"""The targets of the guided fuzzer on a few cases, and what it found before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fuzz.guided import Defect, attempt, random_cases
+from tests.fuzz.targets import TARGETS, repair_png, repair_zip
+from tests.paths import ROOT
+from vaetools.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASES = {"container": 60, "pixels": 60, "metadata": 30}
+"""Mutations in the default tests, where it is not 100."""
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_seed_is_read(name: str) -> None:
+    seeds = list(TARGETS[name].seeds())
+    assert seeds and max(map(len, seeds)) <= TARGETS[name].largest
+    outcomes = {attempt(name, seed) for seed in seeds}
+    assert "read" in outcomes and outcomes <= {"read", "E014", "E041"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("name", TARGETS)
+def test_mutations_do_no_harm(name: str) -> None:
+    cases = islice(random_cases(name, 1), CASES.get(name, 100))
+    outcomes = {attempt(name, data) for data in cases}
+    assert "read" in outcomes
+
+
+def test_repairs_give_right_checksums() -> None:
+    import random
+
+    rng = random.Random(1)
+    for target, repair in (("headers", repair_png), ("tables", repair_zip)):
+        for seed in TARGETS[target].seeds():
+            assert repair(seed, rng) == seed
+
+
+def test_defects_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that is not allowed, an error of several lines, and time."""
+    import dataclasses
+    import time
+
+    def fails(data: bytes) -> None:
+        raise KeyError(data)
+
+    def speaks(data: bytes) -> None:
+        raise InputError("\x1b")
+
+    def waits(data: bytes) -> None:
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+
+    monkeypatch.setattr("tests.fuzz.guided.SECONDS", 0.01)
+    for read, text in ((fails, "KeyError"), (waits, "took 0.1 s")):
+        target = dataclasses.replace(TARGETS["headers"], read=read)
+        monkeypatch.setitem(TARGETS, "headers", target)
+        with pytest.raises(Defect, match=text):
+            attempt("headers", b"x")
+    monkeypatch.setitem(TARGETS, "headers", dataclasses.replace(target, read=speaks))
+    assert attempt("headers", b"x") == "E001"  # its line is printable whatever it holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TARGETS)
+def test_guided_by_coverage(name: str, tmp_path: Path) -> None:
+    if find_spec("atheris") is None:
+        pytest.skip("atheris is not installed")
+    words = [name, "--cases", "3000", "--seed", "7", "--keep", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.guided", *words],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "stat::number_of_executed_units" in done.stderr
+    assert [*tmp_path.iterdir()] == []
