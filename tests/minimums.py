@@ -1,8 +1,8 @@
 """The oldest versions that pyproject.toml admits: as constraints for pip, and a trial of them.
 
-    python -m tests.minimums > oldest.txt
-    VENV/bin/pip install --constraint oldest.txt .
-    VENV/bin/python -m tests.minimums --smoke VENV      # the installed package, not this folder
+python -m tests.minimums > oldest.txt
+VENV/bin/pip install --constraint oldest.txt .
+VENV/bin/python -m tests.minimums --smoke VENV      # the installed package, not this folder
 """
 
 from __future__ import annotations

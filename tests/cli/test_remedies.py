@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image as PillowImage
 
-from tests.cli.commands import commands
+from tests.cli.commands import commands, flags_of
 from tests.paths import ROOT
 from vaetools.cli import main
 from vaetools.cli.context import fit_remedy
 from vaetools.errors import InputError, TooLargeError
+from vaetools.image import Image
+from vaetools.operation.masks import Masks
 from vaetools.plugin.host import PluginHost
+from vaetools.testing import gradient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +31,8 @@ SOURCES = [*(ROOT / "vaetools").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")
 FLAG = r"(?<![\w.-])--[a-z][a-z-]*"
 
 
-def flags_of(command: click.Command) -> set[str]:
-    return {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
+def flags_of_command(command: click.Command) -> set[str]:
+    return {flag for parameter in command.params for flag in flags_of(parameter)}
 
 
 def messages() -> Iterator[tuple[str, str]]:
@@ -47,7 +51,7 @@ def messages() -> Iterator[tuple[str, str]]:
 
 
 def test_every_option_in_a_message_exists() -> None:
-    known = {"--help", "--debug"}.union(*map(flags_of, commands().values()))
+    known = {"--help", "--debug"}.union(*map(flags_of_command, commands().values()))
     named = [(place, flag) for place, text in messages() for flag in re.findall(FLAG, text)]
     assert len(named) > 20
     assert [pair for pair in named if pair[1] not in known] == []
@@ -59,7 +63,7 @@ def test_no_command_gets_a_remedy_with_an_option_that_it_lacks() -> None:
     assert len(found) > 25 and len(remedies) > 20
     kept = 0
     for name, command in found.items():
-        flags = flags_of(command)
+        flags = flags_of_command(command)
         ends = {f"--{flag.rpartition('.')[2]}" for flag in flags}
         for remedy in remedies:
             error = InputError("wrong", remedy=remedy)
@@ -73,8 +77,59 @@ def test_no_command_gets_a_remedy_with_an_option_that_it_lacks() -> None:
 def test_every_operation_that_writes_images_has_the_options_of_their_remedies() -> None:
     found = commands()
     for name in PluginHost().operations:
-        assert {"--to", "--quality-out"} <= flags_of(found[name]), name
+        assert {"--to", "--quality-out"} <= flags_of_command(found[name]), name
     assert flags_of(found["run denoise,compress"]) >= {"--to", "--quality-out"}
+
+
+RUNS = "compress decompress denoise inpaint augment reconstruct mask-dust mask-scratch mask-color"
+
+REACH = {
+    "vaetools/codec/rate.py": "compress",
+    "vaetools/codec/": "compress",
+    "vaetools/restoration/inpainter.py": "inpaint",
+    "vaetools/model/": "compress decompress denoise inpaint augment reconstruct generate",
+    "vaetools/inspection/": "inspect",
+    "vaetools/training/export/": "export",
+    "vaetools/training/importers/": "export",
+    "vaetools/training/tasks/": "export",
+    "vaetools/training/run/": "train",
+    "vaetools/cli/export.py": "export",
+    "vaetools/cli/inspect.py": "inspect",
+    "vaetools/cli/explain.py": "explain",
+    "vaetools/cli/train.py": "train",
+    "plugins/vaetools_plugins/augment.py": "augment",
+}
+"""Commands whose run can end with an error of a module, where these are not all operations on images;
+the first entry that fits counts."""
+
+
+def test_every_remedy_names_options_of_the_commands_that_it_can_end() -> None:
+    """Records of a run keep their remedies whatever the command is, so they must be right."""
+    found = commands()
+    wrong = []
+    for place, text in messages():
+        if re.search(r"\b(vaetools|pip|apt-get) ", text):  # a whole command
+            continue
+        reached = next((names for part, names in REACH.items() if place.startswith(part)), RUNS)
+        for name in reached.split():
+            missing = {*re.findall(FLAG, text)} - {*flags_of_command(found[name]), "--help"}
+            wrong += [(place, name, flag) for flag in missing]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["--frames", "--lenient"])
+def test_a_mask_is_not_read_otherwise_by_flags_for_inputs(name: str, tmp_path: Path) -> None:
+    page = PillowImage.new("L", (128, 96))
+    if name == "--frames":
+        other = PillowImage.new("L", (128, 96), 9)
+        page.save(tmp_path / "mask.gif", save_all=True, append_images=[other])
+    else:
+        page.save(tmp_path / "whole.png")
+        (tmp_path / "mask.gif").write_bytes((tmp_path / "whole.png").read_bytes()[:-20])
+    masks = Masks(str(tmp_path / "mask.gif"), white=1.0)
+    with pytest.raises(InputError) as caught:
+        masks.read("", Image(gradient(96, 128)), source=None, max_pixels=2**20, channel_order="bgr")
+    assert name not in caught.value.line
 
 
 @pytest.mark.parametrize(

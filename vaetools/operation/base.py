@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 import numpy as np
 
 from vaetools.errors import OptionError
-from vaetools.image import MAX_PIXELS, Image, read_image
+from vaetools.image import MAX_PIXELS, Image
 from vaetools.operation.masks import STEM, Masks
+from vaetools.operation.named_images import read_named_image
 from vaetools.operation.options import NoOptions, make_options, option_specs, positional_option
 from vaetools.seeding import seeded_generator
 
@@ -237,7 +238,7 @@ class Operation(ABC):
         Raises:
             InputError: it cannot be read or is not an image that vaetools reads.
         """
-        return read_image(path, max_pixels=self.max_pixels, keep_encoded=keep_encoded)
+        return read_named_image(path, max_pixels=self.max_pixels, keep_encoded=keep_encoded)
 
     def read_mask(self, masks: Masks, image: Image) -> np.ndarray:
         """The mask of `image`, (H, W) float32 in [0, 1]; see `Masks.read`."""

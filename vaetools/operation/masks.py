@@ -14,9 +14,9 @@ from vaetools.image import (
     SUFFIXES,
     most_bytes,
     read_file,
-    read_image,
 )
 from vaetools.operation.mask_levels import amount_of, levels_of, levels_of_array, pillow_mask
+from vaetools.operation.named_images import read_named_image
 from vaetools.operation.options import check_map
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class Masks:
         self, key: str, image: Image, source: Path | None, max_pixels: int
     ) -> tuple[Image, Path]:
         path = self.find(key, source)
-        mask = read_image(path, max_pixels=max_pixels)
+        mask = read_named_image(path, max_pixels=max_pixels)
         self._check_size((mask.height, mask.width), image, f" {path}")
         return mask, path
 
