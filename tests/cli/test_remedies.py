@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import struct
 import zlib
@@ -35,7 +36,12 @@ def flags_of_command(command: click.Command) -> set[str]:
     return {flag for parameter in command.params for flag in flags_of(parameter)}
 
 
-def messages() -> Iterator[tuple[str, str]]:
+@functools.cache
+def messages() -> list[tuple[str, str]]:
+    return list(_messages())
+
+
+def _messages() -> Iterator[tuple[str, str]]:
     """(place, text) of every string in the arguments of an error, and of what is called `remedy`."""
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -78,7 +84,7 @@ def test_every_operation_that_writes_images_has_the_options_of_their_remedies() 
     found = commands()
     for name in PluginHost().operations:
         assert {"--to", "--quality-out"} <= flags_of_command(found[name]), name
-    assert flags_of(found["run denoise,compress"]) >= {"--to", "--quality-out"}
+    assert flags_of_command(found["run denoise,compress"]) >= {"--to", "--quality-out"}
 
 
 RUNS = "compress decompress denoise inpaint augment reconstruct mask-dust mask-scratch mask-color"

@@ -179,7 +179,9 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", chosen(NAMES, NAMES.keys() - {"eval", "json", "output", "report"}))
+@pytest.mark.parametrize(
+    "name", chosen(NAMES, {"run", "dry run", "info", "command", "option", "model", "config"})
+)
 def test_names(name: str, terminal: Terminal, folder: Path) -> None:
     assert_harmless(BAR.sub("", terminal(*NAMES[name])))
 

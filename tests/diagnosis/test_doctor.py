@@ -92,7 +92,9 @@ def one_error(done: subprocess.CompletedProcess[str]) -> str:
     return first
 
 
-@pytest.mark.parametrize("words", ["compress in -o out", "eval in in"])
+@pytest.mark.parametrize(
+    "words", ["compress in -o out", pytest.param("eval in in", marks=pytest.mark.slow)]
+)
 def test_without_libgl_a_command_says_so_once(words: str, tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.causes += LIBGL
