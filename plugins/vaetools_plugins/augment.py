@@ -115,6 +115,7 @@ class Augment(vaetools.Operation):
                 "a manifest needs the SHA-256 of a whole file",
                 remedy="use --manifest on files, without --strip and --lenient",
             )
+        self.lose(*item.metadata.notes)
         records = self._records(hashlib.sha256(item.encoded).hexdigest())
         pairs = [vaetools.copy_file(*both) for both in zip(copies, records, strict=True)]
         lines = "".join(record.line for _, record in pairs)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 from vaetools.augmentation.latent import Levels  # noqa: TC001 - from_table resolves it
 from vaetools.errors import OptionError
 from vaetools.image import encode_image
-from vaetools.image.containers import PNG_SIGNATURE, png_chunk
+from vaetools.image.metadata import xmp
 from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ SUFFIX = "_aug.jsonl"
 DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC Photo Metadata Standard 2023.2, Digital Source Type: created by a trained model."""
 
+DIGITAL_SOURCE_TYPE = ("http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "DigitalSourceType")
+
 _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -39,8 +41,6 @@ _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="r"?>"""
-
-_HEADER_END = len(PNG_SIGNATURE) + 25  # IHDR always has this size
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,16 @@ def copy_file(image: Image, record: CopyRecord) -> tuple[bytes, CopyRecord]:
     Returns:
         The bytes of the file, and the record with their SHA-256.
     """
-    data = encode_image(image, "png")
-    if record.tagged:
-        data = _tagged(data)
+    data = encode_image(_tagged(image) if record.tagged else image, "png")
     return data, replace(record, output_sha256=hashlib.sha256(data).hexdigest())
 
 
-def _tagged(png: bytes) -> bytes:
-    """The PNG file with `DIGITAL_SOURCE` as XMP, in the chunk that PNG (third edition) has for it."""
-    chunk = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + _XMP.encode())
-    return png[:_HEADER_END] + chunk + png[_HEADER_END:]
+def _tagged(image: Image) -> Image:
+    """The image with `DIGITAL_SOURCE` in its XMP packet."""
+    packet = image.metadata.xmp
+    try:
+        kept = xmp.without(packet, DIGITAL_SOURCE_TYPE.__eq__) if packet else b""
+        packet = xmp.merged(kept, _XMP.encode()) if kept else _XMP.encode()
+    except xmp.XmpError:  # it has no place for properties
+        packet = _XMP.encode()
+    return replace(image, metadata=replace(image.metadata, xmp=packet))

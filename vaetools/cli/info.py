@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from vaetools.cli.context import warn
 from vaetools.cli.flags import DEBUG, JSON, LocalPath
 from vaetools.errors import EXIT_SOME_FAILED, LibraryError, VaetoolsError, printable
 from vaetools.image import MAX_PIXELS, most_bytes, read_file
+
+if TYPE_CHECKING:
+    from vaetools.image import Metadata
 
 
 @click.command("info")
@@ -68,7 +71,7 @@ def _describe_vae(data: bytes) -> dict[str, Any]:
         sizes[name] = sizes.get(name, 0) + len(section.data)
     pixels = container.width * container.height
     return {
-        "format": "vae 2, a stored file" if container.stored else "vae 2",
+        "format": f"vae {data[4]}, a stored file" if container.stored else f"vae {data[4]}",
         "size": f"{container.width} x {container.height}",
         "channels": "grey" if container.grey else "colour",
         "depth": container.depth,
@@ -92,6 +95,18 @@ def _describe_image(data: bytes, path: Path) -> dict[str, Any]:
         "frames": head.frames,
         "bytes": len(data),
         "bpp": round(len(data) * 8 / (head.width * head.height), 4),
-        "icc": f"{head.icc} bytes" if head.icc else "none",
-        "exif": f"{head.exif} bytes" if head.exif else "none",
+        **_describe_metadata(head.metadata),
     }
+
+
+def _describe_metadata(metadata: Metadata) -> dict[str, Any]:
+    """What there is beside the pixels; what is rarely there is only named where it is."""
+    sizes = {name: getattr(metadata, name) for name in ("icc", "exif", "xmp", "iptc")}
+    facts = {name: f"{len(block)} bytes" if block else "none" for name, block in sizes.items()}
+    if metadata.cicp is not None:
+        facts["cicp"] = "/".join(str(int(value)) for value in metadata.cicp)
+    if metadata.density is not None and metadata.density.absolute:
+        facts["dpi"] = f"{metadata.density.x:g} x {metadata.density.y:g}"
+    if metadata.notes:
+        facts["also"] = ", ".join(metadata.notes)
+    return facts

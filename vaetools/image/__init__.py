@@ -1,4 +1,4 @@
-"""Images: pixels plus what must survive next to them (alpha, depth, ICC profile, EXIF).
+"""Images: pixels plus what must survive next to them (alpha, depth, metadata).
 
 This is the only package that decodes or encodes images; cv2 and Pillow are imported inside its
 functions, so that importing it costs nothing.
@@ -6,8 +6,10 @@ functions, so that importing it costs nothing.
     file ──> containers  what is it, is it whole, metadata taken off ──> decode ──> Image
     Image ──> encode ──> file                                            (pixels: array)
 
-Kept from file to file: pixels, grey, 8 or 16 bit, alpha, ICC profile, EXIF. Not kept: XMP, IPTC,
-comments, thumbnails in formats other than the source's, and the density that is not in the EXIF.
+Kept from file to file: pixels, grey, 8 or 16 bit, alpha, ICC profile, EXIF, XMP, IPTC, colour space
+and resolution, each in the place that the container has for it. Dropped on purpose: thumbnails,
+because they show what was there before. Not kept, and named by `not_kept`: what the output's
+container has no place for, gain maps and further images, comments and text.
 """
 
 from vaetools.image.array import ChannelOrder, Image

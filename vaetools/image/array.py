@@ -160,7 +160,7 @@ class Image:
         return np.divide(rgb, np.float32(_top(self.depth)), dtype=np.float32)
 
     def with_rgb(self, rgb: NDArray[Any]) -> Image:
-        """This image with other colours: same depth, greyness, alpha, ICC, EXIF and format.
+        """This image with other colours: same depth, greyness, alpha, metadata and format.
 
         Values are clipped to [0, 1] and rounded to the nearest step. A grey image takes the Rec.
         601 luma, and exactly the common value where the three channels are equal.
@@ -180,7 +180,7 @@ class Image:
         return replace(self, pixels=quantise(values, self.depth), encoded=None)
 
     def cropped(self, rows: slice, columns: slice) -> Image:
-        """A part of this image; ICC and EXIF stay."""
+        """A part of this image; its metadata stay."""
         alpha = None if self.alpha is None else np.ascontiguousarray(self.alpha[rows, columns])
         pixels = np.ascontiguousarray(self.pixels[rows, columns])
         return replace(self, pixels=pixels, alpha=alpha, encoded=None)

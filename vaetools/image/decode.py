@@ -110,6 +110,7 @@ class ImageInfo:
         mode: Pillow's word for the kind of pixels, such as `RGB`, `L` or `P`, and ` 16 bit` if so.
         frames: frames or pages.
         icc, exif: how many bytes of each.
+        metadata: all that is known beside the pixels.
     """
 
     format: str
@@ -119,6 +120,7 @@ class ImageInfo:
     frames: int
     icc: int
     exif: int
+    metadata: Metadata
 
 
 @library_errors()
@@ -145,7 +147,7 @@ def _inspect(data: bytes) -> ImageInfo:
         size = size[::-1]
     frames = max(bare.frames, opened.frames)
     icc, exif = (len(block or b"") for block in (metadata.icc, metadata.exif))
-    return ImageInfo(bare.format, *size, opened.mode, frames, icc, exif)
+    return ImageInfo(bare.format, *size, opened.mode, frames, icc, exif, metadata)
 
 
 def _sniff_if_any(head: bytes) -> None:

@@ -78,7 +78,8 @@ def fitted(
             sized = replace(sized, **without)
     density = sized.density
     if density is not None and "density" not in holds.fields:
-        if not (sized.exif and density.absolute):
+        has_place = density.absolute and "exif" in holds.fields
+        if not has_place or (sized.exif is None and strip != "exif"):
             lost.append("resolution" if density.absolute else "pixel aspect ratio")
         sized = replace(sized, density=None)
     return sized, tuple(dict.fromkeys(lost))

@@ -89,7 +89,9 @@ class _Scan:
         if self._text:
             self.texts[start] = self._text
         self._text = ""
-        self.elements.append((name, start, self._tag_stop(at)))
+        # Behind an empty tag (<a/>) expat is already at its end, otherwise at the start of </a>.
+        is_empty = self.data[at - 2 : at] == b"/>" and self._tag_stop(start) == at
+        self.elements.append((name, start, at if is_empty else self._tag_stop(at)))
 
     def _characters(self, text: str) -> None:
         self._text += text
