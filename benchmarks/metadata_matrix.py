@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import ImageCms
+from PIL import ImageCms, ImageOps
 
 from vaetools.image import Cicp, Density, Image, Metadata, encode_image, read_image
 from vaetools.image.containers import CONTAINERS
@@ -161,12 +161,12 @@ def verdicts(name: str, files: dict[int, Path]) -> dict[str, str]:
 
 
 def is_upright(path: Path, orientation: int) -> bool:
-    """Whether the pixels are near to the upright ones, and no orientation is left to be applied."""
-    found = read_image(path).pixels.astype(float)
+    """Whether we and Pillow show pixels near to the upright ones."""
     expected = UPRIGHT[orientation](stored()).astype(float)
     with PillowImage.open(path) as picture:
-        orientation_left = picture.getexif().get(274, 1)
-    return orientation_left == 1 and float(np.abs(found - expected).mean()) < 12
+        shown = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))[..., ::-1]
+    pictures = (read_image(path).pixels.astype(float), shown.astype(float))
+    return all(float(np.abs(found - expected).mean()) < 12 for found in pictures)
 
 
 def table(operation: str, orientations: Collection[int] = tuple(UPRIGHT)) -> str:

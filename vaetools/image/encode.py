@@ -76,8 +76,8 @@ def encode_image(
             that format where no pixel changed, and then its orientation in the EXIF block as well.
 
     Raises:
-        UnsupportedImageError: the format cannot hold this image's depth, alpha, size; depth and
-            alpha are never dropped without a word.
+        UnsupportedImageError: the format cannot hold this image's depth, alpha or size; depth
+            and alpha are never dropped without a word.
         UsageError, OptionError: an unknown format, or an option out of bounds.
     """
     if format not in FORMATS:
