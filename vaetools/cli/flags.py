@@ -137,7 +137,11 @@ RUN_FLAGS = (
         default="error",
         help="What to do with existing outputs that are not from an earlier run.",
     ),
-    click.option("--dry-run", is_flag=True, help="List what would be done; write nothing."),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="List what would be done, and which files cannot be read; write nothing.",
+    ),
     click.option(
         "--max-pixels",
         type=click.IntRange(min=1),

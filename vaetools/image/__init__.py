@@ -14,7 +14,14 @@ container has no place for, gain maps and further images, comments and text.
 
 from vaetools.image.array import ChannelOrder, Image
 from vaetools.image.containers import SUFFIXES, format_of
-from vaetools.image.decode import MAX_PIXELS, ImageInfo, decode_image, inspect_image, read_image
+from vaetools.image.decode import (
+    MAX_PIXELS,
+    ImageInfo,
+    check_image,
+    decode_image,
+    inspect_image,
+    read_image,
+)
 from vaetools.image.encode import encode_image, not_kept, strip_metadata
 from vaetools.image.metadata import Cicp, Density, Metadata
 from vaetools.image.metadata.writing import Strip
@@ -36,6 +43,7 @@ __all__ = [
     "Metadata",
     "Origin",
     "Strip",
+    "check_image",
     "decode_image",
     "encode_image",
     "format_of",

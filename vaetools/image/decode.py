@@ -100,6 +100,13 @@ def decode_image(
         raise
 
 
+def check_image(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, first_frame: bool = False, strict: bool = True
+) -> None:
+    """Check everything that `decode_image` checks before it decodes pixels. Raises as it does."""
+    _checked(bytes(data), max_pixels, first_frame, strict)
+
+
 @dataclass(frozen=True)
 class ImageInfo:
     """What a file says about itself.
@@ -167,13 +174,7 @@ def _decode_as_far(data: bytes, max_pixels: int, first_frame: bool, strict: bool
 
 
 def _decode(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Image:
-    bare, opened = _opened(data, strict)
-    if opened.width * opened.height > max_pixels:
-        raise _too_large(f"{_millions(opened.width * opened.height)} megapixels", max_pixels)
-    if not first_frame and max(bare.frames, opened.frames) > 1:
-        raise UnsupportedImageError(
-            "it has several frames or pages", remedy="take the first with --frames first"
-        )
+    bare, opened = _checked(data, max_pixels, first_frame, strict)
     pixels, alpha = read_planes(opened, bare.format, strict=strict)
     metadata, orientation = _metadata(bare, opened)
     return Image(
@@ -182,6 +183,18 @@ def _decode(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> Im
         format=bare.format,
         metadata=metadata if opened.keeps_icc else replace(metadata, icc=None),
     )
+
+
+def _checked(data: bytes, max_pixels: int, first_frame: bool, strict: bool) -> tuple[Bare, Opened]:
+    """A file with one image that is not too large, before its pixels are decoded."""
+    bare, opened = _opened(data, strict)
+    if opened.width * opened.height > max_pixels:
+        raise _too_large(f"{_millions(opened.width * opened.height)} megapixels", max_pixels)
+    if not first_frame and max(bare.frames, opened.frames) > 1:
+        raise UnsupportedImageError(
+            "it has several frames or pages", remedy="take the first with --frames first"
+        )
+    return bare, opened
 
 
 def _opened(data: bytes, strict: bool) -> tuple[Bare, Opened]:

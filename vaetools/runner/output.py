@@ -11,10 +11,13 @@ from vaetools.image import (
     LOSSY,
     Image,
     Origin,
+    check_image,
     encode_image,
     format_of,
     inspect_image,
+    most_bytes,
     not_kept,
+    read_file,
     read_image,
     strip_metadata,
 )
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path, PurePath
 
-    from vaetools.operation import Item
+    from vaetools.operation import Item, Operation
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.settings import RunSettings
 
@@ -58,6 +61,20 @@ def read_original(path: Path, settings: RunSettings) -> Original:
     data, image = image.encoded, replace(image, encoded=None)
     # Not only when an image is encoded: the operation may embed metadata in bytes of its own.
     return Original(strip_metadata(image, settings.strip), data)
+
+
+def check_input(operation: Operation, path: Path, settings: RunSettings) -> None:
+    """Read an input as far as that is possible without decoding it. Raises as a run would."""
+    if operation.takes == "file":
+        read_file(path, check_head=operation.check_head, most=most_bytes(settings.max_pixels))
+        return
+    data = read_file(path, check_head=lambda _: None, most=most_bytes(settings.max_pixels))
+    check_image(
+        data,
+        max_pixels=settings.max_pixels,
+        first_frame=settings.first_frame,
+        strict=settings.strict,
+    )
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from vaetools.runner.inputs import (
 )
 from vaetools.runner.journal import Journal
 from vaetools.runner.lock import folder_lock
+from vaetools.runner.output import check_input
 from vaetools.runner.plan import plan, refuse_report, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
-from vaetools.runner.record import not_processed, plural
+from vaetools.runner.record import failure, not_processed, plural
 from vaetools.runner.report import reserved
 from vaetools.runner.result import RunResult
 from vaetools.runner.settings import work_key
@@ -89,6 +90,16 @@ class Files:
         if source in self.videos:
             return (video_output(source, self._target),)
         return self._operation.outputs(source)
+
+    def preview(self, item: PlannedItem) -> Record:
+        """What a run would do with an item, as far as can be seen without decoding pixels."""
+        source = item.source
+        if item.is_pending and source.real and source.relative not in self.videos:
+            try:
+                check_input(self._operation, source.path, self._settings)
+            except Exception as error:  # noqa: BLE001 - as in the pipeline
+                return failure(item, self._operation.name, error)
+        return not_processed(item, self._operation.name)
 
     def process(
         self,
@@ -230,7 +241,7 @@ def _process(
     """Resolve existing outputs, process the rest; return why the run stopped early, if it did."""
     if settings.dry_run:
         for item in resolve_existing(items, journal, settings):
-            listeners.add(not_processed(item, operation.name))
+            listeners.add(files.preview(item))
         return ""
     if journal.place is not None and not os.path.lexists(journal.place.lock(None)):
         # Once before locking creates files, so that a refused run leaves nothing behind.

@@ -36,7 +36,8 @@ class RunSettings:
         force: Process all inputs again and overwrite existing outputs.
         on_exists: What to do with outputs that exist and were not made from the same input by an
             earlier run: refuse the run (`error`), `skip` the input, or `replace` the output.
-        dry_run: Report what would be done; write nothing but the report.
+        dry_run: Report what would be done; write nothing but the report. Inputs are read, but not
+            decoded: damage that shows without decoding fails as in a run.
         max_pixels: Largest image in pixels (width × height).
         strict: Refuse damaged images instead of decoding what is there.
         first_frame: Use the first frame of animations and the first page of documents, instead of
