@@ -27,7 +27,7 @@ from tests.codec.miniature import MODEL, STREAMS
 from tests.fuzz.mutations import with_checksums
 from vaetools.codec.container import SectionKind, inflate, unpack
 from vaetools.codec.model import CodecModel
-from vaetools.errors import BitstreamError, InputError, ManifestError, VaetoolsError
+from vaetools.errors import BitstreamError, InputError, ManifestError, ModelError, VaetoolsError
 from vaetools.image import Image, decode_image, encode_image, inspect_image
 from vaetools.image.metadata.exif import split_exif
 from vaetools.image.metadata.xmp import XmpError, packet_of
@@ -284,6 +284,7 @@ def metadata_seeds() -> Iterator[bytes]:
 TARGETS = {
     "container": Target(read_container, (BitstreamError,), container_seeds, repair_container),
     "manifest": Target(read_model_toml, (ManifestError,), manifest_seeds),
+    "tables": Target(read_tables, (ModelError,), tables_seeds, repair_zip, 2**15),
     "journal": Target(read_journal, (), journal_seeds),
     "headers": Target(read_header, (InputError,), image_seeds, repair_png),
     "pixels": Target(read_pixels, (InputError,), image_seeds, repair_png),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import zipfile
 from importlib.util import find_spec
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,7 +16,8 @@ import pytest
 from tests.fuzz.guided import Defect, attempt, random_cases
 from tests.fuzz.targets import TARGETS, image_seeds, repair_png, repair_zip, tables_seeds
 from tests.paths import ROOT
-from vaetools.errors import InputError
+from vaetools.errors import InputError, ModelBrokenError
+from vaetools.model.arrays import read_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +75,17 @@ def test_defects_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
             attempt("headers", b"x")
     monkeypatch.setitem(TARGETS, "headers", dataclasses.replace(target, read=speaks))
     assert attempt("headers", b"x") == "E001"  # its line is printable whatever it holds
+
+
+def test_a_header_that_is_no_python() -> None:
+    """NumPy reads the header of an array with a tokenizer, which has exceptions of its own."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        header = b"{'descr': '<f4', (((\n"
+        packed = b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header
+        archive.writestr("gain.npy", packed)
+    with pytest.raises(ModelBrokenError, match="is not a NumPy archive"):
+        read_arrays(out.getvalue())
 
 
 @pytest.mark.slow

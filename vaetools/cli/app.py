@@ -9,6 +9,7 @@ import importlib
 import logging
 import sys
 import traceback
+import warnings
 from typing import Any, NoReturn
 
 import click
@@ -135,6 +136,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(words: list[str]) -> NoReturn:
     """`main`, once the streams are set up."""
     debug = "--debug" in words
+    # About odd files, which are errors of ours or none; a line of a library names no file.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(PIL|numpy)\b")
     if debug:
         logging.basicConfig(format="%(message)s")
         logging.getLogger("vaetools").setLevel(logging.DEBUG)
