@@ -107,6 +107,25 @@ def test_the_python_of_embed() -> None:
     assert len(names["sink"].getvalue()) == 2 * 64 * 48 * 3
 
 
+@pytest.mark.usefixtures("_embedded")
+def test_the_page_on_videos() -> None:
+    names: dict[str, Any] = {}
+    Path("clip.avi").rename("clip.mp4")
+    for code in blocks("video.md", "python"):
+        exec(compile(code, "video.md", "exec"), names)
+    assert names["frame"].shape == gradient().shape
+    (code,) = (code for code in blocks("video.md", "sh") if "run denoise" in code)
+    Path("clips").mkdir()
+    Path("clip.mp4").rename("clips/clip.mp4")
+    Path("clip.mp4").write_bytes(Path("clips/clip.mp4").read_bytes())
+    for line in code.splitlines():
+        if line.startswith("vaetools "):
+            with pytest.raises(SystemExit) as caught:
+                main([*shlex.split(line)[1:], "--on-exists", "replace"])
+            assert not caught.value.code
+    assert Path("clean/clip.mp4").exists()
+
+
 def test_the_python_of_the_readme_and_of_compress(
     codec_hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

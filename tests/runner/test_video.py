@@ -346,6 +346,12 @@ def test_a_killed_run_resumes(clip: Path, tmp_path: Path) -> None:
     assert len(greys(out)) == 200 and not list(tmp_path.glob(".*"))
 
 
+def test_a_report_plays_videos(hub: Hub, clip: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    hub.map("negative", clip, out=tmp_path / "out.mp4", report=page)
+    assert '<video src="out.mp4" controls="" muted="" preload="none"></video>' in page.read_text()
+
+
 def test_patterns_and_shards_apply_to_a_video(hub: Hub, clip: Path, tmp_path: Path) -> None:
     with pytest.raises(NothingMatchedError):
         hub.map("negative", clip, out=tmp_path / "out.mp4", exclude=("clip*",))

@@ -10,9 +10,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from benchmarks.video_cases import EVEN, UNEVEN, YUV, read, same_hub, worst, write
 from vaetools.errors import OptionError
+from vaetools.image import Image, encode_image
 from vaetools.runner import Record
 from vaetools.video.tracks import plain_text
 
@@ -259,6 +261,45 @@ def test_tracks_chapters_and_metadata_are_kept(tmp_path: Path, name: str, codec:
         assert titles == ["Part 0", "Part 1"]
         texts = [bytes(p) for p in file.demux(file.streams[3]) if p.size > 2]
         assert [plain_text(codec, text) for text in texts] == ["Good morning"]
+
+
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv"])
+def test_cover_images_are_kept(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "a.mp4"
+    plain = write(tmp_path / "b.mp4", "libx264", YUV, EVEN)
+    with av.open(str(plain)) as origin, av.open(str(source), "w") as file:
+        track: Any = file.add_stream_from_template(origin.streams.video[0], opaque=True)
+        cover: Any = file.add_mux_stream("mjpeg", width=16, height=16)
+        cover.disposition = Disposition.attached_pic
+        for packet in origin.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                file.mux(packet)
+        image: Any = av.Packet(encode_image(Image(np.zeros((16, 16, 3), np.uint8)), "jpeg"))
+        image.pts = image.dts = 0
+        image.stream, image.time_base, image.is_keyframe = cover, Fraction(1, 1000), True
+        file.mux(image)
+    assert done(source, tmp_path / name).message == ""
+    with av.open(str(tmp_path / name)) as file_out:
+        covers = [s for s in file_out.streams.video if s.disposition & Disposition.attached_pic]
+        assert [s.codec_context.name for s in covers] == ["mjpeg"]
+    assert len(read(tmp_path / name).times) == 6
+
+
+def test_mp3_is_copied_from_avi(tmp_path: Path) -> None:
+    base = Fraction(1, 25)
+    source = write(tmp_path / "a.avi", "mjpeg", "yuvj420p", [*range(6)], base=base, sound="mp3")
+    assert done(source, tmp_path / "b.mp4").message == ""
+    before, after = read(source), read(tmp_path / "b.mp4")
+    assert after.streams[1] == before.streams[1] and after.sound[:20] == before.sound[:20]
+
+
+def test_more_than_10_bits_have_a_line(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", "ffv1", "yuv420p12le", EVEN)
+    message = done(source, tmp_path / "b.mp4").message
+    assert message == f"{source}: samples are written with 10 bits (the source has 12)"
+    assert done(source, tmp_path / "b.mkv", fourcc="FFV1").message == ""
+    assert worst(read(source), read(tmp_path / "b.mkv")) < 0.05
 
 
 def test_metadata_may_be_stripped(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 THUMBNAIL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp")
 """Suffixes of images that browsers display."""
 
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".webm")
+"""Suffixes of videos that browsers play."""
+
 THUMBNAIL_ROWS = 300
 """Rows with thumbnails; further rows have links only."""
 
@@ -54,7 +57,8 @@ th, td { padding: 0.4rem 0.6rem; text-align: left; vertical-align: top; }
 td.f, small { overflow-wrap: anywhere; }
 td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .bad { color: var(--bad); }
-img { width: 6rem; height: 6rem; margin: 0.1rem; object-fit: contain; background: var(--faint); }
+img, video { width: 6rem; height: 6rem; margin: 0.1rem; object-fit: contain; background: var(--faint); }
+video { width: 12rem; }
 @media (max-width: 45rem) {
   thead { display: none; }
   tr { display: block; padding: 0.6rem 0; }
@@ -199,10 +203,16 @@ def _thumbnails(record: Record, links: _Links) -> str:
     files = [record.file] if record.bytes_in and record.status != "failed" else []
     if _has_outputs(record):
         files += record.out
-    shown = [file for file in files if file.lower().endswith(THUMBNAIL_SUFFIXES)]
-    urls = [links.url(file) for file in shown[:THUMBNAILS_PER_ROW]]
-    images = [f'<a href="{u}"><img src="{u}" alt="" loading="lazy" /></a>' for u in urls]
+    suffixes = THUMBNAIL_SUFFIXES + VIDEO_SUFFIXES
+    shown = [file for file in files if file.lower().endswith(suffixes)][:THUMBNAILS_PER_ROW]
+    images = [_thumbnail(links.url(file), file.lower()) for file in shown]
     return f"<div>{''.join(images)}</div>" if images else ""
+
+
+def _thumbnail(url: str, file: str) -> str:
+    if file.endswith(VIDEO_SUFFIXES):
+        return f'<video src="{url}" controls="" muted="" preload="none"></video>'
+    return f'<a href="{url}"><img src="{url}" alt="" loading="lazy" /></a>'
 
 
 def _status(record: Record) -> str:

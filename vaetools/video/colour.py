@@ -37,7 +37,7 @@ class Layout:
         has_alpha: Whether there is an alpha channel.
         is_rgb: Whether the samples are RGB, or a palette of RGB.
         is_grey: Whether there is luma only.
-        full_chroma: Whether there is more chroma than one sample for 2 × 2 pixels.
+        full_chroma: Whether chroma has more than half the luma's rows or columns.
     """
 
     name: str
@@ -71,7 +71,7 @@ def layout_of(format: av.VideoFormat) -> Layout:  # noqa: A002 - FFmpeg's word
         has_alpha=any(component.is_alpha for component in components) or is_palette,
         is_rgb=is_rgb,
         is_grey=not is_rgb and count <= 2,
-        full_chroma=count > 2 and (is_rgb or sampling != (32, 32)),
+        full_chroma=count > 2 and (is_rgb or max(sampling) > 32),
     )
 
 

@@ -229,6 +229,8 @@ def _notes(codec: str, pix_fmt: str, suffix: str, info: VideoInfo) -> tuple[str,
             f"colour is written at half the resolution (4:2:0, the source is {info.layout.name}); "
             f"{kept}"
         )
+    if info.layout.bits > 10 and "10le" in pix_fmt:
+        notes.append(f"samples are written with 10 bits (the source has {info.layout.bits})")
     if (info.width | info.height) & 1 and codec == "libx264":
         notes.append(
             f"sides are odd ({info.width}×{info.height}): written as H.264 4:4:4, "

@@ -14,8 +14,10 @@ from vaetools.video.tracks import (
     SUBTITLES,
     TEXT,
     Copied,
+    Ignored,
     TextSubtitles,
     TranscodedSound,
+    codec_name,
     kept_metadata,
 )
 
@@ -66,7 +68,7 @@ def join(
         options = _muxer_options(encoding, origin.metadata)
         path = f"file:{os.path.abspath(out)}"  # noqa: PTH100
         with av.open(path, "w", format=encoding.muxer, container_options=options) as target:
-            writer = _Writer(origin, target, strip)
+            writer = _Writer(origin, target, source, strip)
             video: Any = target.add_stream(encoding.codec, rate=info.rate)
             configure(video.codec_context, encoding, info)
             video.time_base = encoding.time_base(info)
@@ -143,13 +145,17 @@ class _Writer:
         self,
         origin: av.container.InputContainer,
         target: av.container.OutputContainer,
+        source: Path,
         strip: str,
     ) -> None:
+        self._source = source
         self.notes: list[str] = []
         self._origin = origin
         self._target = target
         self._strip = strip
         self._tracks: dict[int, Track] = {}
+        self._last: dict[int, int] = {}
+        self._covers: set[int] = set()
 
     def describe(self, out: Any, source: Any) -> None:
         """Give a stream the language, title and role of another."""
@@ -172,23 +178,42 @@ class _Writer:
                 track = None
             if track is not None:
                 self._tracks[stream.index] = track
-            elif not (stream.type == "attachment" and muxer == "matroska"):
+            elif not self._is_kept_otherwise(stream, muxer):
                 lost[_kind(stream)] += 1
         self.notes += [f"not kept: {count} × {kind}" for kind, count in lost.items()]
 
+    def _is_kept_otherwise(self, stream: Any, muxer: str) -> bool:
+        """Attachments have no packets; a track of a time code is written for its metadata."""
+        if stream.type == "attachment":
+            return muxer == "matroska"
+        return stream.type == "data" and "timecode" in stream.metadata and muxer in ("mp4", "mov")
+
     def _track(self, stream: Any, muxer: str) -> Track | None:
         """The track of a stream; None if the container does not take it."""
-        name = stream.codec_context.name if stream.codec_context else ""
+        name = codec_name(stream)
         if stream.type == "audio" and name:
             return self._sound(stream, name, muxer)
         if stream.type == "subtitle" and name and muxer in SUBTITLES:
             return self._subtitles(stream, name, muxer)
         is_cover = stream.type == "video" and stream not in main_streams(self._origin)
         if is_cover and muxer in ("mp4", "mov"):
+            self._covers.add(stream.index)
             return self._copied(stream)
+        if is_cover and muxer == "matroska":
+            return self._attached(stream, name)
         if stream.type == "attachment" and muxer == "matroska":
             self._target.add_stream_from_template(stream)
         return None
+
+    def _attached(self, stream: Any, name: str) -> Track:
+        """A cover image is a file in Matroska."""
+        suffix = {"mjpeg": "jpg"}.get(name, name)
+        with open_container(self._source) as other:
+            packets = other.demux(other.streams[stream.index])
+            data = next((bytes(packet) for packet in packets if packet.size), b"")
+        mime = f"image/{'jpeg' if suffix == 'jpg' else suffix}"
+        self._target.add_attachment(f"cover.{suffix}", mime, data)
+        return Ignored()
 
     def _sound(self, stream: Any, name: str, muxer: str) -> Track:
         if name in SOUND.get(muxer, {name}):
@@ -223,15 +248,30 @@ class _Writer:
             while waiting is not None and _time(waiting) <= _time(packet):
                 self._target.mux_one(waiting)
                 waiting = next(video, None)
-            self._target.mux_one(packet)
+            self._mux_other(packet)
         while waiting is not None:
             self._target.mux_one(waiting)
             waiting = next(video, None)
+
+    def _mux_other(self, packet: Packet[Any]) -> None:
+        """Write a packet; its decoding time is moved if it does not increase, as in worn files."""
+        _rescale(packet, packet.stream.time_base)
+        last = self._last.get(packet.stream.index)
+        if last is not None and packet.dts is not None and packet.dts <= last:
+            packet.dts = last + 1
+            packet.pts = max(packet.pts or 0, packet.dts)
+        if packet.dts is not None:
+            self._last[packet.stream.index] = packet.dts
+        self._target.mux_one(packet)
 
     def _others(self, shift: Fraction) -> Iterator[Packet[Any]]:
         streams = [s for s in self._origin.streams if s.index in self._tracks]
         for packet in self._demuxed(streams):
             if packet.dts is None and packet.pts is None:
+                if packet.stream_index in self._covers and packet.size:  # an image without a time
+                    packet.pts = packet.dts = 0
+                    packet.time_base = Fraction(1, 1000)
+                    yield from self._tracks[packet.stream_index].packets(packet)
                 continue
             offset = round(shift / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts - offset
@@ -257,11 +297,20 @@ class _Writer:
             yield packet
 
 
+def _rescale(packet: Any, base: Fraction) -> None:
+    ratio = packet.time_base / base
+    for name in ("pts", "dts", "duration"):
+        value = getattr(packet, name)
+        if value is not None:
+            setattr(packet, name, round(value * ratio))
+    packet.time_base = base
+
+
 def _time(packet: Packet[Any]) -> Fraction:
     return (packet.dts or 0) * packet.time_base
 
 
 def _kind(stream: Any) -> str:
-    name = stream.codec_context.name if stream.codec_context else (stream.name or "")
+    name = codec_name(stream) or stream.name or ""
     kind = {"subtitle": "subtitles", "audio": "sound"}.get(stream.type, f"{stream.type} stream")
     return f"{kind} ({name})" if name else kind

@@ -54,7 +54,7 @@ class VideoInfo:
         colours: Colour tags.
         aspect: Sample aspect ratio, width : height of a pixel.
         time_base: Unit of frame times in seconds.
-        rate: Average frame rate.
+        rate: Usual frame rate, as FFmpeg guesses it.
         hdr: Static HDR metadata as parameters of x265 and x264, such as `max-cll`.
     """
 
@@ -126,7 +126,7 @@ class VideoReader:
         height, width = orientation.shape((frame.height, frame.width))
         aspect = Fraction(self.stream.sample_aspect_ratio or 1)
         base = self.stream.time_base or Fraction(1, 1000)
-        rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+        rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
         self._orientation = orientation
         self.frames: int = self.stream.frames
         self.info = VideoInfo(

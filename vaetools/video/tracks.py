@@ -73,6 +73,11 @@ def kept_metadata(metadata: Mapping[str, str], strip: str) -> dict[str, str]:
     return {k: v for k, v in kept.items() if not (strip == "gps" and _PLACE.search(k))}
 
 
+def codec_name(stream: Any) -> str:
+    """FFmpeg's name of a codec, not of one of its decoders; empty if there is no decoder."""
+    return stream.codec_context.codec.canonical_name if stream.codec_context else ""
+
+
 class Track(Protocol):
     """A stream of an output."""
 
@@ -92,6 +97,15 @@ class Copied:
             return ()
         packet.stream = self._out
         return (packet,)
+
+
+class Ignored:
+    """A stream that is written in another way."""
+
+    def packets(self, packet: Packet[Any] | None) -> Iterable[Packet[Any]]:
+        """See `Track`."""
+        del packet
+        return ()
 
 
 class TranscodedSound:
@@ -157,7 +171,7 @@ class TextSubtitles:
 
     def __init__(self, container: av.container.OutputContainer, source: Stream) -> None:
         self._codec = SUBTITLES[container.format.name]
-        self._source = source.codec_context.name
+        self._source = codec_name(source)
         out: Any = container.add_stream(self._codec)
         out.codec_context.subtitle_header = ASS_HEADER
         out.time_base = source.time_base
