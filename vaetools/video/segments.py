@@ -193,7 +193,9 @@ def _content(path: Path) -> tuple[dict[str, Any], bytes] | None:
             payload = file.read()
         sizes = [size for packet in head["packets"] for size in packet[:2]]
         first_is_key = bool(head["packets"][0][3])
-        is_whole = min(sizes) >= 0 and sum(sizes) == len(payload) and zlib.crc32(payload) == head["crc"]
+        is_whole = (
+            min(sizes) >= 0 and sum(sizes) == len(payload) and zlib.crc32(payload) == head["crc"]
+        )
         times = [(int(pts), int(length)) for pts, length in head["times"]]
         bytes.fromhex(head["extradata"])
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
