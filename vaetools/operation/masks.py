@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 STEM = "{stem}"
 """In a pattern: the name of the image without its suffix."""
+
+_FORMS = [form for suffix in sorted(SUFFIXES) for form in (suffix, suffix.upper())]
 
 MaskPlace: TypeAlias = "str | Path | np.ndarray | Callable[[np.ndarray], Any]"
 
@@ -115,11 +118,12 @@ class Masks:
                 f"{self.path} is a folder, and the image has no name to look for in it",
                 remedy=f"pass key=…, or the {self.name} of this image",
             )
-        folder = self.path / name.parent
+        start = os.path.join(self.path, name.parent, name.stem)  # noqa: PTH118 - called very often
         found: list[Path] = []
-        for suffix in sorted(SUFFIXES):
-            for path in (folder / f"{name.stem}{form}" for form in (suffix, suffix.upper())):
-                if path.is_file() and not any(path.samefile(other) for other in found):
+        for suffix in _FORMS:
+            if os.path.isfile(start + suffix):  # noqa: PTH113
+                path = Path(start + suffix)
+                if not any(path.samefile(other) for other in found):
                     found.append(path)  # some file systems do not distinguish .png and .PNG
         return found
 
