@@ -3,12 +3,8 @@ Runtime sees a byte of it."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import resource
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +14,7 @@ import pytest
 from tests.attacks import hostile
 from tests.attacks.costly import COSTLY
 from tests.attacks.hostile import install
+from tests.attacks.limits import little_time_and_memory
 from tests.attacks.wrong import WRONG
 from vaetools.errors import ManifestError, ModelAlteredError, ModelBrokenError, ModelError
 from vaetools.model.manifest import FILE_NAME
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RUNTIME = Runtime("cpu", threads=1)
-SECONDS = 1.0
-MEMORY = 256 * 2**20
 
 GRAPHS = {**WRONG, **COSTLY}
 
@@ -47,22 +42,6 @@ def _nothing_is_seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     yield
     assert not graphs
-
-
-@contextlib.contextmanager
-def little_time_and_memory() -> Iterator[None]:
-    """At most `SECONDS` of processor time; `MEMORY` more address space, where that can be limited."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    if sys.platform == "linux":
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * page
-        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, limits[1]))
-    start = time.process_time()
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-    assert time.process_time() - start < SECONDS
 
 
 def refusal(models: Path) -> str:

@@ -70,6 +70,8 @@ class Estimator:
             return self._known[key]
 
     def _new(self, shapes: Mapping[str, tuple[int, ...]]) -> Estimate:
+        if any(len(shape) != len(self._scales[name]) for name, shape in shapes.items()):
+            return Estimate(0, 0)  # ONNX Runtime refuses these
         spent = measure(self._model, self._constants, shapes)
         pixels = max(MIN_PIXELS, *(self._pixels(name, shape) for name, shape in shapes.items()))
         if spent.steps > STEPS_PER_PIXEL * pixels or spent.peak > MEMORY_PER_PIXEL * pixels:

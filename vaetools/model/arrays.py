@@ -18,7 +18,7 @@ from vaetools.errors import ModelBrokenError, printable
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-MAX_BYTES = 2**26
+MAX_BYTES = 2**24
 """Bytes of all arrays of an archive, unpacked. The tables of `photo-codec` take 0.8 MB."""
 
 HEADER = 2**12

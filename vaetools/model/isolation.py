@@ -65,7 +65,7 @@ class Worker:
             }
         )
         self._folder = folder
-        self._sessions: dict[tuple[str, ...], IsolatedSession] = {}
+        self._facts: dict[tuple[str, ...], dict[str, Any]] = {}
         self.forget()
         _WORKERS.add(self)
 
@@ -81,14 +81,13 @@ class Worker:
             name: for error messages.
         """
         key = (role, *pixels)
-        if key not in self._sessions:
-            request = {"role": role, "pixels": pixels}
-            facts, _ = self.ask({**request, "do": "open"}, (), name)
-            try:
-                self._sessions[key] = IsolatedSession(self, request, facts, name)
-            except (KeyError, TypeError, ValueError):
-                raise ModelBrokenError("its process sent nonsense", file=name) from None
-        return self._sessions[key]
+        request = {"role": role, "pixels": pixels}
+        if key not in self._facts:
+            self._facts[key], _ = self.ask({**request, "do": "open"}, (), name)
+        try:
+            return IsolatedSession(self, request, self._facts[key], name)
+        except (KeyError, TypeError, ValueError):
+            raise ModelBrokenError("its process sent nonsense", file=name) from None
 
     def ask(
         self, request: dict[str, Any], arrays: Sequence[np.ndarray], name: str
@@ -161,6 +160,7 @@ class _Process:
                     env={**os.environ, "MALLOC_ARENA_MAX": "2"},
                 )
             except OSError as error:
+                self._control.close()
                 raise ModelError(
                     f"no process can be started for the model: {error.strerror}",
                     file=folder,
@@ -247,7 +247,8 @@ def _error(parts: Any, name: str) -> VaetoolsError:
         kind, problem, file, remedy = parts
         found = getattr(errors, str(kind), ModelBrokenError)
         known = isinstance(found, type) and issubclass(found, VaetoolsError)
-        return (found if known else ModelBrokenError)(str(problem), file=file, remedy=remedy)
+        made = (found if known else ModelBrokenError)(str(problem), file=file, remedy=remedy)
+        return made.about(name)
     except (TypeError, ValueError):
         return ModelBrokenError("its process sent nonsense", file=name)
 

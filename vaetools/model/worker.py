@@ -89,6 +89,9 @@ class Service:
                 except VaetoolsError as error:
                     parts = [type(error).__name__, error.problem, error.file, error.remedy]
                     answer, results = {"error": parts}, ()
+                except Exception as error:  # noqa: BLE001 - the parent waits for an answer
+                    problem = f"graph failed: {type(error).__name__}: {error}"
+                    answer, results = {"error": ["ModelBrokenError", problem, None, None]}, ()
                 send(channel, answer, results)
 
     def _answer(
@@ -152,6 +155,10 @@ class Service:
 
 def main() -> None:
     """Serve the parent: its socket and the model are arguments."""
+    # Libraries count neither as time nor as memory of a graph.
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+
     from vaetools.model.folder import reopened
     from vaetools.model.runtime import Runtime
 
