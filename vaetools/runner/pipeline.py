@@ -205,7 +205,11 @@ class Pipeline:
         if self._folder.is_lost:
             self.stop("stopped because the output folder is gone", drop_results=True)
         if isinstance(error, ModelError | DeviceError):  # all other inputs would fail, too
-            self.stop(BROKEN_MODEL)
+            with self._lock:
+                is_known = self.stopped == BROKEN_MODEL
+                self.stop(BROKEN_MODEL)
+            if is_known:  # of inputs in work at the same time; one line is enough
+                return
         if isinstance(error, LibraryError):
             self.stop(BROKEN_LIBRARY)
         log.debug("%s", job.planned.source.path, exc_info=error)
