@@ -88,6 +88,23 @@ def test_alpha_is_a_mask(hub: Hub) -> None:
     assert np.array_equal(copied, gradient())
 
 
+@pytest.mark.parametrize("size", [(48, 64), (45, 61)])
+def test_blocks_of_jpeg_files_outside_the_hole_stay(
+    hub: Hub, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    source = save(tmp_path / "a.jpg", gradient(*size))
+    hole = np.zeros(size, np.bool_)
+    hole[20:23, 30:36] = True
+    (record,) = hub.map("inpaint", source, out=tmp_path / "out", mask=hole).records
+    assert record.found == {"hole_pixels": 18} and not record.unchanged
+    before, after = (read_image(path) for path in (source, record.out[0]))
+    rows, columns = np.nonzero((before.pixels != after.pixels).any(axis=2))
+    assert rows.size and rows.min() >= 15 and rows.max() <= 24
+    assert columns.min() >= 23 and columns.max() <= 40
+    png = hub.map("inpaint", source, out=tmp_path / "png", mask=hole, to="png").records[0].out[0]
+    assert np.array_equal(read_image(png).pixels[~hole], before.pixels[~hole])
+
+
 def test_a_folder_of_masks_and_what_is_wrong_with_some(hub: Hub, tmp_path: Path) -> None:
     for name in ("good", "other_size", "missing", "empty", "full", "damaged"):
         save(tmp_path / "in" / f"{name}.png", gradient())
