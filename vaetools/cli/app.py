@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import gc
 import importlib
 import logging
@@ -15,12 +16,12 @@ from typing import Any, NoReturn
 import click
 
 from vaetools import __version__
+from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import COMMAND, fit_remedy, host_of
-from vaetools.cli.flags import LocalPath
-from vaetools.cli.output import own_output, unfiltered_output
+from vaetools.cli.output import own_output, stdout_error, unfiltered_output
+from vaetools.cli.signals import RESUME, exit_code
 from vaetools.cli.streams import open_closed_streams, own_stderr, quiet_libraries
 from vaetools.errors import (
-    EXIT_INTERRUPTED,
     UnexpectedError,
     UsageError,
     VaetoolsError,
@@ -28,6 +29,8 @@ from vaetools.errors import (
 )
 from vaetools.libraries import library_error
 from vaetools.text import describe
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 COMMANDS = {
     "run": "Run several operations in a row, or one over a video.",
@@ -143,11 +146,12 @@ def _run(words: list[str]) -> NoReturn:
         logging.getLogger("vaetools").setLevel(logging.DEBUG)
     try:
         code = program.main(words, prog_name="vaetools", standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except VaetoolsError as error:
         _fail(error.line, error.exit_code, debug)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        _fail("interrupted", EXIT_INTERRUPTED, debug)
+        _fail(_interrupted(words), exit_code(), debug)
     except _SHOWS_HELP as error:
         error.show()
         sys.exit(error.exit_code)
@@ -161,10 +165,19 @@ def _run(words: list[str]) -> NoReturn:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last line of defence
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            full = stdout_error(error)  # raw frames, which pass by the filter
+            _fail(full.line, full.exit_code, debug)
         known = library_error(error) or UnexpectedError(
             describe(error), remedy="please report it, with --debug"
         )
         _fail(known.line, known.exit_code, debug)
+
+
+def _interrupted(words: list[str]) -> str:
+    """The last line of an interrupted command; operations can be resumed."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    return "interrupted" if command in COMMANDS and command != "run" else RESUME
 
 
 def _with_its_output(command: click.Command) -> click.Command:

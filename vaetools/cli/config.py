@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import hub_of
-from vaetools.cli.flags import LocalPath, common_flags
+from vaetools.cli.flags import common_flags
 from vaetools.errors import OptionError, UsageError, did_you_mean
 from vaetools.operation import make_options
 from vaetools.tomlfile import read_toml

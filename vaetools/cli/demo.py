@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import hub_of
-from vaetools.cli.flags import DEBUG, DEVICE, LocalPath
+from vaetools.cli.flags import DEBUG, DEVICE
 from vaetools.errors import OutputError, UsageError
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import hub_of, warn
-from vaetools.cli.flags import DEBUG, DEVICE, JSON, MODELS_DIR, LocalPath
+from vaetools.cli.flags import DEBUG, DEVICE, JSON, MODELS_DIR
 from vaetools.codec.container import SUFFIX as VAE
 from vaetools.errors import (
     EXIT_SOME_FAILED,

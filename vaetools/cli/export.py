@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaetools.cli.flags import DEBUG, LocalPath, with_flags
+from vaetools.cli.arguments import LocalPath
+from vaetools.cli.flags import DEBUG, with_flags
 from vaetools.errors import UsageError
 from vaetools.training.importers import KINDS
 

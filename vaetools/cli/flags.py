@@ -7,23 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from click.core import ParameterSource
 
+from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import COMMAND
 from vaetools.errors import UsageError
 from vaetools.image import MAX_PIXELS, TO
-from vaetools.paths import refuse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     Flag: TypeAlias = Callable[[Any], Any]
-
-
-class LocalPath(click.Path):
-    """A path of a file or folder on this machine; a URL is refused."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        refuse_url(value, "it" if param is None else param.get_error_hint(ctx).strip("'"))
-        return super().convert(value, param, ctx)
 
 
 def with_flags(*flags: Flag) -> Flag:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import warn
-from vaetools.cli.flags import DEBUG, JSON, LocalPath
+from vaetools.cli.flags import DEBUG, JSON
 from vaetools.errors import EXIT_SOME_FAILED, LibraryError, VaetoolsError, printable
 from vaetools.image import MAX_PIXELS, most_bytes, read_file
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from vaetools import __version__
+from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import hub_of, warn
-from vaetools.cli.flags import DEBUG, DEVICE, ISOLATE, JSON, MODELS_DIR, LocalPath, refuse_typed
+from vaetools.cli.flags import DEBUG, DEVICE, ISOLATE, JSON, MODELS_DIR, refuse_typed
 from vaetools.errors import (
     EXIT_SOME_FAILED,
     ExistsError,

@@ -25,8 +25,9 @@ from vaetools.cli.flags import (
     with_flags,
 )
 from vaetools.cli.reporter import Reporter
+from vaetools.cli.signals import exit_code
 from vaetools.cli.steps import StepFlags, sentence
-from vaetools.errors import EXIT_DONE, UsageError
+from vaetools.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
 from vaetools.operation import Operation, summary_of
 from vaetools.operation.chain import StepSpec
 
@@ -118,18 +119,23 @@ def run_command(
     ):
         step = step_of(hub, steps)
         _refuse_unused(ctx, step.operation, inputs)
-        result = hub.map(
-            step,
-            inputs,
-            out=out,
-            on_record=report.record,
-            progress=report.progress,
-            first_frame=frames == "first",
-            **settings,
-        )
-    report.finish(result)
-    if result.exit_code != EXIT_DONE:
-        ctx.exit(result.exit_code)
+        try:
+            result = hub.map(
+                step,
+                inputs,
+                out=out,
+                on_record=report.record,
+                progress=report.progress,
+                first_frame=frames == "first",
+                **settings,
+            )
+        except KeyboardInterrupt:
+            code = exit_code()
+            report.interrupted()
+            ctx.exit(code)
+    code = report.finish(result)
+    if code != EXIT_DONE:
+        ctx.exit(exit_code() if code == EXIT_INTERRUPTED else code)
 
 
 VIDEO_ONLY = frozenset({"fourcc", "video_quality"})

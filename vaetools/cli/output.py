@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from vaetools.errors import OutputError
 from vaetools.text import PrintableStream, unfiltered
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def own_output() -> Iterator[None]:
         raise SystemExit(f"os._exit({code})")
 
     with _moved_stdout(streams[0]) as stdout:
-        sys.stdout = _filtered(stdout)
-        sys.stderr = _filtered(streams[1])
+        sys.stdout = cast("TextIO", _Stdout(stdout or io.StringIO()))
+        sys.stderr = cast("TextIO", _Stderr(streams[1] or io.StringIO()))
         os._exit = exit_as_others  # type: ignore[assignment]
         try:
             yield
@@ -95,9 +96,46 @@ def _moved_stdout(stdout: TextIO) -> Iterator[TextIO]:
             moved.close()
 
 
-def _filtered(stream: TextIO | None) -> TextIO:
-    """None is a stream that was closed when the program started."""
-    return cast("TextIO", PrintableStream(stream or io.StringIO()))
+class _Stdout(PrintableStream):
+    """Raises `OutputError`, once, if the stream below cannot be written; not for a closed pipe."""
+
+    def write(self, text: str) -> int:
+        with self._named():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._named():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if (number := _number(self.stream)) is not None:  # what it holds would fail again
+                with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+                    os.dup2(nothing.fileno(), number)
+            raise stdout_error(error) from error
+
+
+def stdout_error(error: OSError) -> OutputError:
+    """The error of a stream of results that cannot be written."""
+    return OutputError(f"cannot be written: {error.strerror}", file="<stdout>")
+
+
+class _Stderr(PrintableStream):
+    """Never fails: messages that nobody can read must not end the work."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self.stream.flush()
 
 
 def _number(stream: TextIO | None) -> int | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import host_of
-from vaetools.cli.flags import DEBUG, JSON, LocalPath, refuse_typed
+from vaetools.cli.flags import DEBUG, JSON, refuse_typed
 from vaetools.errors import EXIT_SOME_FAILED, printable
 
 

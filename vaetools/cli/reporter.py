@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
-from vaetools.errors import printable
+from vaetools.cli.signals import RESUME
+from vaetools.errors import EXIT_DONE, OutputError, printable
 
 if TYPE_CHECKING:
     from vaetools.runner import Record, RunResult
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 MOST_LOSSES = 6
 """Kinds of metadata that are named at the end of a run."""
+
+REPEATS = 3
+"""Inputs that are named for the same message; further ones are counted."""
 
 
 class Reporter:
@@ -30,31 +35,66 @@ class Reporter:
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         from vaetools.runner import terminal_progress
+        from vaetools.runner.record import plural
+
+        self._plural = plural
 
         self.as_json = as_json
         self.quiet = quiet
         self._stdout = sys.stdout
+        self._lost: OutputError | None = None
+        self._seen: Counter[tuple[str, str]] = Counter()
         self.progress: TerminalProgress | None = None if quiet or as_json else terminal_progress()
 
     def record(self, record: Record) -> None:
         """Print one record."""
         if self.as_json:
-            click.echo(json.dumps(record.as_dict()), file=self._stdout)
+            self._print(json.dumps(record.as_dict()))
         if record.status == "failed":
-            self._warn(f"{record.code} {record.message}")
+            self._tell(record, f"{record.code} ")
         elif record.status == "done" and record.message and record.noted and not self.quiet:
-            self._warn(record.message)
+            self._tell(record)
         elif record.status == "planned" and not self.as_json:
-            line = printable(f"{record.file} -> {', '.join(record.out)}")
-            click.echo(line, file=self._stdout)
+            self._print(printable(f"{record.file} -> {', '.join(record.out)}"))
 
-    def finish(self, result: RunResult) -> None:
-        """Print what else failed, and the summary as the last line."""
+    def finish(self, result: RunResult) -> int:
+        """Print what else failed, and the summary as the last line; return the exit code."""
+        self._tell_counts()
         for problem in result.problems:
             self._warn(problem)
+        if self._lost is not None:
+            self._warn(self._lost.line)
         if not self.quiet:
             self._warn_of_losses(result.not_kept)
             click.echo(result.summary, err=True)
+        lost = EXIT_DONE if self._lost is None else self._lost.exit_code
+        return result.exit_code or lost
+
+    def interrupted(self) -> None:
+        """Print how to go on, for a run that ended without a result."""
+        click.echo(RESUME, err=True)
+
+    def _print(self, line: str) -> None:
+        """Print on stdout until that fails; the work goes on."""
+        if self._lost is None:
+            try:
+                click.echo(line, file=self._stdout)
+            except OutputError as error:
+                self._lost = error
+
+    def _tell(self, record: Record, code: str = "") -> None:
+        """Print a message, unless it was printed for several inputs before."""
+        name = " ".join(printable(record.file).split())
+        text = record.message.removeprefix(f"{name}: ")
+        self._seen[code, text] += 1
+        if self._seen[code, text] <= REPEATS:
+            self._warn(code + record.message)
+
+    def _tell_counts(self) -> None:
+        for (code, text), count in self._seen.items():
+            if count > REPEATS:
+                self._warn(f"{code}{self._plural(count - REPEATS, 'more input')}: {text}")
+        self._seen.clear()
 
     def _warn_of_losses(self, not_kept: dict[str, int]) -> None:
         """One line for all inputs: a folder of photos mostly loses the same of each."""

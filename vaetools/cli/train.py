@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaetools.cli.flags import DEBUG, DEVICE, LocalPath
+from vaetools.cli.arguments import LocalPath
+from vaetools.cli.flags import DEBUG, DEVICE
 from vaetools.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from vaetools.runner.pipeline import Pipeline
@@ -43,7 +44,6 @@ class Batch:
         pending = [item for item in items if item.is_pending]
         pipeline = Pipeline(self._operation, pending, self._settings, journal, folder)
         folder.enter()
-        pipeline.start()
         try:
             _collect(pipeline, listeners.finish)
         except BaseException:
@@ -54,9 +54,13 @@ class Batch:
 
 
 def _collect(pipeline: Pipeline, emit: Callable[[Record], None]) -> None:
-    """Emit the records of a pipeline until it ends, or until the second Ctrl-C."""
+    """Start a pipeline and emit its records until it ends, or until the second Ctrl-C."""
+    # In a thread, since Ctrl-C must not leave the pipeline with half of its threads.
+    starter = threading.Thread(target=pipeline.start, name="vaetools start", daemon=True)
     while True:
         try:
+            if starter.ident is None:
+                starter.start()
             record = pipeline.next_record()
             if record is None:
                 pipeline.join()

@@ -104,11 +104,16 @@ class Pipeline:
         self._folder = folder
         self._records: SimpleQueue[Record | None] = SimpleQueue()
         self._drop_results = False
+        self._is_started = False
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads; a second call does nothing."""
+        with self._lock:
+            if self._is_started:
+                return
+            self._is_started = True
         cores = usable_cores()
         readers, workers = min(cores, 8), self._settings.jobs or cores
         writers = max(readers, _MIN_WRITERS)

@@ -1,0 +1,17 @@
+"""Types of arguments; apart from the flags, since the program needs them before any command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vaetools.paths import refuse_url
+
+
+class LocalPath(click.Path):
+    """A path of a file or folder on this machine; a URL is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        refuse_url(value, "it" if param is None else param.get_error_hint(ctx).strip("'"))
+        return super().convert(value, param, ctx)
