@@ -114,10 +114,17 @@ class _Stdout(PrintableStream):
         except BrokenPipeError:
             raise
         except OSError as error:
-            if (number := _number(self.stream)) is not None:  # what it holds would fail again
-                with open(os.devnull, "wb") as nothing:  # noqa: PTH123
-                    os.dup2(nothing.fileno(), number)
+            _give_up(self.stream)
             raise stdout_error(error) from error
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let a stream that cannot be written lead nowhere: what it still holds would fail again."""
+    number = _number(stream)
+    if number is not None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def stdout_error(error: OSError) -> OutputError:
@@ -129,13 +136,22 @@ class _Stderr(PrintableStream):
     """Never fails: messages that nobody can read must not end the work."""
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
+        with self._suppressed():
             super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with self._suppressed():
             self.stream.flush()
+
+    @contextlib.contextmanager
+    def _suppressed(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError:  # it is closed
+            pass
+        except OSError:
+            _give_up(self.stream)
 
 
 def _number(stream: TextIO | None) -> int | None:

@@ -7,7 +7,6 @@ import faulthandler
 import logging
 import os
 import sys
-import tempfile
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -48,15 +47,16 @@ def own_stderr() -> Iterator[bool]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Until the end, what C libraries write to descriptor 2 goes to a file that nobody reads.
+    """Until the end, what C libraries write to descriptor 2 goes nowhere.
 
     libtiff, OpenCV, LibRaw and others do not name the image that their lines are about; our own
     line about it says the same. Only inside `own_stderr`.
     """
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     shown = os.dup(STDERR)
-    with tempfile.TemporaryFile() as unread:
-        os.dup2(unread.fileno(), STDERR)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, STDERR)
+    os.close(nowhere)
     faulthandler.enable(shown)  # a crash in a library is still reported
     try:
         yield
