@@ -16,6 +16,7 @@ from tests.profiles import examples
 from vaetools.errors import InputError
 from vaetools.image import Image, decode_image, encode_image
 from vaetools.operation.mask_levels import MaskLevels, levels_of, levels_of_array, pillow_mask
+from vaetools.testing import gradient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,6 +172,15 @@ def test_transparent_parts_of_black_and_white_are_black() -> None:
     pixels[1] = (*BLACK, 255)
     pixels[2] = (*WHITE, 0)
     assert file(pixels).hole("mask").tolist() == [[True] * 6, [False] * 6, [False] * 6]
+
+
+def test_a_photograph_with_an_erased_part_is_no_mask() -> None:
+    pixels = np.dstack([gradient(), np.full((48, 64), 255, np.uint8)])
+    pixels[10:20, 10:30, 3] = 0
+    with pytest.raises(InputError, match="the mask is transparent in parts, and neither black nor"):
+        file(pixels)
+    pixels[..., 3] = 255  # luma counts, as ever
+    assert file(pixels).hole("mask").any()
 
 
 def test_soft_masks_are_soft_and_holes_begin_in_their_middle() -> None:

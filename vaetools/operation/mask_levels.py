@@ -2,7 +2,8 @@
 
 - Grey masks count from black to white, colours by their luma.
 - Transparency counts where colours say nothing: where all that is visible is dark, or all of it is
-  light, opaque is white and transparent is black. Otherwise what is transparent is black.
+  light, opaque is white and transparent is black. Of a mask in black and white, what is transparent
+  is black. Photographs with transparent parts are refused.
 - Labels 0 and 1 are black and white. Other sets of labels are refused.
 - A hole may have any level on black, if it has no other: 128, or the colour of a palette.
 - Floats are shares of white as they are.
@@ -31,6 +32,12 @@ LABELS = {255: 32, 65535: 255}
 
 RINGING = 16 / 255
 """Largest level that lossy coding makes of black."""
+
+ENDS = 1 / 8
+"""What is nearer than this share of white to black or white is nearly black or white."""
+
+MOST_GREY = 0.25
+"""Largest share of other pixels in a mask that is black, white and transparent."""
 
 INEXACT = {"jpeg", "avif", "heif", "heic"}
 """Formats whose levels are not those that were saved: they hold no labels."""
@@ -129,8 +136,17 @@ class MaskLevels:
         )
 
 
-def levels_of(image: Image) -> MaskLevels:
-    """The levels of a mask that is an image."""
+def levels_of(image: Image, name: str = "the mask") -> MaskLevels:
+    """The levels of a mask that is an image.
+
+    Args:
+        image: the mask.
+        name: of the mask, for the error.
+
+    Raises:
+        InputError: parts of it are transparent, and the rest is neither black nor white: a photograph
+            with an erased part could mean either of the two.
+    """
     white = _white(image.pixels)
     levels = _luma(image.pixels)
     alpha = np.full((1, 1), white) if image.alpha is None else image.alpha.astype(np.float32)
@@ -141,6 +157,12 @@ def levels_of(image: Image) -> MaskLevels:
     light = 2 * levels[opaque] >= white
     if light.all() or not light.any():
         return MaskLevels(alpha, white, is_dark=not light.any(), exact=False)
+    shares = levels[opaque] / np.float32(white)
+    if np.mean((shares > ENDS) & (shares < 1 - ENDS)) > MOST_GREY:
+        raise InputError(
+            f"{name} is transparent in parts, and neither black nor white in the rest",
+            remedy="save it as white on black",
+        )
     return MaskLevels(levels * (alpha / np.float32(white)), white, exact=False)
 
 
@@ -187,7 +209,9 @@ def pillow_mask(value: object, name: str) -> NDArray[Any] | None:
     pixels = pillow_array(value, name=name)
     if pixels is None or pixels.ndim == 2:
         return pixels
-    return np.ceil(levels_of(Image.from_array(pixels, channel_order="rgb")).levels).astype(np.uint8)
+    return np.ceil(levels_of(Image.from_array(pixels, channel_order="rgb"), name).levels).astype(
+        np.uint8
+    )
 
 
 def _white(pixels: NDArray[Any]) -> float:

@@ -226,7 +226,8 @@ class Masks:
         if given is not None:
             return levels_of_array(given, self.name), self.name
         mask, path = self._file(key, image, source, max_pixels)
-        return levels_of(mask), f"the {self.name} {path}"
+        name = f"the {self.name} {path}"
+        return levels_of(mask, name), name
 
     def _file(
         self, key: str, image: Image, source: Path | None, max_pixels: int
