@@ -34,6 +34,7 @@ from .files import imwrite as imwrite
 from .hub import Hub as Hub
 from .hub import open as open  # noqa: A004
 from .image import Image as Image
+from .image import Metadata as Metadata
 from .image import decode_image as decode_image
 from .image import encode_image as encode_image
 from .image import read_image as read_image

@@ -12,7 +12,7 @@ from PIL import ImageCms
 
 from tests.image.described import chunks_of, opened, with_chunks
 from tests.image.samples import grey_profile, icc_profile
-from tests.torture import picture
+from tests.torture import picture, saved
 from vaetools.image import Cicp, Image, Metadata, decode_image, encode_image, not_kept
 from vaetools.image.metadata.fields import Calibration
 from vaetools.image.metadata.icc import (
@@ -193,3 +193,43 @@ def test_metadata_of_a_profile_and_code_points_are_both_in_png():
     found = decode_image(encode_image(image, "png")).metadata
     assert (found.icc, found.cicp) == (icc_profile(), P3)
     assert b"cicp" in decode_image(encode_image(image, "webp")).icc
+
+
+def test_a_tiff_says_its_primaries():
+    from PIL.TiffImagePlugin import IFDRational
+
+    tags = {
+        318: tuple(IFDRational(value, 100000) for value in ADOBE[:2]),
+        319: tuple(IFDRational(value, 100000) for value in ADOBE[2:]),
+    }
+    image = decode_image(saved(picture(), "TIFF", tiffinfo=tags))
+    assert chunks_of(encode_image(image, "png"))[b"cHRM"] == struct.pack(">8L", *ADOBE)
+    icc = decode_image(encode_image(image, "tiff")).icc
+    assert lab(icc, 0, 255, 0)[1] < lab(icc_profile(), 0, 255, 0)[1]
+
+
+def test_adobe_rgb_of_cameras_becomes_a_profile():
+    """No profile, but EXIF says: not sRGB, interoperability index R03 (DCF 2.0)."""
+    exif = PillowImage.Exif()
+    exif[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}
+    data = saved(picture(), "JPEG", exif=exif)
+    image = decode_image(data)
+    for name in ("jpeg", "webp", "tiff"):
+        icc = decode_image(encode_image(image, name)).icc
+        assert lab(icc, 0, 255, 0) == pytest.approx((212, 0, 215), abs=2), name
+    exif[0x8769] = {0xA001: 1, 0xA005: {1: "R98"}}
+    plain = decode_image(saved(picture(), "JPEG", exif=exif))
+    assert decode_image(encode_image(plain, "webp")).icc is None
+
+
+def test_a_profile_in_bmp():
+    data = saved(picture(), "BMP")
+    pixels = data[54:]
+    icc = icc_profile()
+    header = struct.pack("<L", 124) + data[18:54] + bytes(16) + b"DBEM" + bytes(48)
+    header += struct.pack("<LLLL", 4, 124 + len(pixels), len(icc), 0)
+    assert len(header) == 124
+    start = struct.pack("<2sLHHL", b"BM", 138 + len(pixels) + len(icc), 0, 0, 138)
+    image = decode_image(start + header + pixels + icc)
+    assert image.icc == icc
+    assert (image.pixels == decode_image(data).pixels).all()

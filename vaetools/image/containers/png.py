@@ -16,7 +16,7 @@ from vaetools.image.containers.base import Bare, Container
 from vaetools.image.containers.limits import check_png
 from vaetools.image.metadata import raw_profile
 from vaetools.image.metadata.exif import EXIF_PREFIX
-from vaetools.image.metadata.fields import MAX_BLOCK, Calibration, Cicp, Density, Metadata
+from vaetools.image.metadata.fields import INCH, MAX_BLOCK, Calibration, Cicp, Density, Metadata
 from vaetools.image.metadata.iptc import as_resource
 from vaetools.image.metadata.reading import Blocks
 from vaetools.image.metadata.writing import Holds
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEY = "XML:com.adobe.xmp"
 _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
-_INCH = 0.0254  # metres
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 _NAMED = {b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sPLT", b"hIST"}
@@ -139,7 +138,7 @@ def _density(content: bytes) -> Density | None:
     if len(content) != 9:
         return None
     x, y, unit = struct.unpack(">LLB", content)
-    return Density(x * _INCH, y * _INCH) if unit == 1 else Density(x, y, absolute=False)
+    return Density(x * INCH, y * INCH) if unit == 1 else Density(x, y, absolute=False)
 
 
 def _cicp(content: bytes) -> Cicp | None:
@@ -174,7 +173,7 @@ def metadata_chunks(metadata: Metadata) -> list[bytes]:
         chunks += _calibration_chunks(metadata.calibration)
     if metadata.density is not None:
         x, y, absolute = metadata.density
-        scale = 1 / _INCH if absolute else 1
+        scale = 1 / INCH if absolute else 1
         numbers = [min(max(round(value * scale), 1), 2**31 - 1) for value in (x, y)]
         chunks.append(png_chunk(b"pHYs", struct.pack(">LLB", *numbers, absolute)))
     if metadata.exif is not None:

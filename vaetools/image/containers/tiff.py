@@ -15,7 +15,9 @@ from vaetools.image.metadata.exif import (
     Y_RESOLUTION,
     density_of_fields,
     rational,
+    rationals,
 )
+from vaetools.image.metadata.fields import Calibration
 from vaetools.image.metadata.reading import Blocks, density_of
 from vaetools.image.metadata.tiff_directory import (
     ICC_PROFILE,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from vaetools.image.metadata.tiff_directory import Item, Order
 
 XMP, IPTC, PHOTOSHOP = 700, 33723, 34377
+TRANSFER_FUNCTION, WHITE_POINT, PRIMARIES = 301, 318, 319
 BYTE = 1
 _METADATA_FIELDS = {ICC_PROFILE, XMP, IPTC, PHOTOSHOP}
 _PIXEL_FIELDS = frozenset(
@@ -76,6 +79,19 @@ def _blocks(data: bytes, fields: list[Field]) -> Blocks:
         iptc=_unswapped(iptc, data) if iptc else b"",
         density=None if density is None else density_of(*density),
         orientation=orientation if 1 <= orientation <= 8 else 1,
+        calibration=_calibration(data, fields),
+        notes=["transfer function"] if find(fields, TRANSFER_FUNCTION) else [],
+    )
+
+
+def _calibration(data: bytes, fields: list[Field]) -> Calibration | None:
+    """White point and primaries; TIFF has no gamma, and that of sRGB is taken."""
+    white, primaries = find(fields, WHITE_POINT), find(fields, PRIMARIES)
+    if white is None or primaries is None or (white.count, primaries.count) != (2, 6):
+        return None
+    parts = [part for field in (white, primaries) for part in rationals(data, field)]
+    return (
+        Calibration(0, tuple(round(part * 100000) for part in parts)) if len(parts) == 8 else None
     )
 
 

@@ -41,6 +41,7 @@ _SIZES = {256: "width", 257: "height", 0xA002: "width", 0xA003: "height"} | {
     0x1001: "width",
     0x1002: "height",
 }
+_COLOUR_SPACE, _INTEROPERABILITY_INDEX = 0xA001, 1
 _FOREIGN = {700: "xmp", 33723: "iptc", 34377: "photoshop", 34675: "icc"}
 # A JPEG inside the block: start of image, then a marker that can follow it.
 _JPEG_START = re.compile(rb"\xff\xd8\xff[\xc0-\xc4\xdb\xdd\xe0-\xef\xfe]")
@@ -72,11 +73,28 @@ def density_of_fields(data: bytes, fields: list[Field]) -> tuple[float, float, i
     return None if x is None or y is None else (x, y, number)
 
 
+def is_adobe_rgb(exif: bytes) -> bool:
+    """Whether cameras mean Adobe RGB: not sRGB, and the interoperability index R03 (DCF 2.0)."""
+    try:
+        fields = list(_fields(exif, first_directory(exif), level=0))
+    except (ValueError, struct.error):
+        return False
+    space, index = find(fields, _COLOUR_SPACE), find(fields, _INTEROPERABILITY_INDEX)
+    is_other = space is not None and space.numbers(exif) in ((2,), (0xFFFF,))
+    return is_other and index is not None and index.raw(exif).rstrip(b"\0") == b"R03"
+
+
 def _rational(data: bytes, field: Field | None) -> float | None:
-    if field is None or field.kind != RATIONAL:
-        return None
-    above, below = struct.unpack_from(f"{byte_order(data)}LL", data, field.start)
-    return above / below if below else None
+    return (*rationals(data, field), None)[0] if field is not None else None
+
+
+def rationals(data: bytes, field: Field) -> list[float]:
+    """The values of a field of positive fractions; empty if it is another one."""
+    if field.kind != RATIONAL:
+        return []
+    numbers = struct.unpack(f"{byte_order(data)}{2 * field.count}L", field.raw(data))
+    pairs = zip(numbers[::2], numbers[1::2], strict=True)
+    return [above / below for above, below in pairs if below]
 
 
 def without_thumbnails(exif: bytes) -> tuple[bytes, dict[str, bytes]]:

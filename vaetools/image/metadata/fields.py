@@ -8,6 +8,9 @@ from typing import NamedTuple
 MAX_BLOCK = 2**24
 """Limit on the size of one block of metadata, unpacked, in bytes."""
 
+INCH = 0.0254
+"""Metres."""
+
 
 class Cicp(NamedTuple):
     """Coding-independent code points of a colour space (ITU-T H.273).
@@ -37,6 +40,10 @@ class Calibration(NamedTuple):
     gamma: int = 0
     chromaticities: tuple[int, ...] | None = None
     srgb_intent: int | None = None
+
+
+ADOBE_RGB = Calibration(45470, (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000))
+"""Adobe RGB (1998): what EXIF can say besides sRGB."""
 
 
 class Density(NamedTuple):

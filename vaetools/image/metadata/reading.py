@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vaetools.image.metadata import xmp as packets
-from vaetools.image.metadata.exif import density_of_exif, split_exif, without_thumbnails
-from vaetools.image.metadata.fields import MAX_BLOCK, Density, Metadata
+from vaetools.image.metadata.exif import (
+    density_of_exif,
+    is_adobe_rgb,
+    split_exif,
+    without_thumbnails,
+)
+from vaetools.image.metadata.fields import ADOBE_RGB, MAX_BLOCK, Density, Metadata
 from vaetools.image.metadata.iptc import IPTC_RESOURCE, records_of, resource
 
 if TYPE_CHECKING:
@@ -45,6 +50,9 @@ class Blocks:
 
     def understood(self) -> tuple[Metadata, int]:
         """The metadata of the upright image, and the orientation 1 … 8 that is to be applied."""
+        for name, kind in (("exif", 1058), ("xmp", 1060), ("icc", 1039)):
+            if self.photoshop and not getattr(self, name):
+                setattr(self, name, resource(self.photoshop, kind) or b"")
         for name in ("icc", "exif", "xmp", "extended_xmp", "photoshop", "iptc"):
             if len(getattr(self, name)) > MAX_BLOCK:
                 self.notes.append(f"{name.upper()} of {len(getattr(self, name)):,} bytes")
@@ -55,6 +63,9 @@ class Blocks:
         density = _plausible(self.density) or _plausible(_of_exif(exif))
         if density is not None and orientation >= 5:
             density = Density(density.y, density.x, density.absolute)
+        is_described = self.icc or self.cicp or self.calibration
+        if not is_described and exif and is_adobe_rgb(exif):
+            self.calibration = ADOBE_RGB
         iptc = records_of(self.iptc) or records_of(resource(self.photoshop, IPTC_RESOURCE) or b"")
         metadata = Metadata(
             icc=self.icc or None,
