@@ -40,6 +40,10 @@ class PrintableStream:
         for line in lines:
             self.write(line)
 
+    def close(self) -> None:
+        """Only flush: the stream below belongs to the program, not to whom `sys.stdout` is lent."""
+        self.stream.flush()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 

@@ -108,6 +108,8 @@ def test_names_that_nobody_could_type_are_refused(name: str, kind: str, tmp_path
         ('x: int = option(1, short="--out")', "'--out' is not a dash and a letter"),
         ('x: int = option(1, short="-x"); y: int = option(1, short="-x")', "is that of 'x'"),
         ("x: bool = False; no_x: int = 1", "the flag --no-x of 'no_x' is that of 'x'"),
+        ("x: int = option(9, max=5)", "the default x=9 is not at most 5"),
+        ("x: str = option('c', choices=['a', 'b'])", "the default x='c' is not one of a, b"),
         ("lenient: bool = False", "an option 'lenient' already"),
         ("help: str = 'x'", "an option 'help' already"),
     ],
@@ -129,6 +131,13 @@ def test_every_flag_of_all_operations_is_reserved() -> None:
     assert {flag for flag in flags if not flag.startswith("--")} <= RESERVED_SHORT_FLAGS
     long = {flag[2:].replace("-", "_") for flag in flags if flag.startswith("--")}
     assert long - {"to"} <= RESERVED_OPTIONS  # an operation may choose the format itself
+
+
+def test_the_limit_of_recursion_is_restored(tmp_path: Path) -> None:
+    (tmp_path / "a_bad.py").write_text("import sys; sys.setrecursionlimit(150)")
+    limit = sys.getrecursionlimit()
+    assert "implements no hook" in errors(tmp_path)[0]
+    assert sys.getrecursionlimit() == limit
 
 
 class Gives(Operation):
@@ -208,7 +217,7 @@ def register_operations(): return [Ends]
 @pytest.mark.parametrize(
     ("start", "end", "code", "text"),
     [
-        ("os.write(1, b'AT IMPORT')", "pass", 0, "1 done"),
+        ("os.write(1, b'AT IMPORT'); import sys; sys.stdout.close()", "pass", 0, "1 done"),
         ("pass", "os._exit(0)", 1, "E050 in/a.png: the operation tried to exit (os._exit(0))"),
         (
             "os._exit(0)",

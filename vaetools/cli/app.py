@@ -28,7 +28,7 @@ from vaetools.errors import (
     did_you_mean,
 )
 from vaetools.libraries import library_error
-from vaetools.text import describe
+from vaetools.text import describe, unfiltered
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -162,7 +162,7 @@ def _run(words: list[str]) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()
+        unfiltered(sys.stderr).close()  # nothing more to say, not even at the exit
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last line of defence
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from vaetools.errors import PluginError
+from vaetools.errors import OptionError, PluginError
 from vaetools.operation import (
     RESERVED_OPTIONS,
     RESERVED_SHORT_FLAGS,
@@ -16,6 +16,8 @@ from vaetools.operation import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from vaetools.operation import OptionSpec
 
 
 def check_operations(operations: Sequence[Any]) -> None:
@@ -49,6 +51,16 @@ def _check_name(name: str, what: str) -> None:
         )
 
 
+def _check_default(operation: type[Operation], spec: OptionSpec) -> None:
+    """Raise `PluginError` for a default that nobody could type."""
+    if spec.default is None:
+        return
+    try:
+        spec.check(spec.default)
+    except OptionError as error:
+        raise PluginError(f"{operation.name}: the default {error.problem}") from None
+
+
 def _check_flags(operation: type[Operation]) -> None:
     """Raise `PluginError` for a flag that every operation has, or that two options would share."""
     specs = option_specs(operation.Options)
@@ -58,6 +70,7 @@ def _check_flags(operation: type[Operation]) -> None:
         raise PluginError(problem)
     seen = dict.fromkeys(RESERVED_SHORT_FLAGS, "every operation")
     for spec in specs:
+        _check_default(operation, spec)
         flags = [f"--{spec.name}", *([f"--no_{spec.name}"] if spec.kind is bool else [])]
         if spec.short is not None:
             if re.fullmatch(r"-[A-Za-z]", spec.short) is None:

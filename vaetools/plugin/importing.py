@@ -37,12 +37,14 @@ def plugin_code() -> Iterator[Callable[[BaseException], bool]]:
         return isinstance(error, KeyboardInterrupt) and (pressed or not watched)
 
     handler: Any = signal.getsignal(signal.SIGINT)
+    depth = sys.getrecursionlimit()
     watched = callable(handler) and threading.current_thread() is threading.main_thread()
     if watched:
         signal.signal(signal.SIGINT, note)
     try:
         yield is_from_user
     finally:
+        sys.setrecursionlimit(depth)
         if watched and signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, handler)
 
