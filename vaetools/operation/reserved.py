@@ -49,6 +49,7 @@ RESERVED_OPTIONS = frozenset(
         "report",
         "config",
         "fourcc",
+        "video_quality",
         "raw",
         "depth",
         "op",
