@@ -275,6 +275,20 @@ def test_stripping_removes_what_follows_the_image(plant: Plant, tmp_path: Path) 
     assert np.array_equal(decode_image(written).pixels, decode_image(data).pixels)
 
 
+def test_records_say_where_all_of_a_file_was_coded_anew(plant: Plant, tmp_path: Path) -> None:
+    image = PillowImage.fromarray(photo())
+    files = {
+        "cmyk.jpg": saved_image(image.convert("CMYK"), "JPEG"),
+        "plain.jpg": saved(photo(), "JPEG"),
+        "lossy.webp": saved(photo(), "WEBP"),
+        "lossless.webp": saved(photo(), "WEBP", lossless=True),
+        "plain.png": saved(photo(), "PNG"),
+    }
+    records = go(Dot(), plant("in", files), tmp_path / "out").records
+    anew = {Path(r.file).name for r in records if any("coded anew" in what for what in r.not_kept)}
+    assert anew == {"cmyk.jpg", "lossy.webp"}
+
+
 @pytest.mark.parametrize("quality", [40, 75, 90])
 def test_lossy_webp_keeps_about_its_quality(plant: Plant, tmp_path: Path, quality: int) -> None:
     data = saved(photo(), "WEBP", quality=quality)

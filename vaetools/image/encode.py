@@ -59,6 +59,7 @@ def encode_image(
     quality: int | None = None,
     strip: Strip = "none",
     origin: Origin | None = None,
+    lost: list[str] | None = None,
 ) -> bytes:
     """The image as a file of that format.
 
@@ -74,6 +75,7 @@ def encode_image(
         strip: metadata to leave out.
         origin: the file that the image was made from. A JPEG file keeps the blocks of an origin of
             that format where no pixel changed, and then its orientation in the EXIF block as well.
+        lost: gets a phrase if pixels of the origin that did not change are not kept exactly.
 
     Raises:
         UnsupportedImageError: the format cannot hold this image's depth, alpha or size; depth
@@ -92,12 +94,16 @@ def encode_image(
         return _tiff(image, metadata)
     if format == "ppm":
         return _pnm(image)
-    if format in ("jpeg", "webp") and quality is None and origin and origin.format == format:
+    if format == "bmp":
+        return _by_pillow(image, format, {}, metadata)
+    options = quality_options(format, quality, origin)
+    if quality is None and origin is not None and origin.format == format:
         data = kept(image, origin, strip)
         if data is not None:
             return data
-    lossy = {} if format == "bmp" else quality_options(format, quality, origin)
-    return _by_pillow(image, format, lossy, metadata)
+        if lost is not None and origin.changed_in_part and not options.get("lossless"):
+            lost.append(f"exact pixels ({format} is coded anew as a whole)")
+    return _by_pillow(image, format, options, metadata)
 
 
 def not_kept(image: Image, format: str, strip: Strip = "none") -> tuple[str, ...]:  # noqa: A002

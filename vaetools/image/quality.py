@@ -44,6 +44,11 @@ class Origin:
         return sniff(self.data[:HEAD_SIZE])
 
     @property
+    def changed_in_part(self) -> bool:
+        """Whether some pixels changed, and others did not."""
+        return self.changed is not None and bool(self.changed.any()) and 0 in self.changed
+
+    @property
     def nbytes(self) -> int:
         """Bytes in memory."""
         return len(self.data) + (0 if self.changed is None else self.changed.nbytes)

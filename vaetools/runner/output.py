@@ -105,8 +105,8 @@ class Output:
             return ()
         return not_kept(self.result, self.format, settings.strip)
 
-    def encoded(self, settings: RunSettings) -> bytes:
-        """The bytes of the file. Raises as `encode_image`."""
+    def encoded(self, settings: RunSettings, lost: list[str]) -> bytes:
+        """The bytes of the file. Raises as `encode_image`, which adds to `lost`."""
         if isinstance(self.result, bytes):
             return self.result
         return encode_image(
@@ -115,6 +115,7 @@ class Output:
             quality=settings.quality_out,
             strip=settings.strip,
             origin=self.origin,
+            lost=lost,
         )
 
 

@@ -259,8 +259,9 @@ class Pipeline:
     def _write(self, job: _Job) -> None:
         planned = job.planned
         pairs = zip(planned.outputs, job.results, strict=True)
-        contents = [(path, result.encoded(self._settings)) for path, result in pairs]
-        lost = [what for result in job.results for what in result.not_kept(self._settings)]
+        lost: list[str] = []
+        contents = [(path, result.encoded(self._settings, lost)) for path, result in pairs]
+        lost += [what for result in job.results for what in result.not_kept(self._settings)]
         job.lost = tuple(dict.fromkeys([*job.lost, *lost]))
         job.results.clear()
         named = zip(planned.names, contents, strict=True)
