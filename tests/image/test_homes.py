@@ -21,7 +21,7 @@ from tests.image.described import (
     with_segments,
     xmp,
 )
-from tests.image.samples import KEEPS_METADATA, UPRIGHT, same
+from tests.image.samples import KEEPS_METADATA, UPRIGHT, icc_profile, same
 from tests.torture import picture, saved
 from vaetools.image import Density, Image, Metadata, decode_image, encode_image, not_kept
 from vaetools.image.metadata.iptc import records_of
@@ -234,3 +234,13 @@ def test_comments_and_text_are_named():
     assert not_kept(image, "jpeg") == ("comment",)
     image = decode_image(with_chunks((b"tEXt", b"Author\0me"), (b"mDCV", bytes(24))))
     assert not_kept(image, "png") == ("mDCV", "text (Author)")
+
+
+def test_a_profile_of_more_segments_than_jpeg_counts():
+    profile = icc_profile().ljust(255 * 65519 + 1, b"\0")
+    image = Image(picture(), icc=profile)
+    (lost,) = not_kept(image, "jpeg")
+    assert lost.startswith(f"ICC profile of {len(profile):,} bytes (jpeg")
+    assert decode_image(encode_image(image, "jpeg")).icc is None
+    largest = Image(picture(), icc=profile[:-1])
+    assert decode_image(encode_image(largest, "jpeg")).icc == profile[:-1]

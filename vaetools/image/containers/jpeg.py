@@ -236,5 +236,8 @@ JPEG = Container(
     (".jpg", ".jpeg", ".jpe", ".jfif"),
     rb"\xff\xd8\xff",
     unwrap,
-    Holds(frozenset({"icc", "exif", "xmp", "iptc", "density"}), max_exif=LARGEST - 6),
+    Holds(
+        frozenset({"icc", "exif", "xmp", "iptc", "density"}),
+        largest={"exif": LARGEST - 6, "icc": 255 * (LARGEST - len(ICC_PREFIX) - 2)},
+    ),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from vaetools.errors import OptionError
 from vaetools.image.metadata import icc as profiles
@@ -11,6 +11,9 @@ from vaetools.image.metadata import xmp as packets
 from vaetools.image.metadata.exif import exif_with_resolution, fitted_exif
 from vaetools.image.metadata.fields import Metadata
 from vaetools.image.metadata.tiff_directory import without_gps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Strip: TypeAlias = Literal["none", "gps", "exif", "all"]
 """What to leave out: nothing; positions in EXIF and XMP; all EXIF, XMP and IPTC; everything."""
@@ -25,12 +28,12 @@ class Holds:
     Attributes:
         fields: names of `Metadata`'s fields.
         grey: whether it has grey pixels; otherwise grey is written as RGB.
-        max_exif: largest EXIF block in bytes.
+        largest: bytes of the largest block that fits, by field, where there is a limit.
     """
 
     fields: frozenset[str] = frozenset()
     grey: bool = True
-    max_exif: int = 2**31
+    largest: Mapping[str, int] = field(default_factory=dict)
 
 
 def stripped(metadata: Metadata, strip: Strip) -> Metadata:
@@ -68,12 +71,11 @@ def fitted(
     lost: list[str] = []
     coloured = _colour(stripped(metadata, strip), grey and holds.grey, holds, lost)
     sized = _sized(coloured, width, height, holds, strip)
-    if sized.exif is not None and len(sized.exif) > holds.max_exif and "exif" in holds.fields:
-        lost.append(f"EXIF of {len(sized.exif):,} bytes")
-        sized = replace(sized, exif=None)
     for name, label in _NAMES.items():
-        if getattr(sized, name) is not None and name not in holds.fields:
-            lost.append(label)
+        block = getattr(sized, name)
+        is_too_large = block is not None and len(block) > holds.largest.get(name, 2**31)
+        if block is not None and (name not in holds.fields or is_too_large):
+            lost.append(f"{label} of {len(block):,} bytes" if is_too_large else label)
             without: dict[str, Any] = {name: None}
             sized = replace(sized, **without)
     density = sized.density
