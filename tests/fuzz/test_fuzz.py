@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import re
 import subprocess
@@ -80,3 +81,23 @@ def test_a_reader_that_takes_damaged_files_is_found():
         case = Case(b"", is_forged)
         outcome = attempt(case, files, lambda *_, found=found: found, random.Random(0))
         assert outcome == ("decoded", problem)
+
+
+def assert_no_operator_does_harm(cases, seed):
+    """No graph that passes the check ends the process, or takes more than 512 MiB or 10 s."""
+    run = fuzz("nodes", "--cases", str(cases), "--seed", str(seed))
+    assert run.returncode == 0, run.stdout
+    facts = json.loads(run.stdout.splitlines()[-1])
+    assert facts["checked"] == cases
+    assert facts["ran"] > 0.2 * cases, "hardly any graph passes"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_operators_in_graphs_of_one_node():
+    assert_no_operator_does_harm(150, 7)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_many_operators_in_graphs_of_one_node():
+    assert_no_operator_does_harm(20_000, 500_000)

@@ -285,7 +285,7 @@ def logarithm() -> onnx.ModelProto:
 
 
 def manifest() -> Manifest:
-    return Manifest(1, "logs", "1", "CC0-1.0", ("reconstruct",), {})
+    return Manifest(1, "logs", "1", "CC0-1.0", ("logarithm",), {})
 
 
 def plan(value: float, reference) -> OnnxPlan:

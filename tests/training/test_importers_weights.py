@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import resource
+import struct
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +26,8 @@ from vaetools.training.importers import (
     weights,
 )
 from vaetools.training.importers.disentangling_vae import Decoder, Encoder
+from vaetools.training.importers.json_config import read_diffusers_config, read_json
+from vaetools.training.importers.weights import read_weights
 
 
 class Clamp(nn.Module):
@@ -344,3 +350,75 @@ def test_weights_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(weights, "MAX_BYTES", 3000)
     with pytest.raises(ModelBrokenError, match="over the limit"):
         weights.read_weights(tmp_path / "model.pt")
+
+
+# --- configs and files that ask for much -------------------------------------------------------------
+
+
+def test_complex_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"weight": torch.ones(2, dtype=torch.complex64)}, path)
+    with pytest.raises(ModelBrokenError, match="weights 'weight' are complex numbers"):
+        read_weights(path)
+
+
+def test_a_description_of_a_gigabyte_is_not_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"weight": torch.ones(2)}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    text = b"a" * 2**25
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            large = b"\x80\x02X" + struct.pack("<I", len(text)) + text + b"."
+            archive.writestr(name, large if name.endswith(".pkl") else data)
+    with pytest.raises(ModelBrokenError, match="describes its weights in 33554440 bytes"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[" * 200_000, "is nested too deeply"),
+        ('{"a": ' + "9" * 5000 + "}", "is not JSON"),
+        (" " * (2**20 + 1), "has 1048577 bytes, the limit is 1048576"),
+    ],
+    ids=["deep", "digits", "large"],
+)
+def test_json_that_nobody_writes_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(ModelBrokenError, match=said):
+        read_json(path)
+
+
+@pytest.mark.parametrize("latents", [10**9, 10**5, -1, 0])
+def test_pythae_asks_for_no_memory_before_weights_fit(tmp_path: Path, latents: int) -> None:
+    config = {"name": "VAEConfig", "input_dim": [1, 8, 8], "latent_dim": latents}
+    (tmp_path / "model_config.json").write_text(json.dumps(config))
+    state = {"encoder.layers.0.0.weight": torch.ones(2**14, 64)}
+    torch.save({"model_state_dict": state}, tmp_path / "model.pt")
+    with pytest.raises(ModelBrokenError, match="sizes are not 1 … 65536"):
+        pythae_folder.read(str(tmp_path))
+    config["latent_dim"] = 2**16  # 4 GiB of float32, three times
+    (tmp_path / "model_config.json").write_text(json.dumps(config))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelBrokenError, match="does not hold pythae's default networks"):
+        pythae_folder.read(str(tmp_path))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers_per_block": 10**6},
+        {"latent_channels": 10**9},
+        {"block_out_channels": [65537]},
+        {"block_out_channels": [8] * 1000},
+    ],
+)
+def test_numbers_that_no_network_has_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    config = {"_class_name": "AutoencoderKL", "latent_channels": 4, **change}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelBrokenError, match=r"is out of range|has 1000 entries"):
+        read_diffusers_config(tmp_path, ("AutoencoderKL",))

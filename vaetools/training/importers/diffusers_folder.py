@@ -7,6 +7,7 @@ diffusion pipeline.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,7 +19,7 @@ from vaetools.training.export.graphs import Forward, Outputs
 from vaetools.training.export.measure import one_line, plan_model
 from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import LOGVAR_RANGE, read_diffusers_config
-from vaetools.training.importers.weights import check_file
+from vaetools.training.importers.weights import check_file, without_memory
 
 if TYPE_CHECKING:
     from vaetools.training.export.model_plan import ModelPlan
@@ -84,6 +85,9 @@ def _unit_range(image: Tensor) -> Tensor:
     return (image + 1) / 2
 
 
+MANY = 2**24
+"""By how many numbers (64 MiB) a network may exceed its weights until diffusers refuses it."""
+
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "VQModel")
 
 
@@ -99,7 +103,7 @@ def read(source: str) -> ModelPlan:
         folder /= "vae"
     config = read_diffusers_config(folder, CLASSES)
     name = config["_class_name"]
-    model = _load(folder, name)
+    model = _load(folder, name, config)
     summary = f"{name} of diffusers"
     channels = int(config.get("in_channels", 3))
     scale = float(model.config.scaling_factor)
@@ -117,7 +121,7 @@ def read(source: str) -> ModelPlan:
     return plan_model(network)
 
 
-def _load(folder: Path, name: str) -> Any:
+def _load(folder: Path, name: str, config: dict[str, Any]) -> Any:
     """The model, with every weight in its place."""
     variant = _variant(folder)
     try:
@@ -125,7 +129,9 @@ def _load(folder: Path, name: str) -> Any:
     except ImportError:
         raise UsageError("this needs diffusers", remedy="pip install 'vaetools[import]'") from None
     diffusers.utils.logging.set_verbosity_error()  # it warns about keys of other versions
+    weights = folder / f"{WEIGHTS}{'' if variant is None else f'.{variant}'}.safetensors"
     try:
+        _check_elements(getattr(diffusers, name), config, weights)
         model, loading = getattr(diffusers, name).from_pretrained(
             folder,
             variant=variant,
@@ -135,6 +141,8 @@ def _load(folder: Path, name: str) -> Any:
             low_cpu_mem_usage=False,
             output_loading_info=True,
         )
+    except ModelBrokenError:
+        raise
     except Exception as error:
         raise ModelBrokenError(
             f"diffusers cannot load it: {one_line(error)}", file=folder
@@ -146,6 +154,22 @@ def _load(folder: Path, name: str) -> Any:
                 file=folder,
             )
     return model
+
+
+def _check_elements(kind: Any, config: dict[str, Any], path: Path) -> None:
+    """Raise `ModelBrokenError` for a config of a network that is much larger than its weights: diffusers
+    takes the memory before it compares them."""
+    from safetensors import safe_open
+
+    with without_memory():
+        needed = sum(p.numel() for p in kind.from_config(config).parameters())
+    with safe_open(path, "pt") as file:
+        held = sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    if needed > held + MANY:
+        raise ModelBrokenError(
+            f"weights do not fit the config: it needs {needed} numbers, the file has {held}",
+            file=path,
+        )
 
 
 def _variant(folder: Path) -> str | None:

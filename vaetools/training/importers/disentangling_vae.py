@@ -20,7 +20,7 @@ from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.export.measure import one_line, plan_model
 from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import read_json
-from vaetools.training.importers.weights import State, fill, read_weights
+from vaetools.training.importers.weights import State, fill, read_weights, without_memory
 
 if TYPE_CHECKING:
     from typing import Any
@@ -107,7 +107,8 @@ def read(source: str) -> ModelPlan:
     state = read_weights(path)
     try:
         shapes = Shapes(state)
-        encoder, decoder = Encoder(shapes), Decoder(shapes)
+        with without_memory():
+            encoder, decoder = Encoder(shapes), Decoder(shapes)
         fill(encoder, state, "encoder.")
         fill(decoder, state, "decoder.")
     except (KeyError, ValueError, RuntimeError) as error:

@@ -20,8 +20,8 @@ from vaetools.errors import ModelBrokenError
 from vaetools.model.spec import LikelihoodSpec
 from vaetools.training.export.measure import one_line, plan_model
 from vaetools.training.export.network import Network
-from vaetools.training.importers.json_config import read_json
-from vaetools.training.importers.weights import fill, read_weights
+from vaetools.training.importers.json_config import MAX_SIZE, read_json
+from vaetools.training.importers.weights import fill, read_weights, without_memory
 from vaetools.training.networks.modules import ModuleList
 
 if TYPE_CHECKING:
@@ -116,12 +116,13 @@ def read(source: str) -> ModelPlan:
     state = read_weights(path, key="model_state_dict")
     try:
         hidden = state["encoder.layers.0.0.weight"].shape[0]
-        encoder = Encoder(math.prod(shape), latents, hidden, gaussian=gaussian)
         bernoulli = likelihood.kind == "bernoulli"
-        decoder = Decoder(shape, latents, hidden, logits=bernoulli)
+        with without_memory():
+            encoder = Encoder(math.prod(shape), latents, hidden, gaussian=gaussian)
+            decoder = Decoder(shape, latents, hidden, logits=bernoulli)
         fill(encoder, state, "encoder.")
         fill(decoder, state, "decoder.")
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, IndexError, OverflowError, RuntimeError) as error:
         raise ModelBrokenError(
             f"does not hold pythae's default networks: {one_line(error)}", file=path
         ) from None
@@ -153,6 +154,8 @@ def _config(path: Path) -> dict[str, Any]:
             file=path,
             remedy=f"known: {', '.join(known)}",
         )
+    if not 1 <= config["latent_dim"] <= MAX_SIZE or max(shape, default=0) > MAX_SIZE:
+        raise ModelBrokenError(f"sizes are not 1 … {MAX_SIZE}", file=path)
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
         raise ModelBrokenError(f"input_dim = {shape} is not (1 or 3, height, width)", file=path)
     if config.get("reconstruction_loss", "mse") not in LIKELIHOODS:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from vaetools.errors import ModelBrokenError, UsageError
 from vaetools.training.export.measure import one_line, plan_model
 from vaetools.training.export.network import Network
-from vaetools.training.importers.weights import State, read_weights
+from vaetools.training.importers.weights import State, fill, read_weights, without_memory
 
 if TYPE_CHECKING:
     from vaetools.training.export.model_plan import ModelPlan
@@ -127,19 +127,20 @@ def sequence(state: State, path: Path, *, decoder: bool) -> nn.Sequential:
             raise ModelBrokenError(f"contains {name!r}, so it is not a TAESD network", file=path)
         weights.setdefault(int(digits), {})[tail] = value
     layers: list[nn.Module] = []
-    for number in range(max(weights, default=-1) + 1):
-        if number not in weights:
-            layers.append(_weightless(layers, decoder=decoder))
-        elif "conv.0.weight" in weights[number]:
-            layers.append(_block(weights[number]))
-        else:
-            # In an encoder, convolutions without a bias or before an activation have stride 2.
-            activated = number < max(weights) and number + 1 not in weights
-            halves = not decoder and (activated or "bias" not in weights[number])
-            layers.append(_convolution(weights[number], path, stride=2 if halves else 1))
+    with without_memory():
+        for number in range(max(weights, default=-1) + 1):
+            if number not in weights:
+                layers.append(_weightless(layers, decoder=decoder))
+            elif "conv.0.weight" in weights[number]:
+                layers.append(_block(weights[number]))
+            else:
+                # In an encoder, convolutions without a bias or before an activation have stride 2.
+                activated = number < max(weights) and number + 1 not in weights
+                halves = not decoder and (activated or "bias" not in weights[number])
+                layers.append(_convolution(weights[number], path, stride=2 if halves else 1))
     network = nn.Sequential(*layers)
     try:
-        network.load_state_dict(state)
+        fill(network, state, "")
     except RuntimeError as error:
         raise ModelBrokenError(f"is not a TAESD network: {one_line(error)}", file=path) from None
     if decoder and not isinstance(network[0], Clamp):

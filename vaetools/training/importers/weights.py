@@ -20,10 +20,14 @@ from vaetools.errors import ModelBrokenError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from torch import nn
 
 MAX_BYTES = 2**31
 """Larger weights do not fit a single-file ONNX graph."""
+
+MAX_PICKLE = 2**24
+"""Bytes of the pickle that describes the tensors of a file; that of a large network has 100,000."""
 
 OLDEST_TORCH = (2, 10)
 
@@ -78,6 +82,8 @@ def read_weights(path: Path, *, key: str = "") -> State:
     _check_size(path, sum(4 * value.numel() for value in held.values()))
     state = {n: v.detach().float() if v.is_floating_point() else v for n, v in held.items()}
     for name, value in state.items():
+        if value.is_complex():
+            raise ModelBrokenError(f"weights {name!r} are complex numbers", file=path)
         if not torch.isfinite(value).all():
             raise ModelBrokenError(f"weights {name!r} hold NaN or infinite values", file=path)
     return state
@@ -119,7 +125,13 @@ def _torch_file(path: Path) -> Any:
 
     if zipfile.is_zipfile(path):  # PyTorch before 1.6 wrote a plain sequence, without compression
         with zipfile.ZipFile(path) as archive:
-            _check_size(path, sum(part.file_size for part in archive.infolist()))
+            parts = archive.infolist()
+        _check_size(path, sum(part.file_size for part in parts))
+        pickled = max((p.file_size for p in parts if p.filename.endswith(".pkl")), default=0)
+        if pickled > MAX_PICKLE:
+            raise ModelBrokenError(
+                f"describes its weights in {pickled} bytes, the limit is {MAX_PICKLE}", file=path
+            )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - many types, and all mean that we do not read it
@@ -143,8 +155,21 @@ def _refusal(said: str) -> str:
 def fill(module: nn.Module, state: State, prefix: str) -> None:
     """Load the weights whose names begin with `prefix`, all of them, into `module`.
 
+    The module is built `without_memory`: a config may ask for a network of any size, and only the
+    weights that are there take memory.
+
     Raises:
         RuntimeError: they do not fit.
     """
     own = {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
-    module.load_state_dict(own)
+    parameters = {name for name, _ in module.named_parameters()}
+    module.load_state_dict(
+        {name: v.float() if name in parameters else v for name, v in own.items()}, assign=True
+    )
+
+
+def without_memory() -> torch.device:
+    """A context in which new modules have shapes, and no memory until `fill` gives them weights."""
+    import torch
+
+    return torch.device("meta")
