@@ -143,12 +143,15 @@ def multi_picture(*kinds: int) -> bytes:
         (multi_picture(0x030000, 0x020002), ("1 more image",)),
         (multi_picture(0x030000, 0x020003, 0x020003), ("2 more images",)),
         (multi_picture(0x030000, 0x010001), ()),
+        (multi_picture(0x030000, 0) + b"http://ns.apple.com/HDRGainMap/1.0/", ("gain map",)),
+        (with_segments() + b"something", ("data behind the image",)),
+        (with_segments() + bytes(99), ()),
         (with_segments((0xE1, XMP_PREFIX + xmp(attributes='hdrgm:Version="1.0"'))), ("gain map",)),
         (with_segments() + b"http://ns.apple.com/HDRGainMap/1.0/", ("gain map",)),
         (with_segments((0xE1, XMP_PREFIX + xmp(attributes='GCamera:MotionPhoto="1"'))),
          ("motion photo's video",)),
     ],
-    ids=["stereo", "views", "preview", "gain map", "of a phone", "motion"],
+    ids=["stereo", "views", "preview", "Apple", "tail", "zeros", "gain map", "of a phone", "motion"],
 )  # fmt: skip
 def test_further_images_that_are_lost_are_named(data, expected):
     image = decode_image(data)

@@ -68,13 +68,14 @@ def unwrap(data: bytes, strict: bool) -> Bare:
             kept.append(data[start:stop])
     kept.append(data[at:])
     # Inside the coded data 0xFF is always escaped, so the end marker cannot be there by chance.
-    if data.find(b"\xff\xd9", at) < 0:
+    end = data.find(b"\xff\xd9", at)
+    if end < 0:
         if strict:
             raise DamagedImageError("truncated: the end-of-image marker is missing")
         kept.append(b"\xff\xd9")  # with it, decoders give what there is
     blocks = _blocks(segments)
-    if any(data.find(mark, at) >= 0 for mark in _GAIN_MAPS):
-        blocks.notes.append("gain map")
+    blocks.has_gain_map |= any(data.find(mark, at) >= 0 for mark in _GAIN_MAPS)
+    blocks.has_tail = end >= 0 and bool(data[end + 2 :].strip(b"\0\r\n "))
     metadata, orientation = blocks.understood()
     return Bare("jpeg", b"".join(kept), metadata, orientation)
 
@@ -110,13 +111,15 @@ def _blocks(segments: Iterable[tuple[int, bytes]]) -> Blocks:
         exif=b"".join(found["exif"]),
         xmp=(*found["xmp"], b"")[0],
         photoshop=b"".join(found["photoshop"]),
-        notes=[what for index in found["index"] for what in _more_images(index)],
+        more_images=sum(map(_more_images, found["index"])),
+        has_previews=bool(found["index"]),
+        has_gain_map=bool(found["gain map"]),
+        notes=["comment"] if found["comment"] else [],
     )
     if found["jfif"] and len(found["jfif"][0]) >= 7:
         unit, x, y = struct.unpack_from(">BHH", found["jfif"][0], 2)
         blocks.density = density_of(x, y, unit + 1)
     blocks.extended_xmp = _extended(blocks, found["extension"])
-    blocks.notes += [name for name in ("gain map", "comment") if found[name]]
     return blocks
 
 
@@ -141,22 +144,24 @@ def _extended(blocks: Blocks, extensions: list[bytes]) -> bytes:
     return packet
 
 
-def _more_images(index: bytes) -> list[str]:
-    """What stands behind the first image, by the index of a multi-picture file."""
+def _more_images(index: bytes) -> int:
+    """How many images stand behind the first one, by the index of a multi-picture file.
+
+    Previews of the first image do not count.
+    """
     try:
         fields, _ = read_directory(index, first_directory(index))
     except (ValueError, struct.error):
-        return []
+        return 0
     entries = find(fields, _IMAGES)
     if entries is None:
-        return []
+        return 0
     order = ">" if index.startswith(b"MM") else "<"
     kinds = [
         kind & 0xFFFFFF
         for kind, *_ in struct.iter_unpack(f"{order}L12x", _whole(entries.raw(index)))
     ]
-    count = sum(kind not in _PREVIEWS for kind in kinds[1:])
-    return [f"{count} more image{'s' * (count > 1)}"] if count else []
+    return sum(kind not in _PREVIEWS for kind in kinds[1:])
 
 
 def _whole(entries: bytes) -> bytes:

@@ -16,6 +16,8 @@ from vaetools.image.metadata.fields import ADOBE_RGB, MAX_BLOCK, Density, Metada
 from vaetools.image.metadata.iptc import IPTC_RESOURCE, records_of, resource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vaetools.image.metadata.fields import Calibration, Cicp
 
 _CENTIMETRES = 2.54
@@ -33,6 +35,10 @@ class Blocks:
         photoshop: image resources ("8BIM"); IPTC is taken from there.
         iptc: IPTC records, with or without an image resource around them.
         orientation: what the container itself says, 1 … 8; 0 where the EXIF block says it.
+        more_images: how many further images the file holds, a gain map among them.
+        has_gain_map: whether there is one. XMP may say so as well.
+        has_previews: whether smaller copies of the image stand behind it.
+        has_tail: whether anything stands behind the image.
         notes: as in `Metadata`.
     """
 
@@ -46,6 +52,10 @@ class Blocks:
     calibration: Calibration | None = None
     density: Density | None = None
     orientation: int = 0
+    more_images: int = 0
+    has_gain_map: bool = False
+    has_previews: bool = False
+    has_tail: bool = False
     notes: list[str] = field(default_factory=list)
 
     def understood(self) -> tuple[Metadata, int]:
@@ -75,9 +85,19 @@ class Blocks:
             cicp=self.cicp,
             calibration=self.calibration,
             density=density,
-            notes=tuple(dict.fromkeys(self.notes)),
+            notes=tuple(dict.fromkeys([*self.notes, *self._further()])),
         )
         return metadata, orientation
+
+    def _further(self) -> Iterator[str]:
+        """What stands behind the image, or beside it."""
+        if self.has_gain_map:
+            yield "gain map"
+        count = self.more_images - self.has_gain_map
+        if count > 0:
+            yield f"{count} more image{'s' * (count > 1)}"
+        if self.has_tail and not (self.has_gain_map or self.more_images or self.has_previews):
+            yield "data behind the image"
 
     def _exif(self) -> tuple[bytes | None, int]:
         """The upright block, and its orientation; 0 if it has none."""
@@ -105,10 +125,10 @@ class Blocks:
         if not packet:
             return b"", 0
         found = packets.properties(packet)
-        if packets.has_gain_map(found):
-            self.notes.append("gain map")
+        self.has_gain_map |= packets.has_gain_map(found)
         if packets.has_motion(found):
             self.notes.append("motion photo's video")
+            self.has_tail = False
         value = found.get((packets.TIFF, "Orientation"), "")
         try:
             packet = packets.without(packet, _is_unwanted)
