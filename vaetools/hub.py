@@ -205,7 +205,7 @@ class Hub(HubMethods):
 
         Args:
             op: an operation, a chain, a step, or a list.
-            source: a `cv2.VideoCapture`, the path of a video, the number of a camera, or an iterable
+            source: the path of a video, a `cv2.VideoCapture`, the number of a camera, or an iterable
                 of frames or of pairs (frame, mask).
             depth: frames in flight at once, which bounds memory.
             threads: frames worked on at once.
@@ -231,15 +231,15 @@ class Hub(HubMethods):
         progress: Progress | None = None,
         **options: Any,
     ) -> RunResult:
-        """Apply an operation to files and folders, or to one video; what the command line calls.
+        """Apply an operation to files and folders, videos among them; what the command line calls.
 
             result = hub.map("compress", "photos/", out="packed/", quality=60, jobs=2)
             result.raise_for_failures()
 
         Args:
             op: an operation, a chain, a step, or a list.
-            inputs: files, folders or globs; `()` for an operation that takes nothing. One video
-                file: its frames are processed in order and written to a video.
+            inputs: files, folders or globs; `()` for an operation that takes nothing. The frames of a
+                video are processed in order and written to a video.
             out: folder, or a file for one input.
             on_record: called with the record of each input when it is finished.
             progress: reports how far the run is; the command line shows a bar on a terminal.

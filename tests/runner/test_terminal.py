@@ -35,6 +35,9 @@ def test_the_line_says_how_far_how_fast_and_how_long() -> None:
         progress.advance(record("failed"))
     assert progress.line(4.0) == "compress 200/10000 · 25 img/s · ETA 6:32 · 50 failed"
     assert progress.line(100.0).startswith("compress 200/10000 · 1.0 img/s · ETA 2:43:20")
+    progress.start("compress", 20)  # a video after the images: its frames
+    assert progress.line(0.0) == "compress 0/20 · 50 failed"
+    assert len(progress._bar.tasks) == 1
     progress.note("E012 a[b].jpg: is cut\nshort")
     progress.close()
     assert "E012 a[b].jpg: is cut\\nshort" in text.getvalue()

@@ -142,6 +142,7 @@ def test_a_video_that_ends_early_is_damaged(hub: Hub, clip: Path, tmp_path: Path
     assert record.code == "E012" and "of 30 frames; --lenient" in record.message
     assert not (tmp_path / "out.mp4").exists()
     lenient = the(hub.map("negative", half, out=tmp_path / "out.mp4", strict=False))
+    assert lenient.message == f"{half}: damaged: the file ends too early"
     assert lenient.status == "done" and 0 < len(greys(tmp_path / "out.mp4")) < 18
 
 
@@ -185,6 +186,20 @@ def test_videos_of_folders_are_left_alone_where_frames_cannot_be_inputs(
     cv2.imwrite(str(tmp_path / "in" / "a.png"), photo)
     clip.rename(tmp_path / "in" / "clip.avi")
     result = hub.map("pair", tmp_path / "in", out=tmp_path / "out")
+    assert (result.counts["done"], result.counts["left alone"]) == (1, 1)
+
+
+def test_a_plugin_that_fails_for_a_frame_still_does_images(
+    hub: Hub, clip: Path, tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outputs(self: Any, source: Any) -> Any:
+        return {"a.png": [source]}[source.name]
+
+    monkeypatch.setattr(hub.find("negative"), "outputs", outputs)
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), photo)
+    clip.rename(tmp_path / "in" / "clip.avi")
+    result = hub.map("negative", tmp_path / "in", out=tmp_path / "out")
     assert (result.counts["done"], result.counts["left alone"]) == (1, 1)
 
 

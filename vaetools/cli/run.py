@@ -78,7 +78,8 @@ def command() -> None:
     \b
     vaetools run denoise,compress photos/ -o packed/ --quality 60
     vaetools run pipeline.toml photos/ -o out/
-    vaetools run denoise clip.mp4 -o clean.mp4            a video, frame by frame
+    vaetools run denoise clip.mp4 -o clean.mp4            a video; frame times and sound are kept
+    vaetools run denoise clips/ -o clean/ --video-quality 23
     vaetools run denoise - -o - --raw 1280x720:bgr24      frames from and to ffmpeg
     vaetools run denoise,compress --help                  the options of the steps
     """

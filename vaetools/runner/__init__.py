@@ -4,7 +4,7 @@
     plan       sources -> planned items with all output names; clashes are refused before any work
     journal    inputs that earlier runs have completed
     batch      files: read, process and write in parallel, with bounded memory (pipeline)
-    video      one video: frame by frame
+    video      videos: frame by frame
     record     what happened to each input; result: totals; report: both as an HTML page
 
 `runner.run` does these in order.

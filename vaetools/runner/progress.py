@@ -14,7 +14,7 @@ class Progress(Protocol):
     """A progress display. All methods are called in the thread that called `run`."""
 
     def start(self, op: str, total: int) -> None:
-        """The run begins; `total` is the number of inputs, or of frames for a video."""
+        """A part of the run begins: `total` is the number of inputs, then of frames of each video."""
 
     def advance(self, record: Record) -> None:
         """One input, or one frame of a video, is finished."""

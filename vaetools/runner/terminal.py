@@ -32,7 +32,13 @@ class TerminalProgress:
 
     def start(self, op: str, total: int) -> None:
         self._op, self._total = printable(op), total
+        self._finished = self._processed = 0
+        is_running = bool(self._bar.task_ids)
+        for earlier in self._bar.task_ids:
+            self._bar.remove_task(earlier)
         self._task = self._bar.add_task(self._op, total=total)
+        if is_running:
+            return
         self._bar.start()
         # Rich prints what others write meanwhile above the bar, escape sequences included.
         sys.stdout = cast("TextIO", PrintableStream(sys.stdout))
@@ -42,7 +48,7 @@ class TerminalProgress:
         self._finished += 1
         self._failed += record.status == "failed"
         self._processed += record.status != "skipped"
-        elapsed = self._bar.tasks[self._task].elapsed or 0.0
+        elapsed = self._bar.tasks[0].elapsed or 0.0
         self._bar.update(self._task, advance=1, description=self.line(elapsed))
 
     def line(self, elapsed: float) -> str:

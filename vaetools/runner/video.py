@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import stat
 import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from vaetools.errors import OutputError, UsageError, printable
+from vaetools.errors import OutputError, printable
 from vaetools.runner.atomic import publish, sha256_of, temporary_stem
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.pipeline import device_of
@@ -45,7 +46,9 @@ def takes_videos(operation: Operation) -> bool:
     try:
         frame_filter(operation)
         return not operation.files_of("0")
-    except UsageError:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - a plugin may raise anything for a name that it does not know
         return False
 
 
@@ -105,7 +108,9 @@ class Video:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
             record = failure(item, op, error, time.perf_counter() - started)
-            return dataclasses.replace(record, message=record.message + position.text)
+            known = re.search(r"\bframe \d", record.message)
+            text = "" if known else position.text
+            return dataclasses.replace(record, message=record.message + text)
         notes: str = facts.pop("notes")
         return record_of(
             item,

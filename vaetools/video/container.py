@@ -54,11 +54,12 @@ def _begins_like_a_video(path: Path) -> bool:
     return any(head[at:].startswith(magic) for at, magic in HEADS)
 
 
-def scan(path: Path, *, strict: bool) -> int:
+def scan(path: Path, *, strict: bool) -> tuple[int, str]:
     """Read all packets of a video without decoding them, which takes seconds.
 
     Returns:
-        The number of frames of the main video stream, or nearly so: some packets are not shown.
+        (the number of frames of the main video stream, or nearly so: some packets are not shown;
+        what is damaged, or an empty string).
 
     Raises:
         DamagedImageError: `strict`, and the file is cut short or has packets that are.
@@ -90,7 +91,7 @@ def scan(path: Path, *, strict: bool) -> int:
             file=path,
             remedy="--lenient keeps these frames" if count else None,
         )
-    return count
+    return count, problem
 
 
 def av_error() -> type[Exception]:

@@ -71,7 +71,7 @@ def _part(task: Conversion) -> Path:
 def _with_pyav(task: Conversion, position: Position) -> Converted:
     import av
 
-    total = scan(task.source, strict=task.strict)
+    total, damage = scan(task.source, strict=task.strict)
     with VideoReader(task.source, max_pixels=task.max_pixels, strict=task.strict) as reader:
         info = reader.info
         encoding = choose(task.out.suffix, task.fourcc, task.quality, info)
@@ -99,7 +99,9 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
         except (av.FFmpegError, OSError) as error:
             problem = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"cannot be written: {problem}", file=task.out) from error
-    return Converted(part, info.width, info.height, (*reader.notes, *encoding.notes, *notes))
+    damaged = (f"damaged: {damage}",) if damage else ()
+    lines = (*damaged, *reader.notes, *encoding.notes, *notes)
+    return Converted(part, info.width, info.height, lines)
 
 
 def _write_frames(
