@@ -159,6 +159,26 @@ def test_masks_in_a_folder_beside_the_pictures(hub: Hub, tmp_path: Path) -> None
     assert [(Path(r.file).parent.name, r.status) for r in result.records] == [("in", "done")]
 
 
+def test_a_folder_of_masks_inside_the_folder_of_images_is_no_input(
+    hub: Hub, tmp_path: Path
+) -> None:
+    save(tmp_path / "in" / "a.png", gradient())
+    save(tmp_path / "in" / "masks" / "a.png", mask())
+    save(tmp_path / "in" / "dust.png", mask())
+    masks = tmp_path / "in" / "masks"
+    result = hub.map("inpaint", tmp_path / "in", out=tmp_path / "out", mask=masks)
+    assert {name: row[0] for name, row in told(result).items()} == {
+        "a.png": "done",
+        "dust.png": "failed",
+    }
+    one = tmp_path / "in" / "dust.png"
+    result = hub.map("inpaint", tmp_path / "in", out=tmp_path / "one", mask=one, exclude="masks")
+    assert [*told(result)] == ["a.png"]
+    chain = hub.chain(hub.op("inpaint", mask=masks), hub.op("mask-color"))
+    result = hub.map(chain, tmp_path / "in", out=tmp_path / "chain")
+    assert sorted(told(result)) == ["a.png", "dust.png"]
+
+
 def test_chains_know_the_file_and_pass_notes_on(hub: Hub, tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png", gradient())
     save(tmp_path / "in" / "a_mask.png", np.zeros((48, 64), np.uint8))

@@ -143,10 +143,12 @@ def test_a_folder_that_cannot_be_listed_is_a_source_with_a_problem(nobody: Path)
 
 def test_the_output_folder_is_no_input(plant: Plant) -> None:
     top = plant("in", {"a.txt": b"", "out/b.txt": b"", "out/c/d.txt": b""})
-    assert names(discover([top], FileFilter((".txt",), out=top / "out"))) == ["a.txt"]
-    assert len(discover([top], FileFilter((".txt",), out=top)).sources) == 3
+    assert names(discover([top], FileFilter((".txt",), apart={os.path.realpath(top / "out")}))) == [
+        "a.txt"
+    ]
+    assert len(discover([top], FileFilter((".txt",), apart={os.path.realpath(top)})).sources) == 3
     made = frozenset({os.path.realpath(top / "out/b.txt")})
-    found = discover([top], FileFilter((".txt",), out=top, made=made))
+    found = discover([top], FileFilter((".txt",), apart={os.path.realpath(top)}, made=made))
     assert names(found) == ["a.txt", "out/c/d.txt"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -228,7 +229,8 @@ def _files(names: tuple[str, ...], out: Path, broken: list[VaetoolsError]) -> li
     if not names:
         return []
     suffixes = (*SUFFIXES, "idx3-ubyte", "idx3-ubyte.gz")
-    sources = discover(names, FileFilter(suffixes, out=out)).sources
+    apart = set() if out is None else {os.path.realpath(out)}
+    sources = discover(names, FileFilter(suffixes, apart=apart)).sources
     if not sources:
         raise NothingMatchedError("no images found", file=", ".join(names))
     for one in sources:

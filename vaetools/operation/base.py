@@ -353,6 +353,11 @@ class Operation(ABC):
         return [masks.glob for masks in self._places().values() if masks.glob]
 
     @property
+    def apart(self) -> Sequence[Path]:
+        """Files and folders inside a folder of inputs that are no inputs: masks, by default."""
+        return [masks.path for masks in self._places().values() if not masks.is_pattern]
+
+    @property
     def rng(self) -> np.random.Generator:
         """Random numbers that depend only on the option `seed` and on the input's key.
 

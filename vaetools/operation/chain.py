@@ -168,6 +168,10 @@ class Chain(Operation):
         return [glob for step in self.steps for glob in step.never]
 
     @property
+    def apart(self) -> Sequence[Path]:
+        return [path for step in self.steps for path in step.apart]
+
+    @property
     def fixed_formats(self) -> Sequence[str]:
         return self.steps[-1].fixed_formats
 

@@ -78,14 +78,15 @@ class FileFilter:
         include: Glob patterns for the relative path, a folder on it, or the file name; `*` also
             matches `/`. They apply to files given by their path, too.
         exclude: Glob patterns of files to leave out.
-        out: The output folder, which is not searched if it lies inside an input folder.
+        apart: Real paths of files and folders inside an input folder that are no inputs, such as
+            the output folder.
         made: Real paths of outputs of earlier runs; these are never inputs found in a folder.
     """
 
     suffixes: tuple[str, ...]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    out: Path | None = None
+    apart: AbstractSet[str] = frozenset()
     made: AbstractSet[str] = frozenset()
 
     def includes(self, relative: PurePosixPath) -> bool:
@@ -166,11 +167,11 @@ def _sources(path: Path, wanted: FileFilter) -> Iterator[tuple[Source, bool]]:
         relative = PurePosixPath(path.name)
         yield _source(path, relative, os.path.realpath(path)), wanted.includes(relative)
         return
-    files, unlisted = _walk(path, wanted.out)
+    files, unlisted = _walk(path, wanted.apart)
     for file in sorted(files, key=lambda file: file.parts):
         relative, real = _relative(file, path), files[file]
         passes = wanted.has_suffix(file.name) and wanted.includes(relative)
-        selected = passes and real not in wanted.made
+        selected = passes and real not in wanted.made | wanted.apart
         yield _source(file, relative, real) if selected else Source(file, relative, real), selected
     for error in unlisted:
         folder = Path(error.filename)
@@ -184,13 +185,13 @@ def _relative(path: Path, folder: Path) -> PurePosixPath:
     return PurePosixPath(*path.relative_to(folder).parts)
 
 
-def _walk(top: Path, out: Path | None) -> tuple[dict[Path, str], list[OSError]]:
+def _walk(top: Path, apart: AbstractSet[str]) -> tuple[dict[Path, str], list[OSError]]:
     """All files below `top` that are not hidden, with their real paths; errors of folders.
 
     Links to folders are followed after all real folders, and every real folder is visited once. So
     the result does not depend on the position of links.
     """
-    seen = set() if out is None else {os.path.realpath(out)} - {os.path.realpath(top)}
+    seen = {*apart} - {os.path.realpath(top)}
     files: dict[Path, str] = {}
     unlisted: list[OSError] = []
     waiting = [top]

@@ -213,7 +213,8 @@ def _find(
     if settings.report is not None:
         made.add(os.path.realpath(settings.report))
     exclude = (*settings.exclude, *operation.never)
-    wanted = FileFilter(suffixes, settings.include, exclude, Path(settings.out), made)
+    apart = {os.path.realpath(path) for path in (settings.out, *operation.apart)}
+    wanted = FileFilter(suffixes, settings.include, exclude, apart, made)
     if operation.takes != "nothing":
         found = discover(inputs, wanted)
     elif inputs:
