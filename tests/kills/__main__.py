@@ -1,4 +1,4 @@
-"""Kill runs with `kill -9` at random times and resume them, many times.
+"""Kill runs with `kill -9` and other signals at random times and resume them, many times.
 
     python -m tests.kills --kills 200
     python -m tests.kills --command "vaetools compress {in} -o {out}" --inputs photos/

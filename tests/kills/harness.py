@@ -1,4 +1,4 @@
-"""Kills runs at random times and checks what they leave behind.
+"""Kills runs at random times and checks what they leave behind: with SIGKILL, SIGTERM or SIGHUP.
 
 As a script it is the run that is killed: `python tests/kills/harness.py IN OUT`.
 """
@@ -19,6 +19,9 @@ from pathlib import Path, PurePath
 
 KILLS_PER_TREE = 15
 """After this number of kills a tree is completed and compared, and a new one begins."""
+
+OTHERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""Signals of two kills in five; the others are SIGKILL."""
 
 Command = Callable[[Path, Path], list[str]]
 """(inputs, out) -> the command line of a run."""
@@ -82,7 +85,9 @@ def kill_runs(command: Command, inputs: Path, workplace: Path, kills: int, seed:
         out = workplace / f"tree {tally.trees}"
         for _ in range(min(KILLS_PER_TREE, kills - tally.kills)):
             pause = rng.uniform(0, 2 * seconds / KILLS_PER_TREE)
-            if not _kill_one(command(inputs, out), out, pause, early=rng.random() < 0.1):
+            number = signal.SIGKILL if rng.random() < 0.6 else rng.choice(OTHERS)
+            early = rng.random() < 0.1
+            if not _kill_one(command(inputs, out), out, pause, early=early, number=number):
                 break
             tally.kills += 1
             finished = digests(out)
@@ -123,7 +128,9 @@ def _complete(command: list[str]) -> float:
     return time.monotonic() - started
 
 
-def _kill_one(command: list[str], out: Path, pause: float, *, early: bool) -> bool:
+def _kill_one(
+    command: list[str], out: Path, pause: float, *, early: bool, number: signal.Signals
+) -> bool:
     """Start a run and kill it `pause` seconds after it began to write; False if it ended before.
 
     Args:
@@ -138,7 +145,7 @@ def _kill_one(command: list[str], out: Path, pause: float, *, early: bool) -> bo
         time.sleep(pause)
         if process.poll() is not None:
             return False
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
     return True
 
 

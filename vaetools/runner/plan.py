@@ -184,8 +184,10 @@ def _converted(name: PurePath, to: str, fixed: Sequence[str]) -> PurePath:
 
 
 def _refuse_without_effect(items: Sequence[PlannedItem], operation: Operation, to: str) -> None:
+    if to == "same":
+        return
     names = [PurePath(name) for item in items for name in item.names]
-    if to != "same" and names and all(_is_fixed(name, operation.fixed_formats) for name in names):
+    if names and all(_is_fixed(name, operation.fixed_formats) for name in names):
         problem = f"--to {to} has no effect: {operation.name} writes files of a fixed format"
         raise UsageError(problem, remedy="leave it out")
 
@@ -215,30 +217,34 @@ def _outputs(items: Iterable[PlannedItem]) -> Iterator[tuple[PlannedItem, str, P
 def _refuse_escapes(items: Sequence[PlannedItem], target: Target) -> None:
     """No output may lie outside of the folder, by name or through a link, nor be a file of the run."""
     top = os.path.realpath(target.folder)
-    inside: dict[Path, bool] = {}
+    seen: set[str] = set()
     for item, name, path in _outputs(items):
-        pure = PurePosixPath(name)
-        plain = pure.parts and not pure.is_absolute() and ".." not in pure.parts
-        if not plain or pure.parts[0].casefold().startswith(PREFIX) or "\0" in name:
+        parts = name.split("/")
+        is_below = parts[0] not in ("", ".") and ".." not in parts and "\0" not in name
+        if not is_below or parts[0].casefold().startswith(PREFIX):
             raise UsageError(f"the output {name!r} is not a file below OUT", file=item.source.path)
-        if path.parent not in inside:
-            inside[path.parent] = Path(os.path.realpath(path.parent)).is_relative_to(top)
-        if not inside[path.parent]:
-            raise UsageError("leads out of the output folder through a link", file=path.parent)
+        folder = os.path.dirname(path)  # noqa: PTH120 - there may be 100,000 outputs
+        if folder not in seen:
+            seen.add(folder)
+            if not Path(os.path.realpath(folder)).is_relative_to(top):
+                raise UsageError("leads out of the output folder through a link", file=folder)
 
 
 def _refuse_shared_names(items: Sequence[PlannedItem], operation: Operation) -> None:
     """Output names must differ even if case and the form of accents are ignored."""
     owners: dict[str, tuple[PlannedItem, Path]] = {}
     clashes: list[tuple[PlannedItem, Path, PlannedItem]] = []
+    folders: dict[str, tuple[PlannedItem, Path]] = {}
     for item, name, path in _outputs(items):
-        first, _ = owners.setdefault(_folded(name), (item, path))
-        if owners[_folded(name)][1] is not path:
+        key = _folded(name)
+        first, other = owners.setdefault(key, (item, path))
+        if other is not path:
             clashes.append((first, path, item))
-    for item, name, path in _outputs(items):
-        for parent in PurePosixPath(name).parents[:-1]:
-            if _folded(str(parent)) in owners:
-                clashes.append((owners[_folded(str(parent))][0], path, item))  # noqa: PERF401
+        folders.setdefault(key.rpartition("/")[0], (item, path))
+    for folder, (item, path) in folders.items():
+        for parent in (folder, *map(str, PurePosixPath(folder).parents)):
+            if parent in owners:
+                clashes.append((owners[parent][0], path, item))  # noqa: PERF401
     if clashes:
         raise _clash(*clashes[0], more=len(clashes) - 1, operation=operation)
 
@@ -263,25 +269,22 @@ def shown(path: str | Path) -> str:
 
 
 def _folded(name: str) -> str:
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _refuse_inputs(items: Sequence[PlannedItem]) -> None:
     """No output may be an input, or a link that is an input, however either path is written."""
 
-    @functools.cache
-    def real(folder: Path) -> str:
-        return os.path.realpath(folder)
-
-    def location(path: Path) -> str:
-        return os.path.join(real(path.parent), path.name)  # noqa: PTH118
-
+    location = _locator()
     sources = [item.source for item in items if item.source.real]
     inputs = {name: s for s in sources for name in (s.real, location(s.path))}
     folded = {_folded(name): source for name, source in inputs.items()}
     for _, _, path in _outputs(items):
-        source = inputs.get(location(path))
-        similar = folded.get(_folded(location(path)))
+        place = location(path)
+        source = inputs.get(place)
+        similar = folded.get(_folded(place))
         if source is None and similar is not None and same_file(path, similar.path):
             source = similar  # a file system that ignores case or the form of accents
         if source is not None:
@@ -290,18 +293,29 @@ def _refuse_inputs(items: Sequence[PlannedItem]) -> None:
             raise ClashError(problem, remedy=remedy)
 
 
+def _locator() -> Callable[[Path], str]:
+    """A function for the absolute path of a file; links are resolved, except the file itself."""
+    real = functools.cache(os.path.realpath)
+
+    def location(path: Path) -> str:
+        folder, name = os.path.split(path)
+        return os.path.join(real(folder), name)  # noqa: PTH118
+
+    return location
+
+
 def refuse_report(items: Sequence[PlannedItem], report: str | Path | None) -> None:
     """The report may not be an input, an output, or a folder of an output. Raises `ClashError`."""
     if report is None:
         return
     page = _folded(os.path.realpath(report))
-    real = functools.cache(os.path.realpath)
+    location = _locator()
     remedy = "nothing was done; choose another file"
     for item in items:
         if item.source.real and _folded(item.source.real) == page:
             raise ClashError("the report is an input", file=report, remedy=remedy)
     for _, _, path in _outputs(items):
-        output = _folded(os.path.join(real(path.parent), path.name))  # noqa: PTH118
+        output = _folded(location(path))
         if output == page or output.startswith(page + os.sep) or page.startswith(output + os.sep):
             problem = f"the report and the output {shown(path)} cannot both exist"
             raise ClashError(problem, file=report, remedy=remedy)
