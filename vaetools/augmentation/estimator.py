@@ -15,7 +15,7 @@ from vaetools.errors import ImageValueError, OptionError
 from vaetools.image import Image
 from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.registry import ModelRegistry, default_folders
-from vaetools.model.runtime import Runtime
+from vaetools.model.runtime import Runtime, isolate_by
 
 
 @functools.lru_cache(maxsize=4)
@@ -24,7 +24,7 @@ def _opened(model: str, device: str) -> Any:
     place = Path(model)
     is_folder = (place / FILE_NAME).is_file()
     folders = [place] if is_folder else default_folders()
-    registry = ModelRegistry(folders, lambda: Runtime(device, threads=1))
+    registry = ModelRegistry(folders, lambda: Runtime(device, threads=1, isolate=isolate_by(None)))
     return registry.open(read_manifest(place).id if is_folder else model)
 
 
