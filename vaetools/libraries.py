@@ -42,7 +42,7 @@ LIBRARIES = {
     "constriction": ("constriction", "constriction", "stream"),
 }
 
-CODECS = {"jpeg": "jpg", "png": "zlib", "webp": "webp", "tiff": "libtiff"}
+CODECS = {"jpeg": "jpg", "png": "zlib", "webp": "webp", "tiff": "libtiff", "avif": "avif"}
 """Formats that Pillow can be built without, and Pillow's names for their libraries."""
 
 APT = "apt-get install -y --no-install-recommends libgl1 libglib2.0-0"

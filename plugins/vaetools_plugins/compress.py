@@ -144,7 +144,7 @@ class Decompress(vaetools.Operation):
 
     @dataclass(frozen=True)
     class Options:
-        to: Literal["png", "jpg", "webp", "tiff", "same"] = option(
+        to: Literal["png", "jpg", "webp", "tiff", "avif", "jxl", "same"] = option(
             "png", help="Format of the images; same: that of the source"
         )
         region: tuple[int, int, int, int] | None = option(

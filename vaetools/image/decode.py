@@ -206,9 +206,12 @@ def _opened(data: bytes, strict: bool) -> tuple[Bare, Opened]:
 
 def _metadata(bare: Bare, opened: Opened) -> tuple[Metadata, int]:
     """The metadata, and the orientation that is to be applied."""
-    if bare.metadata is not None:
-        return bare.metadata, bare.orientation
-    return opened.blocks.understood()
+    if bare.metadata is None:
+        return opened.blocks.understood()
+    metadata = bare.metadata
+    if metadata.icc is None and opened.blocks.icc:
+        metadata = replace(metadata, icc=opened.blocks.icc)
+    return metadata, bare.orientation
 
 
 def _too_large(amount: str, max_pixels: int) -> TooLargeError:

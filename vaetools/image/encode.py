@@ -1,6 +1,7 @@
 """`Image` to the bytes of a file.
 
-    JPEG, WebP, BMP     Pillow
+    JPEG, WebP, BMP, AVIF     Pillow
+    JPEG XL             pillow-jxl-plugin
     PNG, TIFF           here: 8 and 16 bit, grey, colour, alpha, ICC and EXIF in every combination
 
 No encoder at hand writes all of these: Pillow cuts RGB to 8 bit and takes 3 … 5 times as long, cv2
@@ -26,6 +27,7 @@ from vaetools.image.containers import CONTAINERS, FORMATS, PNG_SIGNATURE, png_ch
 from vaetools.image.containers.jpeg import wrap
 from vaetools.image.containers.png import metadata_chunks
 from vaetools.image.containers.tiff import metadata_items
+from vaetools.image.jxl import encode_jxl
 from vaetools.image.keeping import kept
 from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.tiff_directory import (
@@ -36,7 +38,7 @@ from vaetools.image.metadata.tiff_directory import (
     write_directory,
 )
 from vaetools.image.metadata.writing import Strip, fitted, stripped
-from vaetools.image.quality import quality_options
+from vaetools.image.quality import DEFAULT_QUALITY, quality_options
 from vaetools.libraries import check_codec
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ if TYPE_CHECKING:
     from vaetools.image.quality import Origin
 
 _BLOCK = 1 << 20  # bytes of pixels that are compressed at a time
-_LONGEST_SIDE = {"jpeg": 65500, "webp": 16383}
-_EIGHT_BIT = ("jpeg", "webp", "bmp")
+_LONGEST_SIDE = {"jpeg": 65500, "webp": 16383, "avif": 65536}
+_NAMES = {"gif": "GIF", "heif": "HEIF", "raw": "camera RAW"}
+_EIGHT_BIT = ("jpeg", "webp", "bmp", "avif")
 _WITHOUT_ALPHA = ("jpeg", "bmp", "ppm")
 
 
@@ -63,14 +66,16 @@ def encode_image(
 ) -> bytes:
     """The image as a file of that format.
 
-    PNG and TIFF are lossless; float32 is written as 16 bit. WebP is lossless at quality 100, and
-    has no grey: it comes back as colour. Metadata that the format has no place for is left out: see
+    PNG and TIFF are lossless; float32 is written as 16 bit. WebP and JPEG XL are lossless at quality
+    100. WebP and AVIF have no grey: it comes back as colour. JPEG XL needs the extra `jxl` and holds
+    16 bit of grey only. Metadata that the format has no place for is left out: see
     `not_kept`.
 
     Args:
         image: checked, as from `Image.from_array`.
-        format: `jpeg`, `png`, `webp`, `tiff`, `bmp` or `ppm` (see `format_of`).
-        quality: 0 … 100, for JPEG and WebP; JPEG keeps the full colour resolution from 90 on. By
+        format: `jpeg`, `png`, `webp`, `tiff`, `bmp`, `ppm`, `avif` or `jxl` (see `format_of`).
+        quality: 0 … 100, for JPEG, WebP, AVIF and JPEG XL; JPEG and AVIF keep the full colour
+            resolution from 90 on. By
             default as in a JPEG or lossless WebP file that is the origin, and otherwise 95.
         strip: metadata to leave out.
         origin: the file that the image was made from. A JPEG file keeps the blocks of an origin of
@@ -96,6 +101,9 @@ def encode_image(
         return _pnm(image)
     if format == "bmp":
         return _by_pillow(image, format, {}, metadata)
+    if format == "jxl":
+        level = DEFAULT_QUALITY if quality is None else quality
+        return encode_jxl(_samples(image), metadata, level)
     options = quality_options(format, quality, origin)
     if quality is None and origin is not None and origin.format == format:
         data = kept(image, origin, strip)
@@ -126,8 +134,8 @@ def _fitted(image: Image, format_name: str, strip: Strip) -> tuple[Metadata, tup
 
 def _check_fits(image: Image, format_name: str) -> None:
     problem, remedy = "", "use --to png"
-    if format_name == "gif":
-        problem = "GIF is not written"
+    if not CONTAINERS[format_name].is_written:
+        problem = f"{_NAMES[format_name]} is not written"
     elif format_name in _EIGHT_BIT and image.depth > 8:
         problem = f"{format_name} cannot hold {image.depth}-bit pixels"
         remedy = "use --to png or --to tiff"

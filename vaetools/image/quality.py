@@ -57,15 +57,16 @@ class Origin:
 def quality_options(
     format_name: str, quality: int | None, origin: Origin | None = None
 ) -> dict[str, Any]:
-    """Pillow's options for JPEG and WebP.
+    """Pillow's options for JPEG, WebP and AVIF.
 
     Args:
-        format_name: `jpeg` or `webp`.
+        format_name: `jpeg`, `webp` or `avif`.
         quality: 0 … 100; None for that of the origin if it has the same format, and otherwise for
             `DEFAULT_QUALITY`.
         origin: what the image was made from.
     """
-    if quality is None and origin is not None and origin.format == format_name:
+    is_same = origin is not None and origin.format == format_name != "avif"
+    if quality is None and origin is not None and is_same:
         if format_name == "jpeg":
             return _as_jpeg(origin.data)
         kind, content = image_chunk(origin.data)
@@ -78,6 +79,8 @@ def quality_options(
         return {"lossless": True, "quality": 75, "exact": True}
     if format_name == "webp":
         return {"quality": quality}
+    if format_name == "avif":
+        return {"quality": quality, "subsampling": "4:4:4" if quality >= 90 else "4:2:0"}
     # Pillow takes a JPEG quality of 0 for "unset".
     return {"quality": max(1, quality), "subsampling": 0 if quality >= 90 else 2}
 

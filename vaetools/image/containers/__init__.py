@@ -14,11 +14,15 @@ from pathlib import PurePath
 from vaetools.errors import NotAnImageError, UsageError
 from vaetools.image.containers.base import Bare, Container
 from vaetools.image.containers.gif import GIF
+from vaetools.image.containers.heif import AVIF, HEIF
 from vaetools.image.containers.jpeg import JPEG
+from vaetools.image.containers.jxl import JXL
 from vaetools.image.containers.plain import BMP, PPM
 from vaetools.image.containers.png import PNG, PNG_SIGNATURE, png_chunk
+from vaetools.image.containers.raw import RAW, is_raw
 from vaetools.image.containers.tiff import TIFF
 from vaetools.image.containers.webp import WEBP
+from vaetools.image.extras import is_installed
 from vaetools.image.read_bytes import HEAD_SIZE
 
 __all__ = [
@@ -34,10 +38,15 @@ __all__ = [
     "unwrap",
 ]
 
-CONTAINERS = {c.name: c for c in (JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM)}
+CONTAINERS = {c.name: c for c in (JPEG, PNG, WEBP, TIFF, BMP, GIF, PPM, AVIF, HEIF, JXL, RAW)}
 FORMATS = {name: container.suffixes for name, container in CONTAINERS.items()}
-SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-"""Lower-case suffixes of the files that we read. Reading goes by content, whatever the suffix."""
+SUFFIXES = frozenset(
+    suffix for c in CONTAINERS.values() if is_installed(c.extra) for suffix in c.suffixes
+)
+"""Lower-case suffixes of the files that we read with the libraries that are installed.
+
+Reading goes by content, whatever the suffix.
+"""
 
 
 def format_of(suffix_or_path: str | PurePath) -> str:
@@ -76,4 +85,7 @@ def unwrap(data: bytes, *, strict: bool) -> Bare:
         DamagedImageError: truncated, or a checksum is wrong (`strict`), or nothing to work with.
         UnsupportedImageError: a BigTIFF.
     """
-    return CONTAINERS[sniff(data[:HEAD_SIZE])].unwrap(data, strict)
+    name = sniff(data[:HEAD_SIZE])
+    if name == "tiff" and is_raw(data):  # its first image is only a preview
+        name = "raw"
+    return CONTAINERS[name].unwrap(data, strict)

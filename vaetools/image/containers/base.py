@@ -43,6 +43,8 @@ class Container:
         unwrap: called with the file and `strict`; returns a `Bare`, and with `strict` raises
             `DamagedImageError` if the file is not whole as far as the container can tell.
         holds: what metadata it has a place for, as we write it.
+        is_written: whether `encode_image` writes it.
+        extra: the extra of the package that brings the library for it; empty if none is needed.
     """
 
     name: str
@@ -50,3 +52,5 @@ class Container:
     signature: bytes
     unwrap: Callable[[bytes, bool], Bare]
     holds: Holds = field(default_factory=Holds)
+    is_written: bool = True
+    extra: str = ""

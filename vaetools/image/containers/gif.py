@@ -75,4 +75,4 @@ def _table_end(data: bytes, flags_at: int, start: int) -> int:
     return start + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
 
 
-GIF = Container("gif", (".gif",), rb"GIF8[79]a", unwrap)
+GIF = Container("gif", (".gif",), rb"GIF8[79]a", unwrap, is_written=False)

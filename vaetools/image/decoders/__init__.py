@@ -3,6 +3,7 @@
 JPEG                                     simplejpeg: reports what libjpeg warns about
 PNG 8 and 16 bit, TIFF 16 bit            cv2: fast; Pillow would silently cut 16-bit RGB to 8 bit
 PNM                                      numpy
+HEIF, JPEG XL, camera RAW                libraries that extras of the package install
 CMYK, palettes, 1 bit, all the rest      Pillow
 """
 
@@ -11,10 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vaetools.image.decoders.guard import decoding
+from vaetools.image.decoders.heif import open_avif, open_heif
 from vaetools.image.decoders.jpeg import open_jpeg
+from vaetools.image.decoders.jxl import open_jxl
 from vaetools.image.decoders.pillow import decode_pillow, pillow_header
 from vaetools.image.decoders.png import open_png
 from vaetools.image.decoders.pnm import open_pnm
+from vaetools.image.decoders.raw import open_raw
 from vaetools.image.decoders.tiff import open_tiff
 from vaetools.image.decoders.webp import open_webp
 
@@ -32,6 +36,10 @@ _OPENERS: dict[str, Callable[[Bare, bool], Opened]] = {
     "webp": open_webp,
     "tiff": open_tiff,
     "ppm": open_pnm,
+    "avif": open_avif,
+    "heif": open_heif,
+    "jxl": open_jxl,
+    "raw": open_raw,
 }
 # EXIF orientation -> cv2.flip's code, after transposing from 5 on.
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}

@@ -26,6 +26,7 @@ _HEADERS = {
     "tiff": ("TiffImagePlugin", "TiffImageFile"),
     "bmp": ("BmpImagePlugin", "BmpImageFile"),
     "gif": ("GifImagePlugin", "GifImageFile"),
+    "avif": ("AvifImagePlugin", "AvifImageFile"),
 }
 # Pillow's mode -> the mode that we take the pixels in.
 _MODES = {

@@ -157,9 +157,7 @@ def _tokens_of(blocks: np.ndarray, chroma: np.ndarray) -> _Tokens:
     ac_size = _bit_length(value)
     symbol[at] = (run & 15) << 4 | ac_size
     size[at], bits[at] = ac_size, _extended(value, ac_size)
-    return _Tokens(
-        (symbol + table).astype(np.int16), bits.astype(np.int32), size.astype(np.uint8)
-    )
+    return _Tokens((symbol + table).astype(np.int16), bits.astype(np.int32), size.astype(np.uint8))
 
 
 def _bit_length(values: np.ndarray) -> np.ndarray:
