@@ -42,6 +42,8 @@ from vaetools.image.quality import DEFAULT_QUALITY, quality_options
 from vaetools.libraries import check_codec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from vaetools.image.metadata import Metadata
@@ -93,14 +95,8 @@ def encode_image(
         raise OptionError(f"quality={quality!r} is not 0 … 100")
     _check_fits(image, format)
     metadata, _ = _fitted(image, format, strip)
-    if format == "png":
-        return _png(image, metadata)
-    if format == "tiff":
-        return _tiff(image, metadata)
-    if format == "ppm":
-        return _pnm(image)
-    if format == "bmp":
-        return _by_pillow(image, format, {}, metadata)
+    if format in _EXACT:
+        return _EXACT[format](image, metadata)
     if format == "jxl":
         level = DEFAULT_QUALITY if quality is None else quality
         return encode_jxl(_samples(image), metadata, level)
@@ -305,3 +301,12 @@ def _differences(block: NDArray[Any]) -> NDArray[Any]:
     differences = block.copy()
     differences[:, 1:] -= block[:, :-1]
     return differences
+
+
+_EXACT: dict[str, Callable[[Image, Metadata], bytes]] = {
+    "png": _png,
+    "tiff": _tiff,
+    "ppm": lambda image, _: _pnm(image),
+    "bmp": lambda image, metadata: _by_pillow(image, "bmp", {}, metadata),
+}
+"""Formats without a quality."""

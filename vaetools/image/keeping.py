@@ -38,7 +38,7 @@ def kept(image: Image, origin: Origin, strip: Strip) -> bytes | None:
         None where that cannot be: all of a lossy WebP file is coded together; other kinds of JPEG
         files; an orientation without EXIF; every block changed.
     """
-    if origin.changed is None or image.depth != 8:
+    if origin.changed is None or image.depth != 8 or origin.format not in ("jpeg", "webp"):
         return None
     container = CONTAINERS[origin.format]
     orientation = container.unwrap(origin.data, False).orientation
