@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.commands import flags_of
 from vaetools import Image, ImageOperation, Operation
+from vaetools.cli import main
 from vaetools.cli.flags import common_flags
 from vaetools.errors import PluginError
 from vaetools.image import encode_image
@@ -196,6 +197,48 @@ def test_an_image_that_is_none_is_the_plugins_error(pixels: object) -> None:
 def test_outputs_that_are_no_names_are_the_plugins_error(names: object) -> None:
     with pytest.raises(PluginError, match="gives name"):
         output_names(Gives(None, NoOptions()), names)
+
+
+NAMING = """
+import sys, vaetools
+from vaetools import hookimpl
+class Names(vaetools.ImageOperation):
+    "Names outputs."
+    name = "names"
+    def apply(self, image):
+        return image
+    def outputs(self, source):
+        {code}
+@hookimpl
+def register_operations(): return [Names]
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("return ['b' + source.name]", 0),
+        ("return None", 1),
+        ("return source.name", 1),
+        ("raise ValueError('x')", 1),
+        ("sys.exit(0)", 1),
+        ("return iter(lambda: source, None)", 1),
+    ],
+)
+def test_operations_that_cannot_name_outputs_fail_for_each_input(
+    code: str, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encode_image(Image(gradient()), "png"))
+    (tmp_path / "names.py").write_text(NAMING.format(code=code))
+    for words in (["names"], ["run", "names"]):
+        folder = str(tmp_path)
+        with pytest.raises(SystemExit) as caught:
+            main(["--plugins-dir", folder, *words, f"{folder}/in", "-o", f"{folder}/{len(words)}"])
+        captured = capsys.readouterr()
+        assert caught.value.code == status, captured.err
+        assert ("1 done" in captured.err) == (status == 0)
+        assert status == 0 or ("1 failed" in captured.err and "a.png" in captured.err)
 
 
 ENDS = """

@@ -91,7 +91,8 @@ def _moved_stdout(stdout: TextIO) -> Iterator[TextIO]:
         yield moved
         moved.flush()
     finally:
-        os.dup2(own, STDOUT)
+        with contextlib.suppress(OSError):  # closed by a plugin
+            os.dup2(own, STDOUT)
         with contextlib.suppress(OSError):  # what was not written is an error already
             moved.close()
 

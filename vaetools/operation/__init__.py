@@ -21,7 +21,7 @@ from vaetools.operation.reserved import (
     RESERVED_SHORT_FLAGS,
     is_operation_name,
 )
-from vaetools.operation.results import output_names, results_of
+from vaetools.operation.results import output_names, outputs_of, results_of
 
 __all__ = [
     "RESERVED_OPERATIONS",
@@ -38,6 +38,7 @@ __all__ = [
     "option",
     "option_specs",
     "output_names",
+    "outputs_of",
     "positional_option",
     "results_of",
     "summary_of",

@@ -25,7 +25,7 @@ from vaetools.errors import OptionError, PluginError, UsageError
 from vaetools.image import SUFFIXES, Image
 from vaetools.operation.base import Compound, Item, Operation, Takes
 from vaetools.operation.options import NoOptions
-from vaetools.operation.results import results_of
+from vaetools.operation.results import outputs_of, results_of
 from vaetools.paths import refuse_url
 from vaetools.tomlfile import Pattern, from_table, read_toml
 
@@ -189,7 +189,7 @@ class Chain(Operation):
             if number > 0:
                 for name in names:
                     _check_follows(self.steps[number - 1], step, name)
-            names = [output for name in names for output in step.outputs(name)]
+            names = [output for name in names for output in outputs_of(step, name)]
         return names
 
     def files_of(self, key: str, source: Path | None = None) -> Sequence[Path]:
@@ -198,7 +198,7 @@ class Chain(Operation):
         files: list[Path] = []
         for step in self.steps:
             files += [file for name in names for file in step.files_of(str(name), source)]
-            names = [output for name in names for output in step.outputs(name)]
+            names = [output for name in names for output in outputs_of(step, name)]
         return files
 
     def process(self, item: Any) -> Item | Sequence[Item] | Compound:
@@ -235,7 +235,7 @@ class Chain(Operation):
 
     def _named(self, bound: Operation, key: str, result: Any) -> list[tuple[str, Item]]:
         # Arrays have no names: neither have the results of one.
-        names = [str(name) for name in bound.outputs(PurePosixPath(key))] if key else None
+        names = [str(name) for name in outputs_of(bound, PurePosixPath(key))] if key else None
         results = results_of(bound, result, None if names is None else len(names))
         return list(zip(names or [""] * len(results), map(_made, results), strict=True))
 

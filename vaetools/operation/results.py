@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaetools.errors import PluginError
+from vaetools.errors import PluginError, VaetoolsError
 from vaetools.image import Image
 from vaetools.image.array import DEPTHS
 from vaetools.operation.base import Compound
+from vaetools.text import describe
 
 if TYPE_CHECKING:
     from vaetools.operation.base import Item, Operation
@@ -41,6 +42,18 @@ def results_of(operation: Operation, given: Any, count: int | None = None) -> li
         if isinstance(result, Image):
             _check_image(operation, result)
     return list(results)
+
+
+def outputs_of(operation: Operation, source: PurePath) -> tuple[PurePosixPath, ...]:
+    """What `outputs` names for an input. Raises `PluginError` if it fails or gives no names."""
+    try:
+        given = operation.outputs(source)
+    except (VaetoolsError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        problem = f"{operation.name} cannot name its outputs: {describe(error)}"
+        raise PluginError(problem) from error
+    return output_names(operation, given)
 
 
 def output_names(operation: Operation, given: Any) -> tuple[PurePosixPath, ...]:

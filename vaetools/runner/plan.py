@@ -126,7 +126,7 @@ def plan(
     """
 
     def named(source: PurePosixPath) -> Sequence[PurePath]:
-        names = (outputs or operation.outputs)(source)
+        names = output_names(operation, (outputs or operation.outputs)(source))
         return [_converted(name, to, operation.fixed_formats) for name in names]
 
     items = [_planned(operation, named, source, target, to) for source in sources]
@@ -147,7 +147,7 @@ def _planned(
     if source.problem:
         return PlannedItem(source, problem=UnreadableError(source.problem, file=source.path))
     try:
-        paths = output_names(operation, outputs(source.relative))
+        paths = tuple(PurePosixPath(name) for name in outputs(source.relative))
         files = _identity_of(operation, source)
     except KeyboardInterrupt:
         raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import ImageValueError, UsageError
 from vaetools.image import SUFFIXES
+from vaetools.operation import outputs_of
 from vaetools.operation.step import Step
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def frame_filter(
     step: Step[np.ndarray] = Step(operation, channel_order)
     is_filter = operation.takes == "image"
     if is_filter:
-        outputs = operation.outputs(PurePosixPath("frame.png"))
+        outputs = outputs_of(operation, PurePosixPath("frame.png"))
         is_filter = len(outputs) == 1 and outputs[0].suffix.lower() in SUFFIXES
     if not is_filter:
         raise UsageError(f"{operation.name} does not return one image for each frame of a video")
