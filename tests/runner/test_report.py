@@ -13,6 +13,7 @@ import pytest
 from vaetools.errors import ClashError, ExistsError, NothingMatchedError, OutputError, UsageError
 from vaetools.image import Image, encode_image
 from vaetools.runner import Record, RunResult, RunSettings, run
+from vaetools.runner.atomic import temporary_path
 from vaetools.runner.html import PAGE_START, THUMBNAIL_ROWS, THUMBNAILS_PER_ROW
 from vaetools.runner.report import write_page
 from vaetools.runner.result import INTERRUPTED
@@ -224,3 +225,13 @@ def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path) -> No
     assert page.read_bytes() == before and list(tmp_path.iterdir()) == [page]
     with pytest.raises(OutputError, match="the report cannot be written"):
         RunResult(()).write_report("/proc/none/page.html")
+
+
+def test_parts_of_reports_of_killed_runs_are_removed(plant: Plant, tmp_path: Path) -> None:
+    report = tmp_path / "reports" / "r.html"
+    own = temporary_path(report).name.replace(f"-{os.getpid()}.", "-999999999.")
+    other_host = ".r.html.00000000-999999999.part"
+    kept = {other_host, f".r.html.{os.getppid()}.part", ".other.html.999999999.part"}
+    plant("reports", dict.fromkeys({own, ".r.html.999999999.part", *kept}, b"half"))
+    run(Copy(), [plant("in", {"a.txt": b""})], RunSettings(tmp_path / "out", report=report))
+    assert {path.name for path in report.parent.iterdir()} == {"r.html", *kept}

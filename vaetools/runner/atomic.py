@@ -139,7 +139,8 @@ def take_name(temporary: Path, path: Path, standing: Stamp | None) -> None:
 
 def _changed(path: Path, happened: str) -> ExistsError:
     problem = f"{happened} while the run was going on, and is left as it is"
-    return ExistsError(problem, file=path, remedy="run the same command again")
+    remedy = "move it away, or run again with --on-exists skip|replace"
+    return ExistsError(problem, file=path, remedy=remedy)
 
 
 def _rename_new(temporary: Path, path: Path) -> None:
