@@ -89,7 +89,5 @@ def test_one_line_at_the_end(
         reporter.record(record)
     reporter.finish(result)
     first, *others = capsys.readouterr().err.splitlines()
-    assert first == (
-        "metadata not kept: IPTC (webp has no place for it), 3 inputs; gain map, 1 input"
-    )
+    assert first == ("not kept: IPTC (webp has no place for it), 3 inputs; gain map, 1 input")
     assert len(others) == 1

@@ -104,7 +104,7 @@ class Reporter:
         if len(parts) > MOST_LOSSES:
             parts[MOST_LOSSES:] = [f"{len(parts) - MOST_LOSSES} more kinds, see the records"]
         if parts:
-            self._warn(f"metadata not kept: {'; '.join(parts)}")
+            self._warn(f"not kept: {'; '.join(parts)}")
 
     def _warn(self, line: str) -> None:
         if self.progress is not None:

@@ -32,6 +32,7 @@ _TURNED = {
     (2, 1): 4,
     (3, 1): 5,
 }
+_APPLE_GAIN_MAP = b"urn:com:apple:photo:2020:aux:hdrgainmap"
 _UNKNOWN = 2  # primaries, transfer and matrix: not specified
 
 
@@ -130,6 +131,10 @@ def blocks_of(data: bytes, items: Items, *, applied: bool) -> Blocks:
             primaries, transfer = struct.unpack_from(">HH", content, 4)
             if _UNKNOWN not in (primaries, transfer):
                 blocks.cicp = Cicp(primaries, transfer)  # of the decoded RGB samples
+    if blocks.icc:  # it counts; the code points are there for the decoder
+        blocks.cicp = None
+    kinds = {kind for kind, _ in items.kinds.values()}
+    blocks.has_gain_map = b"tmap" in kinds or _APPLE_GAIN_MAP in data
     describing = {source for kind, source, to in items.references if kind == b"cdsc"}
     for item, (kind, content_type) in items.kinds.items():
         if kind == b"Exif" and item in describing:
