@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -129,6 +130,39 @@ def test_a_file_that_is_cut_short_is_damaged(
     with pytest.raises(DamagedImageError, match="frames; --lenient keeps these frames"):
         scan(clip, strict=True)
     assert scan(clip, strict=False)[1] != "" and 0 < len(frames(clip, strict=False)) < 30
+
+
+def test_live_recordings_without_sizes_are_whole_or_cut(clip: Path, tmp_path: Path) -> None:
+    """What a browser records, or FFmpeg writes to a pipe."""
+    live = tmp_path / "live.mkv"
+    with (
+        av.open(str(clip)) as origin,
+        live.open("wb") as file,
+        av.open(OneWay(file), "w", format="matroska") as target,
+    ):
+        track = target.add_stream_from_template(origin.streams.video[0], opaque=True)
+        for packet in origin.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                target.mux(packet)
+    assert scan(live, strict=True) == (30, "")
+    whole = live.read_bytes()
+    live.write_bytes(whole[:-100])
+    with pytest.raises(DamagedImageError, match="the file ends too early"):
+        scan(live, strict=True)
+
+
+class OneWay(io.RawIOBase):
+    """A file that cannot seek, as a pipe."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return int(self._file.write(data))
 
 
 def test_a_head_without_a_body_is_damaged(clip: Path, tmp_path: Path) -> None:

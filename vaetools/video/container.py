@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vaetools.errors import DamagedImageError, UnreadableError
 
@@ -144,21 +144,36 @@ def is_cut_short(path: Path, container: av.container.InputContainer) -> bool:
         ends = (e.pos + e.size for s in container.streams for e in s.index_entries)
         return max(ends, default=0) > size
     with path.open("rb") as file:
-        head = file.read(4096)
-    if kind.startswith("matroska"):
-        return _matroska_end(head) > size
+        if kind.startswith("matroska"):
+            return _is_matroska_cut(file, size)
+        head = file.read(8)
     if kind == "avi":
         return head[:4] == b"RIFF" and int.from_bytes(head[4:8], "little") + 8 > size
     return False
 
 
-def _matroska_end(head: bytes) -> int:
-    """Where the segment ends; 0 if the file does not say, as that of a live recording."""
-    at = head.find(_SEGMENT)
-    if at < 0 or at + 5 > len(head):
-        return 0
-    first = head[at + 4]
-    length = 9 - first.bit_length()
-    raw = head[at + 4 : at + 4 + length]
-    value = int.from_bytes(raw, "big") & ((1 << (7 * length)) - 1)
-    return 0 if value == (1 << (7 * length)) - 1 else at + 4 + length + value
+def _is_matroska_cut(file: BinaryIO, size: int) -> bool:
+    """Whether an element of a Matroska file ends behind the file (RFC 8794, RFC 9559).
+
+    The segment, and elements of unknown size in live recordings, are entered; others are skipped.
+    """
+    at = 0
+    while at < size:
+        file.seek(at)
+        head = file.read(12)
+        id_size = 9 - head[0].bit_length()
+        if id_size > 4:  # no element: something behind the end
+            return False
+        first = head[id_size : id_size + 1]
+        length = 9 - first[0].bit_length() if first else 9
+        raw = head[id_size : id_size + length]
+        if len(raw) < length:
+            return True
+        ones = (1 << (7 * length)) - 1
+        value = int.from_bytes(raw, "big") & ones
+        at += id_size + length
+        if value != ones:
+            if at + value > size:
+                return True
+            at += 0 if head[:id_size] == _SEGMENT else value
+    return False
