@@ -81,7 +81,8 @@ def write(
 ) -> Path:
     """Write a clip with frames at these times; `fields` are those of the codec's context."""
     with av.open(str(path), "w") as out:
-        stream: Any = out.add_stream(codec, rate=25, options=options or {})
+        fast = {"preset": "ultrafast"} if codec.startswith("libx26") else {}
+        stream: Any = out.add_stream(codec, rate=25, options=fast | (options or {}))
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.time_base = stream.time_base = base
         for name, value in fields.items():
