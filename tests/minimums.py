@@ -22,8 +22,8 @@ COMMANDS = (
     "compress demo/photos -o packed --json",
     "decompress packed -o back --to tiff",
     "denoise back -o clean --sigma 10",
-    "mask-dust back -o masks",
-    "inpaint back -o whole --mask masks",
+    "mask-dust demo/photos -o masks",
+    "inpaint demo/photos -o whole --mask masks",
     "augment demo/photos -o more -n 2 --strength 0.5",
     "eval demo/photos back",
 )
