@@ -42,7 +42,7 @@ def imread(
     EXIF orientation is applied. For ICC and EXIF, use `read_image`.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, BMP, GIF, PNM or `.vae`.
+        path: an image file (see `decode_image`) or `.vae`.
         channel_order: `bgr` as in OpenCV, or `rgb`.
         max_pixels: larger images are refused before memory is taken.
 

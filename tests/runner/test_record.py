@@ -44,6 +44,20 @@ def test_a_result_adds_up() -> None:
     assert result.summary == "2 done, 1 skipped, 4 left alone, 3.0 MB -> 300 kB in 3.0 s"
 
 
+def test_what_is_left_alone_is_named(monkeypatch) -> None:
+    from vaetools.image import containers
+
+    monkeypatch.setattr(containers, "is_installed", lambda extra: extra != "heif")
+    kinds = {".pdf": 2, ".heic": 3, "": 1}
+    result = RunResult((record("done"),), left_alone=6, other_kinds=kinds)
+    named = "3 HEIC (pip install 'vaetools[heif]'), 2 PDF, 1 without a suffix"
+    assert f"1 done, 6 left alone: {named}, " in result.summary
+    many = RunResult((), left_alone=9, other_kinds={f".{i}": 1 for i in range(9)})
+    assert many.summary.startswith(
+        "0 done, 9 left alone: 1 0, 1 1, 1 2, 1 3, 1 4, 4 of other kinds"
+    )
+
+
 def test_failures_and_interrupts_are_in_the_exit_code_and_in_the_summary() -> None:
     failed = RunResult((record("failed"),))
     assert failed.exit_code == 1

@@ -148,7 +148,8 @@ def test_inputs_are_never_outputs(plant: Plant) -> None:
 def test_nothing_matched(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {"notes.md": b""})
     with pytest.raises(
-        NothingMatchedError, match=r"^no input matched the suffixes \.txt; ignored 1 other file$"
+        NothingMatchedError,
+        match=r"^no input matched the suffixes \.txt; ignored 1 other file: 1 MD$",
     ) as caught:
         go(Copy(), top, tmp_path / "out")
     assert caught.value.exit_code == 3

@@ -13,7 +13,7 @@ container has no place for, gain maps and further images, comments and text.
 """
 
 from vaetools.image.array import ChannelOrder, Image
-from vaetools.image.containers import SUFFIXES, format_of
+from vaetools.image.containers import SUFFIXES, format_of, missing_extra
 from vaetools.image.decode import (
     MAX_PIXELS,
     ImageInfo,
@@ -23,6 +23,7 @@ from vaetools.image.decode import (
     read_image,
 )
 from vaetools.image.encode import encode_image, not_kept, strip_metadata
+from vaetools.image.extras import install_command
 from vaetools.image.metadata import Cicp, Density, Metadata
 from vaetools.image.metadata.writing import Strip
 from vaetools.image.pillow import pillow_array
@@ -48,6 +49,8 @@ __all__ = [
     "encode_image",
     "format_of",
     "inspect_image",
+    "install_command",
+    "missing_extra",
     "most_bytes",
     "not_kept",
     "pillow_array",

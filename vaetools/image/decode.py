@@ -75,7 +75,9 @@ def decode_image(
     first_frame: bool = False,
     strict: bool = True,
 ) -> Image:
-    """Decode the bytes of a JPEG, PNG, WebP, TIFF, BMP, GIF or PNM file.
+    """Decode the bytes of an image file: JPEG, PNG, WebP, TIFF, AVIF, BMP, GIF or PNM.
+
+    HEIF, JPEG XL and camera RAW need the extras `heif`, `jxl` and `raw` of the package.
 
     The EXIF orientation is applied. CMYK becomes RGB through its profile if it has one. A JPEG with
     more images behind the first (a phone's gain map, a stereo pair) is read as the first.

@@ -11,8 +11,9 @@ import hashlib
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from vaetools.errors import UsageError
 from vaetools.paths import refuse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
 
@@ -110,12 +111,14 @@ class Found:
     Attributes:
         sources: In processing order.
         left_alone: Number of other files in the input folders.
+        other_kinds: How many of these have which suffix that is not one of an input.
         one_file: Whether there is exactly one input, and it is not a folder.
     """
 
     sources: tuple[Source, ...]
     left_alone: int
     one_file: bool
+    other_kinds: Mapping[str, int] = field(default_factory=dict)
 
 
 def discover(inputs: Sequence[str | Path], wanted: FileFilter) -> Found:
@@ -126,6 +129,7 @@ def discover(inputs: Sequence[str | Path], wanted: FileFilter) -> Found:
     """
     found: dict[tuple[str, PurePosixPath], Source] = {}
     left_alone = 0
+    other_kinds: Counter[str] = Counter()
     paths = [path for name in inputs for path in _expand(name)]
     for path in paths:
         for source, selected in _sources(path, wanted):
@@ -133,8 +137,10 @@ def discover(inputs: Sequence[str | Path], wanted: FileFilter) -> Found:
                 found.setdefault((source.real, source.relative), source)
             else:
                 left_alone += 1
+                if not wanted.has_suffix(source.path.name):
+                    other_kinds[source.path.suffix.lower()] += 1
     one_file = len(paths) == 1 and not is_folder(paths[0])
-    return Found(tuple(found.values()), left_alone, one_file)
+    return Found(tuple(found.values()), left_alone, one_file, other_kinds)
 
 
 def generated_items(op: str, items: Sequence[PurePath], wanted: FileFilter) -> Found:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.errors import UNEXPECTED, PluginError, VaetoolsError, printable
+from vaetools.image import install_command, missing_extra
 from vaetools.text import describe
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ SCHEMA_VERSION = 1
 """Value of the key `v` in JSON records; it changes when the meaning of a key does."""
 
 Status: TypeAlias = Literal["done", "failed", "skipped", "planned"]
+
+
+_MOST_KINDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,18 @@ def _remedy(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "use fewer --jobs or smaller images"
     return "this is a bug in the operation or in vaetools, please report it; --debug shows details"
+
+
+def kinds_of_files(kinds: Mapping[str, int]) -> str:
+    """Files by suffix, the most frequent first, such as `3 HEIC (pip install …), 2 PDF`."""
+    named = sorted(kinds.items(), key=lambda item: (not missing_extra(item[0]), -item[1], item[0]))
+    parts = []
+    for suffix, count in named[:_MOST_KINDS]:
+        extra = missing_extra(suffix)
+        how = f" ({install_command(extra)})" if extra else ""
+        parts.append(f"{count:,} {suffix[1:].upper() or 'without a suffix'}{how}")
+    rest = sum(count for _, count in named[_MOST_KINDS:])
+    return ", ".join([*parts, *([f"{rest:,} of other kinds"] if rest else [])])
 
 
 def plural(count: int, noun: str) -> str:

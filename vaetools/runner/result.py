@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,19 @@ from vaetools.errors import (
     EXIT_SOME_FAILED,
     RunError,
 )
-from vaetools.runner.record import Record, Status, format_bytes, format_seconds, plural
+from vaetools.runner.record import (
+    Record,
+    Status,
+    format_bytes,
+    format_seconds,
+    kinds_of_files,
+    plural,
+)
 from vaetools.runner.report import write_page
 from vaetools.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
 
 INTERRUPTED = "interrupted"
@@ -49,6 +57,8 @@ class RunResult:
         stopped: Why the run stopped early, such as `interrupted`; empty if it did not.
         problems: One line for each thing beside the inputs that failed, such as a report that could
             not be written.
+        other_kinds: How many of the files that were left alone have which suffix, as in
+            `{".heic": 3}`; without those that `exclude` names and outputs of earlier runs.
     """
 
     records: tuple[Record, ...]
@@ -57,6 +67,7 @@ class RunResult:
     seconds: float = 0.0
     stopped: str = ""
     problems: tuple[str, ...] = ()
+    other_kinds: Mapping[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         device = f" on {self.device}" if self.device else ""
@@ -136,6 +147,8 @@ class RunResult:
         """One line, such as `9,998 done, 2 failed, 812 MB -> 71 MB in 4:22`."""
         counts = self.counts
         parts = [f"{n:,} {what}" for what, n in counts.items() if n > 0 or what == "done"]
+        if self.other_kinds:
+            parts[-1] += f": {kinds_of_files(self.other_kinds)}"
         if counts["planned"]:
             parts.remove("0 done")
         if self.unchanged:

@@ -29,7 +29,7 @@ from vaetools.runner.lock import folder_lock
 from vaetools.runner.output import check_input
 from vaetools.runner.plan import plan, refuse_report, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
-from vaetools.runner.record import failure, not_processed, plural
+from vaetools.runner.record import failure, kinds_of_files, not_processed, plural
 from vaetools.runner.report import reserved
 from vaetools.runner.result import RunResult
 from vaetools.runner.settings import work_key
@@ -179,7 +179,9 @@ def run(
         problems += _write_failures(journal.place, records, settings.shard, folder)
     unreached = len(items) - len(records)
     seconds = time.monotonic() - started
-    result = RunResult(records, found.left_alone, unreached, seconds, stopped, tuple(problems))
+    result = RunResult(
+        records, found.left_alone, unreached, seconds, stopped, tuple(problems), found.other_kinds
+    )
     return result if settings.report is None else _with_report(result, settings.report)
 
 
@@ -223,6 +225,8 @@ def _find(
         found = generated_items(operation.name, operation.items(), wanted)
     if not found.sources:
         others = plural(found.left_alone, "other file")
+        if found.other_kinds:
+            others += f": {kinds_of_files(found.other_kinds)}"
         kinds = f" the suffixes {' '.join(suffixes)}" if suffixes else ""
         raise NothingMatchedError(
             f"no input matched{kinds}", remedy=f"ignored {others}" if found.left_alone else None

@@ -33,6 +33,7 @@ __all__ = [
     "Bare",
     "Container",
     "format_of",
+    "missing_extra",
     "png_chunk",
     "sniff",
     "unwrap",
@@ -47,6 +48,14 @@ SUFFIXES = frozenset(
 
 Reading goes by content, whatever the suffix.
 """
+
+
+def missing_extra(suffix: str) -> str:
+    """The extra of the package that would read files with this suffix; empty if none would."""
+    for container in CONTAINERS.values():
+        if suffix.lower() in container.suffixes and not is_installed(container.extra):
+            return container.extra
+    return ""
 
 
 def format_of(suffix_or_path: str | PurePath) -> str:
