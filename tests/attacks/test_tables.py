@@ -254,7 +254,13 @@ def changed(folder: Path, name: str, data: bytes) -> Model:
     return Model(read_manifest(folder), folder, RUNTIME)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+SLOW = {"a bomb in an unknown member", "32 MiB of them", "a reach of 65535"}
+"""Attacks that take longer to build than to refuse."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in ATTACKS]
+)
 def test_tables(folder: Path, name: str) -> None:
     build, said = ATTACKS[name]
     codec = Codec(changed(folder, "tables", build()))

@@ -54,6 +54,12 @@ def process_of(model: Model) -> Any:
     return model._worker._running()._popen
 
 
+def ended(process: Any, by: signal.Signals) -> None:
+    """End a process by a signal, which may take a while to arrive."""
+    os.kill(process.pid, by)
+    process.wait(30)
+
+
 def test_results_are_those_of_the_same_process(tiny_models: Path) -> None:
     inside, outside = opened(tiny_models, isolate=False), opened(tiny_models)
     assert isinstance(outside.graph("encode"), IsolatedSession)
@@ -104,7 +110,7 @@ def test_errors_are_those_of_the_same_process(tiny_models: Path) -> None:
 def test_a_killed_worker_costs_one_error(tiny_models: Path) -> None:
     model = opened(tiny_models)
     model.graph("decode")(LATENT)
-    os.kill(process_of(model).pid, signal.SIGSEGV)
+    ended(process_of(model), signal.SIGSEGV)
     with pytest.raises(ModelBrokenError, match=r"graph ended its process \(SIGSEGV\)"):
         model.graph("decode")(LATENT)
     model.graph("decode")(LATENT)
@@ -117,7 +123,7 @@ def test_a_worker_that_stops_answering_is_ended(
     """The alarm of a worker needs nothing of it: here, the process ends by the signal."""
     model = opened(tiny_models)
     model.graph("decode")(LATENT)
-    os.kill(process_of(model).pid, signal.SIGALRM)
+    ended(process_of(model), signal.SIGALRM)
     with pytest.raises(ModelBrokenError, match="took longer than an image of this size can need"):
         model.graph("decode")(LATENT)
 
@@ -133,6 +139,7 @@ def test_threads_share_a_worker(tiny_models: Path) -> None:
     assert len(isolation._WORKERS) >= 1
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_its_runtime_and_starts_again(tiny_models: Path) -> None:
     model = opened(tiny_models)
     model.graph("decode")(LATENT)
@@ -143,6 +150,7 @@ def test_a_worker_ends_with_its_runtime_and_starts_again(tiny_models: Path) -> N
     assert process_of(model) is not process
 
 
+@pytest.mark.slow
 def test_a_pickled_model_is_isolated_as_well(tiny_models: Path) -> None:
     model = pickle.loads(pickle.dumps(opened(tiny_models)))
     assert isinstance(model.graph("decode"), IsolatedSession)
@@ -297,6 +305,7 @@ def test_what_passes_the_check_costs_one_error(tiny_models: Path, data: bytes, s
     model.encode_batch(IMAGE)  # in a new process, if the old one ended
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_the_command_line_stops_with_one_line(
     tiny_models: Path, tmp_path: Path, photo: np.ndarray
@@ -327,6 +336,7 @@ def test_calls_in_the_same_process_end_as_well(
         opened(tiny_models, isolate=False).graph("decode")(LATENT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("roles", [("encode", "decode")])
 def test_nonsense_from_a_worker_is_one_error(
     tiny_models: Path, monkeypatch: pytest.MonkeyPatch, roles: tuple[str, ...]
@@ -351,6 +361,7 @@ def test_a_worker_without_a_process_says_what_helps(
         opened(tiny_models).graph("decode")
 
 
+@pytest.mark.slow
 def test_workers_are_forgotten(tiny_models: Path) -> None:
     manifest = read_manifest(tiny_models / TINY)
     made = Worker(tiny_models / TINY, manifest.fingerprint, Runtime("cpu").device, 1)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 AVAILABLE = hasattr(socket, "send_fds")
 """Not on Windows."""
 
+PATIENCE = 5.0
+"""Seconds that a worker gets to end after it has closed its sockets."""
+
 START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv.pop())
@@ -107,10 +110,10 @@ class Worker:
                 send(channel, request, arrays)
                 answer, results = receive(channel)
         except (OSError, EOFError, WireError):
-            self._end(process)
+            self._end(process, patience=PATIENCE)
             raise ModelBrokenError(f"graph ended its process ({process.end})", file=name) from None
         except BaseException:  # Ctrl-C: the answer would be read by the next call
-            self._end(process)
+            self._end(process, patience=0)
             raise
         if "error" in answer:
             raise _error(answer["error"], name)
@@ -123,9 +126,9 @@ class Worker:
                 weakref.finalize(self, self._process.kill)
             return self._process
 
-    def _end(self, process: _Process) -> None:
+    def _end(self, process: _Process, *, patience: float) -> None:
         """End a process; the next call starts another one."""
-        process.kill()
+        process.kill(patience)
         with self._lock:
             if self._process is process:
                 self._process = None
@@ -186,8 +189,12 @@ class _Process:
             socket.send_fds(self._control, [b"+"], [theirs.fileno()])
         return ours
 
-    def kill(self) -> None:
-        """End the process and note how it ended; nothing in a process that was forked from this one."""
+    def kill(self, patience: float = 0.5) -> None:
+        """End the process and note how it ended; nothing in a process that was forked from this one.
+
+        Args:
+            patience: seconds that it gets to end by itself, which says how.
+        """
         if os.getpid() != self._owner:
             return
         with self._lock:
@@ -195,7 +202,7 @@ class _Process:
                 channel.close()
             self._idle.clear()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(0.5)  # it may be about to end by itself, and say how
+                self._popen.wait(patience)
             if self._popen.poll() is None:
                 self._popen.kill()
             code = self._popen.wait()

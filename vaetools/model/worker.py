@@ -155,6 +155,8 @@ class Service:
 
 def main() -> None:
     """Serve the parent: its socket and the model are arguments."""
+    import resource
+
     # Libraries count neither as time nor as memory of a graph.
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
@@ -162,6 +164,7 @@ def main() -> None:
     from vaetools.model.folder import reopened
     from vaetools.model.runtime import Runtime
 
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is no news
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     control = socket.socket(fileno=int(sys.argv[1]))
     place = json.loads(sys.argv[2])
