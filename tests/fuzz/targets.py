@@ -6,6 +6,7 @@ exception is a defect, as are seconds of CPU time and much memory (see `tests.fu
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import functools
@@ -68,7 +69,7 @@ class Target:
 def scratch() -> Path:
     """A folder for targets that read files."""
     folder = Path(tempfile.mkdtemp(prefix="vaetools-fuzz-"))
-    (folder / "in").mkdir()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
