@@ -522,6 +522,11 @@ def sources(crop):
         "cut": (png[: len(png) // 2], "embedded image: truncated"),
         "damaged": (png[:1000] + b"!" + png[1001:], "checksum of chunk"),
         "small": (encode_image(Image(crop[1:].copy()), "png"), "size of the embedded image"),
+        "grey": (encode_image(Image(crop[..., 0].copy()), "png"), "bit depth or colour of the"),
+        "deep": (
+            encode_image(Image(crop.astype(np.uint16)), "png"),
+            "bit depth or colour of the embedded image",
+        ),
         "turned": (
             encode_image(Image(crop.transpose(1, 0, 2).copy()), "png"),
             "size of the embedded image",
