@@ -141,7 +141,7 @@ class HubMethods:
         self,
         data: FileLike,
         *,
-        to: Literal["png", "jpg", "webp", "tiff", "same"] = "png",
+        to: Literal["png", "jpg", "webp", "tiff", "avif", "jxl", "same"] = "png",
         region: tuple[int, int, int, int] | str | None = None,
         preview: bool = False,
         key: str = "",

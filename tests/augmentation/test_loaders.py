@@ -82,7 +82,7 @@ def jitter(tmp_path_factory: pytest.TempPathFactory) -> LatentJitter:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python's, about threads
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name == "spawn")) for name in LOADERS],
+    [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("spawn")) for name in LOADERS],
 )
 def test_every_epoch_draws_anew_and_the_seeds_reproduce_it(jitter: LatentJitter, name: str) -> None:
     settings = LOADERS[name]

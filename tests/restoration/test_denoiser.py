@@ -219,7 +219,7 @@ def test_models_that_cannot(tmp_path: Path) -> None:
         (("strongest = 55.0\n", ""), "denoise.strongest is missing"),
         (("    5.0,\n", "    25.0,\n"), "must rise"),
         (("    1.5,\n", ""), "with one denoise.interval for each"),
-        (("    1.5,\n", "    -1.5,\n"), "= -1.5 is not above 0"),
+        (("    1.5,\n", "    -1.5,\n"), "= -1.5 is not 1e-09 … 1000000000"),
     ],
 )
 def test_manifests_that_make_no_sense(tmp_path: Path, change: tuple[str, str], said: str) -> None:

@@ -88,6 +88,7 @@ def test_without_a_gpu_nothing_is_recorded(tmp_path: Path) -> None:
     assert not isinstance(made, RecordedGradients)
 
 
+@pytest.mark.train
 def test_a_recorded_training_that_diverged_ends_with_a_row_of_the_log(tmp_path: Path) -> None:
     photos = tiny.write_photos(tmp_path, ["astronaut", "coffee", "chelsea"], 160, 160)
     recipe = tiny.read(tiny.codec_recipe().replace("steps = 6", "steps = 99"), tmp_path)

@@ -89,6 +89,7 @@ def picture() -> Image:
     return Image(np.ascontiguousarray(data.astronaut()[100:356, 60:380, ::-1]))
 
 
+@pytest.mark.train
 def test_coding_takes_the_symbols_that_training_took(trained: tuple[PhotoCodec, Model]) -> None:
     network, model = trained
     codec, image = Codec(model), picture()
@@ -112,6 +113,7 @@ def test_coding_takes_the_symbols_that_training_took(trained: tuple[PhotoCodec, 
     assert np.abs(theirs - expected).mean() < 0.6
 
 
+@pytest.mark.train
 def test_parts_of_an_image_are_what_the_whole_is(trained: tuple[PhotoCodec, Model]) -> None:
     codec, image = Codec(trained[1]), picture()
     analysis = codec.analyse(image)
@@ -135,6 +137,7 @@ def test_parts_of_an_image_are_what_the_whole_is(trained: tuple[PhotoCodec, Mode
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("mixed", [False, True])
 def test_the_format_as_documented_decodes_it(
     trained: tuple[PhotoCodec, Model], mixed: bool
@@ -167,6 +170,7 @@ def test_the_format_as_documented_decodes_it(
     assert np.abs(codec.decode(data_).pixels.astype(int) - theirs).max() <= 1
 
 
+@pytest.mark.train
 def test_refinement_saves_bits_or_error(trained: tuple[PhotoCodec, Model]) -> None:
     hub = vaetools.open("cpu", models_dirs=[trained[1].folder.parent])
     bgr = picture().pixels
@@ -179,6 +183,7 @@ def test_refinement_saves_bits_or_error(trained: tuple[PhotoCodec, Model]) -> No
     assert refined_bits < bits or refined_decibels > decibels
 
 
+@pytest.mark.train
 def test_a_grid_codec_comes_back_from_its_export(trained: tuple[PhotoCodec, Model]) -> None:
     network, model = trained
     weights = model_weights(model.folder, PhotoCodec(network.config))

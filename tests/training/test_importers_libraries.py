@@ -50,6 +50,7 @@ def in_shape(image: torch.Tensor) -> np.ndarray:
     return ((image[0].permute(1, 2, 0) + 1) / 2).numpy()[:37, :51]
 
 
+@pytest.mark.slow
 def test_autoencoder_tiny(diffusers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     sizes = dict.fromkeys(("encoder_block_out_channels", "decoder_block_out_channels"), (8, 8, 8))

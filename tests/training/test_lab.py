@@ -141,6 +141,7 @@ def test_a_trained_vae_becomes_a_model_with_the_same_bounds(idx: Path, tmp_path:
     assert closer > found
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("kind", ["autoencoder", "conv", "gru"])
 def test_every_network_trains_and_exports(kind: str, idx: Path, tmp_path: Path) -> None:
     sizes = {"autoencoder": "hidden = [16]", "conv": "channels = 8", "gru": "hidden = 8"}
@@ -281,7 +282,8 @@ def test_every_shipped_recipe_opens(path: Path) -> None:
     from vaetools.training.tasks import open_task
 
     recipe = read_recipe(path.stem)
-    assert (recipe.id == path.stem and recipe.summary) or recipe.task == "codec"
+    named = recipe.id == path.stem.removesuffix("-gpu")
+    assert (named and recipe.summary) or recipe.task == "codec"
     assert sum(p.numel() for p in open_task(recipe).network.parameters()) > 10_000
 
 

@@ -66,6 +66,7 @@ def exact_ppca(images: Tensor) -> float:
     return -0.5 * (SHAPE.numbers * (math.log(2 * math.pi) + 1) + log_determinant)
 
 
+@pytest.mark.train
 def test_a_linear_vae_reaches_the_exact_likelihood_of_ppca(images: Tensor) -> None:
     torch.manual_seed(0)
     network = LinearVae()

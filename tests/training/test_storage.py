@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
@@ -79,6 +80,7 @@ def test_rounding_leaves_integers_and_gains_alone(tmp_path: Path) -> None:
     assert any(name.startswith("synthesis") for name in changed)
 
 
+@pytest.mark.train
 def test_graphs_of_a_rounded_codec_pass_the_check_and_name_their_weights(tmp_path: Path) -> None:
     text = codec_recipe().replace("channels = 16\nmiddle = 16", "channels = 48\nmiddle = 64")
     codec = open_task(read(text, tmp_path)).network.eval()

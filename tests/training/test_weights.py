@@ -85,6 +85,7 @@ def test_damaged_weights_are_one_line(weights_only: Path) -> None:
         read_run(weights_only)
 
 
+@pytest.mark.slow
 def test_training_needs_little_more_than_torch(trained: Path, tmp_path: Path) -> None:
     """Without what only coding and exporting need, and without an installed vaetools."""
     script = f"""
