@@ -26,6 +26,7 @@ def rendered(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict
     return {path.stem: np.asarray(Image.open(path)) for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_every_kind_is_written_the_same_for_a_seed_and_another_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_it_is_imported_when_it_is_asked_for(site: Path, mark: Path, tmp_path: Path) -> None:
     install(site, "far", GOOD)
     write_tiny_vae(site / "models" / "tiny-vae")
@@ -122,6 +123,7 @@ def test_it_is_imported_when_it_is_asked_for(site: Path, mark: Path, tmp_path: P
     assert len(facts[-1]["hooks"]) == 3 and not mark.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [True, pytest.param(False, marks=pytest.mark.timing)])
 def test_broken_ones_are_named_and_the_rest_works(site: Path, cached: bool) -> None:
     """Without the cache, a command line gives them 10 seconds."""

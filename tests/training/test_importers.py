@@ -69,6 +69,7 @@ def test_manifest_of_a_module(photo: Path, network: own_networks.Photo) -> None:
     assert network.training  # the exporter works on a copy
 
 
+@pytest.mark.slow
 def test_names_of_operators_and_outputs_may_be_the_same(tmp_path: Path) -> None:
     model, _ = export_module(own_networks.Centred(), tmp_path / "centred")
     assert model.manifest.graphs["encode"].outputs == ("mean", "logvar")

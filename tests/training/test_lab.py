@@ -172,6 +172,7 @@ def test_every_network_trains_and_exports(kind: str, idx: Path, tmp_path: Path) 
         assert model.decode(model.prior(np.random.default_rng(5))).shape == (8, 8, 3)
 
 
+@pytest.mark.train
 def test_a_spatial_network_works_on_any_size_and_in_tiles(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
