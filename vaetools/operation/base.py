@@ -29,7 +29,7 @@ import numpy as np
 
 from vaetools.errors import OptionError
 from vaetools.image import MAX_PIXELS, Image
-from vaetools.operation.masks import STEM, Masks
+from vaetools.operation.masks import Masks, places_of
 from vaetools.operation.named_images import read_named_image
 from vaetools.operation.options import NoOptions, make_options, option_specs, positional_option
 from vaetools.seeding import seeded_generator
@@ -190,7 +190,7 @@ class Operation(ABC):
         `files_of` names; put the content of any other file in place of its name. Values are for JSON.
         """
         values = {s.name: getattr(self.options, s.name) for s in option_specs(type(self).Options)}
-        places = self._places()
+        places = places_of(self.options)
         return {name: _fact(name, places.get(name, value)) for name, value in values.items()}
 
     def files_of(self, key: str, source: Path | None = None) -> Sequence[Path]:
@@ -206,20 +206,11 @@ class Operation(ABC):
         Raises:
             OptionError: a pattern, for an input without a file.
         """
-        places = [masks for masks in self._places().values() if masks.is_per_image]
+        places = [masks for masks in places_of(self.options).values() if masks.is_per_image]
         return [file for masks in places for file in masks.candidates(key, source)]
 
     def _places(self) -> dict[str, Masks]:
-        """The options for arrays that name files, with where these are."""
-        found = {}
-        for spec in option_specs(type(self).Options):
-            value = getattr(self.options, spec.name)
-            if spec.kind is not np.ndarray or not isinstance(value, str | Path):
-                continue
-            is_word = str(value) in spec.words
-            if not is_word and (STEM in str(value) or Path(value).exists()):  # else a number
-                found[spec.name] = Masks(value, name=spec.name)
-        return found
+        return places_of(self.options)
 
     def identity(self) -> dict[str, Any]:
         """What decides all its results: the operation, its `facts` and its model. For JSON."""
@@ -350,12 +341,12 @@ class Operation(ABC):
 
         By default the masks that options for arrays find next to the images by a pattern.
         """
-        return [masks.glob for masks in self._places().values() if masks.glob]
+        return [masks.glob for masks in places_of(self.options).values() if masks.glob]
 
     @property
     def apart(self) -> Sequence[Path]:
         """Files and folders inside a folder of inputs that are no inputs: masks, by default."""
-        return [masks.path for masks in self._places().values() if not masks.is_pattern]
+        return [masks.path for masks in places_of(self.options).values() if not masks.is_pattern]
 
     @property
     def rng(self) -> np.random.Generator:

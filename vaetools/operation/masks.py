@@ -18,7 +18,7 @@ from vaetools.image import (
 )
 from vaetools.operation.mask_levels import amount_of, levels_of, levels_of_array, pillow_mask
 from vaetools.operation.named_images import read_named_image
-from vaetools.operation.options import check_map
+from vaetools.operation.options import check_map, option_specs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,3 +273,16 @@ class Masks:
 def _named(key: str, source: Path | None) -> PurePosixPath:
     """The name of an input: its key, or else the name of its file."""
     return PurePosixPath(key or ("" if source is None else source.name))
+
+
+def places_of(options: Any) -> dict[str, Masks]:
+    """The options for arrays that name files, with where these are."""
+    found = {}
+    for spec in option_specs(type(options)):
+        value = getattr(options, spec.name)
+        if spec.kind is not np.ndarray or not isinstance(value, str | Path):
+            continue
+        is_word = str(value) in spec.words
+        if not is_word and (STEM in str(value) or Path(value).exists()):  # else a number
+            found[spec.name] = Masks(value, name=spec.name)
+    return found
