@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -76,6 +77,16 @@ def test_what_a_plugin_raises_is_its_error(name: str, tmp_path: Path) -> None:
     (tmp_path / "a_bad.py").write_text(RAISED[name])
     (line,) = errors(tmp_path)
     assert line.startswith("E050 a_bad") and name in line and "\n" not in line
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler], ids=["off", "on"])
+def test_an_interrupt_of_a_plugin_is_none_of_the_user(handler: Any, tmp_path: Path) -> None:
+    """Also where SIGINT is ignored, as in background jobs of a shell."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        test_what_a_plugin_raises_is_its_error("KeyboardInterrupt", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("text", HOOKS)

@@ -24,7 +24,8 @@ def plugin_code() -> Iterator[Callable[[BaseException], bool]]:
 
     Yields:
         Whether an exception comes from the user. Always False for another one than `KeyboardInterrupt`,
-        and True for that one where signals cannot be watched.
+        in other threads than the main one, which alone gets signals, and where SIGINT is ignored
+        (background jobs of a shell); True where a program around Python handles it.
     """
     pressed = False
 
@@ -34,7 +35,7 @@ def plugin_code() -> Iterator[Callable[[BaseException], bool]]:
         handler(number, frame)
 
     def is_from_user(error: BaseException) -> bool:
-        return isinstance(error, KeyboardInterrupt) and (pressed or not watched)
+        return isinstance(error, KeyboardInterrupt) and (pressed or handler is None)
 
     handler: Any = signal.getsignal(signal.SIGINT)
     depth = sys.getrecursionlimit()
