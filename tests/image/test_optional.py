@@ -10,13 +10,23 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
+from PIL import ImageCms
 
 from tests.image.samples import UPRIGHT, icc_profile, same
 from tests.torture import exif_block, picture, saved, saved_image
 from vaetools.errors import DamagedImageError, InputError, TooLargeError, UnsupportedImageError
-from vaetools.image import Image, decode_image, encode_image, inspect_image
+from vaetools.image import (
+    Image,
+    Origin,
+    decode_image,
+    encode_image,
+    inspect_image,
+    not_kept,
+)
 from vaetools.image.containers import CONTAINERS, sniff
 from vaetools.image.containers.jxl import read_header
+from vaetools.image.metadata.fields import Cicp
+from vaetools.image.metadata.icc import is_srgb, profile_of_cicp
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -276,6 +286,72 @@ def test_written_jxl_of_16_bit():
     assert same(decode_image(encode_image(Image(deep), "jxl", quality=100)).pixels, deep)
     with pytest.raises(UnsupportedImageError, match="with 16 bit of grey"):
         encode_image(Image(np.dstack([deep] * 3)), "jxl")
+
+
+@pytest.mark.parametrize("quality", [100, 95])
+@pytest.mark.parametrize("exif", [None, exif_block()])
+def test_written_jxl_of_16_bit_is_srgb(quality, exif):
+    pytest.importorskip("pillow_jxl")
+    deep = np.linspace(0, 65535, 24 * 32).reshape(24, 32).astype(np.uint16)
+    data = encode_image(Image(deep, exif=exif), "jxl", quality=quality)
+    back = decode_image(data)
+    assert is_srgb(back.icc or b"")
+    assert np.abs(back.pixels.astype(int) - deep).max() < (1 if quality == 100 else 400)
+
+
+def test_jxl_with_more_bits_than_the_decoder_gives_is_refused(monkeypatch):
+    library = pytest.importorskip("pillow_jxl")
+    head = bytes.fromhex("ff0ad801b6e007120802010042c3002b59899191")  # 16-bit RGB by libjxl
+    header = read_header(head)
+    assert (header.width, header.height, header.depth, header.exact) == (92, 60, 16, True)
+    found = library.Decoder(num_threads=1)(jxl(picture(60, 92)))  # what it gives for such a file
+    monkeypatch.setattr(library, "Decoder", lambda **_: lambda _: found)
+    with pytest.raises(UnsupportedImageError, match="JPEG XL with 16-bit colours"):
+        decode_image(head)
+
+
+def test_the_header_of_jxl_with_extra_channels():
+    header = read_header(jxl(picture(20, 30, 4)))
+    assert (header.depth, header.exact) == (8, True)
+
+
+def test_a_lossless_jxl_stays_lossless():
+    pytest.importorskip("pillow_jxl")
+    image = decode_image(jxl(exif=bytes(4) + exif_block()))
+    image.pixels[5, 5] ^= 1
+    changed = np.zeros(image.pixels.shape[:2], bool)
+    changed[5, 5] = True
+    for quality, expected in ((100, []), (95, ["exact pixels (jxl is coded anew as a whole)"])):
+        lost: list[str] = []
+        source = encode_image(image, "jxl", quality=quality)
+        origin = Origin(source, np.packbits(changed, axis=1))
+        back = decode_image(encode_image(image, "jxl", origin=origin, lost=lost))
+        assert same(back.pixels, image.pixels) == (quality == 100)
+        assert lost == expected
+
+
+def test_a_profile_of_srgb_is_not_missed():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    wide = profile_of_cicp(Cicp(12, 13, 0, True), grey=False)
+    for name in ("jxl", "bmp", "ppm"):
+        assert not_kept(Image(picture(), icc=profile), name) == ()
+        assert not_kept(Image(picture(), icc=wide), name) == (
+            f"ICC profile ({name} has no place for it)",
+        )
+        assert not_kept(Image(picture(), icc=b"no profile"), name) != ()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_grey_avif(mode):
+    source = PillowImage.fromarray(picture()).convert(mode)
+    if mode == "LA":
+        source.putalpha(100)
+    image = decode_image(saved_image(source, "AVIF", quality=100))
+    grey = np.asarray(source.convert("L")).astype(int)
+    pixels = image.pixels if image.grey else image.pixels[..., 1]
+    assert pixels.shape == grey.shape
+    assert np.abs(pixels - grey).mean() < 1.5
+    assert (image.alpha is None) == (mode == "L")
 
 
 @pytest.mark.parametrize("name", ["heif", "raw", "gif"])

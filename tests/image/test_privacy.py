@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from tests.image.described import (
+    IPTC,
     XMP_PREFIX,
     described_file,
     exif_with,
@@ -22,6 +23,7 @@ from tests.image.samples import KEEPS_METADATA
 from tests.torture import picture, saved
 from vaetools.image import Image, decode_image, encode_image, not_kept
 from vaetools.image.metadata.exif import without_thumbnails
+from vaetools.image.metadata.iptc import records_of
 
 POSITION = 'exif:GPSLatitude="47,22.5N" exif:GPSMapDatum="WGS-84" xmp:Rating="4"'
 DRONE = "<d:GpsLongtitude xmlns:d='http://www.dji.com/drone-dji/1.0/'>8.5</d:GpsLongtitude>"
@@ -85,6 +87,18 @@ def test_thumbnails_in_xmp_and_photoshop_resources(target):
     packet = decode_image(written).metadata.xmp
     assert b"Thumbnails" not in packet and b"/9j/" not in packet
     assert b'xmp:Rating="4"' in packet
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_a_preview_in_iptc_is_dropped(extended):
+    small = thumbnail()
+    size = struct.pack(">HL", 0x8004, len(small)) if extended else struct.pack(">H", len(small))
+    preview = b"\x1c\x02\xc8\0\x02\0\x0b" + b"\x1c\x02\xca" + size + small
+    block = IPTC[:7] + preview + IPTC[7:]
+    resources = b"8BIM\x04\x04\0\0" + struct.pack(">L", len(block)) + block
+    image = decode_image(with_segments((0xED, b"Photoshop 3.0\0" + resources)))
+    assert image.metadata.iptc == IPTC
+    assert records_of(preview) is None
 
 
 @pytest.mark.parametrize("target", KEEPS_METADATA)

@@ -38,7 +38,7 @@ from vaetools.image.metadata.tiff_directory import (
     write_directory,
 )
 from vaetools.image.metadata.writing import Strip, fitted, stripped
-from vaetools.image.quality import DEFAULT_QUALITY, quality_options
+from vaetools.image.quality import quality_options
 from vaetools.libraries import check_codec
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def encode_image(
         format: `jpeg`, `png`, `webp`, `tiff`, `bmp`, `ppm`, `avif` or `jxl` (see `format_of`).
         quality: 0 … 100, for JPEG, WebP, AVIF and JPEG XL; JPEG and AVIF keep the full colour
             resolution from 90 on. By
-            default as in a JPEG or lossless WebP file that is the origin, and otherwise 95.
+            default as in a JPEG or lossless file that is the origin, and otherwise 95.
         strip: metadata to leave out.
         origin: the file that the image was made from. A JPEG file keeps the blocks of an origin of
             that format where no pixel changed, and then its orientation in the EXIF block as well.
@@ -97,9 +97,6 @@ def encode_image(
     metadata, _ = _fitted(image, format, strip)
     if format in _EXACT:
         return _EXACT[format](image, metadata)
-    if format == "jxl":
-        level = DEFAULT_QUALITY if quality is None else quality
-        return encode_jxl(_samples(image), metadata, level)
     options = quality_options(format, quality, origin)
     if quality is None and origin is not None and origin.format == format:
         data = kept(image, origin, strip)
@@ -107,6 +104,8 @@ def encode_image(
             return data
         if lost is not None and origin.changed_in_part and not options.get("lossless"):
             lost.append(f"exact pixels ({format} is coded anew as a whole)")
+    if format == "jxl":
+        return encode_jxl(_samples(image), metadata, options["quality"])
     return _by_pillow(image, format, options, metadata)
 
 

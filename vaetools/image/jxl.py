@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vaetools.errors import UnsupportedImageError
+from vaetools.image.containers.jxl import as_srgb
 from vaetools.image.extras import optional_module
 
 if TYPE_CHECKING:
@@ -34,6 +37,10 @@ def encode_jxl(samples: NDArray[Any], metadata: Metadata, quality: int) -> bytes
             "jxl is written with 8 bit, or with 16 bit of grey", remedy="use --to png or --to tiff"
         )
     lossless = quality == 100
+    is_deep = samples.itemsize == 2
+    # The library takes 16 bit for linear light, and writes that it is.
+    if is_deep and not lossless:
+        samples = _linear(samples)
     encoder = optional_module("jxl").Encoder(
         mode=mode,
         lossless=lossless,
@@ -47,4 +54,13 @@ def encode_jxl(samples: NDArray[Any], metadata: Metadata, quality: int) -> bytes
     # In the box, four bytes say how far behind them the EXIF block begins.
     exif = None if metadata.exif is None else bytes(4) + metadata.exif
     boxes = {"exif": exif, "jumb": None, "xmp": metadata.xmp, "compress": False}
-    return bytes(encoder(samples.tobytes(), width, height, jpeg_encode=False, **boxes))
+    data = bytes(encoder(samples.tobytes(), width, height, jpeg_encode=False, **boxes))
+    return as_srgb(data) if is_deep else data
+
+
+def _linear(samples: NDArray[Any]) -> NDArray[Any]:
+    """sRGB of 16 bits as linear light."""
+    signal = np.arange(65536) / 65535
+    light = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+    linear: NDArray[Any] = np.rint(light * 65535).astype(np.uint16)[samples]
+    return linear

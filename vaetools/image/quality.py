@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vaetools.image.containers import FORMATS, sniff
+from vaetools.image.containers.jxl import is_lossless
 from vaetools.image.containers.webp import image_chunk
 from vaetools.image.read_bytes import HEAD_SIZE
 from vaetools.image.vp8 import quality_of
@@ -57,10 +58,10 @@ class Origin:
 def quality_options(
     format_name: str, quality: int | None, origin: Origin | None = None
 ) -> dict[str, Any]:
-    """Pillow's options for JPEG, WebP and AVIF.
+    """Options for JPEG, WebP and AVIF by Pillow, or for `encode_jxl`.
 
     Args:
-        format_name: `jpeg`, `webp` or `avif`.
+        format_name: `jpeg`, `webp`, `avif` or `jxl`.
         quality: 0 … 100; None for that of the origin if it has the same format, and otherwise for
             `DEFAULT_QUALITY`.
         origin: what the image was made from.
@@ -69,11 +70,11 @@ def quality_options(
     if quality is None and origin is not None and is_same:
         if format_name == "jpeg":
             return _as_jpeg(origin.data)
-        kind, content = image_chunk(origin.data)
-        found = 100 if kind == b"VP8L" else quality_of(content)
-        quality = found if kind == b"VP8L" or found is None else min(found, 99)
+        quality = _quality_of_jxl(origin) if format_name == "jxl" else _quality_of_webp(origin)
     if quality is None:
         quality = DEFAULT_QUALITY
+    if format_name == "jxl":
+        return {"quality": quality, "lossless": quality == 100}
     if format_name == "webp" and quality == 100:
         # In lossless mode Pillow's quality is effort; exact keeps colours under transparency.
         return {"lossless": True, "quality": 75, "exact": True}
@@ -83,6 +84,18 @@ def quality_options(
         return {"quality": quality, "subsampling": "4:4:4" if quality >= 90 else "4:2:0"}
     # Pillow takes a JPEG quality of 0 for "unset".
     return {"quality": max(1, quality), "subsampling": 0 if quality >= 90 else 2}
+
+
+def _quality_of_jxl(origin: Origin) -> int:
+    return 100 if is_lossless(origin.data) else DEFAULT_QUALITY
+
+
+def _quality_of_webp(origin: Origin) -> int | None:
+    kind, content = image_chunk(origin.data)
+    if kind == b"VP8L":
+        return 100
+    found = quality_of(content)
+    return None if found is None else min(found, 99)
 
 
 def _as_jpeg(data: bytes) -> dict[str, Any]:

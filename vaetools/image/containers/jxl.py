@@ -15,6 +15,12 @@ from vaetools.image.metadata.writing import Holds
 
 _BOXES = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
+_ENUM = ((0, 0), (0, 1), (4, 2), (6, 18))
+_ALPHA, _SPOT_COLOUR, _FILTER_ARRAY = 0, 2, 5
+_LINEAR, _SRGB = 8 - 2, 13 - 2  # transfer functions
+_LINEAR_GREY = 1 << 2 | 1 << 4 | 2 << 7 | _LINEAR << 9
+"""A colour encoding: no default, no profile; grey, D65, no gamma, the transfer function."""
+_LINEAR_GREY_BITS = 13
 _RATIOS = (None, (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
@@ -25,11 +31,17 @@ class CodestreamHeader:
     Attributes:
         width, height: as they are stored, before the orientation.
         animated: whether there may be several frames.
+        depth: bits of a colour sample.
+        exact: whether the colours are coded as they are, not in the space of lossy files (XYB).
+        end: position of the colour encoding, in bits behind the signature.
     """
 
     width: int
     height: int
     animated: bool
+    depth: int = 8
+    exact: bool = False
+    end: int = 0
 
 
 def unwrap(data: bytes, strict: bool) -> Bare:
@@ -58,16 +70,47 @@ def read_header(codestream: bytes) -> CodestreamHeader:
         raise DamagedImageError("truncated or corrupt: no JPEG XL codestream")
     bits = _Bits(start[2:].ljust(64, b"\0"))
     height, width = _size(bits)
-    return CodestreamHeader(width, height, _is_animated(bits))
+    if bits(1):  # all_default
+        return CodestreamHeader(width, height, animated=False)
+    animated = bool(bits(1)) and _is_animated(bits)  # extra_fields
+    depth = _depth(bits)
+    bits(1)  # buffers of 16 bits
+    for _ in range(_choice(bits, (0, 0), (0, 1), (4, 2), (12, 1))):
+        _skip_extra_channel(bits)
+    exact = not bits(1)
+    return CodestreamHeader(width, height, animated, depth, exact, bits.read)
+
+
+def is_lossless(data: bytes) -> bool:
+    """Whether a JPEG XL file has the pixels that it was made from, as far as its header says."""
+    if data.startswith(_BOXES) and any(
+        kind == b"jbrd" for kind, _, _ in boxes(data, 0, len(data), strict=False)
+    ):
+        return False  # made from a JPEG file
+    return read_header(unwrap(data, strict=False).data).exact
+
+
+def as_srgb(data: bytes) -> bytes:
+    """A file of grey pixels whose colour encoding is linear, with that of sRGB instead."""
+    at = data.index(_CODESTREAM)
+    head = data[at : at + 64]
+    start = 16 + read_header(head).end
+    number = int.from_bytes(head, "little")
+    if number >> start & (1 << _LINEAR_GREY_BITS) - 1 != _LINEAR_GREY:
+        return data
+    number ^= (_LINEAR ^ _SRGB) << start + _LINEAR_GREY_BITS - 4
+    return data[:at] + number.to_bytes(len(head), "little") + data[at + 64 :]
 
 
 class _Bits:
-    """Bits, the lowest of each byte first."""
+    """Bits, the lowest of each byte first. `read` is the number of bits that were read."""
 
     def __init__(self, data: bytes) -> None:
         self._number = int.from_bytes(data, "little")
+        self.read = 0
 
     def __call__(self, count: int) -> int:
+        self.read += count
         value = self._number & (1 << count) - 1
         self._number >>= count
         return value
@@ -86,15 +129,49 @@ def _size(bits: _Bits) -> tuple[int, int]:
 
 
 def _is_animated(bits: _Bits) -> bool:
-    """From the beginning of ImageMetadata."""
-    if bits(1) or not bits(1):  # all_default; extra_fields
-        return False
+    """Read the extra fields of ImageMetadata."""
     bits(3)  # orientation
     if bits(1):  # intrinsic size
         _size(bits)
     if bits(1):  # preview, of whose size only the length matters
         _skip_preview(bits)
-    return bits(1) == 1
+    if not bits(1):
+        return False
+    _choice(bits, (0, 100), (0, 1000), (10, 1), (30, 1))  # ticks per second
+    _choice(bits, (0, 1), (0, 1001), (8, 1), (10, 1))
+    _choice(bits, (0, 0), (3, 0), (16, 0), (32, 0))  # loops
+    bits(1)  # time codes
+    return True
+
+
+def _choice(bits: _Bits, *choices: tuple[int, int]) -> int:
+    """A number in one of four forms, each with its number of bits and what is added to them."""
+    count, offset = choices[bits(2)]
+    return bits(count) + offset
+
+
+def _depth(bits: _Bits) -> int:
+    if not bits(1):
+        return _choice(bits, (0, 8), (0, 10), (0, 12), (6, 1))
+    depth = _choice(bits, (0, 32), (0, 16), (0, 24), (6, 1))  # floats
+    bits(4)  # of the exponent
+    return depth
+
+
+def _skip_extra_channel(bits: _Bits) -> None:
+    if bits(1):  # alpha of 8 bits
+        return
+    kind = _choice(bits, *_ENUM)
+    _depth(bits)
+    _choice(bits, (0, 0), (0, 3), (0, 4), (3, 1))  # how much smaller
+    for _ in range(_choice(bits, (0, 0), (4, 0), (5, 16), (10, 48))):  # name
+        bits(8)
+    if kind == _ALPHA:
+        bits(1)
+    elif kind == _SPOT_COLOUR:
+        bits(64)
+    elif kind == _FILTER_ARRAY:
+        _choice(bits, (0, 1), (2, 0), (4, 3), (8, 19))
 
 
 def _skip_preview(bits: _Bits) -> None:

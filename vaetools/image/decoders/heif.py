@@ -35,7 +35,9 @@ def open_avif(bare: Bare, strict: bool) -> Opened:  # noqa: ARG001
 def _decode_avif(data: bytes, items: Items, strict: bool) -> Planes:
     pixels, alpha = planes_of_header(pillow_header("avif", data), strict)
     of_size(pixels, items.size)
-    return (pixels[..., 0].copy() if items.monochrome else pixels), alpha
+    if items.monochrome and pixels.ndim == 3:  # Pillow has no grey with alpha here
+        pixels = pixels[..., 0].copy()
+    return pixels, alpha
 
 
 def _decode_deep(data: bytes, items: Items, strict: bool) -> Planes:  # noqa: ARG001

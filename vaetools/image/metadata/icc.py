@@ -6,6 +6,7 @@ RGB, a matrix to the connection space. Reference: ICC.1:2022, ITU-T H.273, SMPTE
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,24 @@ def profile_of_calibration(calibration: Calibration, *, grey: bool) -> bytes | N
 def is_plain_srgb(cicp: Cicp) -> bool:
     """Whether code points say no more than that the colours are sRGB, or unknown."""
     return cicp[:2] in ((1, 13), (2, 2)) and cicp.full_range
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Whether colours with this profile are, within a level of 255, those of sRGB without one."""
+    from PIL import Image, ImageCms
+
+    levels = np.linspace(0, 255, 9).astype(np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 1, 3)
+    samples = colours if colour_space(profile) == "RGB" else np.arange(256, dtype=np.uint8)[None]
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        shown = ImageCms.profileToProfile(
+            Image.fromarray(samples), source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return False
+    expected = samples if samples.ndim == 3 else samples[..., None]
+    return shown is not None and int(np.abs(np.asarray(shown, int) - expected).max()) <= 1
 
 
 def as_rgb(profile: bytes) -> bytes | None:

@@ -75,7 +75,10 @@ def fitted(
         block = getattr(sized, name)
         is_too_large = block is not None and len(block) > holds.largest.get(name, 2**31)
         if block is not None and (name not in holds.fields or is_too_large):
-            lost.append(f"{label} of {len(block):,} bytes" if is_too_large else label)
+            if is_too_large:
+                lost.append(f"{label} of {len(block):,} bytes")
+            elif name != "icc" or not profiles.is_srgb(block):
+                lost.append(label)
             without: dict[str, Any] = {name: None}
             sized = replace(sized, **without)
     density = sized.density
