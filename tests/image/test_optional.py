@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -328,6 +329,31 @@ def test_a_lossless_jxl_stays_lossless():
         back = decode_image(encode_image(image, "jxl", origin=origin, lost=lost))
         assert same(back.pixels, image.pixels) == (quality == 100)
         assert lost == expected
+
+
+@pytest.mark.parametrize("boxes", [{}, {"exif": bytes(4) + exif_block(), "xmp": XMP}])
+def test_metadata_are_removed_around_the_codestream_of_a_jxl(boxes):
+    library = pytest.importorskip("pillow_jxl")
+    encoder = library.Encoder(
+        mode="RGB", lossless=False, quality=60, use_container=bool(boxes), num_threads=1
+    )
+    boxes = {"exif": None, "jumb": None, "xmp": None, **boxes}
+    shape = picture().shape
+    source = bytes(
+        encoder(picture().tobytes(), *shape[1::-1], jpeg_encode=False, compress=False, **boxes)
+    )
+    image = decode_image(source)
+    origin = Origin(source, np.packbits(np.zeros(shape[:2], bool), axis=1))
+    described = replace(image, metadata=replace(image.metadata, exif=exif_block(), xmp=XMP))
+    back = decode_image(encode_image(described, "jxl", origin=origin))
+    assert same(back.pixels, image.pixels)
+    assert back.exif is not None and b"Rating" in (back.metadata.xmp or b"")
+    back = decode_image(encode_image(described, "jxl", origin=origin, strip="exif"))
+    assert same(back.pixels, image.pixels)
+    assert (back.exif, back.metadata.xmp) == (None, None)
+    lost: list[str] = []
+    encode_image(described, "jxl", origin=origin, strip="all", lost=lost)
+    assert lost == ["exact pixels (jxl is coded anew as a whole)"]
 
 
 def test_a_profile_of_srgb_is_not_missed():

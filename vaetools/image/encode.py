@@ -102,7 +102,7 @@ def encode_image(
         data = kept(image, origin, strip)
         if data is not None:
             return data
-        if lost is not None and origin.changed_in_part and not options.get("lossless"):
+        if lost is not None and origin.has_unchanged and not options.get("lossless"):
             lost.append(f"exact pixels ({format} is coded anew as a whole)")
     if format == "jxl":
         return encode_jxl(_samples(image), metadata, options["quality"])

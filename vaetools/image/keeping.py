@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.image.containers import CONTAINERS, jpeg, webp
+from vaetools.image.containers import CONTAINERS, jpeg, jxl, webp
 from vaetools.image.decode import decode_image
 from vaetools.image.decoders import turned
 from vaetools.image.jpeg import NotCoveredError, first_image, patched
@@ -24,23 +24,27 @@ if TYPE_CHECKING:
     from vaetools.image.metadata.writing import Strip
     from vaetools.image.quality import Origin
 
+_KEEPING = ("jpeg", "webp", "jxl")
 _BACK = {6: 8, 8: 6}
 """What undoes an EXIF orientation, where that is not the orientation itself."""
 
 
 def kept(image: Image, origin: Origin, strip: Strip) -> bytes | None:
-    """The image as a JPEG or WebP file of which everything that did not change is the origin's.
+    """The image as a JPEG, WebP or JPEG XL file that has from its origin all that did not change.
 
     Where no pixel changed, the file gets other metadata. Where some did, blocks of a JPEG file that
     did not change stay. The pixels lie as in the origin, whose orientation stays in the EXIF block.
 
     Returns:
-        None where that cannot be: all of a lossy WebP file is coded together; other kinds of JPEG
-        files; an orientation without EXIF; every block changed.
+        None where that cannot be: all of a lossy WebP or JPEG XL file is coded together; other
+        kinds of JPEG files; an orientation without EXIF; every block changed; a colour space
+        inside a codestream that is to be removed.
     """
-    if origin.changed is None or image.depth != 8 or origin.format not in ("jpeg", "webp"):
+    kind = origin.format
+    is_whole = kind == "jxl" and strip == "all"
+    if origin.changed is None or image.depth != 8 or kind not in _KEEPING or is_whole:
         return None
-    container = CONTAINERS[origin.format]
+    container = CONTAINERS[kind]
     orientation = container.unwrap(origin.data, False).orientation
     back = _BACK.get(orientation, orientation)
     pixels = turned(image.pixels, back)
@@ -63,6 +67,8 @@ def _rewrapped(origin: Origin, metadata: Metadata) -> bytes | None:
     """The file with other metadata."""
     if origin.format == "webp":
         return webp.wrap(origin.data, metadata)
+    if origin.format == "jxl":
+        return jxl.wrap(origin.data, metadata)
     try:
         return jpeg.wrap(first_image(origin.data), metadata)
     except NotCoveredError:  # CMYK, for one: its profile is needed

@@ -45,9 +45,9 @@ class Origin:
         return sniff(self.data[:HEAD_SIZE])
 
     @property
-    def changed_in_part(self) -> bool:
-        """Whether some pixels changed, and others did not."""
-        return self.changed is not None and bool(self.changed.any()) and 0 in self.changed
+    def has_unchanged(self) -> bool:
+        """Whether some pixels did not change: at least eight, side by side."""
+        return self.changed is not None and 0 in self.changed
 
     @property
     def nbytes(self) -> int:

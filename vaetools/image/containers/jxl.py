@@ -5,7 +5,9 @@ References: ISO/IEC 18181-1 (codestream), 18181-2 (boxes).
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError
 from vaetools.image.containers.base import Bare, Container
@@ -13,7 +15,11 @@ from vaetools.image.containers.isobmff import boxes, exif_of
 from vaetools.image.metadata.reading import Blocks
 from vaetools.image.metadata.writing import Holds
 
+if TYPE_CHECKING:
+    from vaetools.image.metadata import Metadata
+
 _BOXES = b"\0\0\0\x0cJXL \r\n\x87\n"
+_KEPT = {b"JXL ", b"ftyp", b"jxll", b"jxli", b"jxlc", b"jxlp"}
 _CODESTREAM = b"\xff\x0a"
 _ENUM = ((0, 0), (0, 1), (4, 2), (6, 18))
 _ALPHA, _SPOT_COLOUR, _FILTER_ARRAY = 0, 2, 5
@@ -88,6 +94,25 @@ def is_lossless(data: bytes) -> bool:
     ):
         return False  # made from a JPEG file
     return read_header(unwrap(data, strict=False).data).exact
+
+
+def wrap(data: bytes, metadata: Metadata) -> bytes:
+    """A file with other metadata around the same codestream.
+
+    What is needed to get a JPEG file back is left out: it holds metadata as well.
+    """
+    if data.startswith(_BOXES):
+        found = boxes(data, 0, len(data), strict=False)
+        parts = [(kind, data[start:end]) for kind, start, end in found if kind in _KEPT]
+    else:
+        parts = [(b"JXL ", _BOXES[8:]), (b"ftyp", b"jxl \0\0\0\0jxl "), (b"jxlc", data)]
+    if metadata.exif is not None:
+        parts.append((b"Exif", bytes(4) + metadata.exif))
+    if metadata.xmp is not None:
+        parts.append((b"xml ", metadata.xmp))
+    return b"".join(
+        struct.pack(">L4s", 8 + len(content), kind) + content for kind, content in parts
+    )
 
 
 def as_srgb(data: bytes) -> bytes:
