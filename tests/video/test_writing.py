@@ -284,6 +284,9 @@ def test_cover_images_are_kept(tmp_path: Path, name: str) -> None:
         covers = [s for s in file_out.streams.video if s.disposition & Disposition.attached_pic]
         assert [s.codec_context.name for s in covers] == ["mjpeg"]
     assert len(read(tmp_path / name).times) == 6
+    assert done(source, tmp_path / f"all-{name}", strip="all").message == ""
+    with av.open(str(tmp_path / f"all-{name}")) as file_out:
+        assert len(file_out.streams) == 1
 
 
 def test_mp3_is_copied_from_avi(tmp_path: Path) -> None:
@@ -311,6 +314,7 @@ def test_metadata_may_be_stripped(tmp_path: Path) -> None:
         assert {"title", "comment"} <= tags and "location" not in tags
     with av.open(str(tmp_path / "all.mkv")) as file:
         assert {key.lower() for key in file.metadata} <= {"encoder"}
+        assert [chapter["metadata"] for chapter in file.chapters()] == [{}, {}]
         assert [s.metadata.get("language") for s in file.streams if s.type == "audio"] == [
             "deu",
             "fra",
@@ -320,7 +324,45 @@ def test_metadata_may_be_stripped(tmp_path: Path) -> None:
 def test_what_is_not_kept_has_a_line(tmp_path: Path) -> None:
     record = done(described(tmp_path / "a.mkv"), tmp_path / "o.ts")
     assert "not kept: 1 × subtitles (" in record.message
-    assert "metadata that .ts does not hold: comment, location, title" in record.message.lower()
+    said = "metadata that .ts does not hold: comment, location, title, chapters"
+    assert said in record.message.lower()
+    flv = done(tmp_path / "a.mkv", tmp_path / "o.flv").message
+    assert flv.endswith("does not hold: chapters, languages")
+
+
+def test_titles_of_chapters_in_mp4_are_no_data_stream(tmp_path: Path) -> None:
+    done(described(tmp_path / "a.mkv"), tmp_path / "b.mp4")
+    assert done(tmp_path / "b.mp4", tmp_path / "c.mp4").message == ""
+
+
+def test_empty_packets_end_nothing(tmp_path: Path) -> None:
+    """A frame that repeats the one before has a packet without bytes, in Theora for example."""
+    base = Fraction(1, 25)
+    plain = write(tmp_path / "a.avi", "mjpeg", "yuvj420p", [*range(9)], base=base, sound="mp3")
+    source = tmp_path / "b.mpg"
+    with av.open(str(plain)) as origin, av.open(str(source), "w", format="nut") as file:
+        tracks = [file.add_stream_from_template(s, opaque=True) for s in origin.streams]
+        for number, packet in enumerate(p for p in origin.demux() if p.pts is not None):
+            made: Any = av.Packet(0) if number in (8, 9, 12) else packet
+            made.pts = made.dts = packet.pts
+            made.time_base, made.stream = packet.time_base, tracks[packet.stream_index]
+            file.mux(made)
+    with av.open(str(source)) as file_in:
+        sizes = [(p.stream.type, p.size) for p in file_in.demux() if p.pts is not None]
+        assert {kind for kind, size in sizes if size == 0} == {"audio", "video"}
+        file_in.seek(0)
+        shown = [float(p.pts * p.time_base) for p in file_in.demux(video=0) if p.size]
+    done(source, tmp_path / "c.webm")
+    after = read(tmp_path / "c.webm")
+    assert np.allclose(np.diff(after.times), np.diff(shown), atol=0.0011)
+    assert after.sound_seconds > 0.8
+
+
+def test_avi_repeats_frames_over_gaps(tmp_path: Path) -> None:
+    times = [512 * number for number in (0, 1, 2, 7, 8, 60)]
+    source = write(tmp_path / "a.mkv", "libx264", YUV, times)
+    done(source, tmp_path / "b.avi")
+    assert np.allclose(read(tmp_path / "b.avi").times, [n / 25 for n in (0, 1, 2, 7, 8, 60)])
 
 
 def test_names_with_colons_are_written(clip: Path, tmp_path: Path, monkeypatch: Any) -> None:

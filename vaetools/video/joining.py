@@ -75,12 +75,14 @@ def join(
             writer.describe(video, main_stream(origin))
             writer.add_streams(encoding.muxer)
             target.metadata.update(kept_metadata(origin.metadata, strip))
-            chapters = [_shifted(chapter, shift) for chapter in origin.chapters()]
+            chapters = [_chapter(chapter, shift, strip) for chapter in origin.chapters()]
             if chapters:
                 target.set_chapters(chapters)
             target.start_encoding()
             writer.mux(_video_packets(store, video), shift)
-    return writer.notes + _lost(origin_tags=kept_metadata(origin.metadata, strip), out=out)
+        tags = kept_metadata(origin.metadata, strip)
+        languages = [s.metadata.get("language") for s in origin.streams.audio]
+    return writer.notes + _lost(tags, languages, has_chapters=bool(chapters), out=out)
 
 
 def _muxer_options(encoding: Encoding, metadata: dict[str, str]) -> dict[str, str]:
@@ -93,18 +95,26 @@ def _muxer_options(encoding: Encoding, metadata: dict[str, str]) -> dict[str, st
     return {"movflags": flags}
 
 
-def _shifted(chapter: Any, shift: Fraction) -> Any:
+def _chapter(chapter: Any, shift: Fraction, strip: str) -> Any:
     base = chapter["time_base"] or Fraction(1, 1000)
     offset = round(shift / base)
-    return {**chapter, "start": chapter["start"] - offset, "end": chapter["end"] - offset}
+    times = {"start": chapter["start"] - offset, "end": chapter["end"] - offset}
+    return {**chapter, **times, "metadata": kept_metadata(chapter["metadata"], strip)}
 
 
-def _lost(origin_tags: dict[str, str], out: Path) -> list[str]:
+def _lost(
+    tags: dict[str, str], languages: list[str | None], *, has_chapters: bool, out: Path
+) -> list[str]:
     """Which metadata the container did not take."""
     with open_container(out) as written:
         found = {key.lower() for key in written.metadata}
         found |= {key.lower() for stream in written.streams for key in stream.metadata}
-    lost = sorted(key for key in origin_tags if key.lower() not in found)
+        lost = sorted(key for key in tags if key.lower() not in found)
+        if has_chapters and not written.chapters():
+            lost.append("chapters")
+        named = {s.metadata.get("language") for s in written.streams.audio}
+        if any(language not in (None, "und", *named) for language in languages):
+            lost.append("languages")
     return [f"metadata that {out.suffix} does not hold: {', '.join(lost)}"] if lost else []
 
 
@@ -186,7 +196,11 @@ class _Writer:
         """Attachments have no packets; a track of a time code is written for its metadata."""
         if stream.type == "attachment":
             return muxer == "matroska"
-        return stream.type == "data" and "timecode" in stream.metadata and muxer in ("mp4", "mov")
+        if stream.type != "data":
+            return False
+        if stream.name == "bin_data" and self._origin.chapters():  # their titles, in MP4
+            return True
+        return "timecode" in stream.metadata and muxer in ("mp4", "mov")
 
     def _track(self, stream: Any, muxer: str) -> Track | None:
         """The track of a stream; None if the container does not take it."""
@@ -196,6 +210,8 @@ class _Writer:
         if stream.type == "subtitle" and name and muxer in SUBTITLES:
             return self._subtitles(stream, name, muxer)
         is_cover = stream.type == "video" and stream not in main_streams(self._origin)
+        if is_cover and self._strip in ("exif", "all"):
+            return Ignored()
         if is_cover and muxer in ("mp4", "mov"):
             self._covers.add(stream.index)
             return self._copied(stream)

@@ -243,9 +243,10 @@ class VideoReader:
                 packet = next(packets, None)
             except av_error():
                 break
-            if packet is None or packet.size == 0:
+            if packet is None:
                 break
-            yield packet
+            if packet.size:  # an empty packet repeats the last frame (Theora); it ends a decoder
+                yield packet
         yield None
 
     def _damaged(self, number: int) -> InputError:

@@ -256,13 +256,21 @@ class SegmentEncoder:
         number = self._store.frames + len(self._times)
         if not self._encoding.is_constant_rate:
             return round(pts * ratio), round(duration * ratio)
-        if abs(pts * ratio - number) > Fraction(1, 2):
+        nearest, last = round(pts * ratio), self._last
+        if abs(pts * ratio - nearest) <= Fraction(1, 8) and nearest > last:
+            return nearest, 1  # the muxer repeats frames over gaps
+        if abs(pts * ratio - number) > Fraction(1, 2) or number <= last:
             raise UnsupportedImageError(
                 f"the frame rate is not constant, or the video does not begin at 0 (frame {number}), "
                 f"which {self._encoding.suffix} cannot hold",
                 remedy="write .mp4, .mkv or .webm",
             )
         return number, 1
+
+    @property
+    def _last(self) -> int:
+        times = self._times or self._store.times[-1:]
+        return times[-1][0] if times else -1
 
     def finish(self) -> None:
         """Store the frames since the last segment as one. Raises as `write` does."""

@@ -134,8 +134,10 @@ class TranscodedSound:
         """See `Track`. What cannot be decoded is left out."""
         import av
 
+        if packet is not None and not packet.size:  # it would end the decoder
+            return []
         try:
-            frames = self._source.decode(packet if packet is not None and packet.size else None)
+            frames = self._source.decode(packet)
         except (av.FFmpegError, EOFError):
             frames = []
         found = [p for frame in frames for p in self._encoded(frame)]
