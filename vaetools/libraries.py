@@ -42,6 +42,17 @@ LIBRARIES = {
     "constriction": ("constriction", "constriction", "stream"),
 }
 
+OPTIONAL = {
+    "av": ("av", "av", "open"),
+    "pillow_heif": ("pillow-heif", "pillow_heif", "open_heif"),
+    "pillow_jxl": ("pillow-jxl-plugin", "pillow_jxl", "JpegXLImagePlugin"),
+    "rawpy": ("rawpy", "rawpy", "imread"),
+}
+"""The same for modules of extras, which may be missing."""
+
+_ALL = LIBRARIES | OPTIONAL
+_REPORTED = {*LIBRARIES, "av"}  # the decoders report those of image formats, with the file
+
 CODECS = {"jpeg": "jpg", "png": "zlib", "webp": "webp", "tiff": "libtiff", "avif": "avif"}
 """Formats that Pillow can be built without, and Pillow's names for their libraries."""
 
@@ -76,8 +87,8 @@ def library_error(error: BaseException) -> LibraryError | None:
 
 
 def check_library(name: str) -> None:
-    """Import a module of `LIBRARIES`. Raises `LibraryError` if that fails or it has no content."""
-    _, module, attribute = LIBRARIES[name]
+    """Import a library of either table. Raises `LibraryError` if that fails or it has no content."""
+    _, module, attribute = _ALL[name]
     try:
         getattr(importlib.import_module(module), attribute)
     except Exception as error:
@@ -135,7 +146,7 @@ def _culprit(error: BaseException) -> str | None:
 
 def _root(module: str | None) -> str | None:
     root = (module or "").partition(".")[0]
-    return root if root in LIBRARIES else None
+    return root if root in _REPORTED else None
 
 
 def _importing(error: ImportError) -> str | None:
@@ -150,12 +161,12 @@ def _importing(error: ImportError) -> str | None:
 
 def _works(name: str) -> bool:
     """Whether a library is imported and has content: then what is missing is not its fault."""
-    _, module, attribute = LIBRARIES[name]
+    _, module, attribute = _ALL[name]
     return hasattr(sys.modules.get(module), attribute)
 
 
 def _error(name: str, error: BaseException) -> LibraryError:
-    distribution = LIBRARIES[name][0]
+    distribution = _ALL[name][0]
     text = " ".join(str(error).split()) or type(error).__name__
     problem = f"{name} ({distribution}) cannot be used: {text}"
     return LibraryError(problem, remedy=_remedy(name, distribution, text, error))

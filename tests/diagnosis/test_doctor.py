@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import vaetools
 from tests.diagnosis.faults import FAULTS, Bench, Fault
+from vaetools.diagnosis.finding import Installation
+from vaetools.diagnosis.packages import libraries
 from vaetools.image import Image, encode_image, format_of
+from vaetools.plugin.host import PluginHost
 from vaetools.testing import gradient
 
 if TYPE_CHECKING:
@@ -63,6 +67,20 @@ def test_a_fault_alone_is_the_only_one_that_is_found(name: str, tmp_path: Path) 
     }
     assert {one["subject"] for one in others} <= allowed.get(name, set())
     assert all(one["cure"] for one in found if one["state"] != "ok")
+
+
+@pytest.mark.parametrize("module", ["av", "rawpy"])
+def test_an_extra_that_does_not_import_is_found(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / module).mkdir()
+    text = "libx.so.6: cannot open shared object file"
+    (tmp_path / module / "__init__.py").write_text(f"raise ImportError({text!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    bad = [one for one in libraries(Installation(PluginHost, vaetools.open)) if one.state != "ok"]
+    assert [(one.subject, one.state) for one in bad] == [(module, "fail")]
+    assert text in bad[0].text and bad[0].cure.endswith(f"--no-deps {module}")
 
 
 LIBGL = """

@@ -299,3 +299,16 @@ def test_stdout_has_records_only_and_an_exit_is_no_success(
         code < 2
     )
     assert ("AT IMPORT" in done.stderr) == start.startswith("os.write")
+
+
+def test_an_operation_that_lacks_a_method_costs_its_plugin(tmp_path: Path) -> None:
+    (tmp_path / "grey.py").write_text(
+        "import vaetools\n"
+        "class Grey(vaetools.Operation):\n"
+        "    name = 'grey'\n"
+        "@vaetools.hookimpl\n"
+        "def register_operations():\n"
+        "    return [Grey]\n"
+    )
+    (line,) = errors(tmp_path)
+    assert line.startswith("E050 grey") and "grey does not define process" in line

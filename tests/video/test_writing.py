@@ -335,36 +335,6 @@ def test_titles_of_chapters_in_mp4_are_no_data_stream(tmp_path: Path) -> None:
     assert done(tmp_path / "b.mp4", tmp_path / "c.mp4").message == ""
 
 
-def test_empty_packets_end_nothing(tmp_path: Path) -> None:
-    """A frame that repeats the one before has a packet without bytes, in Theora for example."""
-    base = Fraction(1, 25)
-    plain = write(tmp_path / "a.avi", "mjpeg", "yuvj420p", [*range(9)], base=base, sound="mp3")
-    source = tmp_path / "b.mpg"
-    with av.open(str(plain)) as origin, av.open(str(source), "w", format="nut") as file:
-        tracks = [file.add_stream_from_template(s, opaque=True) for s in origin.streams]
-        for number, packet in enumerate(p for p in origin.demux() if p.pts is not None):
-            made: Any = av.Packet(0) if number in (8, 9, 12) else packet
-            made.pts = made.dts = packet.pts
-            made.time_base, made.stream = packet.time_base, tracks[packet.stream_index]
-            file.mux(made)
-    with av.open(str(source)) as file_in:
-        sizes = [(p.stream.type, p.size) for p in file_in.demux() if p.pts is not None]
-        assert {kind for kind, size in sizes if size == 0} == {"audio", "video"}
-        file_in.seek(0)
-        shown = [float(p.pts * p.time_base) for p in file_in.demux(video=0) if p.size]
-    done(source, tmp_path / "c.webm")
-    after = read(tmp_path / "c.webm")
-    assert np.allclose(np.diff(after.times), np.diff(shown), atol=0.0011)
-    assert after.sound_seconds > 0.8
-
-
-def test_avi_repeats_frames_over_gaps(tmp_path: Path) -> None:
-    times = [512 * number for number in (0, 1, 2, 7, 8, 60)]
-    source = write(tmp_path / "a.mkv", "libx264", YUV, times)
-    done(source, tmp_path / "b.avi")
-    assert np.allclose(read(tmp_path / "b.avi").times, [n / 25 for n in (0, 1, 2, 7, 8, 60)])
-
-
 def test_names_with_colons_are_written(clip: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     record = done(clip, Path("2024-05-01T11:00:00.mp4"))

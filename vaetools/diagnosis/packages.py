@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import re
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vaetools.diagnosis.finding import Finding, Installation
@@ -13,6 +14,7 @@ from vaetools.libraries import (
     CODECS,
     LIBRARIES,
     OPENCV,
+    OPTIONAL,
     ORT,
     check_codec,
     check_library,
@@ -34,6 +36,7 @@ PACKAGES = (
     "constriction",
     "onnx",
     *ORT,
+    *(distribution for distribution, *_ in OPTIONAL.values()),
     "pluggy",
     "click",
     "rich",
@@ -61,14 +64,15 @@ def pip_versions(_: Installation) -> Iterator[Finding]:
 def libraries(_: Installation) -> Iterator[Finding]:
     """Whether each library can be imported and has content."""
     works = []
-    for name in LIBRARIES:
+    extras = [name for name in OPTIONAL if find_spec(name) is not None]
+    for name in (*LIBRARIES, *extras):
         try:
             check_library(name)
         except LibraryError as error:
             yield Finding("fail", name, error.problem, error.remedy or "")
         else:
             works.append(name)
-    if len(works) == len(LIBRARIES):
+    if len(works) == len(LIBRARIES) + len(extras):
         yield Finding("ok", "libraries", f"{', '.join(works)} can be imported")
 
 

@@ -27,6 +27,10 @@ def check_operations(operations: Sequence[Any]) -> None:
             raise PluginError(f"{operation!r} is not an Operation class")
         if not isinstance(getattr(operation, "name", None), str):
             raise PluginError(f"{operation.__name__} has no name")
+        missing: frozenset[str] = getattr(operation, "__abstractmethods__", frozenset())
+        if missing:
+            methods = ", ".join(sorted(missing))
+            raise PluginError(f"{operation.name} does not define {methods}")
         _check_name(operation.name, "an operation")
         _check_flags(operation)
 

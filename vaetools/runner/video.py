@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import OutputError, printable
+from vaetools.libraries import library_error
 from vaetools.runner.atomic import publish, sha256_of, temporary_stem
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.pipeline import device_of
@@ -107,6 +108,7 @@ class Video:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
+            error = library_error(error) or error
             record = failure(item, op, error, time.perf_counter() - started)
             known = re.search(r"\bframe \d", record.message)
             text = "" if known else position.text

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vaetools.errors import DamagedImageError, UnreadableError
@@ -23,6 +24,9 @@ FORMATS = (
 )
 """FFmpeg's demuxers that read one file and nothing else."""
 
+TRANSPORT = (".ts", ".mts", ".m2ts")
+"""Suffixes of transport streams."""
+
 HEADS = ((4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (0, b"\x1aE\xdf\xa3"), (0, b"RIFF"), (0, b"FLV"))
 """(offset, bytes) with which video files begin."""
 
@@ -32,9 +36,20 @@ def open_container(path: Path) -> av.container.InputContainer:
     import av
 
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    # The protocol is named, or a colon in the file name would end one.
+    open_as = partial(
+        av.open,
+        f"file:{os.path.abspath(path)}",  # noqa: PTH100
+        options=options,
+        metadata_errors="replace",
+    )
     try:
-        # The protocol is named, or a colon in the file name would end one.
-        return av.open(f"file:{os.path.abspath(path)}", options=options, metadata_errors="replace")  # noqa: PTH100
+        try:
+            return open_as()
+        except (av.EOFError, av.InvalidDataError, av.ArgumentError):
+            if path.suffix.lower() not in TRANSPORT:
+                raise
+            return open_as(format="mpegts")  # FFmpeg does not recognise a few packets
     except FileNotFoundError:
         raise UnreadableError("does not exist", file=path) from None
     except PermissionError as error:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import OptionError, OutputError
+from vaetools.video.matroska import display_size
 
 if TYPE_CHECKING:
     import av
@@ -88,7 +89,8 @@ _ALPHA_FORMATS = {
 }
 """Pixel formats with alpha, for 8 bit and for more."""
 
-_LOSSLESS = frozenset({"ffv1", "png", "qtrle", "huffyuv"})
+_HAVE_ASPECT = frozenset({"libx264", "libx265", "mpeg4"})
+"""Encoders that write the sample aspect ratio into the frames."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,12 @@ class Encoding:
     def is_constant_rate(self) -> bool:
         """Whether the container holds no frame times."""
         return self.muxer == "avi"
+
+    def display_size(self, info: VideoInfo) -> tuple[int, int] | None:
+        """The size that Matroska must hold because the codec has no sample aspect ratio."""
+        if info.aspect == 1 or self.muxer not in ("matroska", "webm") or self.codec in _HAVE_ASPECT:
+            return None
+        return display_size(info.width, info.height, info.aspect)
 
     def time_base(self, info: VideoInfo) -> Fraction:
         """Unit of the encoder's frame times, in seconds."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.video.container import main_stream, main_streams, open_container
 from vaetools.video.encoding import configure
+from vaetools.video.matroska import ROOM, write_display_size
 from vaetools.video.tracks import (
     SOUND,
     SUBTITLES,
@@ -73,6 +74,9 @@ def join(
             configure(video.codec_context, encoding, info)
             video.time_base = encoding.time_base(info)
             writer.describe(video, main_stream(origin))
+            size = encoding.display_size(info)
+            if size:
+                video.metadata["title"] = video.metadata.get("title", "") + ROOM
             writer.add_streams(encoding.muxer)
             target.metadata.update(kept_metadata(origin.metadata, strip))
             chapters = [_chapter(chapter, shift, strip) for chapter in origin.chapters()]
@@ -80,6 +84,8 @@ def join(
                 target.set_chapters(chapters)
             target.start_encoding()
             writer.mux(_video_packets(store, video), shift)
+        if size:
+            write_display_size(out, size)
         tags = kept_metadata(origin.metadata, strip)
         languages = [s.metadata.get("language") for s in origin.streams.audio]
     return writer.notes + _lost(tags, languages, has_chapters=bool(chapters), out=out)

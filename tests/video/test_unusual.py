@@ -1,0 +1,92 @@
+"""Writing videos with PyAV: containers and streams that are out of the ordinary."""
+
+from __future__ import annotations
+
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from benchmarks.video_cases import EVEN, YUV, read, write
+from tests.video.test_writing import done, run
+
+
+def test_empty_packets_end_nothing(tmp_path: Path) -> None:
+    """A frame that repeats the one before has a packet without bytes, in Theora for example."""
+    base = Fraction(1, 25)
+    plain = write(tmp_path / "a.avi", "mjpeg", "yuvj420p", [*range(9)], base=base, sound="mp3")
+    source = tmp_path / "b.mpg"
+    with av.open(str(plain)) as origin, av.open(str(source), "w", format="nut") as file:
+        tracks = [file.add_stream_from_template(s, opaque=True) for s in origin.streams]
+        packets: Any = (p for p in origin.demux() if p.pts is not None)
+        for number, packet in enumerate(packets):
+            made: Any = av.Packet(0) if number in (8, 9, 12) else packet
+            made.pts = made.dts = packet.pts
+            made.time_base, made.stream = packet.time_base, tracks[packet.stream_index]
+            file.mux(made)
+    with av.open(str(source)) as file_in:
+        sizes = [(p.stream.type, p.size) for p in file_in.demux() if p.pts is not None]
+        assert {kind for kind, size in sizes if size == 0} == {"audio", "video"}
+        file_in.seek(0)
+        frames: Any = file_in.demux(video=0)
+        shown = [float(p.pts * p.time_base) for p in frames if p.size]
+    done(source, tmp_path / "c.webm")
+    after = read(tmp_path / "c.webm")
+    assert np.allclose(np.diff(after.times), np.diff(shown), atol=0.0011)
+    assert after.sound_seconds > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "fourcc"),
+    [
+        ("o.webm", None),
+        ("o.mkv", None),
+        ("o.mkv", "FFV1"),
+        ("o.mkv", "MJPG"),
+        ("o.avi", None),
+        ("o.mov", "apch"),
+        ("o.ts", None),
+        ("o.flv", None),
+    ],
+)
+@pytest.mark.parametrize("aspect", [Fraction(3, 2), Fraction(3, 4)], ids=str)
+def test_the_aspect_of_samples_is_kept_in_each_container(
+    tmp_path: Path, name: str, fourcc: str | None, aspect: Fraction
+) -> None:
+    source = write(tmp_path / "a.mp4", "libx264", YUV, EVEN, sample_aspect_ratio=aspect)
+    done(source, tmp_path / name, fourcc=fourcc)
+    with av.open(str(tmp_path / name)) as file:
+        assert file.streams.video[0].sample_aspect_ratio == aspect
+        assert "title" not in file.streams.video[0].metadata
+    assert len(read(tmp_path / name).times) == 6
+
+
+def test_a_transport_stream_of_one_frame_is_written_and_read(tmp_path: Path) -> None:
+    """FFmpeg does not recognise so few packets by itself."""
+    source = write(tmp_path / "a.mp4", "libx264", YUV, [0])
+    done(source, tmp_path / "b.ts")
+    done(tmp_path / "b.ts", tmp_path / "c.mp4")
+    assert len(read(tmp_path / "c.mp4").times) == 1
+
+
+def test_avi_repeats_frames_over_gaps(tmp_path: Path) -> None:
+    times = [512 * number for number in (0, 1, 2, 7, 8, 60)]
+    source = write(tmp_path / "a.mkv", "libx264", YUV, times)
+    done(source, tmp_path / "b.avi")
+    assert np.allclose(read(tmp_path / "b.avi").times, [n / 25 for n in (0, 1, 2, 7, 8, 60)])
+
+
+def test_pyav_that_does_not_import_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write(tmp_path / "a.mp4", "libx264", YUV, EVEN)
+    (tmp_path / "av").mkdir()
+    (tmp_path / "av" / "__init__.py").write_text("raise ImportError('libavcodec.so.62: missing')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "av")
+    record = run(clip, tmp_path / "o.mp4")
+    assert record.code == "E061" and "av (av) cannot be used: libavcodec.so.62" in record.message
