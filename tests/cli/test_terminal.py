@@ -91,13 +91,21 @@ def chosen(cases: Iterable[str], quick: AbstractSet[str]) -> list[ParameterSet]:
     return [pytest.param(n, marks=[] if n in quick else [pytest.mark.slow]) for n in cases]
 
 
+GRAPH = f"""
+file = "more.onnx"
+sha256 = "{64 * "0"}"
+bytes = 1
+inputs = ["a"]
+outputs = ["b"]
+"""
+
 MANIFESTS = {
     "version": ('version = "1"', f'version = "{TOML}"'),
     "task": ('"generate"', f'"{TOML}"'),
     "license": ('license = "Apache-2.0"', f'license = "{TOML}"'),
     "unknown key": ("format = 1", f'format = 1\n"{TOML}" = 1'),
     "unknown table": ("[size]", f'["{TOML}"]\n[size]'),
-    "role": ("[graphs.encode]", f'[graphs."{TOML}"]'),
+    "role": ("[graphs.encode]", f'[graphs."{TOML}"]\n{GRAPH}\n[graphs.encode]'),
     "file": ('file = "decode.onnx"', f'file = "{TOML}.onnx"'),
     "id": ('id = "tiny-vae"', f'id = "{TOML}"'),
 }

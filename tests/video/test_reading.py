@@ -129,6 +129,8 @@ def test_a_file_that_is_cut_short_is_damaged(
     clip.write_bytes(whole[: len(whole) * 9 // 10])
     with pytest.raises(DamagedImageError, match="frames; --lenient keeps these frames"):
         scan(clip, strict=True)
+    with pytest.raises(DamagedImageError, match="ends too early"):
+        list(stream(lambda frame, key: frame, clip))
     assert scan(clip, strict=False)[1] != "" and 0 < len(frames(clip, strict=False)) < 30
 
 
