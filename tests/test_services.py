@@ -53,6 +53,7 @@ def test_threads_and_processes(name: str, sizes: str, tmp_path: Path) -> None:
     assert run(name, tmp_path) == [sizes]
 
 
+@pytest.mark.slow
 def test_joblib(sizes: str, tmp_path: Path) -> None:
     pytest.importorskip("joblib")
     assert run("with_joblib", tmp_path) == [sizes]

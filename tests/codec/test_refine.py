@@ -138,6 +138,7 @@ def test_one_pixel(codec):
 # --- rates ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_aims_are_met_with_refined_files(codec, crop):
     image = Image(crop)
     probes = codec.probes(image, refine=4)

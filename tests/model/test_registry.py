@@ -204,6 +204,7 @@ def test_vae_keeps_odd_sizes_and_samples_within_the_posterior(tiny_models: Path)
         vae.encode(image[:, :, 0])
 
 
+@pytest.mark.slow
 def test_kl_agrees_with_monte_carlo() -> None:
     rng = np.random.default_rng(1)
     mean = np.array([[0.7, -1.2]], np.float32)

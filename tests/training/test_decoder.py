@@ -20,6 +20,8 @@ from vaetools.training.export.decoder import export_decoder
 if TYPE_CHECKING:
     from vaetools.hub import Hub
 
+pytestmark = pytest.mark.train
+
 SHIPPED = Path(str(shipped_folder()))
 
 

@@ -119,6 +119,7 @@ def weights(trainer: Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
 
 
+@pytest.mark.train
 def test_a_trained_vae_becomes_a_model_with_the_same_bounds(idx: Path, tmp_path: Path) -> None:
     recipe = recipe_of(RECIPE, tmp_path, ("steps = 8", "steps = 150"), ("0.0", "0.2"))
     trainer = train(recipe, idx, tmp_path / "run")

@@ -22,7 +22,7 @@ from vaetools.training.run.recover import starting_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("no_curves")
+pytestmark = [pytest.mark.usefixtures("no_curves"), pytest.mark.train]
 
 MISSING = ("constriction", "tomli_w", "simplejpeg", "onnxscript", "matplotlib", "safetensors")
 """What a machine that trains need not have."""
