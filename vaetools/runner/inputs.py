@@ -177,7 +177,7 @@ def _sources(path: Path, wanted: FileFilter) -> Iterator[tuple[Source, bool]]:
     for file in sorted(files, key=lambda file: file.parts):
         relative, real = _relative(file, path), files[file]
         passes = wanted.has_suffix(file.name) and wanted.includes(relative)
-        selected = passes and real not in wanted.made | wanted.apart
+        selected = passes and real not in wanted.made and real not in wanted.apart
         yield _source(file, relative, real) if selected else Source(file, relative, real), selected
     for error in unlisted:
         folder = Path(error.filename)
