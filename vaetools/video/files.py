@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from vaetools.errors import DamagedImageError
 from vaetools.video.names import has_pyav
 
 if TYPE_CHECKING:
@@ -30,14 +29,9 @@ def open_video(path: Path, *, max_pixels: int, strict: bool = True) -> VideoRead
         UnsupportedImageError: A feature that would be lost.
     """
     if has_pyav():
-        from vaetools.video.container import is_cut_short
         from vaetools.video.reading import VideoReader
 
-        reader = VideoReader(path, max_pixels=max_pixels, strict=strict)
-        if strict and is_cut_short(path, reader.container):
-            reader.close()
-            raise DamagedImageError("the file ends too early", file=path)
-        return reader
+        return VideoReader(path, max_pixels=max_pixels, strict=strict)
     from vaetools.video.opencv import OpenCVReader
 
     return OpenCVReader(path, max_pixels=max_pixels, strict=strict)

@@ -14,7 +14,13 @@ from vaetools.errors import (
     UnsupportedImageError,
 )
 from vaetools.video.colour import Colours, Converter, Layout, colours_of, layout_of
-from vaetools.video.container import av_error, main_stream, open_container, start_shift
+from vaetools.video.container import (
+    av_error,
+    is_cut_short,
+    main_stream,
+    open_container,
+    start_shift,
+)
 from vaetools.video.geometry import orientation_of
 from vaetools.video.hdr import static_hdr
 
@@ -102,6 +108,7 @@ class VideoReader:
         self.container = open_container(path)
         try:
             self.stream = main_stream(self.container)
+            self._check_whole()
             self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
             self._decoder = self._open_decoder()
             self.shift = start_shift(self.container)
@@ -111,6 +118,10 @@ class VideoReader:
         except BaseException:
             self.close()
             raise
+
+    def _check_whole(self) -> None:
+        if self._strict and is_cut_short(self.path, self.container):
+            raise DamagedImageError("the file ends too early", file=self.path)
 
     def _first_frame(self) -> av.VideoFrame:
         frame = next(self._frames, None)
