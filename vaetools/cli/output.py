@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from vaetools.cli.streams import lead_nowhere
 from vaetools.errors import OutputError
 from vaetools.text import PrintableStream, unfiltered
 
@@ -123,9 +124,7 @@ def _give_up(stream: TextIO) -> None:
     """Let a stream that cannot be written lead nowhere: what it still holds would fail again."""
     number = _number(stream)
     if number is not None:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+        lead_nowhere(number)
 
 
 def stdout_error(error: OSError) -> OutputError:

@@ -25,6 +25,13 @@ def open_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
+def lead_nowhere(descriptor: int) -> None:
+    """What is written to a descriptor from now on is discarded."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
 @contextlib.contextmanager
 def own_stderr() -> Iterator[bool]:
     """Until the end, `sys.stderr` has a descriptor of its own, so that number 2 can be turned away.
@@ -54,9 +61,7 @@ def quiet_libraries() -> Iterator[None]:
     """
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     shown = os.dup(STDERR)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, STDERR)
-    os.close(nowhere)
+    lead_nowhere(STDERR)
     faulthandler.enable(shown)  # a crash in a library is still reported
     try:
         yield
