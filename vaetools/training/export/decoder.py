@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from vaetools.errors import UsageError
 from vaetools.model.folder import Model, read_verified
@@ -15,7 +14,7 @@ from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
 from vaetools.model.selftest import seeded_inputs
 from vaetools.training.export.folder import Arrays, OnnxPlan, write_model
-from vaetools.training.export.storage import SMALLEST, compact
+from vaetools.training.export.storage import compact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,12 +79,7 @@ def export_decoder(
 def _rounded(folder: Path, spec: GraphSpec) -> onnx.ModelProto:
     """A graph with its large float weights rounded to float16, and stored so."""
     model = onnx.load_from_string(read_verified(folder, spec))
-    for tensor in model.graph.initializer:
-        large = tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) >= SMALLEST
-        if large and not spec.exact:
-            values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    compact(model)
+    compact(model, rounded=not spec.exact)
     return model
 
 

@@ -31,12 +31,12 @@ def round_weights(network: nn.Module) -> None:
             module.weight.copy_(module.weight.half().float())
 
 
-def compact(model: onnx.ModelProto) -> None:
-    """Store large weights that float16 holds exactly in float16."""
+def compact(model: onnx.ModelProto, *, rounded: bool = False) -> None:
+    """Store large weights in float16: those that it holds exactly or, if `rounded`, all of them."""
     graph = model.graph
     casts = []
     for tensor in graph.initializer:
-        half = _half(tensor)
+        half = _half(tensor, rounded=rounded)
         if half is not None:
             name = tensor.name
             tensor.CopyFrom(numpy_helper.from_array(half, name + STORED))
@@ -57,11 +57,12 @@ def weights_of(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     return found
 
 
-def _half(tensor: onnx.TensorProto) -> np.ndarray | None:
-    """The values in float16, or None where that is not worth it or not exact."""
+def _half(tensor: onnx.TensorProto, *, rounded: bool) -> np.ndarray | None:
+    """The values in float16, or None where that is not worth it, or neither exact nor `rounded`."""
     if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALLEST:
         return None
     values = numpy_helper.to_array(tensor)
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
-    return half if np.array_equal(half.astype(np.float32), values) else None
+    kept = np.isfinite(half).all() if rounded else np.array_equal(half.astype(np.float32), values)
+    return half if kept else None
