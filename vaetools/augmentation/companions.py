@@ -39,9 +39,11 @@ class Companions:
     def __init__(self, masks: Path | None = None, labels: Path | None = None) -> None:
         if masks is not None and not masks.is_dir():
             raise OptionError(f"masks={str(masks)!r} is not a folder")
-        self.masks = None if masks is None else Masks(masks)
-        self.labels = None if labels is None or labels.is_file() else labels
-        self.coco = CocoFile(labels) if labels is not None and labels.is_file() else None
+        self.masks: Masks | None = None if masks is None else Masks(masks)
+        self.labels: Path | None = None if labels is None or labels.is_file() else labels
+        self.coco: CocoFile | None = (
+            CocoFile(labels) if labels is not None and labels.is_file() else None
+        )
         if self.labels is not None and not any(
             path.suffix.lower() in SUFFIXES for path in self.labels.rglob("*")
         ):

@@ -44,19 +44,21 @@ class CocoFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rest = _json(_read(path), path)
+        self.rest: Any = _json(_read(path), path)
         if not _is_coco(self.rest):
             raise InputError("is not a COCO file: images and annotations are missing", file=path)
         self.images: list[dict[str, Any]] = self.rest.pop("images")
         self.annotations: dict[Any, list[dict[str, Any]]] = {}
         for annotation in self.rest.pop("annotations"):
             self.annotations.setdefault(annotation.get("image_id"), []).append(annotation)
-        self.by_path = {str(image["file_name"]): image for image in self.images}
+        self.by_path: dict[str, dict[str, Any]] = {
+            str(image["file_name"]): image for image in self.images
+        }
         self.by_name: dict[str, list[dict[str, Any]]] = {}
         for name, image in self.by_path.items():
             self.by_name.setdefault(PurePosixPath(name).name, []).append(image)
         every = (a for found in self.annotations.values() for a in found)
-        self.step = (_step(self.images), _step(every))
+        self.step: tuple[int, int] = (_step(self.images), _step(every))
 
     def find(self, key: str) -> dict[str, Any] | None:
         """The image with this path, or the only one with this name; None if there is not one."""

@@ -62,8 +62,8 @@ class Budget:
     """
 
     def __init__(self, model: ModelProto, pixels: int) -> None:
-        self.steps = 0
-        self.peak = 0
+        self.steps: int = 0
+        self.peak: int = 0
         self._pixels = pixels
         self._live: dict[str, int] = {}
         self._kept = {value.name for value in model.graph.output}

@@ -225,9 +225,9 @@ class IsolatedSession(Session):
         self, worker: Worker, request: dict[str, Any], facts: dict[str, Any], name: str
     ) -> None:
         self.name = name
-        self.device = parse_device(facts["device"]) or Device("cpu")
-        self.inputs = tuple(map(str, facts["inputs"]))
-        self.outputs = tuple(map(str, facts["outputs"]))
+        self.device: Device = parse_device(facts["device"]) or Device("cpu")
+        self.inputs: tuple[str, ...] = tuple(map(str, facts["inputs"]))
+        self.outputs: tuple[str, ...] = tuple(map(str, facts["outputs"]))
         self._shapes = tuple(map(tuple, facts["input_shapes"]))
         self._worker = worker
         self._request = {**request, "do": "run"}

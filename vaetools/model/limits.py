@@ -109,7 +109,7 @@ class Memory:
     """
 
     def __init__(self, *, limited: bool) -> None:
-        self.limited = limited and Path("/proc/self/statm").exists()
+        self.limited: bool = limited and Path("/proc/self/statm").exists()
         self._lock = threading.Lock()
         self._granted: dict[Any, int] = {}
         self._base = self._used()

@@ -22,7 +22,10 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 """Task -> roles of the graphs that it cannot do without."""
 
-CONTEXT = {"interleaved": ("context_mean",), "grid": ("context_1", "context_2", "context_3")}
+CONTEXT: dict[str, tuple[str, ...]] = {
+    "interleaved": ("context_mean",),
+    "grid": ("context_1", "context_2", "context_3"),
+}
 """Pattern of the context of a codec -> roles of its graphs."""
 
 TABLES = {"compress": "codec", "decompress": "codec", "denoise": "denoise", "inpaint": "inpaint"}

@@ -30,7 +30,7 @@ class OutputFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_lost = False
+        self.is_lost: bool = False
         self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
 

@@ -73,7 +73,9 @@ class Files:
         self._target = target
         self._sources = sources
         is_taken = operation.takes == "image"
-        self.videos = {s.relative for s in sources if is_taken and is_video(s.relative)}
+        self.videos: set[PurePosixPath] = {
+            s.relative for s in sources if is_taken and is_video(s.relative)
+        }
         self._video = Video(operation, settings, target) if self.videos else None
 
     def plan(self) -> list[PlannedItem]:

@@ -13,6 +13,8 @@ from vaetools.user_cache import read_cache, write_cache
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vaetools.runner.place import Place
+
 MAX_LINES = 20
 """Lines kept per output; each run adds two."""
 
@@ -30,7 +32,7 @@ class FileJournal(Journal):
         self._cache = f"output-{hashlib.sha256(name).hexdigest()[:32]}.json"
         self._lines: list[str] = []
         super().__init__(path.parent, work)
-        self.place = None  # nothing is kept in the folder
+        self.place: Place | None = None  # nothing is kept in the folder
 
     def read(self) -> None:
         """Read the cache."""

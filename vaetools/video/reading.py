@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import av
     import av.container
+    import av.video
     import numpy as np
     from av.packet import Packet
 
@@ -105,13 +106,13 @@ class VideoReader:
         self._strict = strict
         self._last: int | None = None
         self._deinterlacer: _Deinterlacer | None = None
-        self.container = open_container(path)
+        self.container: av.container.InputContainer = open_container(path)
         try:
-            self.stream = main_stream(self.container)
+            self.stream: av.video.VideoStream = main_stream(self.container)
             self._check_whole()
             self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
             self._decoder = self._open_decoder()
-            self.shift = start_shift(self.container)
+            self.shift: Fraction = start_shift(self.container)
             self._frames = self._decoded()
             self._first = self._first_frame()
             self._describe(self._first)
@@ -140,7 +141,7 @@ class VideoReader:
         rate = self.stream.guessed_rate or self.stream.average_rate or Fraction(25)
         self._orientation = orientation
         self.frames: int = self.stream.frames
-        self.info = VideoInfo(
+        self.info: VideoInfo = VideoInfo(
             width=width,
             height=height,
             layout=layout,

@@ -88,6 +88,8 @@ class Shapes:
     """Sizes of the network, read off its weights."""
 
     def __init__(self, state: State) -> None:
+        self.hidden: int
+        self.channels: int
         self.hidden, self.channels = state["encoder.conv1.weight"].shape[:2]
         self.units: Any = state["encoder.lin1.weight"].shape[0]
         self.latents: Any = state["decoder.lin1.weight"].shape[1]

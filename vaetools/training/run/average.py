@@ -48,7 +48,8 @@ class Best:
 
     def __init__(self, patience: int) -> None:
         self.patience = patience
-        self.score, self.since = math.inf, 0
+        self.score: float = math.inf
+        self.since: int = 0
         self.weights: dict[str, Tensor] = {}
 
     @property

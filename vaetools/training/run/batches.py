@@ -25,7 +25,9 @@ class Batches:
     def __init__(
         self, task: AnyTask, data: Data, generator: torch.Generator, device: torch.device
     ) -> None:
-        self.task, self.data, self.generator = task, data, generator
+        self.task: AnyTask = task
+        self.data: Data = data
+        self.generator: torch.Generator = generator
         self.stream: torch.cuda.Stream | None = (
             torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         )

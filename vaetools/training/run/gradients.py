@@ -96,7 +96,7 @@ class RecordedGradients(Gradients):
         return self.recordings[shapes].replay(inputs)
 
     def update_count(self) -> None:
-        self.skipped = int(self.unusable)
+        self.skipped: int = int(self.unusable)
 
     def forget(self) -> None:
         self.recordings.clear()
@@ -117,7 +117,7 @@ class Recording:
     """One pass for inputs of the given shapes."""
 
     def __init__(self, gradients: RecordedGradients, inputs: Sequence[Tensor]) -> None:
-        self.gradients = gradients
+        self.gradients: RecordedGradients = gradients
         # A graph reads and writes the memory that it was recorded with.
         self.inputs: list[Tensor] = [tensor.clone() for tensor in inputs]
         self.graph: torch.cuda.CUDAGraph | None = None

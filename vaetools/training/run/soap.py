@@ -53,7 +53,8 @@ class Soap(torch.optim.Optimizer):
         largest: int = 384,
     ) -> None:
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
-        self.every, self.largest = every, largest
+        self.every: int = every
+        self.largest: int = largest
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002

@@ -72,13 +72,19 @@ class Trainer:
         decay: int | None = None,
     ) -> None:
         recipe = task.recipe
-        self.task, self.run, self.device, self.minutes = task, run, device, minutes
+        self.task: AnyTask = task
+        self.run: Path = run
+        self.device: torch.device = device
+        self.minutes: float | None = minutes
         self.generator: torch.Generator = torch.Generator().manual_seed(recipe.train.seed)
+        self.data: Data
+        self.held: Data
         self.data, self.held = data.to(device).split(task.hold_out)
         self.described: str = data.summary
         self.best: Best = Best(recipe.train.patience)
-        self.step, self.seconds = 0, 0.0
-        self.phase = 0
+        self.step: int = 0
+        self.seconds: float = 0.0
+        self.phase: int = 0
         self.decay: Decay | None = None
         self.stopping: bool = False
         self.weights_file: Path | None = None

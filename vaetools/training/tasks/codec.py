@@ -42,13 +42,16 @@ class CodecTask(Task[PhotoCodec, ImagePack]):
 
     exports_with_data = True
     recordable = True
-    slow = ("analysis.linear", "synthesis.linear")  # they start from principal components
+    slow: tuple[str, ...] = (
+        "analysis.linear",
+        "synthesis.linear",
+    )  # they start from principal components
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.data: CodecData = recipe.table("data", CodecData)
-        self.hold_out = self.data.hold_out
-        self.network = PhotoCodec(recipe.table("network", CodecConfig))
+        self.hold_out: int = self.data.hold_out
+        self.network: PhotoCodec = PhotoCodec(recipe.table("network", CodecConfig))
 
     def load(self, path: Path) -> ImagePack:
         return self.data.load(path)

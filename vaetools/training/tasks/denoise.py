@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -59,8 +59,8 @@ class DenoiseTask(RestoreTask[Denoiser]):
     """Regression of the mean, then of its uncertainty; the noise level in both phases."""
 
     noun = "a denoiser"
-    crops = DenoiseData
-    restorer = Denoiser
+    crops: ClassVar[type[CropSettings]] = DenoiseData
+    restorer: type[Denoiser] = Denoiser
     data: DenoiseData
     recordable = True
 

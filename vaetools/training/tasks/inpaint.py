@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,8 +44,8 @@ class InpaintTask(RestoreTask[Inpainter]):
     """Regression of the mean in the holes, then of its uncertainty."""
 
     noun = "an inpainter"
-    crops = InpaintData
-    restorer = Inpainter
+    crops: ClassVar[type[CropSettings]] = InpaintData
+    restorer: type[Inpainter] = Inpainter
     data: InpaintData
 
     def __init__(self, recipe: Recipe) -> None:

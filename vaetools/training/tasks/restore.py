@@ -55,14 +55,14 @@ class RestoreTask(Task[R, ImagePack]):
         super().__init__(recipe)
         self.data: CropSettings = recipe.table("data", self.crops)
         self.objective: RestoreObjective = recipe.table("objective", RestoreObjective)
-        self.hold_out = self.data.hold_out
-        self.phases = self.objective.phases
+        self.hold_out: int = self.data.hold_out
+        self.phases: tuple[float, ...] = self.objective.phases
         if recipe.train.patience and self.objective.samples:
             raise UsageError(
                 "recipe: patience would stop the training before its second phase",
                 remedy="leave it out, or set ladder_from = 1 in [objective]",
             )
-        self.network = self.restorer(recipe.table("network", RestoreConfig))
+        self.network: R = self.restorer(recipe.table("network", RestoreConfig))
         self.second: bool = False
         self.beta: Tensor = torch.ones(())
         self.undefined: Tensor = torch.tensor(math.nan)  # for the figures of the other phase

@@ -81,9 +81,9 @@ class VaeTask(Task[VaeNetwork, ImageStack | ImagePack]):
         super().__init__(recipe)
         self.data: VaeData = recipe.table("data", VaeData)
         self.objective: VaeObjective = recipe.table("objective", VaeObjective)
-        self.hold_out = self.data.hold_out
+        self.hold_out: int = self.data.hold_out
         shape = ImageShape(self.data.channels, self.data.height, self.data.width)
-        self.network = make_network(recipe.network, shape)
+        self.network: VaeNetwork = make_network(recipe.network, shape)
         if self.network.likelihood == "bernoulli" and not self.data.binarise:
             raise UsageError(
                 "recipe: a Bernoulli likelihood is defined for black and white pixels only",
