@@ -27,7 +27,7 @@ from skimage import data
 
 import vaetools
 from vaetools.model.manifest import FILE_NAME, manifest_table
-from vaetools.model.runtime import Session
+from vaetools.model.session import Session
 from vaetools.model.spec import (
     GraphSpec,
     LatentSpec,

@@ -30,7 +30,7 @@ from onnx import TensorProto, defs, helper, numpy_helper
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck import check_graph
 from vaetools.graphcheck.operators import ALLOWED
-from vaetools.model.runtime import session_options
+from vaetools.model.session import session_options
 
 SECONDS = 10
 MEMORY = 512 * 2**20

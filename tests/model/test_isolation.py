@@ -326,11 +326,11 @@ def test_the_command_line_stops_with_one_line(
 def test_calls_in_the_same_process_end_as_well(
     tiny_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vaetools.model import runtime
+    from vaetools.model import session
 
     monkeypatch.setattr(graphcheck, "check_graph", lambda *_, **__: None)
-    monkeypatch.setattr(runtime, "SECONDS", 0.3)
-    monkeypatch.setattr(runtime, "ELEMENTS_PER_SECOND", 1e9)
+    monkeypatch.setattr(session, "SECONDS", 0.3)
+    monkeypatch.setattr(session, "ELEMENTS_PER_SECOND", 1e9)
     hostile.install(tiny_models, SLOW)
     with pytest.raises(ModelBrokenError, match="graph took longer than 0 s for this image"):
         opened(tiny_models, isolate=False).graph("decode")(LATENT)

@@ -10,11 +10,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
-from vaetools.model import runtime
+from vaetools.model import devices, proof, session
+from vaetools.model.devices import Device, parse_device
 from vaetools.model.pixels import with_uint8_pixels
-from vaetools.model.runtime import Device, Runtime, identity_graph, parse_device
+from vaetools.model.proof import identity_graph
+from vaetools.model.runtime import Runtime
 
-NO_GPU = not runtime.driver_present()
+NO_GPU = not devices.driver_present()
 
 
 def test_devices_are_parsed() -> None:
@@ -40,14 +42,14 @@ def test_a_fallback_to_the_cpu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
     """ONNX Runtime falls back in silence; here a driver is pretended, and CUDA does not bind."""
     if not NO_GPU:
         pytest.skip("a driver answers here")
-    runtime._proven_device.cache_clear()
-    monkeypatch.setattr(runtime, "driver_present", lambda: True)
+    proof.proven_device.cache_clear()
+    monkeypatch.setattr(proof, "driver_present", lambda: True)
     with pytest.raises(DeviceError, match=r"pip install 'vaetools\[cuda\]'"):
         Runtime("cuda:0")
 
 
 def test_both_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_installed", lambda _: True)
+    monkeypatch.setattr(devices, "_installed", lambda _: True)
     with pytest.raises(DeviceError, match="both onnxruntime and onnxruntime-gpu"):
         Runtime("cpu")
 
@@ -66,7 +68,7 @@ def test_sessions_are_cached_by_content_and_options() -> None:
 
 
 def test_optimisation_level_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(runtime.OPTIMIZATION, "wild")
+    monkeypatch.setenv(session.OPTIMIZATION, "wild")
     with pytest.raises(OptionError, match="all, extended, basic, disable"):
         Runtime("cpu").session(identity_graph, key="x", name="x")
 

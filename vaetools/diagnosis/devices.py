@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from vaetools.diagnosis.finding import Finding, Installation
 from vaetools.errors import DeviceError
-from vaetools.model.runtime import INSTALL_CUDA, Runtime, usable_cores
+from vaetools.model.devices import INSTALL_CUDA
+from vaetools.model.runtime import Runtime
+from vaetools.model.session import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

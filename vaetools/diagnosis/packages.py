@@ -21,7 +21,7 @@ from vaetools.libraries import (
     installed,
     opencv_remedy,
 )
-from vaetools.model.runtime import check_packages
+from vaetools.model.devices import check_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

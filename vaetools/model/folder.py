@@ -15,7 +15,7 @@ from vaetools.model.arrays import read_arrays
 from vaetools.model.checked import checked_graph, is_shipped
 from vaetools.model.isolation import AVAILABLE, Worker
 from vaetools.model.manifest import FILE_NAME, read_manifest
-from vaetools.model.runtime import Device, Runtime, Session
+from vaetools.model.runtime import Runtime
 from vaetools.model.selftest import self_test
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from vaetools.model.devices import Device
+    from vaetools.model.session import Session
     from vaetools.model.spec import (
         CodecSpec,
         DenoiseSpec,

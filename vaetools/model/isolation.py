@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools import errors
 from vaetools.errors import ModelBrokenError, ModelError, OptionError, VaetoolsError
-from vaetools.model.runtime import Device, Session, parse_device
+from vaetools.model.devices import Device, parse_device
+from vaetools.model.session import Session
 from vaetools.model.wire import WireError, receive, send
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from vaetools.errors import ModelBrokenError
 
 if TYPE_CHECKING:
-    from vaetools.model.runtime import Session
+    from vaetools.model.session import Session
     from vaetools.model.spec import Manifest
 
 MAX_ELEMENTS = 2**24

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vaetools.model.folder import Model
-    from vaetools.model.runtime import Session
+    from vaetools.model.session import Session
 
 OPEN_SECONDS = 6.0
 """Time for opening a small graph, checks included."""

@@ -26,7 +26,7 @@ from vaetools.image import (
     read_file,
 )
 from vaetools.libraries import library_error
-from vaetools.model.runtime import usable_cores
+from vaetools.model.session import usable_cores
 from vaetools.operation import results_of
 from vaetools.runner.atomic import write_files
 from vaetools.runner.budget import Channel

@@ -35,7 +35,7 @@ from vaetools.training.importers.json_config import LOGVAR_RANGE, read_diffusers
 from vaetools.training.importers.weights import check_file
 
 if TYPE_CHECKING:
-    from vaetools.model.runtime import Session
+    from vaetools.model.session import Session
 
 CLASSES = ("AutoencoderKL",)
 
