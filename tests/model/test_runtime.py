@@ -28,6 +28,11 @@ def test_devices_are_parsed() -> None:
             parse_device(text)
 
 
+def test_devices_that_plan_by_shape_want_fixed_shapes() -> None:
+    wanting = [kind for kind in ("cpu", "cuda", "coreml") if Device(kind).fixed_shapes]
+    assert wanting == ["cuda", "coreml"]
+
+
 @pytest.mark.skipif(not NO_GPU, reason="a driver answers here")
 def test_cuda_that_is_not_there_is_an_error_and_auto_is_quiet(capfd: pytest.CaptureFixture) -> None:
     with pytest.raises(DeviceError) as caught:

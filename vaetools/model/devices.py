@@ -16,6 +16,12 @@ CUDA = "CUDAExecutionProvider"
 
 INSTALL_CUDA = "pip install 'vaetools[cuda]'"
 
+NUMBERLESS = ("cpu",)
+"""Kinds of which there is one device."""
+
+FIXED_SHAPES = ("cuda", "tensorrt", "coreml", "migraphx")
+"""Kinds that plan or compile a graph for each input shape."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -25,7 +31,12 @@ class Device:
     number: int = 0
 
     def __str__(self) -> str:
-        return "cpu" if self.kind == "cpu" else f"cuda:{self.number}"
+        return self.kind if self.kind in NUMBERLESS else f"{self.kind}:{self.number}"
+
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether a session is made for each input shape: the device plans or compiles for it."""
+        return self.kind in FIXED_SHAPES
 
 
 def parse_device(text: str) -> Device | None:
