@@ -7,10 +7,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from vaetools.errors import DeviceError, OptionError
-from vaetools.model.devices import CUDA, Device, check_packages, parse_device
+from vaetools.errors import OptionError
+from vaetools.model.devices import Device, check_packages, parse_device
 from vaetools.model.proof import automatic_device, proven_device
-from vaetools.model.session import Session, create_session, usable_cores
+from vaetools.model.recent import Recent
+from vaetools.model.session import Session, usable_cores
 from vaetools.tiling import map_ordered
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Runtime:
         self.isolate = isolate
         self._adopted: weakref.WeakSet[Closable] = weakref.WeakSet()
         self._slots: dict[int, threading.BoundedSemaphore] = {}
-        self._sessions: dict[str, Session] = {}
+        self._sessions: Recent[str, Session] = Recent()
         self._lock = threading.Lock()
 
     def session(
@@ -86,14 +87,8 @@ class Runtime:
             name: for error messages.
             exact: run on the CPU whatever the device is: GPUs may sum in float32 with fewer bits.
         """
-        with self._lock:
-            if key not in self._sessions:
-                device = Device("cpu") if exact else self.device
-                created = create_session(load(), device, self.threads, name)
-                if device.kind == "cuda" and created.get_providers()[0] != CUDA:
-                    raise DeviceError(f"{device}: a graph of it fell back to the CPU", file=name)
-                self._sessions[key] = Session(created, name, device)
-            return self._sessions[key]
+        device = Device("cpu") if exact else self.device
+        return self._sessions.get(key, lambda: Session(load(), name, device, self.threads))
 
     def map_ordered(self, work: Callable[[T], R], pieces: Sequence[T], threads: int) -> Iterator[R]:
         """`work(piece)` for every piece, in order, up to `threads` at a time.
@@ -118,7 +113,6 @@ class Runtime:
 
     def close(self) -> None:
         """Drop all sessions and the memory that they hold, and end all workers."""
-        with self._lock:
-            self._sessions.clear()
+        self._sessions.clear()
         for resource in list(self._adopted):
             resource.close()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vaetools.errors import ModelBrokenError, OptionError
+from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 from vaetools.libraries import library_error
 from vaetools.model.devices import providers
 from vaetools.model.limits import WATCH
 from vaetools.model.pixels import FINITE
+from vaetools.model.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 OPTIMIZATION = "VAETOOLS_ORT_OPTIMIZATION"
 """Environment variable: `all` (default), `extended`, `basic` or `disable`; for tests and tuning."""
 
+CPU = "CPUExecutionProvider"
+
 SECONDS = 60.0
 """Time for one call of a graph in this process, whatever its inputs."""
 
@@ -30,21 +33,45 @@ ELEMENTS_PER_SECOND = 100
 """Elements of the inputs for which a call gets a second more."""
 
 
+MOST_SHAPES = 16
+"""Input shapes of a graph for which sessions are kept on a device that wants fixed shapes."""
+
+Sizes: TypeAlias = tuple[tuple[str, int], ...]
+"""Symbolic dimensions and their values."""
+
+
 class Session:
     """One graph, ready to run; safe to call from several threads at once.
 
-    Attributes:
+    On a device that wants fixed shapes (`Device.fixed_shapes`) each combination of input shapes gets a
+    session of ONNX Runtime of its own, in which all dimensions are constants: nodes that compute with
+    shapes are folded away, and cuDNN keeps its plans (since ONNX Runtime 1.20, a convolution has one
+    plan, made anew when the shape changes). The least recently used ones are dropped.
+
+    Args:
+        graph: ONNX bytes.
         name: for error messages.
-        device: that it runs on.
+        device: to run on.
+        threads: within one call.
+
+    Attributes:
+        name, device: as given.
         inputs, outputs: their names, in order.
+
+    Raises:
+        ModelBrokenError: the graph does not load.
+        DeviceError: ONNX Runtime fell back to the CPU.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, name: str, device: Device) -> None:
-        self._session = session
+    def __init__(self, graph: bytes, name: str, device: Device, threads: int) -> None:
         self.name = name
         self.device = device
-        self.inputs: tuple[str, ...] = tuple(i.name for i in session.get_inputs())
-        self.outputs: tuple[str, ...] = tuple(o.name for o in session.get_outputs())
+        self._threads = threads
+        self._graph = graph if device.fixed_shapes else b""
+        self._session = self._opened(graph)
+        self._by_sizes: Recent[Sizes, onnxruntime.InferenceSession] = Recent(MOST_SHAPES)
+        self.inputs: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
+        self.outputs: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
 
     @property
     def input_shapes(self) -> tuple[tuple[int | str | None, ...], ...]:
@@ -93,9 +120,10 @@ class Session:
         if seconds is None:
             seconds = SECONDS + sum(value.size for value in values) / ELEMENTS_PER_SECOND
         feeds: Mapping[str, np.ndarray] = dict(zip(self.inputs, values, strict=True))
+        session = self._session_for([value.shape for value in values])
         with WATCH.within(seconds) as options:
             try:
-                return tuple(self._session.run(None, feeds, options))
+                return tuple(session.run(None, feeds, options))
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
@@ -105,6 +133,50 @@ class Session:
                 if _is_lack_of_memory(error):
                     raise MemoryError from None
                 raise ModelBrokenError(f"graph failed: {error}", file=self.name) from None
+
+    def _session_for(self, shapes: Sequence[tuple[int, ...]]) -> onnxruntime.InferenceSession:
+        """The session for inputs of these shapes."""
+        sizes = free_sizes(self.input_shapes, shapes) if self.device.fixed_shapes else None
+        if not sizes:
+            return self._session
+
+        def opened() -> onnxruntime.InferenceSession:
+            try:
+                return self._opened(self._graph, sizes)
+            except ModelBrokenError:  # sizes that the graph does not accept: running it says why
+                return self._session
+
+        return self._by_sizes.get(sizes, opened)
+
+    def _opened(self, graph: bytes, sizes: Sizes = ()) -> onnxruntime.InferenceSession:
+        session = create_session(graph, self.device, self._threads, self.name, sizes)
+        if self.device.kind != "cpu" and session.get_providers()[0] == CPU:
+            raise DeviceError(f"{self.device}: a graph of it fell back to the CPU", file=self.name)
+        return session
+
+
+def free_sizes(
+    declared: Sequence[Sequence[int | str | None]], given: Sequence[tuple[int, ...]]
+) -> Sizes | None:
+    """Values of all symbolic dimensions, in order of their names.
+
+    Args:
+        declared: shapes of the inputs; a side is a number, a symbolic name, or None.
+        given: shapes of arrays for them.
+
+    Returns:
+        None where the names do not determine all sides: a side without a name, a name with two values,
+        or arrays of other shapes than declared.
+    """
+    sizes: dict[str, int] = {}
+    for names, shape in zip(declared, given, strict=True):
+        if len(names) != len(shape):
+            return None
+        for name, side in zip(names, shape, strict=True):
+            known = sizes.setdefault(name, side) if isinstance(name, str) else name
+            if known != side:
+                return None
+    return tuple(sorted(sizes.items()))
 
 
 def _is_finite(values: np.ndarray) -> bool:
@@ -151,15 +223,33 @@ def usable_cores() -> int:
 
 
 def create_session(
-    graph: bytes, device: Device, threads: int, name: str
+    graph: bytes, device: Device, threads: int, name: str, sizes: Sizes = ()
 ) -> onnxruntime.InferenceSession:
+    """A session of ONNX Runtime.
+
+    Args:
+        graph: ONNX bytes.
+        device: to run on.
+        threads: within one call.
+        name: for error messages.
+        sizes: symbolic dimensions that become constants.
+
+    Raises:
+        ModelBrokenError: the graph does not load.
+        OptionError: `VAETOOLS_ORT_OPTIMIZATION` is not one of its words.
+        LibraryError: ONNX Runtime itself is broken.
+    """
     import onnxruntime as ort
 
+    options = session_options(threads)
+    for symbol, size in sizes:
+        options.add_free_dimension_override_by_name(symbol, size)
     try:
-        return ort.InferenceSession(graph, session_options(threads), providers=providers(device))
-    except OptionError:
-        raise
+        session = ort.InferenceSession(graph, options, providers=providers(device))
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
         if (broken := library_error(error)) is not None:
             raise broken from None
         raise ModelBrokenError(f"graph does not load: {error}", file=name) from None
+    # Otherwise a call that fails on a GPU and all later ones silently run on the CPU.
+    session.disable_fallback()
+    return session
