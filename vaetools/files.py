@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,6 @@ import numpy as np
 
 from vaetools.codec.container import MAGIC, SUFFIX
 from vaetools.errors import OptionError, UsageError
-from vaetools.hub import Hub
-from vaetools.hub import open as open_hub
 from vaetools.image import (
     MAX_PIXELS,
     Image,
@@ -26,6 +23,7 @@ from vaetools.image import (
 from vaetools.operation.step import Step
 from vaetools.paths import refuse_url
 from vaetools.runner.atomic import write_files
+from vaetools.shared_hub import shared_hub
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +56,7 @@ def imread(
     if not data.startswith(MAGIC):
         image = decode_image(data, file=path, max_pixels=max_pixels)
         return image.to_array(channel_order=channel_order)
-    operation = _hub().op("decompress").operation.limited(max_pixels)
+    operation = shared_hub().op("decompress").operation.limited(max_pixels)
     decoded: NDArray[Any] = Step(operation, channel_order)(path)
     return decoded
 
@@ -87,8 +85,7 @@ def imwrite(
     _check_quality(quality)
     target = Path(path)
     if target.suffix.lower() == SUFFIX:
-        whole = _image(image, channel_order).to_array()
-        data: bytes = _hub().compress(whole, quality=quality)
+        data: bytes = shared_hub().compress(_image(image, channel_order), quality=quality)
     else:
         name = format_of(target)
         if quality is not None and name not in ("jpeg", "webp"):
@@ -126,9 +123,3 @@ def _image(image: object, channel_order: ChannelOrder) -> Image:
             f"an image is a numpy array, a path or a Pillow image, not {type(image).__name__}"
         )
     return Image.from_array(pixels, channel_order="rgb")
-
-
-@functools.cache
-def _hub() -> Hub:
-    """The default hub, for `.vae` files."""
-    return open_hub()

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import vaetools
-import vaetools.files
+from tests.image import described
+from vaetools.codec.info import read_info
 from vaetools.errors import HeaderLimitError, InputError, OptionError, UsageError
+from vaetools.image import Cicp
+from vaetools.image.metadata.icc import profile_of_cicp
+from vaetools.shared_hub import _Shared
 from vaetools.testing import gradient
 
 if TYPE_CHECKING:
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _tiny_models(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vaetools.files, "_hub", lambda: hub)
+    monkeypatch.setattr(_Shared, "hub", hub)
 
 
 def test_vae_files_obey_the_limit_of_pixels(tmp_path: Path) -> None:
@@ -56,3 +60,13 @@ def test_errors_name_the_vae_file(tmp_path: Path) -> None:
     for call in (vaetools.imread, lambda path: vaetools.imwrite(path, gradient())):
         with pytest.raises(UsageError, match=r"'a\\x00\.png' contains a null byte"):
             call("a\0.png")
+
+
+def test_a_vae_file_has_the_metadata_of_the_image(tmp_path: Path) -> None:
+    exif = described.exif_with()
+    image = vaetools.Image(gradient(), exif=exif, icc=profile_of_cicp(Cicp(12, 13), grey=False))
+    vaetools.imwrite(tmp_path / "a.vae", image)
+    with (tmp_path / "a.vae").open("rb") as file:
+        metadata = read_info(file).metadata
+    assert metadata.icc == image.icc
+    assert metadata.exif is not None and b"note of the maker" in metadata.exif

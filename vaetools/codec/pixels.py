@@ -95,11 +95,11 @@ def image_of(pixels: np.ndarray, container: Container, box: Box) -> Image:
     return Image(
         pixels,
         alpha=None if alpha is None else np.ascontiguousarray(alpha[box]),
-        metadata=_metadata_of(container),
+        metadata=metadata_of(container),
     )
 
 
-def _metadata_of(container: Container) -> Metadata:
+def metadata_of(container: Container) -> Metadata:
     """The metadata sections.
 
     What writers other than ours put there is treated as that of image files: thumbnails are dropped.

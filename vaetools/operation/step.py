@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from vaetools.image import ChannelOrder
     from vaetools.operation.base import Operation
 
-ImageLike: TypeAlias = "NDArray[Any] | str | Path | PIL.Image.Image"
-"""An image: an array, the path of a file, or a Pillow image."""
+ImageLike: TypeAlias = "NDArray[Any] | str | Path | PIL.Image.Image | Image"
+"""An image: an array, the path of a file, a Pillow image, or an `Image` with its metadata."""
 
 FileLike: TypeAlias = "bytes | bytearray | memoryview | str | Path"
 """A file: its bytes, or its path."""
@@ -41,8 +41,8 @@ class Step(Generic[R_co]):
     """An operation with its model and options: a callable for loops and pipelines.
 
     An image is an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in [0, 1];
-    the same dtype, shape and channel order come back, as a new array. A path or a Pillow image is
-    accepted in place of an array; an array comes back, in the step's channel order.
+    the same dtype, shape and channel order come back, as a new array. A path, a Pillow image or an
+    `Image` is accepted in place of an array; an array comes back, in the step's channel order.
 
     Operations that take nothing are called without an image and return a list with the result of each
     item that they make; `generate` gives uint8, (H, W, 3), or (H, W) for greyscale models.
@@ -113,6 +113,8 @@ class Step(Generic[R_co]):
             return image, item.ndim == 3 and item.shape[2] == 1
         if isinstance(item, str | Path):
             return operation.read_image(item, keep_encoded=operation.wants_encoded), False
+        if isinstance(item, Image):
+            return item, False
         pixels = pillow_array(item)
         if pixels is None:
             kinds = "a numpy array, a path or a Pillow image"
