@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,8 @@ import tests.profiles  # noqa: F401 - registers and loads a profile of hypothesi
 import vaetools
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vaetools.hub import Hub
 
 pytest_plugins = ["vaetools.testing"]
@@ -52,6 +54,24 @@ def astronaut() -> np.ndarray:
     from skimage import data
 
     return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[tuple[int, ...]]]:
+    """The CPU as a device that wants fixed shapes: the shapes of first inputs that each graph sees."""
+    from vaetools.model import devices
+    from vaetools.model.session import Session
+
+    seen: dict[str, set[tuple[int, ...]]] = {}
+    real = Session.run
+
+    def run(self: Session, values: Sequence[np.ndarray], **options: Any) -> Any:
+        seen.setdefault(Path(self.name).stem, set()).add(values[0].shape)
+        return real(self, values, **options)
+
+    monkeypatch.setattr(Session, "run", run)
+    monkeypatch.setattr(devices, "FIXED_SHAPES", ("cpu",))
+    return seen
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.profiles import examples
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
-from vaetools.tiling import ceil_div, map_ordered, map_tiles, pad_to_multiple, tiles
+from vaetools.tiling import ceil_div, map_ordered, map_tiles, pad_to_multiple, tiles, window
 
 sides = st.integers(1, 13)
 sizes = st.integers(1, 9)
@@ -97,6 +97,63 @@ def test_tiled_equals_whole(height, width, size, halo, batch):
     x = picture(height, width, batch=batch)
     tiled = map_tiles(network, [x], scale_in=[1], scale_out=1, size=size, halo=halo)
     assert np.array_equal(tiled, network(x))
+
+
+@settings(max_examples=examples(50))
+@given(st.integers(1, 30), st.integers(1, 30), sizes, st.integers(2, 4))
+def test_windows_of_one_shape_equal_the_whole(height, width, size, halo):
+    shapes = set()
+
+    def seen(x):
+        shapes.add(x.shape[2:])
+        return network(x)
+
+    x = picture(height, width)
+    tiled = map_tiles(seen, [x], scale_in=[1], scale_out=1, size=size, halo=halo, windows=True)
+    assert np.array_equal(tiled, network(x))
+    side = size + 2 * halo
+    assert shapes == {(min(height, side), min(width, side))}
+
+
+@settings(max_examples=examples(50))
+@given(st.integers(1, 40), st.integers(1, 40), sizes, st.integers(0, 5))
+def test_cores_of_windows_cover_the_grid_once(height, width, size, halo):
+    covered = np.zeros((height, width), int)
+    cells = np.arange(height * width).reshape(height, width)
+    for tile in tiles(height, width, size=size, halo=halo, windows=True):
+        covered[tile.core] += 1
+        assert np.array_equal(cells[tile.outer][tile.inner], cells[tile.core])
+        for core, outer, length in zip(tile.core, tile.outer, (height, width), strict=True):
+            assert outer.start <= max(0, core.start - halo)
+            assert outer.stop >= min(length, core.stop + halo)
+    assert (covered == 1).all()
+
+
+def test_windows_of_a_row():
+    """Slid inwards at the end; the outer cores need a halo on one side only."""
+    spans = [(t.core[1], t.outer[1]) for t in tiles(1, 11, size=3, halo=1, windows=True)]
+    assert spans == [
+        (slice(0, 4), slice(0, 5)),
+        (slice(4, 7), slice(3, 8)),
+        (slice(7, 11), slice(6, 11)),
+    ]
+    assert [t.core[1] for t in tiles(1, 5, size=3, halo=1, windows=True)] == [slice(0, 5)]
+
+
+@settings(max_examples=examples(50))
+@given(st.data(), st.integers(1, 20), st.integers(1, 20), st.integers(0, 5), st.integers(1, 9))
+def test_a_window_holds_a_box_and_its_surroundings(data, height, width, by, side):
+    box = []
+    for length in (height, width):
+        start = data.draw(st.integers(0, length - 1))
+        box.append(slice(start, data.draw(st.integers(start + 1, length))))
+    found = window(tuple(box), by, (side, side), height, width)
+    for inner, outer, length in zip(box, found, (height, width), strict=True):
+        assert 0 <= outer.start <= max(0, inner.start - by)
+        assert min(length, inner.stop + by) <= outer.stop <= length
+        assert outer.stop - outer.start >= min(side, length)
+        needed = inner.stop - inner.start + 2 * by
+        assert outer.stop - outer.start <= max(side, needed)
 
 
 def test_a_halo_below_the_receptive_radius_shows():

@@ -12,10 +12,15 @@ padding acts there as it does on the whole image.
                     │   │ core  │   │ halo    and phases of up- and down-sampling stay the same in
                     │   └───────┘   │         every tile
                     └───────────────┘
+
+Devices that plan or compile for each input shape want all tiles of one shape. There the tiles are
+*windows*: at the border they are not cut off but slid inwards, so that they still see the padding of
+the network only where the image ends. They compute more, the fewer windows an image has.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,7 +48,7 @@ class Tile:
 
     Attributes:
         core: what this tile is responsible for.
-        outer: the core and its halo, as far as the grid goes.
+        outer: the core and its halo, as far as the grid goes; a window may be larger.
         inner: the core again, counted from the corner of `outer`.
     """
 
@@ -84,20 +89,60 @@ def common(box: Box, other: Box) -> Box | None:
     return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
-def tiles(height: int, width: int, *, size: int, halo: int) -> Iterator[Tile]:
+def window(box: Box, by: int, sides: tuple[int, int], height: int, width: int) -> Box:
+    """A box of given sides that holds `box` and `by` cells around it, as far as the grid goes.
+
+    Args:
+        box: in a grid of `height` × `width` cells.
+        by: cells around it.
+        sides: of the result, where the grid is larger; longer where `box` needs it.
+        height, width: of the grid.
+    """
+    spans = zip(grown(box, by, height, width), sides, (height, width), strict=True)
+    rows, columns = (_slid(span, side, length) for span, side, length in spans)
+    return rows, columns
+
+
+def _slid(span: slice, side: int, length: int) -> slice:
+    side = min(length, max(side, span.stop - span.start))
+    start = min(span.start, length - side)
+    return slice(start, start + side)
+
+
+def tiles(
+    height: int, width: int, *, size: int, halo: int, windows: bool = False
+) -> Iterator[Tile]:
     """Cut a grid of `height` × `width` cells into tiles, row by row.
 
     Args:
         size: side of a core in cells; the last row and column may be smaller.
         halo: cells that a tile sees around its core.
+        windows: make all `outer` of one shape: `size + 2 * halo` a side, or the grid's own side where
+            it is shorter. Cores at the border of the grid are larger by the halo that they do not need.
     """
     if size < 1 or halo < 0:
         raise OptionError(f"invalid tile: size {size}, halo {halo}", remedy="size ≥ 1, halo ≥ 0")
-    for top in range(0, height, size):
-        for left in range(0, width, size):
-            core = slice(top, min(top + size, height)), slice(left, min(left + size, width))
-            outer = grown(core, halo, height, width)
+    cores = _windows if windows else _spans
+    side = size + 2 * halo
+    for rows in cores(height, size, halo):
+        for columns in cores(width, size, halo):
+            core = rows, columns
+            around = grown(core, halo, height, width)
+            outer = window(core, halo, (side, side), height, width) if windows else around
             yield Tile(core, outer, within(core, outer))
+
+
+def _spans(length: int, size: int, _: int) -> list[slice]:
+    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def _windows(length: int, size: int, halo: int) -> list[slice]:
+    """Cores of windows: the first and the last one have a halo on one side only."""
+    last = length - (size + 2 * halo)
+    if last <= 0:
+        return [slice(0, length)] if length else []
+    inner = [start + halo for start in (*range(size, last, size), last)]
+    return [slice(*ends) for ends in itertools.pairwise([0, *inner, length])]
 
 
 def map_ordered(work: Callable[[T], R], pieces: Sequence[T], threads: int) -> Iterator[R]:
@@ -136,6 +181,7 @@ def map_tiles(
     scale_out: int,
     size: int,
     halo: int,
+    windows: bool = False,
 ) -> Array:
     """`function(*inputs)`, computed tile by tile.
 
@@ -152,6 +198,7 @@ def map_tiles(
         scale_out: elements per side of a grid cell in the result.
         size: side of a tile's core in grid cells.
         halo: receptive radius in grid cells, rounded up. Too small a halo gives visible seams.
+        windows: make all tiles of one shape; see `tiles`.
 
     Returns:
         The result, N×C×H×W, with the dtype that `function` gives.
@@ -162,7 +209,7 @@ def map_tiles(
     """
     height, width = _grid(inputs, scale_in)
     result: Array | None = None
-    for tile in tiles(height, width, size=size, halo=halo):
+    for tile in tiles(height, width, size=size, halo=halo, windows=windows):
         pieces = [
             np.ascontiguousarray(_cut(array, tile.outer, scale))
             for array, scale in zip(inputs, scale_in, strict=True)

@@ -217,6 +217,27 @@ def test_tiles_of_any_size_do_not_show(mini, wide, cells, mixed):
     assert_tiles_do_not_show(tiles_of(mini, cells), tiles_of(mini, 8), Image(wide), lower)
 
 
+@pytest.mark.parametrize("cells", [1, 2])
+def test_windows_of_one_shape_do_not_show(mini, wide, cells, monkeypatch, windows):
+    """On devices that want fixed shapes, the networks see one shape of a large image."""
+    tiled, whole = tiles_of(mini, cells), tiles_of(mini, 8)
+    region = Region(70, 3, 200, 130)
+    with monkeypatch.context() as patch:
+        patch.setattr("vaetools.model.devices.FIXED_SHAPES", ())
+        written = tiles_of(mini, cells).encode(Image(wide), LEVEL)
+        expected = tiles_of(mini, cells).decode(written, region=region).pixels
+    windows.clear()
+    assert_tiles_do_not_show(tiled, whole, Image(wide))
+    windows.clear()
+    assert tiled.encode(Image(wide), LEVEL) == written
+    tiled.decode(written)
+    assert {role: len(shapes) for role, shapes in windows.items() if len(shapes) > 2} == {}
+    assert len(windows["analysis"]) == len(windows["synthesis"]) == 1
+    parts = tiled.decode(written, region=region).pixels
+    assert np.abs(parts.astype(int) - expected).max() <= 1
+    assert len(windows["synthesis"]) == 1
+
+
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_threads_do_not_show(mini, wide, depth):
     """One, or several parts at a time: the same file and the same image."""

@@ -57,6 +57,23 @@ def test_tiles_give_what_the_whole_gives(
     assert np.allclose(denoiser.noise_map(image), places, atol=1e-4)
 
 
+def test_windows_of_one_shape_give_what_the_whole_gives(
+    denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch, windows: dict[str, set[tuple[int, ...]]]
+) -> None:
+    image = noisy(20, 203, 149)
+    whole = denoiser.denoise(image, 20, seeds=[3])
+    level = denoiser.noise_level(image)
+    monkeypatch.setattr(parts, "TILE", 64)
+    windows.clear()
+    tiled = denoiser.denoise(image, 20, seeds=[3])
+    assert denoiser.noise_level(image) == pytest.approx(level)
+    assert np.array_equal(tiled.image.pixels, whole.image.pixels)
+    assert np.array_equal(tiled.samples[0].pixels, whole.samples[0].pixels)
+    side = 64 + 2 * denoiser.model.manifest.tiling.halo
+    assert windows
+    assert all(shapes == {(1, 3, side, side)} for shapes in windows.values())
+
+
 def test_the_border_of_any_size_is_as_clean_as_the_middle() -> None:
     """Seven more rows are made up to fill whole cells: they must look like noise, not like streaks."""
     shipped = shipped_folder()

@@ -20,6 +20,7 @@ from tests.restoration.models import (
 )
 from vaetools import Image, Inpainter
 from vaetools.errors import ImageValueError, InputError, ManifestError, ModelBrokenError
+from vaetools.model import devices
 from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
@@ -139,6 +140,25 @@ def test_tiles_give_what_the_whole_gives(
         assert np.allclose(tiled.uncertainty, whole.uncertainty)
 
 
+def test_windows_give_what_cut_tiles_give(
+    inpainter: Inpainter, monkeypatch: pytest.MonkeyPatch, windows: dict[str, set[tuple[int, ...]]]
+) -> None:
+    """On devices that want fixed shapes, sides are powers of two (in cells) or those of a tile."""
+    image = Image(np.random.default_rng(0).integers(0, 256, (403, 349, 3), np.uint8))
+    monkeypatch.setattr(parts, "TILE", 64)
+    for seed in range(3):
+        hole = specks(403, 349, 30, seed)
+        with monkeypatch.context() as patch:
+            patch.setattr(devices, "FIXED_SHAPES", ())
+            expected = inpainter.inpaint(image, hole, seeds=[3])
+        windows.clear()
+        found = inpainter.inpaint(image, hole, seeds=[3])
+        assert np.array_equal(found.image.pixels, expected.image.pixels)
+        assert np.array_equal(found.samples[0].pixels, expected.samples[0].pixels)
+        sides = {side // 8 for shapes in windows.values() for s in shapes for side in s[2:]}
+        assert sides <= {2, 4, 8, 8 + 2}
+
+
 def test_no_pass_per_speck_and_none_without(inpainter: Inpainter) -> None:
     model = Counting(inpainter.model)
     image = Image(np.zeros((800, 1000, 3), np.uint8))
@@ -160,7 +180,7 @@ def test_every_hole_is_in_one_core(inpainter: Inpainter, monkeypatch: pytest.Mon
     for seed in range(10):
         hole = specks(150, 210, 1 + 5 * seed, seed)
         times = np.zeros((19, 27), int)
-        for tile in hole_tiles(hole, inpainter.model.manifest):
+        for tile in hole_tiles(hole, inpainter.model):
             times[tile.core] += 1
             assert all(o.start <= c.start for c, o in zip(tile.core, tile.outer, strict=True))
         padded = np.pad(hole, ((0, 2), (0, 6)))

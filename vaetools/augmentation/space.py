@@ -170,6 +170,7 @@ class CodecSpace(LatentSpace):
             scale_out=CELL,
             size=self._tile,
             halo=self.codec.halo,
+            windows=self.model.device.fixed_shapes,
         )
         image: np.ndarray = pixels[0].transpose(1, 2, 0)[: code.height, : code.width]
         return image

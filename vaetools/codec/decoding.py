@@ -136,7 +136,7 @@ def _synthesise(
         return pixels
 
     def pixels_of(core: Box) -> np.ndarray:
-        outer = grown(core, codec.halo, *shape)
+        outer = codec.around(core, *shape)
         (pixels,) = graph(np.ascontiguousarray(latents(outer)), codec.tables.rates(levels[outer]))
         height, width = (CELL * (span.stop - span.start) for span in outer)
         expected = (height, width, 3) if eight_bit else (1, 3, height, width)

@@ -8,7 +8,7 @@ from vaetools.codec.container import CELL, SectionKind
 from vaetools.codec.networks import EntropyNetworks
 from vaetools.codec.tables import LATENTS, CodecTables
 from vaetools.errors import ModelBrokenError
-from vaetools.tiling import ceil_div, tiles
+from vaetools.tiling import ceil_div, grown, tiles, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +49,11 @@ class CodecModel:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model.id} ({self.spec.stream_id}) on {self.model.device}>"
+
+    @property
+    def size(self) -> int:
+        """Side of a tile, without its halo, in cells of 64 pixels."""
+        return self.spec.tile // LATENTS
 
     @property
     def levels(self) -> int:
@@ -92,7 +97,15 @@ class CodecModel:
 
     def tiles(self, rows: int, columns: int) -> list[Tile]:
         """Tiles of a grid of cells for the analysis and synthesis networks, with halos."""
-        return [*tiles(rows, columns, size=self.spec.tile // LATENTS, halo=self.halo)]
+        windows = self.model.device.fixed_shapes
+        return [*tiles(rows, columns, size=self.size, halo=self.halo, windows=windows)]
+
+    def around(self, core: Box, rows: int, columns: int) -> Box:
+        """The cells that the synthesis network needs for a part of a tile."""
+        if not self.model.device.fixed_shapes:
+            return grown(core, self.halo, rows, columns)
+        side = self.size + 2 * self.halo
+        return window(core, self.halo, (side, side), rows, columns)
 
     def in_order(self, work: Callable[[T], R], pieces: Sequence[T]) -> Iterator[R]:
         """`work(piece)` for every piece, in order, with up to `threads` pieces in progress."""

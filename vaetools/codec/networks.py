@@ -15,7 +15,7 @@ import numpy as np
 
 from vaetools.codec.tables import LATENTS
 from vaetools.errors import ModelBrokenError
-from vaetools.tiling import grown, map_tiles, scaled, within
+from vaetools.tiling import grown, map_tiles, scaled, window, within
 
 if TYPE_CHECKING:
     from vaetools.codec.tables import CodecTables
@@ -130,6 +130,7 @@ class EntropyNetworks:
             scale_out=1,
             size=self.size,
             halo=self.reach.hyper_analysis,
+            windows=self.model.device.fixed_shapes,
         )
         limit = self.tables.hyper_limit
         clipped: np.ndarray = np.clip(np.rint(z), -limit, limit)
@@ -147,7 +148,7 @@ class EntropyNetworks:
         from the latents of earlier phases. `residuals` is called for each phase, and only the
         symbols of earlier phases affect the result, so encoder and decoder compute the same.
         """
-        outer = grown(box, self.context_radius, *z.shape[2:])
+        outer = self._around(box, self.context_radius)
         levels = self.levels[outer]
         centroid = self.tables.centroid
         first = Quantiser(
@@ -213,11 +214,19 @@ class EntropyNetworks:
 
     def _part(self, role: str, z: np.ndarray, box: Box, reach: int) -> np.ndarray:
         """Output of a graph for a box of z, (1, M, h, w); `reach` is its receptive radius in cells."""
-        outer = grown(box, reach, *z.shape[2:])
+        outer = self._around(box, reach)
         (out,) = self.model.graph(role)(np.ascontiguousarray(z[(..., *outer)]))
         sides = (LATENTS * (span.stop - span.start) for span in outer)
         self._checked(role, out, (1, len(self.tables.coarse), *sides))
         return out[(..., *scaled(within(box, outer), LATENTS))]
+
+    def _around(self, box: Box, by: int) -> Box:
+        """The box and `by` cells around it; on devices that want fixed shapes, those of a whole tile."""
+        shape = self.levels.shape
+        if not self.model.device.fixed_shapes:
+            return grown(box, by, *shape)
+        height, width = (max(self.size, span.stop - span.start) + 2 * by for span in box)
+        return window(box, by, (height, width), *shape)
 
     def _checked(self, role: str, out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return check_shape(self.model, role, out, shape)

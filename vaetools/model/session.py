@@ -136,7 +136,7 @@ class Session:
 
     def _session_for(self, shapes: Sequence[tuple[int, ...]]) -> onnxruntime.InferenceSession:
         """The session for inputs of these shapes."""
-        sizes = free_sizes(self.input_shapes, shapes) if self.device.fixed_shapes else None
+        sizes = free_sizes(self.input_shapes, shapes) if self._graph else None
         if not sizes:
             return self._session
 

@@ -184,7 +184,13 @@ class Vae(Model):
             return result
         halo = ceil_div(tiling.halo, cell)
         return map_tiles(
-            function, [array], scale_in=[into], scale_out=out, size=max(1, TILE // cell), halo=halo
+            function,
+            [array],
+            scale_in=[into],
+            scale_out=out,
+            size=max(1, TILE // cell),
+            halo=halo,
+            windows=self.device.fixed_shapes,
         )
 
     def _check_sides(self, array: np.ndarray, result: np.ndarray, into: int, out: int) -> None:

@@ -141,7 +141,7 @@ class Denoiser(Restorer):
         mean, *samples = canvases = [Canvas(image) for _ in range(1 + len(seeds))]
         fields = self._fields(seeds)
         widths = np.zeros((image.height, image.width), np.float32) if uncertainty else None
-        for part in parts(image, self.model.manifest):
+        for part in parts(image, self.model):
             local = self._sigma(sigma, part)
             before = part.inside(part.tensor)
             answers = [part.tensor] * len(canvases)
@@ -164,7 +164,7 @@ class Denoiser(Restorer):
         cell = self.model.manifest.size.multiple_of
         shape = tuple(ceil_div(side, cell) for side in (image.height, image.width))
         levels, bright = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        for part in parts(image, self.model.manifest):
+        for part in parts(image, self.model):
             inner, outer = part.tile.inner, part.tensor.shape[2:]
             (found,) = self.model.graph("noise_level")(part.tensor)
             cells = part.tensor.reshape(3, outer[0] // cell, cell, outer[1] // cell, cell)

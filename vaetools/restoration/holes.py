@@ -8,38 +8,49 @@ import cv2
 import numpy as np
 
 from vaetools.restoration import patches as parts
-from vaetools.tiling import Tile, ceil_div, grown, tiles, within
+from vaetools.tiling import Tile, ceil_div, grown, tiles, window, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vaetools.model.spec import Manifest
+    from vaetools.model.folder import Model
     from vaetools.tiling import Box
 
 
-def hole_tiles(hole: np.ndarray, manifest: Manifest) -> Iterator[Tile]:
+def hole_tiles(hole: np.ndarray, model: Model) -> Iterator[Tile]:
     """Tiles, in cells, that together cover a hole (H, W) bool and as little else as possible.
 
     Parts of the hole whose halos touch share a box, so that many small parts need few forward passes.
-    Large boxes are cut into tiles, and tiles without a hole are skipped.
+    Large boxes are cut into tiles, and tiles without a hole are skipped. For devices that want fixed
+    shapes, sides are powers of two or those of a whole tile.
     """
+    manifest = model.manifest
     cell = manifest.size.multiple_of
     halo = ceil_div(manifest.tiling.halo, cell)
+    size = max(1, parts.TILE // cell)
     cells = _cells(hole, cell)
     for box in _boxes(cells, halo):
         rows, columns = box
         height, width = rows.stop - rows.start, columns.stop - columns.start
-        for tile in tiles(height, width, size=max(1, parts.TILE // cell), halo=0):
+        for tile in tiles(height, width, size=size, halo=0):
             core = _moved(tile.core, rows.start, columns.start)
             if cells[core].any():
                 core = _bounds(cells, core)
                 outer = grown(core, halo, *cells.shape)
+                if model.device.fixed_shapes:
+                    outer = window(outer, 0, _round_sides(outer, size + 2 * halo), *cells.shape)
                 yield Tile(core, outer, within(core, outer))
 
 
 def depth_of(hole: np.ndarray) -> np.ndarray:
     """Distance of each pixel of a hole (H, W) to the nearest known one, in pixels; 0 outside."""
     return np.asarray(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5))
+
+
+def _round_sides(box: Box, most: int) -> tuple[int, int]:
+    """The next powers of two, up to a limit."""
+    height, width = (1 << (span.stop - span.start - 1).bit_length() for span in box)
+    return min(most, height), min(most, width)
 
 
 def _cells(hole: np.ndarray, cell: int) -> np.ndarray:

@@ -109,7 +109,7 @@ class Inpainter(Restorer):
         fields = self._fields(seeds)
         pixels = [image.pixels.copy() for image in images]
         seen = images[0]
-        for tile in hole_tiles(hole, self.model.manifest):
+        for tile in hole_tiles(hole, self.model):
             part = part_of(seen, tile, self.model.manifest.size.multiple_of)
             mask = part.of(hole)
             np.multiply(part.tensor, 1 - mask, out=part.tensor)

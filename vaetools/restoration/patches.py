@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vaetools.image import Image
-    from vaetools.model.spec import Manifest
+    from vaetools.model.folder import Model
     from vaetools.tiling import Box, Tile
 
 TILE = 768
@@ -64,12 +64,13 @@ class Part:
         return core[:height, :width]
 
 
-def parts(image: Image, manifest: Manifest) -> Iterator[Part]:
+def parts(image: Image, model: Model) -> Iterator[Part]:
     """The parts of an image for a model, row by row."""
+    manifest, windows = model.manifest, model.device.fixed_shapes
     cell = manifest.size.multiple_of
     size, halo = max(1, TILE // cell), ceil_div(manifest.tiling.halo, cell)
     height, width = ceil_div(image.height, cell), ceil_div(image.width, cell)
-    for tile in tiles(height, width, size=size, halo=halo):
+    for tile in tiles(height, width, size=size, halo=halo, windows=windows):
         yield part_of(image, tile, cell)
 
 
