@@ -252,6 +252,7 @@ class Fake:
 
     def __init__(self, model: Model, **graphs: object) -> None:
         self.manifest, self.folder, self.id = model.manifest, model.folder, model.id
+        self.device = model.device
         self.required, self.graph = model.required, graphs.__getitem__
 
 

@@ -61,7 +61,7 @@ class Counting:
     def __init__(self, model: Model) -> None:
         self.model, self.seen = model, []
         self.manifest, self.folder, self.id = model.manifest, model.folder, model.id
-        self.required = model.required
+        self.required, self.device = model.required, model.device
 
     def graph(self, role: str) -> Any:
         def call(image: np.ndarray, *rest: np.ndarray) -> Any:
