@@ -13,6 +13,7 @@ import pytest
 import vaetools
 from vaetools.codec import Codec, Region, roi_level_drop
 from vaetools.codec.container import Section, SectionKind, deflate, read_header, unpack
+from vaetools.codec.entropy import Encoder
 from vaetools.codec.rate import level_of
 from vaetools.codec.tables import decode_latents, encode_latents
 from vaetools.errors import (
@@ -569,6 +570,14 @@ def test_sources_of_another_kind_or_size_are_refused(mini, crop, case):
 
 
 # --- rates ----------------------------------------------------------------------------------------
+
+
+def test_the_ideal_length_is_computed_only_on_request(mini, crop, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Encoder, "bits", property(lambda _: asked.append(1) or 8.0))
+    coded = mini.code(mini.analyse(Image(crop)), 50)
+    assert not asked
+    assert coded.bits == 8.0 * len(asked) > 0
 
 
 @pytest.mark.parametrize("level", [0, 50, 100])

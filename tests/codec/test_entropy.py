@@ -107,6 +107,16 @@ def test_a_payload_is_the_same_every_time():
     assert encoder_of([(values, table)]).finish() == encoder_of([(values, table)]).finish()
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64])
+def test_the_type_of_the_integers_does_not_matter(dtype):
+    """At the limits of int16, a sum with the reach needs a wider type."""
+    table = gaussian_table(3.0)
+    values = np.array([-32768, -19, -18, 0, 18, 19, 32767])
+    payload = encoder_of([(values.astype(dtype), table)]).finish()
+    assert payload == encoder_of([(values, table)]).finish()
+    np.testing.assert_array_equal(decoded(payload, [(len(values), table)])[0], values)
+
+
 def test_nothing_at_all_is_one_byte():
     assert Encoder().finish() == b"\0"
     decoded(b"\0", [])

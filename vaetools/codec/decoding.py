@@ -15,7 +15,13 @@ from vaetools.codec.model import coded_boxes
 from vaetools.codec.networks import check_shape
 from vaetools.codec.pixels import DTYPES, as_samples, image_of
 from vaetools.codec.region import box_within, cell_grid, cells_covering
-from vaetools.codec.tables import LATENTS, decode_hyper, decode_latents
+from vaetools.codec.tables import (
+    LATENTS,
+    decode_hyper,
+    decode_latents,
+    encode_hyper,
+    encode_latents,
+)
 from vaetools.errors import ChecksumError, HeaderLimitError
 from vaetools.tiling import common, grown, scaled, within
 
@@ -86,6 +92,20 @@ def symbols(
                 r = r.astype(np.int32)
             r[(..., *scaled(box, LATENTS))][channels[kind]] = part
     return r
+
+
+def ideal_bits(codec: CodecModel, container: Container) -> float:
+    """Ideal length of the entropy-coded payload in bits, from the probabilities in the tables."""
+    levels = levels_of(codec, container)
+    networks = codec.networks(levels)
+    z = hyper_latents(codec, container, levels)
+    r = symbols(codec, container, networks, z)
+    bits = encode_hyper(z[0], levels, codec.tables).bits
+    rows, columns = levels.shape
+    for box in coded_boxes(rows, columns, container.tile):
+        part = r[(..., *scaled(box, LATENTS))]
+        bits += encode_latents(part, networks.index(z, box), codec.tables.latent).bits
+    return bits
 
 
 def reconstruct(

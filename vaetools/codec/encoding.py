@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vaetools.codec.container import CELL, Container, Section, SectionKind, deflate, is_too_thin
+from vaetools.codec.decoding import ideal_bits
 from vaetools.codec.model import coded_boxes
 from vaetools.codec.networks import check_shape
 from vaetools.codec.pixels import bgr_of, metadata_sections, rgb_of
@@ -49,11 +51,19 @@ class Encoded:
 
     Attributes:
         container: the file.
-        bits: ideal length of the entropy-coded payload, from the probabilities in the tables.
+        codec: the model that encoded it.
     """
 
     container: Container
-    bits: float
+    codec: CodecModel
+
+    @cached_property
+    def bits(self) -> float:
+        """Ideal length of the entropy-coded payload, from the probabilities in the tables.
+
+        For evaluation only: the payload is decoded for it.
+        """
+        return ideal_bits(self.codec, self.container)
 
     @property
     def payload_bytes(self) -> int:
@@ -101,46 +111,43 @@ def encode(codec: CodecModel, analysis: Analysis, level: int, *, refine: int = 0
     levels = np.maximum(level - analysis.level_drop, 0).astype(np.uint8)
     networks = codec.networks(levels)
     z = networks.hyper(analysis.latents)
-    hyper = encode_hyper(z[0], levels, codec.tables)
     symbols = Symbols(analysis.latents, networks)
     if refine:
         spec = refine_spec(codec, refine)
         Refinement(symbols, spec, analysis.image, z, codec.tiles(*levels.shape)).run(refine)
-    coarse, fine, bits = _latent_sections(codec, networks, z, symbols)
+    coarse, fine = _latent_sections(codec, networks, z, symbols)
     rate_map = [Section(SectionKind.LEVELS, deflate(levels.tobytes()))]
     sections = (  # what a preview needs comes first
         *(rate_map if analysis.level_drop.any() else ()),
-        Section(SectionKind.HYPER, hyper.finish()),
+        Section(SectionKind.HYPER, encode_hyper(z[0], levels, codec.tables).finish()),
         *coarse,
         *analysis.metadata,
         *fine,
     )
-    return Encoded(_container(codec, analysis.image, level, sections), hyper.bits + bits)
+    return Encoded(_container(codec, analysis.image, level, sections), codec)
 
 
 def _latent_sections(
     codec: CodecModel, networks: EntropyNetworks, z: np.ndarray, symbols: Symbols
-) -> tuple[list[Section], list[Section], float]:
-    """The coarse and the fine sections of all tiles, and their ideal length in bits."""
+) -> tuple[list[Section], list[Section]]:
+    """The coarse and the fine sections of all tiles."""
     channels = codec.channels
     rows, columns = networks.levels.shape
     boxes = coded_boxes(rows, columns, codec.spec.tile)
 
-    def payloads_of(box: Box) -> list[tuple[bytes, float]]:
+    def payloads_of(box: Box) -> list[bytes]:
         r = symbols(networks.quantiser(z, box, symbols), box)
         index = networks.index(z, box)
-        coders = [
-            encode_latents(r[mask], index[mask], codec.tables.latent) for mask in channels.values()
+        return [
+            encode_latents(r[mask], index[mask], codec.tables.latent).finish()
+            for mask in channels.values()
         ]
-        return [(coder.finish(), coder.bits) for coder in coders]
 
     sections: dict[SectionKind, list[Section]] = {kind: [] for kind in channels}
-    bits = 0.0
     for payloads in codec.in_order(payloads_of, boxes):
-        for kind, (data, ideal) in zip(channels, payloads, strict=True):
+        for kind, data in zip(channels, payloads, strict=True):
             sections[kind].append(Section(kind, data))
-            bits += ideal
-    return sections[SectionKind.COARSE], sections[SectionKind.FINE], bits
+    return sections[SectionKind.COARSE], sections[SectionKind.FINE]
 
 
 def refine_spec(codec: CodecModel, passes: int) -> RefineSpec:

@@ -90,17 +90,27 @@ class Encoder:
         self._escaped = bytearray()
 
     def put(self, values: np.ndarray, table: Table) -> None:
-        """Add integers that share a table; one without escape must cover all of them."""
-        outside = np.abs(values) > table.reach
-        symbols = values + table.reach
-        if outside.any():
+        """Add integers that share a table.
+
+        Args:
+            values: (count,) integers of magnitude < 2^31; within the reach of a table without escape.
+            table: their table.
+        """
+        last = 2 * table.reach
+        symbols = np.add(values, np.int32(table.reach), dtype=np.int32)
+        unsigned = symbols.view(np.uint32)  # what lies below the reach wraps around to large values
+        if unsigned.max(initial=0) > last:
+            outside = unsigned > last
             self._escaped += b"".join(_varint(_zigzag(int(v))) for v in values[outside])
-            symbols = np.where(outside, 2 * table.reach + 1, symbols)
-        self._groups.append((symbols.astype(np.int32), table))
+            symbols[outside] = last + 1
+        self._groups.append((symbols, table))
 
     @property
     def bits(self) -> float:
-        """Ideal code length of all symbols so far in bits, including escaped values."""
+        """Ideal code length of all symbols so far in bits, including escaped values.
+
+        Computed on each call.
+        """
         coded = sum(float(table.bits[symbols].sum()) for symbols, table in self._groups)
         return coded + 8 * len(self._escaped)
 
@@ -137,10 +147,10 @@ class Decoder:
 
     def get(self, count: int, table: Table) -> np.ndarray:
         """Decode the next `count` integers, (count,) int32."""
-        symbols: np.ndarray = self._coder.decode(table.model, count)
-        values = symbols - table.reach
-        if table.has_escape:
-            for place in np.flatnonzero(symbols == 2 * table.reach + 1):
+        values: np.ndarray = self._coder.decode(table.model, count)
+        values -= table.reach
+        if values.max(initial=0) > table.reach:  # the escape symbol
+            for place in np.flatnonzero(values > table.reach):
                 values[place] = self._next_escaped(table)
         return values
 

@@ -232,10 +232,10 @@ class CodecTables:
         Returns:
             (M, h, w) uint8.
         """
-        near = np.clip(base[0], -MAX_NUMBER, MAX_NUMBER).astype(np.int32)
-        index = near + self.per_latent(self.index_offset, levels)
-        clipped: np.ndarray = np.clip(index, 0, len(self.latent_reach) - 1).astype(np.uint8)
-        return clipped
+        index = base[0] + self.per_latent(self.index_offset, levels)
+        np.clip(index, 0, len(self.latent_reach) - 1, out=index)
+        narrow: np.ndarray = index.astype(np.uint8)
+        return narrow
 
 
 def _check_frequencies(name: str, array: np.ndarray, starts: np.ndarray | None = None) -> None:
@@ -265,8 +265,8 @@ def encode_hyper(z: np.ndarray, levels: np.ndarray, tables: CodecTables) -> Enco
     """
     encoder = Encoder()
     for cells, group in tables.hyper(levels):
-        for channel, table in zip(z, group, strict=True):
-            encoder.put(channel[cells].astype(np.int32), table)
+        for values, table in zip(z[:, cells].astype(np.int32), group, strict=True):
+            encoder.put(values, table)
     return encoder
 
 
@@ -283,8 +283,7 @@ def decode_hyper(payload: bytes, levels: np.ndarray, tables: CodecTables) -> np.
     z = np.empty((tables.hyper_frequencies.shape[1], *levels.shape), np.int32)
     for cells, group in tables.hyper(levels):
         count = int(cells.sum())
-        for channel, table in zip(z, group, strict=True):
-            channel[cells] = decoder.get(count, table)
+        z[:, cells] = [decoder.get(count, table) for table in group]
     decoder.finish()
     return z
 
@@ -298,10 +297,10 @@ def encode_latents(symbols: np.ndarray, index: np.ndarray, tables: list[Table]) 
         tables: the table of every index.
     """
     encoder = Encoder()
-    order, ends = _groups(index, len(tables))
-    for group, table in zip(np.split(symbols.ravel()[order], ends), tables, strict=True):
-        if len(group):
-            encoder.put(group, table)
+    order, groups = _groups(index, tables)
+    ordered = symbols.ravel()[order]
+    for places, table in groups:
+        encoder.put(ordered[places], table)
     return encoder
 
 
@@ -315,16 +314,20 @@ def decode_latents(payload: bytes, index: np.ndarray, tables: list[Table]) -> np
         ChecksumError: the payload does not match the tables.
     """
     decoder = Decoder(payload)
-    order, ends = _groups(index, len(tables))
+    order, groups = _groups(index, tables)
     symbols = np.empty(index.size, np.int32)
-    for places, table in zip(np.split(order, ends), tables, strict=True):
-        if len(places):
-            symbols[places] = decoder.get(len(places), table)
+    for places, table in groups:
+        symbols[order[places]] = decoder.get(places.stop - places.start, table)
     decoder.finish()
     return symbols.reshape(index.shape)
 
 
-def _groups(index: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(flat positions sorted by table, end of every group but the last)."""
+def _groups(index: np.ndarray, tables: list[Table]) -> tuple[np.ndarray, list[tuple[slice, Table]]]:
+    """Coding order of latents: flat positions sorted by table, then the range of each table in it."""
     flat = index.ravel()
-    return np.argsort(flat, kind="stable"), np.cumsum(np.bincount(flat, minlength=count))[:-1]
+    order = np.argsort(flat, kind="stable")  # a radix sort, because indexes are uint8
+    numbers = np.arange(len(tables)).astype(flat.dtype)
+    ends = np.searchsorted(flat, numbers, side="right", sorter=order).tolist()
+    ranges = map(slice, [0, *ends], ends)
+    groups = zip(ranges, tables, strict=False)
+    return order, [(places, table) for places, table in groups if places.stop > places.start]
