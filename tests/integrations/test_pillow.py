@@ -303,3 +303,16 @@ def test_a_forked_process_opens_a_hub_of_its_own(mini_hub: Hub) -> None:
 
 def _has_no_hub() -> bool:
     return _Shared.hub is None and not _Shared.lock.locked()
+
+
+def test_a_stored_file_has_the_mode_of_the_embedded_one(mini_hub: Hub) -> None:
+    """A transparent colour beside the palette as well."""
+    inner = io.BytesIO()
+    palette = Image.fromarray(RGB).quantize(8)
+    palette.info["transparency"] = 0
+    palette.save(inner, "PNG")
+    whole = vaetools.decode_image(inner.getvalue())
+    codec = vaetools.Codec(mini_hub.registry.for_task("compress"))
+    image = Image.open(io.BytesIO(codec.store(whole, inner.getvalue())))
+    assert image.mode == "RGBA"
+    assert np.array_equal(np.asarray(image), np.asarray(palette.convert("RGBA")))

@@ -20,6 +20,7 @@ from vaetools.codec.container import (
 from vaetools.codec.pixels import metadata_of
 from vaetools.errors import ChecksumError, InputError
 from vaetools.image import MAX_PIXELS, inspect_image
+from vaetools.image.decoders.pillow import pillow_header
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -47,8 +48,7 @@ class VaeInfo:
         width, height: in pixels.
         depth: bits per sample: 8, 16, or 32 for floats.
         grey: True for one colour channel, False for three.
-        alpha: whether there is an alpha channel. For a stored file this is the embedded file's own
-            statement; transparency in a palette is not seen.
+        alpha: whether there is an alpha channel.
         stored: True if the file holds the original image file.
         model_id: id of the model that encoded the file.
         level: rate index.
@@ -132,4 +132,7 @@ def _embedded(source: bytes) -> tuple[Metadata, bool]:
         info = inspect_image(source)
     except InputError as error:
         raise ChecksumError(f"the embedded image: {error.problem}") from None
-    return info.metadata, info.mode.split()[0] in {"LA", "PA", "RGBA"}
+    has_alpha = info.mode.split()[0] in {"LA", "PA", "RGBA"}
+    if info.format in {"png", "gif"}:  # a transparent colour stands beside the mode
+        has_alpha |= "transparency" in pillow_header(info.format, source).info
+    return info.metadata, has_alpha
