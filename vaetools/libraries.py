@@ -27,7 +27,18 @@ OPENCV = (
 )
 """Wheels of the module `cv2`, which overwrite each other."""
 
-ORT = ("onnxruntime", "onnxruntime-gpu")
+ORT = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-windowsml",
+    "onnxruntime-migraphx",
+    "onnxruntime-rocm",
+    "onnxruntime-webgpu",
+    "onnxruntime-qnn",
+    "onnxruntime-cann",
+)
 """Wheels of the module `onnxruntime`, likewise."""
 
 # Module -> (wheel that is installed by default, a module of it, what this module must have).

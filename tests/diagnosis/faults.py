@@ -83,6 +83,7 @@ class Bench:
                 other.unlink()
         for name in ("cudart", "cublasLt", "cublas"):
             self.library(f"lib{name}.so.{major}")
+        self.library("libcurand.so.10")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`vaetools WORDS` in this environment."""

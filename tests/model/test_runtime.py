@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -10,27 +11,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
-from vaetools.model import devices, proof, session
-from vaetools.model.devices import Device, parse_device
+from vaetools.model import nvidia, session
 from vaetools.model.pixels import with_uint8_pixels
-from vaetools.model.proof import identity_graph
 from vaetools.model.runtime import Runtime
 
-NO_GPU = not devices.driver_present()
-
-
-def test_devices_are_parsed() -> None:
-    assert parse_device("auto") is None
-    assert parse_device("cpu") == Device("cpu")
-    assert parse_device("cuda:3") == Device("cuda", 3)
-    for text in ("gpu", "cuda:", "cuda:-1", "CPU", ""):
-        with pytest.raises(OptionError, match="auto, cpu, cuda"):
-            parse_device(text)
-
-
-def test_devices_that_plan_by_shape_want_fixed_shapes() -> None:
-    wanting = [kind for kind in ("cpu", "cuda", "coreml") if Device(kind).fixed_shapes]
-    assert wanting == ["cuda", "coreml"]
+NO_GPU = next(nvidia.driver_faults(), None) is not None
 
 
 @pytest.mark.skipif(not NO_GPU, reason="a driver answers here")
@@ -43,20 +28,13 @@ def test_cuda_that_is_not_there_is_an_error_and_auto_is_quiet(capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_fallback_to_the_cpu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime falls back in silence; here a driver is pretended, and CUDA does not bind."""
-    if not NO_GPU:
-        pytest.skip("a driver answers here")
-    proof.proven_device.cache_clear()
-    monkeypatch.setattr(proof, "driver_present", lambda: True)
-    with pytest.raises(DeviceError, match=r"pip install 'vaetools\[cuda\]'"):
-        Runtime("cuda:0")
-
-
-def test_both_packages_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_installed", lambda _: True)
-    with pytest.raises(DeviceError, match="both onnxruntime and onnxruntime-gpu"):
-        Runtime("cpu")
+def identity_graph() -> bytes:
+    """The smallest graph: x -> x."""
+    value = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT, shape=[1])
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph([node], "g", [value("x")], [value("y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 def test_sessions_are_cached_by_content_and_options() -> None:

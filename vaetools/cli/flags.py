@@ -85,7 +85,12 @@ MODELS_DIR = click.option(
     metavar="DIR",
     help="Additional folder of models (repeatable).",
 )
-DEVICE = click.option("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N.")
+DEVICE = click.option(
+    "--device",
+    default="auto",
+    metavar="D",
+    help="auto, cpu, cuda or cuda:N; others: tensorrt, openvino, webgpu, coreml, dml, migraphx.",
+)
 THREADS = click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -1,90 +1,158 @@
-"""Devices: their names, their execution providers, and the packages that these need."""
+"""Devices: their names, and how they are put on a session of ONNX Runtime."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
+import importlib
 import importlib.metadata
 import re
-import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import DeviceError, OptionError
+from vaetools.libraries import ORT, installed, reinstall
+from vaetools.model.kinds import KINDS, Kind
+from vaetools.model.native import captured_log, cause_of, onnxruntime
 
-CUDA = "CUDAExecutionProvider"
+if TYPE_CHECKING:
+    from types import ModuleType
 
-INSTALL_CUDA = "pip install 'vaetools[cuda]'"
-
-NUMBERLESS = ("cpu",)
-"""Kinds of which there is one device."""
-
-FIXED_SHAPES = ("cuda", "tensorrt", "coreml", "migraphx")
-"""Kinds that plan or compile a graph for each input shape."""
+NAMES = ", ".join(("auto", *KINDS))
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where graphs run: `cpu`, or `cuda` with the number of the GPU."""
+    """Where graphs run: a kind of device, and which one of several.
+
+    Attributes:
+        kind: Key of `vaetools.model.kinds.KINDS`, such as `cpu` or `cuda`.
+        number: Counted from 0.
+    """
 
     kind: str
     number: int = 0
 
     def __str__(self) -> str:
-        return self.kind if self.kind in NUMBERLESS else f"{self.kind}:{self.number}"
+        return f"{self.kind}:{self.number}" if self.row.numbered else self.kind
+
+    @property
+    def row(self) -> Kind:
+        """What is known about its kind."""
+        return KINDS[self.kind]
 
     @property
     def fixed_shapes(self) -> bool:
         """Whether a session is made for each input shape: the device plans or compiles for it."""
-        return self.kind in FIXED_SHAPES
+        return self.row.fixed_shapes
+
+    @property
+    def serial(self) -> bool:
+        """Whether a session can run only one call at a time."""
+        return self.row.serial
 
 
 def parse_device(text: str) -> Device | None:
-    """`auto` -> None, `cpu`, `cuda`, `cuda:1` -> Device. Raises `OptionError`."""
+    """`auto` -> None; `cpu`, `cuda`, `cuda:1`, `openvino` and so on -> Device.
+
+    Raises:
+        OptionError: it is not the name of a device.
+    """
     if text == "auto":
         return None
-    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", text)
-    if match is None:
-        raise OptionError(f"device={text!r} is not one of auto, cpu, cuda, cuda:N")
-    return Device("cpu") if text == "cpu" else Device("cuda", int(match.group(1) or 0))
+    match = re.fullmatch(r"([a-z]+)(?::(\d{1,3}))?", text)
+    kind = KINDS.get(match[1]) if match else None
+    if match is None or kind is None or (match[2] and not kind.numbered):
+        raise OptionError(
+            f"device={text!r} is not one of {NAMES}",
+            remedy="a number picks one of several devices: cuda:N",
+        )
+    return Device(match[1], int(match[2] or 0))
 
 
 def check_packages() -> None:
-    """Raise `DeviceError` where both ONNX Runtime packages are installed: one hides the other."""
-    found = [name for name in ("onnxruntime", "onnxruntime-gpu") if _installed(name)]
+    """Raise `DeviceError` where two packages of ONNX Runtime have overwritten each other's files."""
+    found = [name for name in installed(ORT) if _has_runtime(name)]
     if len(found) > 1:
+        names = f"both {found[0]} and {found[1]}" if len(found) == 2 else ", ".join(found)
         raise DeviceError(
-            "both onnxruntime and onnxruntime-gpu are installed, so CUDA is silently off",
-            remedy="pip uninstall -y onnxruntime onnxruntime-gpu; pip install onnxruntime-gpu",
+            f"{names} are installed and overwrite each other, so devices are silently missing",
+            remedy=f"pip uninstall -y {' '.join(found)}; pip install {found[-1]}",
         )
 
 
+def _has_runtime(distribution: str) -> bool:
+    """Whether a distribution brings the module `onnxruntime`, which later ones of that name do not."""
+    files = importlib.metadata.files(distribution)
+    return files is None or any(file.parts[0] == "onnxruntime" for file in files)
+
+
+def bind(device: Device, options: Any) -> list[Any] | None:
+    """Choose a device for a session.
+
+    Args:
+        device: to run on.
+        options: the `SessionOptions`, which are changed.
+
+    Returns:
+        Providers for the session, the CPU not among them unless it is the device; None where the
+        options hold the device already.
+
+    Raises:
+        DeviceError: nothing that is installed provides such a device, or there is none.
+    """
+    kind = device.row
+    if kind.serial:
+        options.enable_mem_pattern = False
+    if kind.provider in onnxruntime().get_available_providers():
+        kinds = [kind, KINDS[kind.then]] if kind.then else [kind]
+        return [(each.provider, each.options(device.number)) for each in kinds]
+    if not kind.plugin:
+        problem = f"{device}: the installed package of ONNX Runtime has no {kind.provider}"
+        raise DeviceError(problem, remedy=kind.install)
+    options.add_provider_for_devices([_plugin_device(device)], {})
+    return None
+
+
+def _plugin_device(device: Device) -> Any:
+    """The device as ONNX Runtime lists it, once the library of its plugin is registered."""
+    kind = device.row
+    try:
+        name = _register(importlib.import_module(kind.plugin))
+    except ModuleNotFoundError as error:
+        if error.name != kind.plugin:
+            raise
+        raise DeviceError(f"{device}: not installed", remedy=kind.install) from None
+    found = [each for each in onnxruntime().get_ep_devices() if each.ep_name == name]
+    if device.number < len(found):
+        return found[device.number]
+    if found:
+        listed = ", ".join(f"{device.kind}:{i} ({_hardware(d)})" for i, d in enumerate(found))
+        raise DeviceError(f"{device}: there is no such device, only {listed}")
+    everything = onnxruntime().get_ep_devices()
+    listed = ", ".join(dict.fromkeys(f"{_hardware(d)} by {d.ep_name}" for d in everything))
+    raise DeviceError(
+        f"{device}: {kind.plugin} finds no device that it supports; ONNX Runtime sees {listed}",
+        remedy="use --device cpu or auto",
+    )
+
+
 @functools.cache
-def _installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _register(plugin: ModuleType) -> str:
+    """Register the library of a plugin once; its execution provider's name."""
+    name = str(plugin.get_ep_name())
+    with captured_log() as heard:
+        try:
+            onnxruntime().register_execution_provider_library(name, plugin.get_library_path())
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
+            if "already" not in str(error):  # an application may have done it
+                cause = heard.cause() or cause_of(str(error))
+                distribution = plugin.__name__.replace("_", "-")
+                raise DeviceError(
+                    f"{distribution} does not load: {cause}", remedy=reinstall(distribution)
+                ) from None
+    return name
 
 
-def driver_present() -> bool:
-    """Whether an NVIDIA driver answers on this machine."""
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        return bool(ctypes.CDLL(name).cuInit(0) == 0)
-    except (OSError, AttributeError):
-        return False
-
-
-def providers(device: Device) -> list[Any]:
-    """ONNX Runtime's provider list for a device: the only place that builds one."""
-    if device.kind == "cpu":
-        return ["CPUExecutionProvider"]
-    cuda = {
-        "device_id": device.number,
-        # Shapes vary with the images: the default, EXHAUSTIVE, tunes for seconds on each.
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-    }
-    return [(CUDA, cuda), "CPUExecutionProvider"]
+def _hardware(device: Any) -> str:
+    """`GPU of Intel Corporation`."""
+    return f"{device.device.type.name} of {device.device.vendor}"

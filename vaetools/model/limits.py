@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaetools.model.native import onnxruntime
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,9 +36,7 @@ class Watch:
 
         ONNX Runtime looks at them between two nodes.
         """
-        import onnxruntime as ort
-
-        options = ort.RunOptions()
+        options = onnxruntime().RunOptions()
         key = id(options)
         with self._lock:
             self._calls[key] = time.monotonic() + seconds, options

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 from vaetools.libraries import library_error
-from vaetools.model.devices import providers
+from vaetools.model.devices import bind
 from vaetools.model.limits import WATCH
+from vaetools.model.native import onnxruntime
 from vaetools.model.pixels import FINITE
 from vaetools.model.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import onnxruntime
+    from onnxruntime import InferenceSession
 
     from vaetools.model.devices import Device
 
@@ -69,7 +72,8 @@ class Session:
         self._threads = threads
         self._graph = graph if device.fixed_shapes else b""
         self._session = self._opened(graph)
-        self._by_sizes: Recent[Sizes, onnxruntime.InferenceSession] = Recent(MOST_SHAPES)
+        self._turn = threading.Lock() if device.serial else contextlib.nullcontext()
+        self._by_sizes: Recent[Sizes, InferenceSession] = Recent(MOST_SHAPES)
         self.inputs: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
 
@@ -121,7 +125,7 @@ class Session:
             seconds = SECONDS + sum(value.size for value in values) / ELEMENTS_PER_SECOND
         feeds: Mapping[str, np.ndarray] = dict(zip(self.inputs, values, strict=True))
         session = self._session_for([value.shape for value in values])
-        with WATCH.within(seconds) as options:
+        with self._turn, WATCH.within(seconds) as options:
             try:
                 return tuple(session.run(None, feeds, options))
             except MemoryError:
@@ -134,13 +138,13 @@ class Session:
                     raise MemoryError from None
                 raise ModelBrokenError(f"graph failed: {error}", file=self.name) from None
 
-    def _session_for(self, shapes: Sequence[tuple[int, ...]]) -> onnxruntime.InferenceSession:
+    def _session_for(self, shapes: Sequence[tuple[int, ...]]) -> InferenceSession:
         """The session for inputs of these shapes."""
         sizes = free_sizes(self.input_shapes, shapes) if self._graph else None
         if not sizes:
             return self._session
 
-        def opened() -> onnxruntime.InferenceSession:
+        def opened() -> InferenceSession:
             try:
                 return self._opened(self._graph, sizes)
             except ModelBrokenError:  # sizes that the graph does not accept: running it says why
@@ -148,7 +152,7 @@ class Session:
 
         return self._by_sizes.get(sizes, opened)
 
-    def _opened(self, graph: bytes, sizes: Sizes = ()) -> onnxruntime.InferenceSession:
+    def _opened(self, graph: bytes, sizes: Sizes = ()) -> InferenceSession:
         session = create_session(graph, self.device, self._threads, self.name, sizes)
         if self.device.kind != "cpu" and session.get_providers()[0] == CPU:
             raise DeviceError(f"{self.device}: a graph of it fell back to the CPU", file=self.name)
@@ -192,8 +196,7 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 def session_options(threads: int) -> Any:
     """Session options: all optimisations, sequential, no spinning (it burns the other workers' time)."""
-    import onnxruntime as ort
-
+    ort = onnxruntime()
     levels = {
         "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
         "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -224,7 +227,7 @@ def usable_cores() -> int:
 
 def create_session(
     graph: bytes, device: Device, threads: int, name: str, sizes: Sizes = ()
-) -> onnxruntime.InferenceSession:
+) -> InferenceSession:
     """A session of ONNX Runtime.
 
     Args:
@@ -236,16 +239,20 @@ def create_session(
 
     Raises:
         ModelBrokenError: the graph does not load.
+        DeviceError: nothing that is installed provides the device.
         OptionError: `VAETOOLS_ORT_OPTIMIZATION` is not one of its words.
         LibraryError: ONNX Runtime itself is broken.
     """
-    import onnxruntime as ort
-
     options = session_options(threads)
     for symbol, size in sizes:
         options.add_free_dimension_override_by_name(symbol, size)
     try:
-        session = ort.InferenceSession(graph, options, providers=providers(device))
+        providers = bind(device, options)
+        session = onnxruntime().InferenceSession(
+            graph, options, providers=providers, enable_fallback=0
+        )
+    except DeviceError:
+        raise
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
         if (broken := library_error(error)) is not None:
             raise broken from None

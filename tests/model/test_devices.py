@@ -1,0 +1,281 @@
+"""Devices: their names and table, packages, plugins, and proof that one works."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from vaetools.errors import DeviceError, OptionError
+from vaetools.libraries import ORT
+from vaetools.model import devices, nvidia, proof
+from vaetools.model.devices import Device, bind, check_packages, parse_device
+from vaetools.model.kinds import KINDS
+from vaetools.model.native import captured_stderr
+from vaetools.model.proof import convolution_graph, probe, proven_device
+from vaetools.model.runtime import Runtime
+from vaetools.model.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CPU = "CPUExecutionProvider"
+
+
+@pytest.fixture(autouse=True)
+def unproven() -> Iterator[None]:
+    """Nothing is known about devices before and after a test."""
+    for known in (proof.proven_device, proof.automatic_device):
+        known.cache_clear()
+    yield
+    for known in (proof.proven_device, proof.automatic_device):
+        known.cache_clear()
+
+
+def test_devices_are_parsed() -> None:
+    assert parse_device("auto") is None
+    assert parse_device("cpu") == Device("cpu")
+    assert parse_device("cuda:3") == Device("cuda", 3)
+    assert parse_device("openvino") == Device("openvino", 0)
+    for kind, row in KINDS.items():
+        assert parse_device(kind) == Device(kind)
+        assert str(Device(kind)) == (f"{kind}:0" if row.numbered else kind)
+        assert parse_device(str(Device(kind))) == Device(kind)
+    for text in (
+        "gpu",
+        "cuda:",
+        "cuda:-1",
+        "CPU",
+        "",
+        "cpu:0",
+        "coreml:1",
+        "cuda:1234",
+        "cuda:0\n",
+    ):
+        with pytest.raises(OptionError, match="auto, cpu, cuda, tensorrt"):
+            parse_device(text)
+
+
+def test_devices_that_plan_by_shape_want_fixed_shapes() -> None:
+    wanting = [kind for kind in KINDS if Device(kind).fixed_shapes]
+    assert wanting == ["cuda", "tensorrt", "coreml", "migraphx"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in KINDS.items() if row.install])
+def test_a_kind_that_is_not_there_is_one_line_with_its_cure(
+    kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 4, the name as typed, and the command that installs it; nothing else is printed."""
+    monkeypatch.setattr(nvidia, "driver_faults", lambda: iter(()))
+    monkeypatch.setattr(nvidia, "number_faults", lambda _: iter(()))
+    monkeypatch.setattr(nvidia, "link_faults", lambda: iter(()))
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
+    monkeypatch.setitem(sys.modules, KINDS[kind].plugin or "no_such_module", None)
+    with pytest.raises(DeviceError) as caught:
+        Runtime(kind)
+    line = caught.value.line
+    assert caught.value.exit_code == 4
+    assert line.startswith(f"E060 {kind}") and line.endswith(KINDS[kind].install)
+    assert "\n" not in line
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ORT[1:])
+def test_packages_that_overwrite_each_other_are_refused(name: str, tmp_path: Path) -> None:
+    for package in ("onnxruntime", name):
+        info = tmp_path / f"{package.replace('-', '_')}-1.31.1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.31.1\n")
+        (info / "RECORD").write_text("onnxruntime/__init__.py,,\n")
+    paths = [str(tmp_path), *sys.path]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(tmp_path)])
+        with pytest.raises(DeviceError, match=f"both onnxruntime and {name} ") as caught:
+            check_packages()
+        assert caught.value.remedy == (f"pip uninstall -y onnxruntime {name}; pip install {name}")
+        (info / "RECORD").write_text("onnxruntime_other/__init__.py,,\n")
+        check_packages()  # a plugin shares the name, but no files
+    assert sys.path == paths[1:]
+
+
+class Plugin(SimpleNamespace):
+    """The module of a plugin wheel; its execution provider is one that ONNX Runtime has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            __name__="onnxruntime_ep_openvino",
+            get_ep_name=lambda: name,
+            get_library_path=lambda: "/nonexistent/libplugin.so",
+        )
+
+    __hash__ = object.__hash__
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is registered with ONNX Runtime, which does not try to load it."""
+    calls: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        ort, "register_execution_provider_library", lambda *words: calls.append(words)
+    )
+    return calls
+
+
+def test_a_plugin_is_registered_once_and_its_device_runs_graphs(
+    monkeypatch: pytest.MonkeyPatch, registered: list[tuple[str, str]]
+) -> None:
+    """The CPU in the place of an accelerator: all else is as with a plugin that finds a device."""
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", Plugin(CPU))
+    graph = convolution_graph(uint8=True)
+    image = np.random.default_rng(0).random((1, 8, 24, 24), np.float32)
+    expected = Session(graph, "probe", Device("cpu"), 1)(image)
+    for _ in range(2):
+        options = ort.SessionOptions()
+        assert bind(Device("openvino"), options) is None
+        assert options.has_providers()
+        found = ort.InferenceSession(graph, options).run(None, {"image": image})
+        assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert registered == [(CPU, "/nonexistent/libplugin.so")]
+    with pytest.raises(DeviceError, match=r"no such device, only openvino:0 \(CPU of "):
+        bind(Device("openvino", 1), ort.SessionOptions())
+
+
+def test_a_plugin_without_a_device_says_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, registered: list[tuple[str, str]]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", Plugin("NoProvider"))
+    with pytest.raises(DeviceError, match=r"finds no device.* ONNX Runtime sees CPU of ") as caught:
+        Runtime("openvino")
+    assert caught.value.exit_code == 4 and registered
+
+
+def test_a_plugin_whose_library_does_not_load_is_reinstalled(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", Plugin("OtherProvider"))
+    with pytest.raises(DeviceError, match=r"libplugin\.so") as caught:
+        Runtime("openvino")
+    assert caught.value.line.endswith("--no-deps onnxruntime-ep-openvino")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_serial_device_runs_one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    running, most, both = 0, 0, threading.Barrier(2)
+
+    def run(*_: Any) -> list[np.ndarray]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        threading.Event().wait(0.05)
+        running -= 1
+        return []
+
+    monkeypatch.setattr(devices, "bind", lambda *_: [CPU])
+    monkeypatch.setattr("vaetools.model.session.bind", lambda *_: [CPU])
+    monkeypatch.setattr(
+        Session,
+        "_opened",
+        lambda *_: ort.InferenceSession(convolution_graph(uint8=True), providers=[CPU]),
+    )
+    session = Session(b"", "probe", Device("dml"), 1)
+    session._session = SimpleNamespace(run=run)
+
+    def call() -> None:
+        both.wait()
+        session.run([np.zeros((1, 8, 24, 24), np.float32)])
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_the_probe_passes_on_the_cpu_and_refuses_other_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    probe(Device("cpu"))
+    real, calls = proof._opened, []
+
+    def wrong(graph: bytes, device: Device) -> Any:
+        """A device that computes right the first time, and wrong after that."""
+        session = real(graph, Device("cpu"))
+        if device.kind == "cpu":
+            return session
+
+        def run(*words: Any) -> Any:
+            calls.append(device)
+            values, levels = session.run(*words)
+            return [values + (0.02 if len(calls) == 2 else 0.005), levels]
+
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr(proof, "_opened", wrong)
+    with pytest.raises(DeviceError, match=r"cuda:0 computes wrongly: .* off by 0\.02"):
+        probe(Device("cuda"))
+    assert len(calls) == 2
+
+
+def test_the_probe_refuses_a_session_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No provider but the CPU is there: nothing but the check of the placement can notice."""
+    monkeypatch.setattr(proof, "bind", lambda *_: None)
+    with pytest.raises(Exception, match="CPU"):
+        probe(Device("migraphx"))
+
+
+@pytest.mark.skipif(not nvidia.cuda_version(), reason="this package of ONNX Runtime has no CUDA")
+def test_what_native_code_prints_becomes_the_cause(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime itself fails to load its provider; the loader's message names the library."""
+    if next(nvidia.driver_faults(), None) is None:
+        pytest.skip("a driver answers here")
+    for name in ("driver_faults", "link_faults"):
+        monkeypatch.setattr(nvidia, name, lambda: iter(()))
+    with pytest.raises(DeviceError, match=r"cuda:0 does not work: .*\.so\.\d+") as caught:
+        proven_device(Device("cuda"))
+    assert "LD_LIBRARY_PATH" in caught.value.line or "pip install" in caught.value.line
+    assert capfd.readouterr() == ("", "")
+
+
+def test_stderr_is_captured_below_python_and_given_back(capfd: pytest.CaptureFixture[str]) -> None:
+    os.write(2, b"before\n")
+    with captured_stderr() as heard:
+        os.write(
+            2,
+            b"\x1b[1;31m2026-11-28 00:00:00.1 [E:onnxruntime:Default, a.cc:1 F] lib.so gone\x1b[m\n",
+        )
+        with captured_stderr() as inner:
+            os.write(2, b"inner\n")
+        assert heard.cause() == "lib.so gone"
+    os.write(2, b"after\n")
+    assert inner.text() == "inner\n"
+    assert capfd.readouterr().err == "before\nafter\n"
+
+
+def test_libraries_are_found_in_target_installs_torch_and_conda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, conda = tmp_path / "target", tmp_path / "conda"
+    places = [target / "nvidia/cudnn/lib", target / "nvidia/cu13/lib", target / "torch/lib"]
+    places.append(conda / "lib")
+    for place in places:
+        place.mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(target)])
+    monkeypatch.setenv("CONDA_PREFIX", str(conda))
+    monkeypatch.setattr(nvidia, "WINDOWS", False)
+    found = nvidia.library_folders()
+    assert [each for each in found if each.is_relative_to(tmp_path)] == [
+        target / "nvidia/cu13/lib",
+        target / "nvidia/cudnn/lib",
+        *places[2:],
+    ]
