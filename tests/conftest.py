@@ -59,7 +59,7 @@ def astronaut() -> np.ndarray:
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[tuple[int, ...]]]:
     """The CPU as a device that wants fixed shapes: the shapes of first inputs that each graph sees."""
-    from vaetools.model import devices
+    from vaetools.model.devices import Device
     from vaetools.model.session import Session
 
     seen: dict[str, set[tuple[int, ...]]] = {}
@@ -70,7 +70,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[tuple[int, ...]]]:
         return real(self, values, **options)
 
     monkeypatch.setattr(Session, "run", run)
-    monkeypatch.setattr(devices, "FIXED_SHAPES", ("cpu",))
+    monkeypatch.setattr(Device, "fixed_shapes", True)
     return seen
 
 

@@ -224,7 +224,7 @@ def test_windows_of_one_shape_do_not_show(mini, wide, cells, monkeypatch, window
     tiled, whole = tiles_of(mini, cells), tiles_of(mini, 8)
     region = Region(70, 3, 200, 130)
     with monkeypatch.context() as patch:
-        patch.setattr("vaetools.model.devices.FIXED_SHAPES", ())
+        patch.setattr("vaetools.model.devices.Device.fixed_shapes", False)
         written = tiles_of(mini, cells).encode(Image(wide), LEVEL)
         expected = tiles_of(mini, cells).decode(written, region=region).pixels
     windows.clear()

@@ -6,7 +6,6 @@ import gc
 import threading
 import weakref
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,6 @@ from onnx import TensorProto, helper
 from vaetools.errors import ModelBrokenError
 from vaetools.model import session
 from vaetools.model.devices import Device
-from vaetools.model.kinds import KINDS
 from vaetools.model.pixels import with_uint8_pixels
 from vaetools.model.recent import Recent
 from vaetools.model.registry import ModelRegistry, default_folders
@@ -70,7 +68,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Sizes]:
 @pytest.fixture
 def fixed(monkeypatch: pytest.MonkeyPatch, opened: list[Sizes]) -> list[Sizes]:
     """The CPU as a device that wants fixed shapes."""
-    monkeypatch.setitem(KINDS, "cpu", replace(KINDS["cpu"], fixed_shapes=True))
+    monkeypatch.setattr(Device, "fixed_shapes", True)
     return opened
 
 
@@ -138,7 +136,7 @@ def test_shapes_that_names_do_not_determine_share_one_session(
 def test_a_wrong_shape_is_the_same_error(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], fixed: bool
 ) -> None:
-    monkeypatch.setitem(KINDS, "cpu", replace(KINDS["cpu"], fixed_shapes=fixed))
+    monkeypatch.setattr(Device, "fixed_shapes", fixed)
     with pytest.raises(ModelBrokenError, match=r"^g: graph failed: .*Got invalid dimensions|rank"):
         Session(GRAPH, "g", CPU, 1)(ones(*shape))
 

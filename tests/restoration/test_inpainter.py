@@ -20,7 +20,7 @@ from tests.restoration.models import (
 )
 from vaetools import Image, Inpainter
 from vaetools.errors import ImageValueError, InputError, ManifestError, ModelBrokenError
-from vaetools.model import devices
+from vaetools.model.devices import Device
 from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
@@ -149,7 +149,7 @@ def test_windows_give_what_cut_tiles_give(
     for seed in range(3):
         hole = specks(403, 349, 30, seed)
         with monkeypatch.context() as patch:
-            patch.setattr(devices, "FIXED_SHAPES", ())
+            patch.setattr(Device, "fixed_shapes", False)
             expected = inpainter.inpaint(image, hole, seeds=[3])
         windows.clear()
         found = inpainter.inpaint(image, hole, seeds=[3])
