@@ -88,7 +88,8 @@ class VaeImageFile(ImageFile.ImageFile):
         """Decode the image. Raises `OSError` for a damaged file or a missing model."""
         if self._is_pending:
             image = self._decoded()
-            self._mode = _mode(image.depth, grey=image.grey, alpha=image.alpha is not None)
+            decoded = pillow_image(image)
+            self._mode = decoded.mode
             if image.depth > 8 and self.mode not in GREY_MODES.values():
                 log.warning(
                     "%s: %d bits per sample are reduced to 8 in mode %s; vaetools.imread keeps them",
@@ -96,7 +97,7 @@ class VaeImageFile(ImageFile.ImageFile):
                     image.depth,
                     self.mode,
                 )
-            self.im = PIL.Image.fromarray(_array(image, self.mode)).im
+            self.im = decoded.im
             self._is_pending = False
             if self._exclusive_fp and self.fp is not None:
                 self.fp.close()
@@ -154,16 +155,22 @@ def _mode(depth: int, *, grey: bool, alpha: bool) -> str:
     return "RGBA" if alpha else "RGB"
 
 
-def _array(image: Image, mode: str) -> NDArray[Any]:
-    """The samples of a decoded image as Pillow has them in a mode."""
+def pillow_image(image: Image) -> PIL.Image.Image:
+    """A vaetools image as a Pillow image in the mode that the module's docstring gives."""
+    mode = _mode(image.depth, grey=image.grey, alpha=image.alpha is not None)
     if mode in GREY_MODES.values():
-        return image.pixels
-    planes = image.to_array(channel_order="rgb")
+        return PIL.Image.fromarray(image.pixels)
+    planes = eight_bit(image.to_array(channel_order="rgb"))
+    return PIL.Image.fromarray(np.ascontiguousarray(planes[..., 2:]) if mode == "LA" else planes)
+
+
+def eight_bit(planes: NDArray[Any]) -> NDArray[Any]:
+    """uint8, uint16, or float32 in [0, 1], as the nearest uint8."""
     if planes.dtype == np.uint16:
-        planes = ((planes.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    elif planes.dtype == np.float32:
-        planes = (planes * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-    return np.ascontiguousarray(planes[..., 2:]) if mode == "LA" else planes
+        return ((planes.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if planes.dtype == np.float32:
+        return (planes * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return planes
 
 
 def _info_of(metadata: Metadata) -> dict[str, Any]:

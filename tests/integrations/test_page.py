@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
+from PIL import Image
 
+import vaetools
+import vaetools.cli.desktop
 from tests.test_docs import blocks
+from vaetools.cli import main
+from vaetools.shared_hub import shared_hub
 from vaetools.testing import gradient
 
 
@@ -24,6 +30,22 @@ def test_imageio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {}
     exec(compile(code, "integrations.md", "exec"), names)
     assert names["frame"].shape == gradient().shape
+
+
+@pytest.mark.parametrize("name", ["no programs", "all"])
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    if name == "no programs":
+        monkeypatch.setenv("PATH", "")
+    vaetools.imwrite("photo.vae", gradient())
+    monkeypatch.setattr(vaetools.cli.desktop, "hub_of", lambda *_, **__: shared_hub())
+    (code,) = blocks("integrations.md", "sh")
+    for line in code.splitlines():
+        with pytest.raises(SystemExit) as caught:
+            main(shlex.split(line, comments=True)[1:])
+        assert not caught.value.code
+    with Image.open("photo.png") as small:
+        assert small.size == (64, 48)
 
 
 def test_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ COMMANDS = {
     "models": "List, show and verify models.",
     "plugins": "List, create and check plugins.",
     "doctor": "Check the installation.",
+    "desktop": "Show .vae files as images in file managers (Linux).",
     "explain": "Explain an error code.",
     "demo": "Compress sample photographs and show the result.",
     "train": "Train a model from a recipe.",

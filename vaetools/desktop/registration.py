@@ -1,0 +1,152 @@
+"""Files in the user's data folder that tell a desktop what `.vae` files are.
+
+Specifications of freedesktop.org: Shared MIME-info Database; XDG Base Directory. Thumbnailer entries
+are GNOME's; tumbler (Xfce), Nemo and Caja read them as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vaetools.codec.container import MAGIC, SUFFIX
+from vaetools.errors import OutputError, UsageError
+from vaetools.runner.atomic import write_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIME = "image/x-vae"
+
+PACKAGE = f"""\
+<?xml version="1.0" encoding="UTF-8"?>
+<mime-info xmlns="http://www.freedesktop.org/standards/shared-mime-info">
+  <mime-type type="{MIME}">
+    <comment>vaetools image</comment>
+    <generic-icon name="image-x-generic"/>
+    <magic priority="60">
+      <match type="string" offset="0" value="\\x{MAGIC[0]:02x}{MAGIC[1:].decode()}"/>
+    </magic>
+    <glob pattern="*{SUFFIX}"/>
+  </mime-type>
+</mime-info>
+"""
+
+THUMBNAILER = """\
+[Thumbnailer Entry]
+TryExec={program}
+Exec={command} -m vaetools desktop thumbnail %i %o %s
+MimeType={mime};
+"""
+
+UPDATE = "update-mime-database"
+
+
+def install() -> Iterator[str]:
+    """Write the MIME type and the thumbnailer. A file that is there already is left alone.
+
+    Yields:
+        One line for each thing that was done.
+
+    Raises:
+        UsageError: this system has no freedesktop.org desktop. OutputError: a file cannot be written.
+    """
+    _check_platform()
+    data = data_home()
+    changed = False
+    for path, text in _files(data).items():
+        if _text_of(path) == text:
+            yield f"unchanged {path}"
+            continue
+        try:
+            write_files([(path, text.encode())])
+        except OSError as error:
+            raise OutputError(f"cannot be written: {error.strerror}", file=path) from error
+        yield f"wrote {path}"
+        changed = True
+    if changed:
+        yield _update(data)
+
+
+def uninstall() -> Iterator[str]:
+    """Remove what `install` wrote, if it is there.
+
+    Yields, raises: as `install`.
+    """
+    _check_platform()
+    data = data_home()
+    changed = False
+    for path in _files(data):
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            yield f"not there {path}"
+            continue
+        except OSError as error:
+            raise OutputError(f"cannot be removed: {error.strerror}", file=path) from error
+        yield f"removed {path}"
+        changed = True
+    if changed:
+        yield _update(data)
+
+
+def data_home() -> Path:
+    """`$XDG_DATA_HOME` if it is an absolute path, as the specification says, or its default."""
+    given = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if given.is_absolute():
+        return given
+    try:
+        return Path.home() / ".local" / "share"
+    except RuntimeError as error:
+        raise UsageError("there is no home folder", remedy="set XDG_DATA_HOME") from error
+
+
+def _files(data: Path) -> dict[Path, str]:
+    """The files and their content."""
+    entry = THUMBNAILER.format(
+        program=_key_value(sys.executable), command=_key_value(_quoted(sys.executable)), mime=MIME
+    )
+    return {
+        data / "mime" / "packages" / "vaetools.xml": PACKAGE,
+        data / "thumbnailers" / "vaetools.thumbnailer": entry,
+    }
+
+
+def _quoted(program: str) -> str:
+    """A word of an `Exec` line: quoted as for a shell, with fields such as `%i` still to be filled."""
+    escaped = "".join(f"\\{c}" if c in '"`$\\' else c for c in program)
+    return f'"{escaped.replace("%", "%%")}"'
+
+
+def _key_value(text: str) -> str:
+    """A value of a desktop entry, where a backslash is an escape."""
+    return text.replace("\\", "\\\\")
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _update(data: Path) -> str:
+    """Rebuild the user's MIME database, if the program for it is there."""
+    folder = data / "mime"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = shutil.which(UPDATE)
+    if program is None:
+        return f"not run {UPDATE}: it is not installed; log in again, or install shared-mime-info"
+    done = subprocess.run([program, folder], capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise OutputError(f"{UPDATE} failed: {done.stderr.strip()}", file=folder)
+    return f"ran {UPDATE} {folder}"
+
+
+def _check_platform() -> None:
+    if sys.platform in ("win32", "darwin"):
+        raise UsageError(f"this is for desktops of freedesktop.org, not for {sys.platform}")
