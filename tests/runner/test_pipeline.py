@@ -23,11 +23,15 @@ from vaetools.runner.inputs import FileFilter, discover
 from vaetools.runner.journal import Journal
 from vaetools.runner.pipeline import Pipeline
 from vaetools.runner.plan import Target, plan
+from vaetools.runner.stages import Publisher, Threads
 
 from .operations import Copy, Gated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vaetools.operation import Operation
+    from vaetools.runner.plan import PlannedItem
 
     from .conftest import Plant
 
@@ -48,12 +52,18 @@ class Watched(ByteBudget):
         self.peak = max(self.peak, self.used)
 
 
+def in_threads(operation: Operation, items: list[PlannedItem], settings: RunSettings) -> Pipeline:
+    folder = OutputFolder(Path(settings.out))
+    publisher = Publisher(operation.name, Journal(None), folder)
+    return Pipeline(operation.name, items, Threads(operation, settings, publisher), folder)
+
+
 def test_bytes_in_flight_are_bounded(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {f"{i}.txt": bytes(SIZE) for i in range(40)})
     sources = discover([top], FileFilter((".txt",))).sources
     items = plan(Copy(), sources, Target(tmp_path / "out"))
     settings = RunSettings(tmp_path / "out", jobs=3, memory=2 * 3 * SIZE)
-    pipeline = Pipeline(Copy(), items, settings, Journal(None), OutputFolder(tmp_path / "out"))
+    pipeline = in_threads(Copy(), items, settings)
     budgets = [Watched(channel.budget.limit) for channel in (pipeline.decoded, pipeline.results)]
     pipeline.decoded.budget, pipeline.results.budget = budgets
     pipeline.start()
@@ -72,14 +82,14 @@ def test_readers_wait_for_a_slow_operation(plant: Plant, tmp_path: Path) -> None
     operation = Gated()
     items = plan(operation, sources, Target(tmp_path / "out"))
     settings = RunSettings(tmp_path / "out", jobs=1, memory=2 * 3 * SIZE)
-    pipeline = Pipeline(operation, items, settings, Journal(None), OutputFolder(tmp_path / "out"))
-    read = pipeline._read
+    pipeline = in_threads(operation, items, settings)
+    read = pipeline.stages.read
 
-    def count(job: Any) -> None:
+    def count(job: Any) -> int:
         opened.append(job.planned.names[0])
-        read(job)
+        return read(job)
 
-    pipeline._read = count  # type: ignore[method-assign]
+    pipeline.stages.read = count  # type: ignore[method-assign]
     pipeline.start()
     assert operation.begun.acquire(timeout=5)
     deadline = time.monotonic() + 5
@@ -163,7 +173,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_resumes(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_files(contents, **options)
 
-    monkeypatch.setattr("vaetools.runner.pipeline.write_files", fill_up)
+    monkeypatch.setattr("vaetools.runner.stages.write_files", fill_up)
     result = run(Copy(), [top], RunSettings(out, jobs=1))
     assert result.exit_code == 1
     assert result.counts["done"] == 10

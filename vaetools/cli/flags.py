@@ -56,6 +56,20 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(part), int(whole)
 
 
+class Workers(click.ParamType[int | str]):
+    """`auto`, or a number of processes."""
+
+    name = "workers"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        text = str(value)
+        if text != "auto" and not (text.isascii() and text.isdigit()):
+            self.fail(f"{text!r} is not auto or a whole number", param, ctx)
+        return text if text == "auto" else int(text)
+
+
 def _note_command(ctx: click.Context, _: click.Parameter, __: bool) -> None:
     ctx.meta[COMMAND] = ctx.command
 
@@ -117,6 +131,13 @@ RUN_FLAGS = (
         metavar="N",
         show_default="one per core",
         help="Images to process at once.",
+    ),
+    click.option(
+        "--workers",
+        type=Workers(),
+        metavar="N|auto",
+        default="auto",
+        help="Processes that share the images; 0: threads only.",
     ),
     click.option(
         "--resume/--no-resume", default=True, help="Skip inputs that an earlier run completed."

@@ -217,12 +217,22 @@ def session_options(threads: int) -> Any:
     return options
 
 
+_processes = 1
+
+
+def share_cores(processes: int) -> None:
+    """From now on, this is one of `processes` that use the cores together: see `usable_cores`."""
+    global _processes  # noqa: PLW0603 - a fact about the process
+    _processes = processes
+
+
 def usable_cores() -> int:
     """Cores that this process may use."""
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    return max(cores // _processes, 1)
 
 
 def create_session(

@@ -367,7 +367,8 @@ class Operation(ABC):
         if self.made_by is None:
             return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
         make, arguments = self.made_by
-        state = {name: self.__dict__[name] for name in ("max_pixels",) if name in self.__dict__}
+        kept = ("max_pixels", "channel_order")
+        state = {name: self.__dict__[name] for name in kept if name in self.__dict__}
         return make, arguments, state
 
     def __repr__(self) -> str:

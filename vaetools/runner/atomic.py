@@ -190,7 +190,7 @@ def write_files(
         for (path, data), stamp in zip(contents, stood, strict=True):
             (prepare or _make_folder)(path.parent)
             temporaries.append(temporary_path(path))
-            _write_through(temporaries[-1], data, mode, stamp)
+            write_temporary(temporaries[-1], data, mode, stamp)
         if before is not None:
             before()
         for temporary, (path, _), stamp in zip(temporaries, contents, stood, strict=True):
@@ -199,18 +199,54 @@ def write_files(
             else:
                 take_name(temporary, path, stamp)
     finally:
-        for temporary in temporaries:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        discard(temporaries)
     for folder in {path.parent for path, _ in contents}:
         sync_folder(folder)
+
+
+def publish_files(
+    temporaries: Sequence[Path],
+    paths: Sequence[Path],
+    standing: Sequence[Stamp | None],
+    before: Callable[[], None],
+) -> None:
+    """Give temporary files of `write_temporary` their final names.
+
+    Arguments and errors are as for `write_files`; no temporary file is left.
+    """
+    try:
+        before()
+        for temporary, path, stamp in zip(temporaries, paths, standing, strict=True):
+            take_name(temporary, path, stamp)
+    finally:
+        discard(temporaries)
+    for folder in {path.parent for path in paths}:
+        sync_folder(folder)
+
+
+def discard(temporaries: Iterable[Path]) -> None:
+    """Remove temporary files, if they exist."""
+    for temporary in temporaries:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_through(path: Path, data: bytes, mode: int, standing: Stamp | None) -> None:
+def write_temporary(path: Path, data: bytes, mode: int, standing: Stamp | None) -> None:
+    """Write a temporary file and flush it to disk.
+
+    Args:
+        path: As `temporary_path` returns it; a file that stands there is replaced.
+        data: The content.
+        mode: Permissions of a new file before the umask.
+        standing: The file that it will replace, which passes on its permissions.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     with create(path, mode) as file:
         if standing is not None and stat.S_ISREG(standing.mode) and sys.platform != "win32":
             os.fchmod(file.fileno(), stat.S_IMODE(standing.mode) & 0o777)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from vaetools.errors import UsageError
+from vaetools.model.session import usable_cores
+from vaetools.runner.job import device_of
 from vaetools.runner.pipeline import Pipeline
+from vaetools.runner.processes import Processes, pickled
 from vaetools.runner.record import not_processed
 from vaetools.runner.result import INTERRUPTED
+from vaetools.runner.stages import Publisher, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,14 +25,25 @@ if TYPE_CHECKING:
     from vaetools.runner.progress import Listeners
     from vaetools.runner.record import Record
     from vaetools.runner.settings import RunSettings
+    from vaetools.runner.stages import Stages
+
+
+MANY = 100
+"""Inputs from which `workers="auto"` starts processes on a GPU: it takes seconds to open models."""
 
 
 class Batch:
-    """Processes files (and generated items) with a pipeline of threads."""
+    """Processes files with a pipeline of threads, of this process or of worker processes.
+
+    Raises:
+        UsageError: There are to be worker processes, and the operation cannot be sent to them.
+    """
 
     def __init__(self, operation: Operation, settings: RunSettings) -> None:
         self._operation = operation
         self._settings = settings
+        if settings.workers not in ("auto", 0):
+            pickled(operation)  # an error now, before anything is done
 
     def process(
         self,
@@ -42,19 +59,45 @@ class Batch:
             if not item.is_pending:
                 listeners.finish(not_processed(item, op))
         pending = [item for item in items if item.is_pending]
-        pipeline = Pipeline(self._operation, pending, self._settings, journal, folder)
         folder.enter()
+        stages = self._stages(len(pending), folder, Publisher(op, journal, folder))
+        pipeline = Pipeline(op, pending, stages, folder)
         try:
-            _collect(pipeline, listeners.finish)
+            is_complete = _collect(pipeline, listeners.finish)
         except BaseException:
             pipeline.stop("stopped by an error")
             pipeline.join()
+            stages.close()
             raise
+        stages.close(abandon=not is_complete)
         return pipeline.stopped
 
+    def _stages(self, count: int, folder: OutputFolder, publisher: Publisher) -> Stages:
+        operation, settings = self._operation, self._settings
+        data = None
+        if processes := self._processes(count):
+            with contextlib.suppress(UsageError):  # then threads will do
+                data = pickled(operation)
+        if data is None:
+            return Threads(operation, settings, publisher)
+        return Processes(data, operation.takes, settings, folder, publisher, processes)
 
-def _collect(pipeline: Pipeline, emit: Callable[[Record], None]) -> None:
-    """Start a pipeline and emit its records until it ends, or until the second Ctrl-C."""
+    def _processes(self, count: int) -> int:
+        """Number of worker processes for `count` inputs."""
+        wanted = self._settings.workers
+        if wanted == "auto":
+            on_gpu = device_of(self._operation) not in (None, "cpu")
+            wanted = usable_cores() if on_gpu and count >= MANY else 0
+        return min(wanted, self._settings.jobs or wanted, count)
+
+
+def _collect(pipeline: Pipeline, emit: Callable[[Record], None]) -> bool:
+    """Start a pipeline and emit its records until it ends, or until the second Ctrl-C.
+
+    Returns:
+        Whether it has ended. If not, inputs in work are abandoned; their outputs never get their
+        final names.
+    """
     # In a thread, since Ctrl-C must not leave the pipeline with half of its threads.
     starter = threading.Thread(target=pipeline.start, name="vaetools start", daemon=True)
     while True:
@@ -64,9 +107,9 @@ def _collect(pipeline: Pipeline, emit: Callable[[Record], None]) -> None:
             record = pipeline.next_record()
             if record is None:
                 pipeline.join()
-                return
+                return True
             emit(record)
         except KeyboardInterrupt:
             if pipeline.stopped == INTERRUPTED:
-                return  # inputs in work are abandoned; their outputs never get their final names
+                return False
             pipeline.stop(INTERRUPTED)

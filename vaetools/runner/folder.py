@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import OutputError
 
@@ -33,6 +33,12 @@ class OutputFolder:
         self.is_lost: bool = False
         self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def enter(self) -> None:
         """Note which folder it is, if it exists: from now on it must be this one."""

@@ -101,7 +101,11 @@ def record_of(
 
 def failure(item: PlannedItem, op: str, error: BaseException, seconds: float = 0.0) -> Record:
     """The record of an input that could not be processed."""
-    code, message = explain(error, item.source.path)
+    return failed(item, op, *explain(error, item.source.path), seconds)
+
+
+def failed(item: PlannedItem, op: str, code: str, message: str, seconds: float) -> Record:
+    """The same, where code and message are known."""
     return record_of(item, op, "failed", seconds=seconds, code=code, message=message)
 
 

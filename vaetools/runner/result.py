@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 INTERRUPTED = "interrupted"
 BROKEN_MODEL = "stopped because the model does not work"
 BROKEN_LIBRARY = "stopped because a library does not work"
+NO_WORKERS = "stopped because its worker processes do not start"
 
 STATUSES: tuple[Status, ...] = ("done", "failed", "skipped", "planned")
 
@@ -137,7 +138,7 @@ class RunResult:
         """Exit code: 0 all done, 1 some failed, 4 broken model or library, 130 interrupted."""
         if self.stopped == INTERRUPTED:
             return EXIT_INTERRUPTED
-        if self.stopped in (BROKEN_MODEL, BROKEN_LIBRARY):
+        if self.stopped in (BROKEN_MODEL, BROKEN_LIBRARY, NO_WORKERS):
             return EXIT_ENVIRONMENT
         failed = self.failures or self.unreached or self.problems
         return EXIT_SOME_FAILED if failed else EXIT_DONE

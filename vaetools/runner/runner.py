@@ -54,7 +54,8 @@ class Files:
     """The inputs of a run: images, and other files, in parallel; then videos, frame by frame.
 
     Raises:
-        UsageError: There are videos, and the operation does not return one image for an image.
+        UsageError: There are videos, and the operation does not return one image for an image. There
+            are to be worker processes, and the operation cannot be sent to them.
         OptionError: There are videos, and OUT or the codec is of no known kind.
 
     Attributes:
@@ -77,6 +78,7 @@ class Files:
             s.relative for s in sources if is_taken and is_video(s.relative)
         }
         self._video = Video(operation, settings, target) if self.videos else None
+        self._batch = Batch(operation, settings)
 
     def plan(self) -> list[PlannedItem]:
         """Name the outputs of all inputs, and refuse what cannot be done; see `plan`."""
@@ -115,8 +117,7 @@ class Files:
         others = [item for item in items if item.source.relative not in self.videos]
         stopped = ""
         if others:
-            batch = Batch(self._operation, self._settings)
-            stopped = batch.process(others, folder, journal, listeners)
+            stopped = self._batch.process(others, folder, journal, listeners)
         if self._video is not None and not stopped:
             stopped = self._video.process(videos, folder, journal, listeners)
         return stopped

@@ -27,6 +27,9 @@ class RunSettings:
         out: Output folder. If there is exactly one input with one output, a path with a suffix is
             the output file; a path that ends in `/` is always a folder.
         jobs: Number of inputs processed at the same time; None for the number of usable cores.
+        workers: Number of worker processes that share the inputs; 0 for none, so that all are processed
+            by threads of this process. `auto`: one per core on a GPU, if there are many inputs and the
+            operation can be sent to other processes; otherwise none. Videos are not sent to workers.
         include: Glob patterns; only inputs that match at least one are processed. A pattern may
             match the path relative to the input folder, a folder on this path, or the file name.
         exclude: Glob patterns of inputs to leave out, matched as `include` is.
@@ -60,6 +63,7 @@ class RunSettings:
 
     out: str | Path
     jobs: int | None = None
+    workers: int | Literal["auto"] = "auto"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     resume: bool = True
@@ -101,6 +105,8 @@ class RunSettings:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise OptionError(f"{name}={value!r} is not at least 1{unit}")
+        if self.workers != "auto" and (not isinstance(self.workers, int) or self.workers < 0):
+            raise OptionError(f"workers={self.workers!r} is not auto, 0 or more")
         for name, most in (("quality_out", 100), ("video_quality", 51)):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or not 0 <= value <= most):
