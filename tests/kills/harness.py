@@ -1,6 +1,6 @@
 """Kills runs at random times and checks what they leave behind: with SIGKILL, SIGTERM or SIGHUP.
 
-As a script it is the run that is killed: `python tests/kills/harness.py IN OUT`.
+As a script it is the run that is killed: `python tests/kills/harness.py IN OUT [WORKERS]`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 KILLS_PER_TREE = 15
 """After this number of kills a tree is completed and compared, and a new one begins."""
@@ -69,6 +69,11 @@ def plant_inputs(folder: Path, count: int = 60, seed: int = 0) -> Path:
 def own_command(inputs: Path, out: Path) -> list[str]:
     """Command of a slow operation that copies."""
     return [sys.executable, str(Path(__file__).resolve()), str(inputs), str(out)]
+
+
+def worker_command(inputs: Path, out: Path) -> list[str]:
+    """The same in worker processes."""
+    return [*own_command(inputs, out), "2"]
 
 
 def kill_runs(command: Command, inputs: Path, workplace: Path, kills: int, seed: int) -> Tally:
@@ -156,24 +161,12 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _work(inputs: str, out: str) -> int:
+def _work(inputs: str, out: str, workers: str = "0") -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from vaetools.operation import NoOptions, Operation
+    from tests.kills.operation import SlowCopy
     from vaetools.runner import RunSettings, run
 
-    class SlowCopy(Operation):
-        name = "slow-copy"
-        takes = "file"
-        suffixes = (".raw",)
-
-        def outputs(self, source: PurePath) -> tuple[PurePath, ...]:
-            return source.with_suffix(".copy"), source.with_suffix(".part2")
-
-        def process(self, item: bytes) -> tuple[bytes, bytes]:
-            time.sleep(0.02)
-            return item[::-1], item[: len(item) // 2]
-
-    return run(SlowCopy(None, NoOptions()), [inputs], RunSettings(out, jobs=2)).exit_code
+    return run(SlowCopy(), [inputs], RunSettings(out, jobs=2, workers=int(workers))).exit_code
 
 
 if __name__ == "__main__":

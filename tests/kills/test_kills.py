@@ -4,13 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.harness import kill_runs, own_command, plant_inputs
+from tests.kills.harness import Command, kill_runs, own_command, plant_inputs, worker_command
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(30, marks=pytest.mark.slow)])
-def test_killed_runs_lose_nothing_and_resume_to_the_same_tree(tmp_path: Path, kills: int) -> None:
+@pytest.mark.parametrize(
+    ("command", "kills"),
+    [
+        (own_command, 6),
+        pytest.param(own_command, 30, marks=pytest.mark.slow),
+        pytest.param(worker_command, 20, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_runs_lose_nothing_and_resume_to_the_same_tree(
+    tmp_path: Path, command: Command, kills: int
+) -> None:
     inputs = plant_inputs(tmp_path / "photos", count=60)
-    tally = kill_runs(own_command, inputs, tmp_path, kills=kills, seed=1)
+    tally = kill_runs(command, inputs, tmp_path, kills=kills, seed=1)
     assert tally.is_clean, tally
     assert tally.kills == kills
     assert tally.at_work >= kills // 2, tally

@@ -86,9 +86,14 @@ class Batch:
         """Number of worker processes for `count` inputs."""
         wanted = self._settings.workers
         if wanted == "auto":
-            on_gpu = device_of(self._operation) not in (None, "cpu")
-            wanted = usable_cores() if on_gpu and count >= MANY else 0
+            wanted = usable_cores() if count >= MANY and self._on_gpu() else 0
         return min(wanted, self._settings.jobs or wanted, count)
+
+    def _on_gpu(self) -> bool:
+        try:
+            return device_of(self._operation) not in (None, "cpu")
+        except Exception:  # noqa: BLE001 - each input will say what is wrong
+            return False
 
 
 def _collect(pipeline: Pipeline, emit: Callable[[Record], None]) -> bool:
