@@ -6,6 +6,7 @@ four wheels of OpenCV overwrite each other's files.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import re
@@ -126,6 +127,14 @@ def installed(names: tuple[str, ...]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+@functools.cache
+def runtime_version() -> str:
+    """Version of ONNX Runtime, such as `1.31.1`; empty if it is not installed under a known name."""
+    if (module := sys.modules.get("onnxruntime")) is not None:
+        return str(getattr(module, "__version__", ""))
+    return next(iter(installed(ORT).values()), "")
 
 
 def reinstall(*distributions: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from vaetools.errors import (
@@ -426,7 +427,11 @@ def test_the_device_is_that_of_the_model(plant: Plant, tmp_path: Path) -> None:
     operation = Copy()
     operation.model = model = Model()
     top = plant("in", {"a.txt": b""})
-    assert go(operation, top, tmp_path / "out").records[0].device == "cuda:0"
+    result = go(operation, top, tmp_path / "out", report=tmp_path / "report.html")
+    facts = result.records[0].as_dict()
+    assert (facts["device"], facts["onnxruntime"]) == ("cuda:0", onnxruntime.__version__)
+    assert (result.device, result.onnxruntime) == ("cuda:0", onnxruntime.__version__)
+    assert onnxruntime.__version__ in (tmp_path / "report.html").read_text(encoding="utf-8")
     model.works = False
     assert go(operation, top, tmp_path / "out", force=True).records[0].code == "E099"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.errors import UNEXPECTED, PluginError, VaetoolsError, printable
 from vaetools.image import install_command, missing_extra
+from vaetools.libraries import runtime_version
 from vaetools.text import describe
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Record:
         height: Height of the image in pixels, or None if there is no image.
         ms: Time spent on reading, processing and writing in milliseconds, without waiting.
         device: Device that the model ran on, such as `cpu` or `cuda:0`; None without a model.
+        onnxruntime: Version of ONNX Runtime, if there is a device.
         found: What the operation found out about the input, such as `{"sigma": 7.3}`.
         unchanged: Whether nothing was to be changed, so that the outputs are copies of the input.
         not_kept: Metadata of the input that no output has, such as `IPTC (webp has no place for it)`.
@@ -62,6 +64,7 @@ class Record:
     height: int | None = None
     ms: float = 0.0
     device: str | None = None
+    onnxruntime: str | None = None
     found: Mapping[str, Any] = field(default_factory=dict)
     unchanged: bool = False
     not_kept: tuple[str, ...] = ()
@@ -70,15 +73,15 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON values, with the schema version as `v`.
 
-        Without `device` if it is None, without `found` and `not_kept` if they are empty, and without
-        `unchanged` if it is false.
+        Without `device` and `onnxruntime` if they are None, without `found` and `not_kept` if they
+        are empty, and without `unchanged` if it is false.
 
         File names that are not valid Unicode contain surrogates: write ASCII with escapes, which is
         the default of `json.dumps`.
         """
         values = {"v": SCHEMA_VERSION, **asdict(self)}
         del values["noted"]
-        for name in ("device", "found", "unchanged", "not_kept"):
+        for name in ("device", "onnxruntime", "found", "unchanged", "not_kept"):
             if not values[name]:
                 del values[name]
         return values
@@ -88,6 +91,8 @@ def record_of(
     item: PlannedItem, op: str, status: Status, *, seconds: float = 0.0, **fields: Any
 ) -> Record:
     """A record with the names and the size of `item`; `fields` are further fields of `Record`."""
+    if fields.get("device"):
+        fields["onnxruntime"] = runtime_version() or None
     return Record(
         str(item.source.path),
         tuple(str(path) for path in item.outputs),

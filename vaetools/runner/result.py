@@ -113,6 +113,11 @@ class RunResult:
         return ", ".join(sorted({r.device for r in self.records if r.device})) or None
 
     @property
+    def onnxruntime(self) -> str | None:
+        """Version of ONNX Runtime that the models ran on, such as `1.31.1`; None if none did."""
+        return ", ".join(sorted({r.onnxruntime for r in self.records if r.onnxruntime})) or None
+
+    @property
     def not_kept(self) -> dict[str, int]:
         """What metadata of inputs no output has, and for how many inputs; the most frequent first."""
         seen = Counter(what for record in self.records for what in record.not_kept)
@@ -190,6 +195,8 @@ class RunResult:
             facts["after / before"] = f"{self.bytes_out / self.bytes_in:.1%}"
         if self.device:
             facts["device"] = self.device
+        if self.onnxruntime:
+            facts["ONNX Runtime"] = self.onnxruntime
         written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")
         time = format_seconds(self.seconds)
         return facts | {"time": time, "written": written, "vaetools": __version__}
