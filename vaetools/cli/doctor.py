@@ -9,22 +9,26 @@ from functools import partial
 import click
 
 from vaetools.cli.context import host_of, hub_of
-from vaetools.cli.flags import DEBUG, JSON
+from vaetools.cli.flags import DEBUG, DEVICE, JSON
 from vaetools.diagnosis import Installation, diagnose
 from vaetools.errors import EXIT_ENVIRONMENT
+from vaetools.model.devices import parse_device
 
 
 @click.command("doctor")
+@DEVICE
 @JSON
 @DEBUG
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(ctx: click.Context, device: str, as_json: bool) -> None:
     """Check the installation.
 
     Checks packages, devices, folders, plugins and models, each with a remedy if something is wrong.
+    The self-tests of the models run on --device.
     """
+    parse_device(device)  # refuses a word that is not one
     installation = Installation(
-        partial(host_of, ctx, retry=True), partial(hub_of, ctx, device="cpu")
+        partial(host_of, ctx, retry=True), lambda name: hub_of(ctx, device=name), device
     )
     failed = False
     for finding in diagnose(installation):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vaetools.diagnosis.content import models, plugins
-from vaetools.diagnosis.devices import cpu, cuda
+from vaetools.diagnosis.devices import cpu, cuda, others
 from vaetools.diagnosis.finding import Finding, Installation, State
 from vaetools.diagnosis.packages import codecs, libraries, opencv, pip_versions, python, runtime
 from vaetools.diagnosis.storage import cache, space
 from vaetools.errors import VaetoolsError
+from vaetools.libraries import library_error
 from vaetools.text import describe
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ CHECKS: dict[str, Callable[[Installation], Iterator[Finding]]] = {
     "onnxruntime": runtime,
     "cpu": cpu,
     "cuda": cuda,
+    "devices": others,
     "cache": cache,
     "space": space,
     "plugins": plugins,
@@ -42,4 +44,6 @@ def diagnose(installation: Installation) -> Iterator[Finding]:
         except VaetoolsError as error:
             yield Finding("fail", name, error.problem, error.remedy or "")
         except Exception as error:  # noqa: BLE001 - the other checks are still worth making
-            yield Finding("fail", name, f"cannot be checked: {describe(error)}")
+            broken = library_error(error)
+            text = f"cannot be checked: {describe(error)}" if broken is None else broken.problem
+            yield Finding("fail", name, text, (broken and broken.remedy) or "")

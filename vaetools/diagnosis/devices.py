@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vaetools.diagnosis.finding import Finding, Installation
 from vaetools.errors import DeviceError
 from vaetools.model import nvidia
-from vaetools.model.devices import Device
+from vaetools.model.devices import Device, parse_device
+from vaetools.model.kinds import KINDS
+from vaetools.model.native import onnxruntime
 from vaetools.model.proof import proven_device
 from vaetools.model.session import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vaetools.diagnosis.finding import State
 
 
 def cpu(_: Installation) -> Iterator[Finding]:
@@ -38,3 +43,26 @@ def cuda(_: Installation) -> Iterator[Finding]:
             yield Finding("fail", "cuda", error.problem, error.remedy or "")
         else:
             yield Finding("ok", "cuda", "the GPU computes a convolution as the CPU does")
+
+
+def others(installation: Installation) -> Iterator[Finding]:
+    """Other kinds of devices: the one that was named, and those whose wheels are installed."""
+    built_in = onnxruntime().get_available_providers()
+    named = installation.device
+    installed = [
+        kind
+        for kind, row in KINDS.items()
+        if not row.nvidia and kind != "cpu" and (row.provider in built_in or _has(row.plugin))
+    ]
+    for name in dict.fromkeys([*([] if named in ("auto", "cpu") else [named]), *installed]):
+        state: State = "fail" if name == named else "note"
+        try:
+            device = proven_device(parse_device(name) or Device("cpu"))
+        except DeviceError as error:
+            yield Finding(state, name, error.problem, error.remedy or "")
+        else:
+            yield Finding("ok", name, f"{device} computes a convolution as the CPU does")
+
+
+def _has(module: str) -> bool:
+    return bool(module) and find_spec(module) is not None

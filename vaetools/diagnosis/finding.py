@@ -33,7 +33,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Installation:
-    """What the checks look at beside the environment: plugins and models, loaded on first use."""
+    """What the checks look at beyond the environment.
+
+    Attributes:
+        host: Loads the plugins.
+        hub: Opens the models on a device.
+        device: Device for the self-tests of the models; `auto` for the one that commands use.
+    """
 
     host: Callable[[], PluginHost]
-    hub: Callable[[], Hub]
+    hub: Callable[[str], Hub]
+    device: str = "auto"

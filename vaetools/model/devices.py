@@ -121,7 +121,8 @@ def _plugin_device(device: Device) -> Any:
     except ModuleNotFoundError as error:
         if error.name != kind.plugin:
             raise
-        raise DeviceError(f"{device}: not installed", remedy=kind.install) from None
+        wheel = kind.plugin.replace("_", "-")
+        raise DeviceError(f"{device}: {wheel} is not installed", remedy=kind.install) from None
     found = [each for each in onnxruntime().get_ep_devices() if each.ep_name == name]
     if device.number < len(found):
         return found[device.number]

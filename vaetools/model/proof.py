@@ -31,15 +31,22 @@ TOLERANCE = 1e-2
 @functools.cache
 def automatic_device() -> Device:
     """CUDA where it works, else the CPU; a GPU that does not work is logged, once."""
+    device, problem = working_device()
+    if problem:
+        log.warning("%s; using the CPU", problem)
+    return device
+
+
+@functools.cache
+def working_device() -> tuple[Device, str]:
+    """CUDA where it works, else the CPU and what is wrong with a GPU that is there."""
     fault = next(nvidia.driver_faults(), None)
     try:
         if fault is None:
-            return proven_device(Device("cuda"))
-        if not fault.absent:
-            log.warning("cuda:0: %s; %s; using the CPU", fault.text, fault.cure)
+            return proven_device(Device("cuda")), ""
     except DeviceError as error:
-        log.warning("%s; using the CPU", error)
-    return Device("cpu")
+        return Device("cpu"), str(error)
+    return Device("cpu"), "" if fault.absent else f"cuda:0: {fault.text}; {fault.cure}"
 
 
 @functools.cache
