@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ import vaetools
 import vaetools.cli.desktop
 from tests.test_docs import blocks
 from vaetools.cli import main
+from vaetools.hub import Hub
 from vaetools.shared_hub import shared_hub
 from vaetools.testing import gradient
 
@@ -21,6 +23,21 @@ from vaetools.testing import gradient
 def section(title: str) -> list[str]:
     """The Python blocks of a section."""
     return [code for code in blocks("integrations.md", "python") if title in code]
+
+
+@pytest.mark.parametrize("name", ["torchvision", "kornia"])
+def test_augmentation(mini_hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip(name, exc_type=(ImportError, RuntimeError))  # not built for this torch
+    registry = SimpleNamespace(open=lambda _: mini_hub.registry.open("miniature-codec"))
+    monkeypatch.setitem(vars(vaetools), "open", lambda: SimpleNamespace(registry=registry))
+    (code,) = section(f"from vaetools.{name}")
+    names: dict[str, Any] = {}
+    exec(compile(code, "integrations.md", "exec"), names)
+    if name == "kornia":
+        assert names["copies"].equal(names["again"][0])
+    else:
+        assert names["label"] == 3
 
 
 def test_imageio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
