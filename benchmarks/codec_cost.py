@@ -19,10 +19,10 @@ import onnx
 
 import vaetools
 from vaetools.codec.container import CELL, SectionKind
-from vaetools.codec.networks import PHASES
 from vaetools.codec.rate import level_of
 from vaetools.codec.tables import decode_hyper
 from vaetools.image import read_image
+from vaetools.model.fused.phases import PHASES
 from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
@@ -88,10 +88,6 @@ def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]
     networks = codec.networks(levels)
     z = codec.hyper(container, levels)
     everything = slice(0, levels.shape[0]), slice(0, levels.shape[1])
-    symbols = codec.symbols(container, networks, z)
-
-    def known(*_: object) -> np.ndarray:
-        return symbols
 
     def refined() -> object:
         return codec.code(analysis, level, refine=8)
@@ -102,7 +98,9 @@ def stages(codec: Any, image: Any, level: int) -> dict[str, Callable[[], object]
         **({} if codec.spec.refine is None else {"the same, --refine 8": refined}),
         "entropy model: hyper_analysis": lambda: networks.hyper(analysis.latents),
         "entropy model: hyper_scale_index": lambda: networks.index(z, everything),
-        "entropy model: hyper_mean, context": lambda: networks.quantiser(z, everything, known),
+        "entropy model: hyper_mean, context": lambda: networks.symbols(
+            analysis.latents, z, everything
+        ),
         "decode: hyper-latents": lambda: decode_hyper(
             container.one(SectionKind.HYPER), levels, codec.tables
         ),

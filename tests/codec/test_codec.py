@@ -32,7 +32,7 @@ from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
 from vaetools.testing import TINY
-from vaetools.tiling import scaled
+from vaetools.tiling import grown, scaled, within
 
 from . import miniature
 from .miniature import MODEL, integers
@@ -273,11 +273,12 @@ def test_the_decoder_has_the_means_of_the_encoder(mini, crop, mixed):
     levels, found = mini.levels_of(unpack(written)), integers(mini, written)
     z, symbols = found["z"][None], found["r"]
     networks, box = mini.networks(levels), (slice(0, z.shape[2]), slice(0, z.shape[3]))
-    quantiser = networks.quantiser(z, box, lambda _quantiser, _box: symbols)
-    np.testing.assert_array_equal(quantiser.symbols(analysis.latents), symbols)
-    step = mini.tables.inverse_gain[levels.repeat(4, 0).repeat(4, 1)].transpose(2, 0, 1)
-    latents = quantiser.latents(symbols)
-    np.testing.assert_allclose(latents[0], quantiser.mean[0] + symbols * step, rtol=1e-5, atol=1e-5)
+    still = np.zeros(symbols.shape, np.int8)
+    r, restored = networks.moved(analysis.latents, z, box, still)
+    np.testing.assert_array_equal(r, symbols)
+    (expected,) = mini.model.graph("synthesis")(restored.latents[None], mini.tables.rates(levels))
+    pixels = networks.pixels(symbols, z, box, as_bytes=False)
+    np.testing.assert_allclose(pixels, expected[0].transpose(1, 2, 0), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -289,24 +290,27 @@ def test_small_networks_give_the_whole_part_by_part(either, mixed):
     networks = either.networks(levels.astype(np.uint8))
     channels = either.tables.gain.shape[1]
     y = 4 * rng.standard_normal((1, channels, 4 * rows, 4 * columns), dtype=np.float32)
-    symbols = rng.integers(-3, 4, y.shape[1:])
+    moves = rng.integers(-3, 4, y.shape[1:], np.int8)
     whole = (slice(0, rows), slice(0, columns))
-
-    def known(_quantiser, box):
-        return symbols[(..., *scaled(box, 4))]
-
     networks.size = 16
     z = networks.hyper(y)
     networks.size = 2
     tiled = networks.hyper(y)
     assert (tiled == z).mean() > 0.999 and np.abs(tiled - z).max() <= 1  # a tie may fall either way
     index = networks.index(z, whole)
-    mean = networks.quantiser(z, whole, known).mean
+    r, restored = networks.moved(y, z, whole, moves)
+    pixels = networks.pixels(r, z, whole, as_bytes=False)
     for box in [(slice(4, 6), slice(3, 5)), (slice(0, 1), slice(2, 7)), (slice(8, 9), slice(6, 7))]:
         part = (..., *scaled(box, 4))
         np.testing.assert_array_equal(networks.index(z, box), index[part])
-        found = networks.quantiser(z, box, known).mean
-        np.testing.assert_allclose(found, mean[part], rtol=1e-4, atol=1e-4)
+        again, found = networks.moved(y, z, box, moves)
+        assert (again == r[part]).mean() > 0.999
+        step = np.broadcast_to(restored.step, r.shape)[part]
+        difference = np.abs(found.latents - restored.latents[part]) / step
+        assert (difference < 1e-3).mean() > 0.999
+        outer = grown(box, either.halo, rows, columns)
+        piece = networks.pixels(r, z, outer, as_bytes=False)[scaled(within(box, outer), 64)]
+        np.testing.assert_allclose(piece, pixels[scaled(box, 64)], atol=1e-3)
 
 
 # --- regions --------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import vaetools
 from tests.codec import independent
 from tests.training.tiny import read, trainer, write_photos
 from vaetools.codec.codec import Codec
-from vaetools.codec.networks import Quantiser
 from vaetools.errors import UsageError
 from vaetools.image import Image
 from vaetools.metrics import psnr
@@ -120,19 +119,14 @@ def test_parts_of_an_image_are_what_the_whole_is(trained: tuple[PhotoCodec, Mode
     rows, columns = (side // 4 for side in analysis.latents.shape[2:])
     networks = codec.networks(np.full((rows, columns), 50, np.uint8))
     z = networks.hyper(analysis.latents)
-
-    def symbols(quantiser: Quantiser, box: tuple[slice, slice]) -> np.ndarray:
-        part = tuple(slice(4 * side.start, 4 * side.stop) for side in box)
-        return quantiser.symbols(analysis.latents[(..., *part)])
-
-    whole = networks.quantiser(z, (slice(0, rows), slice(0, columns)), symbols)
-    part = networks.quantiser(z, (slice(1, 2), slice(2, 3)), symbols)
+    still = np.zeros(analysis.latents.shape[1:], np.int8)
+    r, whole = networks.moved(analysis.latents, z, (slice(0, rows), slice(0, columns)), still)
+    found, part = networks.moved(analysis.latents, z, (slice(1, 2), slice(2, 3)), still)
     same = whole.within((slice(4, 8), slice(8, 12)))
+    assert np.array_equal(found, r[:, 4:8, 8:12])
     assert part.inward is not None and same.inward is not None
     for ours, theirs in zip(
-        (part.mean, part.gain, part.step, part.inward),
-        (same.mean, same.gain, same.step, same.inward),
-        strict=True,
+        (part.latents, part.step, part.inward), (same.latents, same.step, same.inward), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 

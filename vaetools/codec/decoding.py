@@ -12,7 +12,6 @@ import numpy as np
 
 from vaetools.codec.container import CELL, Container, SectionKind, inflate
 from vaetools.codec.model import coded_boxes
-from vaetools.codec.networks import check_shape
 from vaetools.codec.pixels import DTYPES, as_samples, image_of
 from vaetools.codec.region import box_within, cell_grid, cells_covering
 from vaetools.codec.tables import (
@@ -26,10 +25,8 @@ from vaetools.errors import ChecksumError, HeaderLimitError
 from vaetools.tiling import common, grown, scaled, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vaetools.codec.model import CodecModel
-    from vaetools.codec.networks import EntropyNetworks, Quantiser
+    from vaetools.codec.networks import EntropyNetworks
     from vaetools.codec.region import Region
     from vaetools.image import Image
     from vaetools.tiling import Box
@@ -122,30 +119,25 @@ def reconstruct(
     z = hyper_latents(codec, container, levels)
     needed = grown(cells_covering(box), codec.halo + networks.context_radius, *levels.shape)
     r = symbols(codec, container, networks, z, needed=needed, preview=preview)
-
-    def symbols_in(_: Quantiser, cells: Box) -> np.ndarray:
-        return r[(..., *scaled(cells, LATENTS))]
-
-    def latents(cells: Box) -> np.ndarray:
-        quantiser = networks.quantiser(z, cells, symbols_in)
-        return quantiser.latents(symbols_in(quantiser, cells))
-
-    return image_of(_synthesise(codec, container, levels, latents, box), container, box)
+    return image_of(_synthesise(codec, container, networks, (r, z), box), container, box)
 
 
 def _synthesise(
     codec: CodecModel,
     container: Container,
-    levels: np.ndarray,
-    latents: Callable[[Box], np.ndarray],
+    networks: EntropyNetworks,
+    coded: tuple[np.ndarray, np.ndarray],
     box: Box,
 ) -> np.ndarray:
-    """Pixels of a box in the image's own format: (H, W, 3) BGR, or (H, W) if it is grey."""
+    """Pixels of a box in the image's own format: (H, W, 3) BGR, or (H, W) if it is grey.
+
+    Args:
+        coded: r and z of the whole image.
+    """
     sides = [side.stop - side.start for side in box]
     out = np.empty(sides if container.grey else [*sides, 3], DTYPES[container.depth])
-    eight_bit = container.depth == 8 and not container.grey
-    graph = codec.model.graph("synthesis", pixels=("image",) if eight_bit else ())
-    shape = levels.shape
+    as_bytes = container.depth == 8 and not container.grey
+    shape = networks.levels.shape
     cells = cells_covering(box)
     shared = (common(tile.core, cells) for tile in codec.tiles(*shape))
     cores = [core for core in shared if core is not None]
@@ -157,17 +149,12 @@ def _synthesise(
 
     def pixels_of(core: Box) -> np.ndarray:
         outer = codec.around(core, *shape)
-        (pixels,) = graph(np.ascontiguousarray(latents(outer)), codec.tables.rates(levels[outer]))
-        height, width = (CELL * (span.stop - span.start) for span in outer)
-        expected = (height, width, 3) if eight_bit else (1, 3, height, width)
-        check_shape(codec.model, "synthesis", pixels, expected)
-        if not eight_bit:
-            pixels = pixels[0].transpose(1, 2, 0)
+        pixels = networks.pixels(*coded, outer, as_bytes=as_bytes)
         return pixels[within(pixels_in(core), scaled(outer, CELL))]
 
     for core, pixels in zip(cores, codec.in_order(pixels_of, cores), strict=True):
         target = out[within(pixels_in(core), box)]
-        target[...] = pixels if eight_bit else as_samples(pixels, target)
+        target[...] = pixels if as_bytes else as_samples(pixels, target)
     return out
 
 

@@ -136,7 +136,7 @@ def _latent_sections(
     boxes = coded_boxes(rows, columns, codec.spec.tile)
 
     def payloads_of(box: Box) -> list[bytes]:
-        r = symbols(networks.quantiser(z, box, symbols), box)
+        r = symbols.of(z, box)
         index = networks.index(z, box)
         return [
             encode_latents(r[mask], index[mask], codec.tables.latent).finish()

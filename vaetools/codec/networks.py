@@ -4,64 +4,49 @@ Keeping all intermediate latents of a large image would take too much memory. Ea
 computed when it is needed, from z (small) and from the surroundings in the receptive field of the
 networks (`[codec.reach]`). The result equals that for the whole image: exactly where the networks
 compute with integers, up to float rounding elsewhere.
+
+Everything between z and the symbols or latents of a part is one graph, a chain of the model's graphs
+(`vaetools.model.fused.chains`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaetools.codec.container import DOWNSCALE
 from vaetools.codec.tables import LATENTS
 from vaetools.errors import ModelBrokenError
+from vaetools.model.fused.chains import Chain
+from vaetools.model.fused.phases import PHASES
 from vaetools.tiling import grown, map_tiles, scaled, window, within
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vaetools.codec.tables import CodecTables
     from vaetools.model.folder import Model
+    from vaetools.model.fused.chains import Kind
     from vaetools.model.spec import CodecReach, CodecSpec
     from vaetools.tiling import Box
 
 
-PHASES = 4
-"""Phases of the context model, each conditioned on the latents of those before."""
-
-GRID = ((0, 0), (1, 1), (0, 1), (1, 0))
-"""(row, column) in every 2x2 square of the latents of each phase, with a `grid` context."""
-
-
-MAX_SYMBOL = 2**30
-"""Magnitude of a symbol; only a broken model needs more."""
-
-
 @dataclass(frozen=True)
-class Quantiser:
-    """Quantiser of the latents of a box, given what is known of them.
+class Restored:
+    """Latents restored from symbols.
 
     Attributes:
-        mean: conditional means, (1, M, h, w) float32.
-        gain, step: r = round((y − mean) · gain), and the step from r to r + 1; (M, h, w) float32, or
-            (M, 1, 1).
-        inward: how far the restored value lies from the middle of its bin towards the mean, in steps,
+        latents: ŷ, (M, h, w) float32.
+        step: from r to r + 1, (M, h, w) float32, or (M, 1, 1).
+        inward: how far a value is restored from the middle of its bin towards the mean, in steps,
             (M, h, w) float32; None for the middle.
     """
 
-    mean: np.ndarray
-    gain: np.ndarray
+    latents: np.ndarray
     step: np.ndarray
     inward: np.ndarray | None = None
-
-    def symbols(self, y: np.ndarray) -> np.ndarray:
-        """r of latents y (1, M, h, w), as (M, h, w) int32."""
-        steps = np.rint((y[0] - self.mean[0]) * self.gain)
-        r: np.ndarray = np.clip(steps, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
-        return r
-
-    def latents(self, r: np.ndarray) -> np.ndarray:
-        """ŷ of symbols r (M, h, w), as (1, M, h, w) float32."""
-        restored: np.ndarray = self.mean + self.offsets(r)
-        return restored
 
     def offsets(self, r: np.ndarray) -> np.ndarray:
         """ŷ − mean of symbols r, (M, h, w) float32."""
@@ -71,20 +56,47 @@ class Quantiser:
         offsets: np.ndarray = steps * self.step
         return offsets
 
-    def within(self, box: Box) -> Quantiser:
+    def within(self, box: Box) -> Restored:
         """The same for a box of latents."""
-
-        def part(values: np.ndarray) -> np.ndarray:
-            return values if values.shape[-2:] == (1, 1) else values[(..., *box)]
-
-        inward = None if self.inward is None else part(self.inward)
-        return Quantiser(self.mean[(..., *box)], part(self.gain), part(self.step), inward)
+        step = self.step if self.step.shape[-2:] == (1, 1) else self.step[(..., *box)]
+        inward = None if self.inward is None else self.inward[(..., *box)]
+        return Restored(self.latents[(..., *box)], step, inward)
 
 
-class Residuals(Protocol):
-    """The symbols r of a box of cells, (M, h, w), given their quantiser."""
+@dataclass(frozen=True)
+class _Part:
+    """What a chain needs around a box; everything in cells of the image.
 
-    def __call__(self, quantiser: Quantiser, box: Box, /) -> np.ndarray: ...
+    Attributes:
+        box: what is asked for.
+        outer: where the latents are computed, so that the context sees all of its receptive field.
+        hyper: the hyper-latents that their means depend on.
+    """
+
+    box: Box
+    outer: Box
+    hyper: Box
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is cut off inside the chain."""
+        return self.box == self.outer == self.hyper
+
+    @property
+    def means(self) -> list[np.ndarray]:
+        """Where the means of `outer` start and end among those of `hyper`, in latents."""
+        return _ends(within(self.outer, self.hyper))
+
+    @property
+    def latents(self) -> list[np.ndarray]:
+        """Where the latents of `box` start and end among those of `outer`, in latents."""
+        return _ends(within(self.box, self.outer))
+
+
+def _ends(box: Box) -> list[np.ndarray]:
+    spans = scaled(box, LATENTS)
+    starts, stops = [s.start for s in spans], [s.stop for s in spans]
+    return [np.array(starts, np.int64), np.array(stops, np.int64)]
 
 
 class EntropyNetworks:
@@ -141,76 +153,111 @@ class EntropyNetworks:
         base = self._part("hyper_scale_index", z, box, self.reach.hyper_scale_index)
         return self.tables.indexes(base, self.levels[box])
 
-    def quantiser(self, z: np.ndarray, box: Box, residuals: Residuals) -> Quantiser:
-        """Conditional means and steps of the latents of a box, phase by phase.
+    def symbols(self, y: np.ndarray, z: np.ndarray, box: Box) -> np.ndarray:
+        """The symbols of a box.
 
         The means of the first phase come from the hyper-latents alone; those of later phases also
-        from the latents of earlier phases. `residuals` is called for each phase, and only the
-        symbols of earlier phases affect the result, so encoder and decoder compute the same.
+        from the latents of earlier phases, restored from their symbols as the decoder does.
+
+        Args:
+            y: (1, M, h, w) float32, latents of the whole image.
+            z: its hyper-latents.
+            box: cells.
+
+        Returns:
+            r, (M, h, w) int16, or int32 if int16 cannot hold them.
         """
+        part = self._needed(box)
+        r, *_ = self._quantised(part, z, [y])
+        return r[(..., *scaled(within(box, part.outer), LATENTS))]
+
+    def moved(
+        self, y: np.ndarray, z: np.ndarray, box: Box, moves: np.ndarray
+    ) -> tuple[np.ndarray, Restored]:
+        """The symbols of a box, and what they are restored to.
+
+        Args:
+            y, z, box: see `symbols`.
+            moves: (M, h, w) int8 for the whole image, added to the symbols.
+        """
+        part = self._needed(box)
+        r, latents, *others = self._quantised(part, z, [y, moves[None]])
+        step = self.tables.per_latent(self.tables.inverse_gain, self.levels[part.outer])
+        inward = None if self.tables.centroid is None else others.pop()
+        restored = Restored(latents, step * others[0] if others else step, inward)
+        inner = scaled(within(box, part.outer), LATENTS)
+        return r[(..., *inner)], restored.within(inner)
+
+    def _quantised(
+        self, part: _Part, z: np.ndarray, whole: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Outputs of `quantise` that are symbols or have their shape, (M, h, w).
+
+        Args:
+            whole: latents of the whole image, and moves if there are any.
+        """
+        at = (..., *scaled(part.outer, LATENTS))
+        values = [np.ascontiguousarray(array[at]) for array in whole]
+        values += self._conditions(z, part, gain=True)
+        for wide in (False, True):
+            chain = self._chain("quantise", part, wide=wide, refine=len(whole) > 1)
+            r, largest, *others = self.model.graph(chain.role)(*values)
+            if largest <= np.iinfo(r.dtype).max:
+                break
+        return [self._checked(chain.role, array, values[0].shape)[0] for array in (r, *others)]
+
+    def pixels(self, r: np.ndarray, z: np.ndarray, box: Box, *, as_bytes: bool) -> np.ndarray:
+        """The synthesis of a box that includes its surroundings.
+
+        Args:
+            r: (M, h, w), symbols of the whole image.
+            z: its hyper-latents.
+            box: cells.
+            as_bytes: uint8 BGR instead of float RGB.
+
+        Returns:
+            (H, W, 3) uint8 or float32.
+        """
+        part = self._needed(box)
+        chain = self._chain("decode", part, wide=r.dtype == np.int32)
+        values = [np.ascontiguousarray(r[None][(..., *scaled(part.outer, LATENTS))])]
+        values += self._conditions(z, part)
+        if chain.part:
+            values += part.latents
+        graph = self.model.graph(chain.role, pixels=("image",) if as_bytes else ())
+        (found,) = graph(*values, self.tables.rates(self.levels[box]))
+        height, width = (LATENTS * DOWNSCALE * (side.stop - side.start) for side in box)
+        self._checked("synthesis", found, (height, width, 3) if as_bytes else (1, 3, height, width))
+        return found if as_bytes else found[0].transpose(1, 2, 0)
+
+    def _chain(self, kind: Kind, part: _Part, *, wide: bool = False, refine: bool = False) -> Chain:
+        inward = self.tables.centroid is not None
+        return Chain(kind, part=not part.is_whole, wide=wide, refine=refine, inward=inward)
+
+    def _needed(self, box: Box) -> _Part:
         outer = self._around(box, self.context_radius)
-        levels = self.levels[outer]
-        centroid = self.tables.centroid
-        first = Quantiser(
-            self.hyper_mean(z, outer),
-            self.tables.per_latent(self.tables.gain, levels),
-            self.tables.per_latent(self.tables.inverse_gain, levels),
-            None if centroid is None else centroid[self.index(z, outer)],
-        )
-        phased = self._on_grid if self.context == "grid" else self._interleaved
-        return phased(first, outer, residuals).within(scaled(within(box, outer), LATENTS))
+        reach = self.reach.hyper_mean
+        if self.tables.centroid is not None:
+            reach = max(reach, self.reach.hyper_scale_index)
+        return _Part(box, outer, self._around(outer, reach))
 
-    def _interleaved(self, first: Quantiser, box: Box, residuals: Residuals) -> Quantiser:
-        context = self.model.graph("context_mean")
-        mean = first.mean
-        phase = phases(*mean.shape[1:])  # cells begin at even latents, so any box has this pattern
-        known = np.zeros_like(mean)
-        now = first
-        for number in range(PHASES):
-            if number > 0:
-                (better,) = context(known, first.mean)
-                self._checked("context_mean", better, mean.shape)
-                mean = np.where(phase == number, better, mean)
-                now = replace(first, mean=mean)
-            if number < PHASES - 1:
-                known = np.where(phase == number, now.latents(residuals(now, box)), known)
-        return now
-
-    def _on_grid(self, first: Quantiser, box: Box, residuals: Residuals) -> Quantiser:
-        """All channels of a place at once, one place of each 2x2 square per phase."""
-        mean, factor = first.mean.copy(), np.ones_like(first.mean[0])
-        known: list[np.ndarray] = []
-        features: list[np.ndarray] = []
-        now = first
-        for number, place in enumerate(GRID):
-            if number > 0:
-                inputs = np.concatenate(known, axis=1), on_grid(first.mean, place), *features
-                better, *scale, handed_on = self.model.graph(f"context_{number}")(*inputs)
-                shape = on_grid(mean, place).shape
-                on_grid(mean, place)[:] = self._checked(f"context_{number}", better, shape)
-                for values in scale:
-                    self._checked(f"context_{number}", values, shape)
-                    on_grid(factor, place)[:] = values[0]
-                features = [handed_on]
-                now = replace(first, mean=mean, gain=first.gain / factor, step=first.step * factor)
-            if number < PHASES - 1:
-                latents = now.latents(residuals(now, box))
-                known.append(np.ascontiguousarray(on_grid(latents, place)))
-        return now
-
-    @property
-    def context(self) -> str:
-        """Pattern of the context model: `interleaved` or `grid`."""
-        return self.spec.context
+    def _conditions(self, z: np.ndarray, part: _Part, *, gain: bool = False) -> list[np.ndarray]:
+        """The inputs of a chain that come from the hyper-latents and the rates."""
+        levels, tables = self.levels[part.outer], self.tables
+        units = [tables.gain, tables.inverse_gain] if gain else [tables.inverse_gain]
+        shift = []
+        if tables.centroid is not None:
+            units.append(tables.index_offset.astype(np.float32))
+            shift = [tables.centroid]
+        per_square = [tables.per_latent(unit, levels, LATENTS // 2)[None] for unit in units]
+        hyper = np.ascontiguousarray(z[(..., *part.hyper)]).astype(np.int32)
+        window = [] if part.is_whole else part.means
+        return [hyper, *per_square, *shift, *window]
 
     @property
     def context_radius(self) -> int:
         """Receptive radius of the means in cells: one step for each phase but the first."""
         return (PHASES - 1) * self.reach.context_mean
-
-    def hyper_mean(self, z: np.ndarray, box: Box) -> np.ndarray:
-        """Means of the latents given the hyper-latents alone, (1, M, h, w)."""
-        return self._part("hyper_mean", z, box, self.reach.hyper_mean)
 
     def _part(self, role: str, z: np.ndarray, box: Box, reach: int) -> np.ndarray:
         """Output of a graph for a box of z, (1, M, h, w); `reach` is its receptive radius in cells."""
@@ -243,27 +290,3 @@ def check_shape(model: Model, role: str, out: np.ndarray, shape: tuple[int, ...]
             f"{role} gave the shape {out.shape} where the tables need {shape}", file=model.folder
         )
     return out
-
-
-def on_grid(values: np.ndarray, place: tuple[int, int]) -> np.ndarray:
-    """A view of the latents at one place of every 2x2 square: (…, h, w) -> (…, h/2, w/2)."""
-    row, column = place
-    return values[..., row::2, column::2]
-
-
-def phases(latents: int, height: int, width: int) -> np.ndarray:
-    """The phase of every latent, (M, h, w) in 0 … 3.
-
-    The squares of a checkerboard in two phases each: even rows, then odd rows. The upper half of the
-    channels begins with the other squares, every second quarter with the other rows.
-    """
-    rows, columns = np.ogrid[:height, :width]
-    pattern: np.ndarray = phase_at(np.arange(latents)[:, None, None], rows, columns, latents)
-    return pattern
-
-
-def phase_at(channel: Any, row: Any, column: Any, latents: int) -> Any:
-    """The phase of latents at given positions: integers, or broadcastable arrays or tensors."""
-    quarter = channel * PHASES // latents
-    upper, other = quarter // 2, quarter % 2
-    return 2 * ((row + column + upper) % 2) + (row + other) % 2

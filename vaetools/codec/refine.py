@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from vaetools.codec.networks import EntropyNetworks, Quantiser
+    from vaetools.codec.networks import EntropyNetworks
     from vaetools.codec.tables import CodecTables
     from vaetools.image import Image
     from vaetools.model.spec import Positive, RefineSpec
@@ -65,11 +65,12 @@ class Symbols:
         self.networks = networks
         self.moves: np.ndarray | None = None
 
-    def __call__(self, quantiser: Quantiser, box: Box) -> np.ndarray:
-        """r of a box of cells, (M, h, w) int32, given their quantiser."""
-        part = scaled(box, LATENTS)
-        r = quantiser.symbols(self.y[(..., *part)])
-        return r if self.moves is None else r + self.moves[(..., *part)]
+    def of(self, z: np.ndarray, box: Box) -> np.ndarray:
+        """r of a box of cells, (M, h, w), given the hyper-latents of the image."""
+        if self.moves is None:
+            return self.networks.symbols(self.y, z, box)
+        r, _ = self.networks.moved(self.y, z, box, self.moves)
+        return r
 
 
 @dataclass
@@ -174,17 +175,16 @@ class Refinement:
 
     def _moves(self, tile: Tile, damping: float) -> tuple[Estimate, np.ndarray]:
         """The same for the core of a tile, with additional moves (M, h, w) int8 in −1 … 1."""
-        quantiser = self.networks.quantiser(self.z, tile.outer, self.symbols)
-        r = self.symbols(quantiser, tile.outer)
+        assert self.symbols.moves is not None
+        r, restored = self.networks.moved(self.symbols.y, self.z, tile.outer, self.symbols.moves)
         weights = self._weights(tile.outer)
-        latents = quantiser.latents(r)
-        slope, errors = self._slope(latents, weights, tile.outer)
+        slope, errors = self._slope(restored.latents, weights, tile.outer)
         inner, pixels = scaled(tile.inner, LATENTS), scaled(tile.inner, CELL)
-        r, slope = r[(..., *inner)], slope[(..., *inner)]
+        r, slope = r[(..., *inner)].astype(np.int32), slope[(..., *inner)]
         curvature = damping * self.curvature * _block_means(weights[pixels], DOWNSCALE)
         index = self.networks.index(self.z, tile.core)
         bits = self.tables.bits(r, index)
-        core = quantiser.within(inner)
+        core = restored.within(inner)
 
         def change_of(sign: int) -> np.ndarray:
             move = core.offsets(r + sign) - core.offsets(r)
@@ -205,7 +205,9 @@ class Refinement:
         graph = self.networks.model.graph("synthesis_gradient")
         rates = self.tables.rates(self.networks.levels[cells])
         image = rgb_of(self.image, scaled(cells, CELL))
-        slope, errors = graph(np.ascontiguousarray(latents), rates, image, weights[None, None])
+        slope, errors = graph(
+            np.ascontiguousarray(latents[None]), rates, image, weights[None, None]
+        )
         return slope[0], errors[0, 0]
 
     def _weights(self, cells: Box) -> np.ndarray:

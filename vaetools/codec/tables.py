@@ -173,12 +173,15 @@ class CodecTables:
         for group in np.flatnonzero(np.bincount(groups.ravel())):  # np.unique imports numpy.ma
             yield groups == group, self._hyper[group]
 
-    def per_latent(self, gains: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    def per_latent(
+        self, gains: np.ndarray, levels: np.ndarray, per_cell: int = LATENTS
+    ) -> np.ndarray:
         """Look up gains, or offsets, for every latent.
 
         Args:
             gains: (L, M), such as `gain` or `index_offset`.
             levels: (rows, columns), the rate index of every cell.
+            per_cell: values per side of a cell.
 
         Returns:
             (M, 4 rows, 4 columns), or (M, 1, 1) if all rates are equal.
@@ -186,7 +189,7 @@ class CodecTables:
         if (levels == levels.flat[0]).all():
             same: np.ndarray = gains[levels.flat[0]][:, None, None]
             return same
-        return upsampled(gains[levels].transpose(2, 0, 1), LATENTS)
+        return upsampled(gains[levels].transpose(2, 0, 1), per_cell)
 
     def rates(self, levels: np.ndarray) -> np.ndarray:
         """Rate input of the synthesis network for the rate index of every cell.

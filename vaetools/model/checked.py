@@ -13,6 +13,8 @@ import json
 from typing import TYPE_CHECKING
 
 from vaetools import graphcheck
+from vaetools.errors import ModelBrokenError
+from vaetools.model.fused.chains import VERSION, chain_graph
 from vaetools.model.pixels import with_uint8_pixels
 from vaetools.model.selftest import small_sizes
 from vaetools.model.shipped import CHECKED
@@ -20,8 +22,9 @@ from vaetools.user_cache import remembered
 from vaetools.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from vaetools.model.fused.chains import Chain
     from vaetools.model.spec import Manifest
 
 
@@ -58,6 +61,34 @@ def checked_graph(
 
     stamp = [__version__, graphcheck.VERSION, key, *pixels]
     return remembered("graphs", _digest(stamp), check_and_change) or data
+
+
+def chained_graph(
+    chain: Chain, manifest: Manifest, load: Callable[[str], bytes], pixels: Sequence[str] = ()
+) -> bytes:
+    """The graph of a chain, made of graphs that were checked.
+
+    Args:
+        chain: which.
+        manifest: of the model.
+        load: role -> the checked ONNX bytes of a graph.
+        pixels: inputs or outputs to change; see `with_uint8_pixels`.
+
+    Raises:
+        ModelBrokenError: the model is no codec, or its graphs are refused or do not fit together.
+    """
+    if manifest.codec is None:
+        raise ModelBrokenError(f"model {manifest.id} has no [codec]")
+    roles = chain.roles(manifest.codec.context)
+    graphs = {role: load(role) for role in roles}
+
+    def make() -> bytes:
+        data = chain_graph(chain, manifest, graphs.__getitem__)
+        return with_uint8_pixels(data, pixels) if pixels else data
+
+    hashes = [manifest.graphs[role].sha256 for role in roles]
+    stamp = [__version__, VERSION, *hashes, manifest.codec.context, chain.role, *pixels]
+    return remembered("graphs", _digest(stamp), make)
 
 
 def check(data: bytes, manifest: Manifest, role: str, name: str) -> None:

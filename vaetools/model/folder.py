@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from vaetools.errors import ModelAlteredError, ModelBrokenError
 from vaetools.model.arrays import read_arrays
-from vaetools.model.checked import checked_graph, is_shipped
+from vaetools.model.checked import chained_graph, checked_graph, is_shipped
+from vaetools.model.fused.chains import chain_of
 from vaetools.model.isolation import AVAILABLE, Worker
 from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.runtime import Runtime
@@ -105,7 +106,7 @@ class Model:
         """The session of a role.
 
         Args:
-            role: such as `encode`.
+            role: such as `encode`, or that of a `Chain` of the codec.
             pixels: inputs or outputs that shall be uint8 BGR (H, W, 3); see `with_uint8_pixels`.
 
         Raises:
@@ -113,17 +114,24 @@ class Model:
                 `graphcheck`).
             ModelAlteredError: the file is not the one that the manifest names.
         """
-        spec = self._spec(role)
-        name = str(self.folder / spec.file)
+        chain = chain_of(role)
+        spec = None if chain else self._spec(role)
+        name = str(self.folder / self._spec(chain.main if chain else role).file)
         if self._worker is not None:
             return self._worker.session(role, pixels, name)
-        key = f"{spec.sha256} {' '.join(pixels)}"
+        content = spec.sha256 if spec else f"{self.manifest.fingerprint} {role}"
         return self.runtime.session(
-            lambda: self.graph_bytes(role, pixels), key=key, name=name, exact=spec.exact
+            lambda: self.graph_bytes(role, pixels),
+            key=f"{content} {' '.join(pixels)}",
+            name=name,
+            exact=spec is not None and spec.exact,
         )
 
     def graph_bytes(self, role: str, pixels: tuple[str, ...] = ()) -> bytes:
         """The checked ONNX bytes of a role. Arguments and exceptions are those of `graph`."""
+        chain = chain_of(role)
+        if chain is not None:
+            return chained_graph(chain, self.manifest, self.graph_bytes, pixels)
         spec = self._spec(role)
         data = read_verified(self.folder, spec)
         return checked_graph(data, self.manifest, role, str(self.folder / spec.file), pixels)

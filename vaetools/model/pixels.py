@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 FINITE = ".finite"
-"""Suffix of an additional output: 0 where an image was finite before it became bytes, else NaN."""
+"""Suffix of an additional output: a number that is finite where the values that it stands for are."""
+
+FILE = "file:"
+"""Prefix of such an output that stands for the results of one of several graphs: its file follows."""
 
 
 def with_uint8_pixels(graph: bytes, images: Sequence[str]) -> bytes:

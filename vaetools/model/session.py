@@ -14,7 +14,7 @@ from vaetools.libraries import library_error
 from vaetools.model.devices import bind
 from vaetools.model.limits import WATCH
 from vaetools.model.native import onnxruntime
-from vaetools.model.pixels import FINITE
+from vaetools.model.pixels import FILE, FINITE
 from vaetools.model.recent import Recent
 
 if TYPE_CHECKING:
@@ -100,13 +100,21 @@ class Session:
         results = self.run(values)
         for name, result in zip(self.outputs, results, strict=True):
             if not _is_finite(result):
+                what, file = self._origin(name)
                 raise ModelBrokenError(
-                    f"gave values that are not finite ({name.removesuffix(FINITE)})",
-                    file=self.name,
+                    f"gave values that are not finite{what}",
+                    file=file,
                     remedy="the model is broken, or this input is beyond what it can process",
                 )
         named = zip(self.outputs, results, strict=True)
         return tuple(result for name, result in named if not name.endswith(FINITE))
+
+    def _origin(self, output: str) -> tuple[str, str]:
+        """What an output stands for, in words, and the graph that gave it."""
+        name = output.removesuffix(FINITE)
+        if name.startswith(FILE):
+            return "", os.path.join(os.path.dirname(self.name), name.removeprefix(FILE))
+        return f" ({name})", self.name
 
     def run(
         self, values: Sequence[np.ndarray], *, seconds: float | None = None

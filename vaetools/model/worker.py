@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from vaetools.errors import ModelBrokenError, VaetoolsError
 from vaetools.graphcheck.estimate import Estimator
 from vaetools.model.checked import scales_of
+from vaetools.model.fused.chains import chain_of
 from vaetools.model.limits import Alarm, Memory
 from vaetools.model.wire import WireError, receive, send
 
@@ -111,12 +112,20 @@ class Service:
         key = (role, *pixels)
         with self._lock:
             if key not in self._opened:
-                spec = self.model.manifest.graphs.get(role)
-                size = 0 if spec is None else spec.bytes
+                size = self._bytes(role)
                 seconds = OPEN_SECONDS + size / OPEN_BYTES_PER_SECOND + self._gpu_seconds
                 with self._alarm.within(seconds):
                     self._opened[key] = self._open_now(role, pixels, size)
             return self._opened[key]
+
+    def _bytes(self, role: str) -> int:
+        """Size of a graph, or of all that a chain is made of."""
+        manifest = self.model.manifest
+        chain = chain_of(role)
+        context = manifest.codec.context if manifest.codec else "interleaved"
+        roles = chain.roles(context) if chain else (role,)
+        found = (manifest.graphs.get(part) for part in roles)
+        return sum(spec.bytes for spec in found if spec is not None)
 
     def _open_now(self, role: str, pixels: tuple[str, ...], size: int) -> _Opened:
         most = OPEN_MEMORY + OPEN_MEMORY_PER_BYTE * size + self.model.threads * 2**24

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaetools.codec.networks import GRID
+from vaetools.model.fused.phases import GRID
 from vaetools.training.networks.codec.blocks import Blocks
 from vaetools.training.networks.modules import ModuleList
 from vaetools.training.networks.precision import in_float32

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vaetools.codec.networks import phase_at
+from vaetools.model.fused.phases import phase_at
 from vaetools.training.networks.codec.blocks import Block, Blocks, Upsample
 from vaetools.training.networks.precision import in_float32
 

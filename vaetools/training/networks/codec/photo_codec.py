@@ -39,8 +39,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaetools.codec.container import CELL
-from vaetools.codec.networks import PHASES
 from vaetools.codec.tables import LATENTS
+from vaetools.model.fused.phases import PHASES
 from vaetools.training.networks.codec.blocks import Upsample
 from vaetools.training.networks.codec.grid import GridContext, join, split
 from vaetools.training.networks.codec.hyper import ContextMean, HyperAnalysis, HyperMean, phases
