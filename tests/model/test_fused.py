@@ -33,13 +33,14 @@ ROLES = [
 ]
 
 
-def run(data: bytes, *values: np.ndarray) -> list[np.ndarray]:
+def run(data: bytes, *values: np.ndarray) -> dict[str, np.ndarray]:
+    """Outputs by name, in order."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
-    found: list[np.ndarray] = session.run(None, dict(zip(names, values, strict=True)))
-    return found
+    found = session.run(None, dict(zip(names, values, strict=True)))
+    return {output.name: array for output, array in zip(session.get_outputs(), found, strict=True)}
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_packed_latents_are_those_of_each_phase(context: str, latents: int) -> N
     for number, part in enumerate(parts):
         builder.output(f"phase {number}", part, np.float32, (1, latents, "h", "w"))
     x = np.arange(latents * 48, dtype=np.float32).reshape(1, latents, 6, 8)
-    again, *found = run(builder.finished(), x)
+    again, *found = run(builder.finished(), x).values()
     np.testing.assert_array_equal(again, x)
     for number, part in enumerate(found):
         channel = 0
@@ -122,8 +123,9 @@ def test_what_is_left_out_of_the_context_was_zero(
     sparse = run(chain_graph(chain, manifest, codec.model.graph_bytes), *inputs)
     monkeypatch.setattr(chains, "separable", lambda _: None)
     dense = run(chain_graph(chain, manifest, codec.model.graph_bytes), *inputs)
-    np.testing.assert_array_equal(sparse[0], dense[0])
-    np.testing.assert_allclose(sparse[3], dense[3], rtol=1e-4, atol=1e-4)
+    assert sparse["restored"].std() > 1
+    np.testing.assert_array_equal(sparse["symbols"], dense["symbols"])
+    np.testing.assert_allclose(sparse["restored"], dense["restored"], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("change", ["kernel", "readers", "last", "weights"])
@@ -187,7 +189,7 @@ def test_latents_that_are_not_finite_are_an_error(codec: Codec) -> None:
 def test_a_model_without_a_codec_has_no_chains(tiny_models: Path) -> None:
     folder = tiny_models / TINY
     model = Model(read_manifest(folder), folder, Runtime("cpu", threads=1))
-    with pytest.raises(ModelBrokenError, match=r"has no \[codec\]"):
+    with pytest.raises(ModelBrokenError, match="has no graph for 'synthesis'"):
         model.graph("codec.decode")
 
 
@@ -201,8 +203,8 @@ def test_graphs_of_one_model_may_have_different_opsets() -> None:
     value = builder.input("x", np.float32, ("n",))
     (value,) = builder.include("new", *builder.include("old", value))
     builder.output("y", value, np.float32, ("n",))
-    (found,) = run(builder.finished(), np.array([-1, 2], np.float32))
-    assert found.tolist() == [0, 2]
+    found = run(builder.finished(), np.array([-1, 2], np.float32))
+    assert found["y"].tolist() == [0, 2]
 
 
 def test_graphs_of_an_old_opset_are_refused() -> None:

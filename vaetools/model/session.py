@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -113,7 +114,7 @@ class Session:
         """What an output stands for, in words, and the graph that gave it."""
         name = output.removesuffix(FINITE)
         if name.startswith(FILE):
-            return "", os.path.join(os.path.dirname(self.name), name.removeprefix(FILE))
+            return "", str(Path(self.name).with_name(name.removeprefix(FILE)))
         return f" ({name})", self.name
 
     def run(

@@ -47,10 +47,12 @@ class Builder:
         self._inputs.append(_value(name, kind, shape))
         return name
 
-    def output(self, name: str, value: str, kind: type[np.generic], shape: Shape) -> None:
-        """Declare an output of the graph that has the content of `value`."""
+    def output(
+        self, name: str, value: str, kind: type[np.generic], shape: Shape, *, first: bool = False
+    ) -> None:
+        """Declare an output of the graph, the last one or the first, with the content of `value`."""
         self._add("Identity", [value], [name], {})
-        self._outputs.append(_value(name, kind, shape))
+        self._outputs.insert(0 if first else len(self._outputs), _value(name, kind, shape))
 
     def constant(self, array: Any, kind: type[np.generic]) -> str:
         """The name of an initializer with this content."""

@@ -184,9 +184,11 @@ class _Assembly:
         for role, values in self._results:
             total = b.op("ReduceSum", values, keepdims=0)
             sums[role] = b.op("Add", sums[role], total) if role in sums else total
-        for role, total in sums.items():
+        for role, total in reversed(
+            sums.items()
+        ):  # the graph to blame is the first that is not finite
             file = self.manifest.graphs[role].file
-            b.output(f"{FILE}{file}{FINITE}", total, np.float32, ())
+            b.output(f"{FILE}{file}{FINITE}", total, np.float32, (), first=True)
 
     def _encode(self) -> None:
         b = self.builder
