@@ -23,7 +23,7 @@ is generated from the docstrings by [`make_api.py`](make_api.py). For a tour wit
 """
 
 TOPICS = {
-    "Opening and running": "hub operation.step operation.chain runner video",
+    "Opening and running": "hub operation.step operation.chain record runner video",
     "Images": "image metrics",
     "Models": "model",
     "Operations and plugins": "operation plugin",

@@ -16,7 +16,8 @@ from vaetools.errors import (
     UsageError,
     VaetoolsError,
 )
-from vaetools.runner.record import Record, Status, explain, format_bytes, format_seconds
+from vaetools.record import Record, Status, format_bytes, format_seconds
+from vaetools.runner.record import explain
 from vaetools.runner.result import INTERRUPTED, RunResult
 
 

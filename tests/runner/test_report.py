@@ -12,9 +12,9 @@ import pytest
 
 from vaetools.errors import ClashError, ExistsError, NothingMatchedError, OutputError, UsageError
 from vaetools.image import Image, encode_image
+from vaetools.report.page import PAGE_START, THUMBNAIL_ROWS, THUMBNAILS_PER_ROW
 from vaetools.runner import Record, RunResult, RunSettings, run
 from vaetools.runner.atomic import temporary_path
-from vaetools.runner.html import PAGE_START, THUMBNAIL_ROWS, THUMBNAILS_PER_ROW
 from vaetools.runner.report import write_page
 from vaetools.runner.result import INTERRUPTED
 from vaetools.testing import gradient

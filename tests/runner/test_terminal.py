@@ -12,7 +12,7 @@ from vaetools.runner import Record, terminal_progress
 if TYPE_CHECKING:
     import pytest
 
-    from vaetools.runner.record import Status
+    from vaetools.record import Status
 
 
 def record(status: Status) -> Record:

@@ -34,8 +34,8 @@ class Reporter:
     """
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        from vaetools.record import plural
         from vaetools.runner import terminal_progress
-        from vaetools.runner.record import plural
 
         self._plural = plural
 
@@ -98,7 +98,7 @@ class Reporter:
 
     def _warn_of_losses(self, not_kept: dict[str, int]) -> None:
         """One line for all inputs: a folder of photos mostly loses the same of each."""
-        from vaetools.runner.record import plural
+        from vaetools.record import plural
 
         parts = [f"{what}, {plural(count, 'input')}" for what, count in not_kept.items()]
         if len(parts) > MOST_LOSSES:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from vaetools.record import Record
 from vaetools.runner.inputs import input_paths
 from vaetools.runner.progress import Progress
-from vaetools.runner.record import Record
 from vaetools.runner.result import RunResult
 from vaetools.runner.runner import run
 from vaetools.runner.settings import RunSettings

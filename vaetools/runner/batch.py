@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vaetools.operation import Operation
+    from vaetools.record import Record
     from vaetools.runner.folder import OutputFolder
     from vaetools.runner.journal import Journal
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.progress import Listeners
-    from vaetools.runner.record import Record
     from vaetools.runner.settings import RunSettings
     from vaetools.runner.stages import Stages
 

@@ -15,10 +15,11 @@ from vaetools.errors import printable
 from vaetools.image import Image, most_bytes, read_file
 from vaetools.operation import results_of
 from vaetools.runner.output import Original, Output, outputs_of, read_original
-from vaetools.runner.record import Record, record_of
+from vaetools.runner.record import record_of
 
 if TYPE_CHECKING:
     from vaetools.operation import Item, Operation
+    from vaetools.record import Record
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.settings import RunSettings
 

@@ -20,7 +20,7 @@ from vaetools.runner.atomic import discard
 from vaetools.runner.budget import Channel
 from vaetools.runner.fault import FaultError, fault_of
 from vaetools.runner.job import Job, record_of_done
-from vaetools.runner.record import Record, failed
+from vaetools.runner.record import failed
 from vaetools.runner.result import BROKEN_MODEL, NO_WORKERS
 from vaetools.runner.stages import AbandonedError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from logging import Logger
 
+    from vaetools.record import Record
     from vaetools.runner.folder import OutputFolder
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.stages import Stages

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vaetools.runner.record import Record
+    from vaetools.record import Record
 
 
 class Progress(Protocol):

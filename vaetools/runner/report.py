@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.errors import ExistsError, OutputError, UsageError
+from vaetools.report.page import PAGE_START, page
 from vaetools.runner.atomic import (
     create,
     publish,
@@ -18,13 +19,12 @@ from vaetools.runner.atomic import (
     temporary_path,
     temporary_stem,
 )
-from vaetools.runner.html import PAGE_START, page
 from vaetools.runner.inputs import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from vaetools.runner.record import Record
+    from vaetools.record import Record
 
 SUFFIXES = (".html", ".htm")
 

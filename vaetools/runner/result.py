@@ -16,14 +16,7 @@ from vaetools.errors import (
     EXIT_SOME_FAILED,
     RunError,
 )
-from vaetools.runner.record import (
-    Record,
-    Status,
-    format_bytes,
-    format_seconds,
-    kinds_of_files,
-    plural,
-)
+from vaetools.record import Record, Status, format_bytes, format_seconds, kinds_of_files, plural
 from vaetools.runner.report import write_page
 from vaetools.version import __version__
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vaetools.errors import NothingMatchedError, OutputError, UsageError, VaetoolsError
 from vaetools.image import SUFFIXES
 from vaetools.libraries import check_library
+from vaetools.record import kinds_of_files, plural
 from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
 from vaetools.runner.folder import OutputFolder
@@ -29,7 +30,7 @@ from vaetools.runner.lock import folder_lock
 from vaetools.runner.output import check_input
 from vaetools.runner.plan import plan, refuse_report, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
-from vaetools.runner.record import failure, kinds_of_files, not_processed, plural
+from vaetools.runner.record import failure, not_processed
 from vaetools.runner.report import reserved
 from vaetools.runner.result import RunResult
 from vaetools.runner.settings import work_key
@@ -42,11 +43,11 @@ if TYPE_CHECKING:
     from pathlib import PurePath, PurePosixPath
 
     from vaetools.operation import Operation
+    from vaetools.record import Record
     from vaetools.runner.inputs import Source
     from vaetools.runner.place import Place, Shard
     from vaetools.runner.plan import PlannedItem, Target
     from vaetools.runner.progress import Progress
-    from vaetools.runner.record import Record
     from vaetools.runner.settings import RunSettings
 
 

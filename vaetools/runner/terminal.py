@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from vaetools.runner.record import Record, format_seconds
+from vaetools.record import Record, format_seconds
 from vaetools.text import PrintableStream, printable, unfiltered
 
 if TYPE_CHECKING:

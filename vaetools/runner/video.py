@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import OutputError, printable
 from vaetools.libraries import library_error
+from vaetools.record import Record
 from vaetools.runner.atomic import publish, sha256_of, temporary_stem
 from vaetools.runner.job import device_of
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.place import PREFIX, Place
-from vaetools.runner.record import Record, failure, not_processed, record_of
+from vaetools.runner.record import failure, not_processed, record_of
 from vaetools.runner.result import INTERRUPTED
 from vaetools.video import Conversion, check_output, convert, frame_filter, writable_name
 

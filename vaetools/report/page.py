@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from vaetools.errors import printable
-from vaetools.runner.record import format_bytes
+from vaetools.record import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from vaetools.runner.record import Record
+    from vaetools.record import Record
 
 THUMBNAIL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp")
 """Suffixes of images that browsers display."""
