@@ -12,6 +12,9 @@ from pathlib import Path
 
 WANTED = (
     "vaetools/py.typed",
+    "vaetools/report/templates/page.html",
+    "vaetools/report/templates/page.css",
+    "vaetools/report/templates/page.js",
     "vaetools/kit/template/module.py.txt",
     "vaetools/training/recipes/photo-codec.toml",
     "vaetools_plugins/compress.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,17 @@ def test_public_names_are_real() -> None:
         assert getattr(vaetools, name) is not None
     with pytest.raises(AttributeError, match="No vaetools attribute nonsense"):
         _ = vaetools.nonsense
+
+
+def test_the_report_of_a_run_shows_vae_files(
+    codec_hub: Hub, crop: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(encode_image(Image(crop[:64, :80]), "png"))
+    report = tmp_path / "report.html"
+    codec_hub.map("compress", tmp_path / "a.png", out=tmp_path / "a.vae", report=report, quality=61)
+    text = report.read_text()
+    assert re.findall(r'data-role="(\w+)" data-w="80" data-h="64"', text) == ["input", "output"]
+    assert "<dt>quality</dt><dd>61.0</dd>" in text
+    assert "<dt>model</dt><dd>photo-codec</dd>" in text
+    codec_hub.map("decompress", tmp_path / "a.vae", out=tmp_path / "b.png", report=report)
+    assert len(re.findall('data-w="80" data-h="64"', report.read_text())) == 2

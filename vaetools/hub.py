@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, overload
 
 from vaetools.errors import did_you_mean
+from vaetools.image import Image, most_bytes, read_file
 from vaetools.model.registry import default_folders as model_folders
 from vaetools.operation.method import method
 from vaetools.paths import refuse_url
@@ -267,7 +268,18 @@ class Hub(HubMethods):
             fingerprint=fingerprint(operation),
             on_record=on_record,
             progress=progress,
+            decode=self._preview,
         )
+
+    def _preview(self, path: Path) -> Image | None:
+        """The image of a file that `read_image` does not read: of `.vae` files, for reports."""
+        kind = self.host.operations.get("decompress")
+        if kind is None or path.suffix.lower() not in kind.suffixes:
+            return None
+        operation = self._step("decompress", {}).operation
+        most = most_bytes(operation.max_pixels)
+        image = operation.process(read_file(path, check_head=operation.check_head, most=most))
+        return image if isinstance(image, Image) else None
 
     def pipe(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -12,7 +13,9 @@ import pytest
 
 from vaetools.errors import ClashError, ExistsError, NothingMatchedError, OutputError, UsageError
 from vaetools.image import Image, encode_image
-from vaetools.report.page import PAGE_START, THUMBNAIL_ROWS, THUMBNAILS_PER_ROW
+from vaetools.report.page import PAGE_START, Overview
+from vaetools.report.previews import SHOTS_PER_ROW
+from vaetools.report.store import MARKER, Inline, folder_of
 from vaetools.runner import Record, RunResult, RunSettings, run
 from vaetools.runner.atomic import temporary_path
 from vaetools.runner.report import write_page
@@ -156,9 +159,12 @@ def test_any_name_is_shown_and_linked(plant: Plant, tmp_path: Path, report: str)
         targets = [leads_to(page, a.attrib["href"]) for a in row.iterfind(".//a")]
         assert len(targets) == 4 and all(target.is_file() for target in targets)
         assert all(":" not in a.attrib["href"] for a in row.iterfind(".//a"))
-        images = [leads_to(page, image.attrib["src"]) for image in row.iterfind(".//img")]
-        assert images == targets[:2] == targets[2:]
-    assert [image.attrib["loading"] for image in parsed(page).iter("img")] == ["lazy"] * 10
+        shots = row.findall(".//a[@class='shot']")
+        shown = [leads_to(page, a.attrib["href"]) for a in shots]
+        assert shown == targets[:2] == targets[2:]
+        assert [a.attrib["data-role"] for a in shots] == ["input", "output"]
+    images = list(parsed(page).iterfind(".//table//img"))
+    assert [image.attrib["loading"] for image in images] == ["lazy"] * 10
     assert not [path for path in page.parent.iterdir() if path.name.endswith(".part")]
 
 
@@ -204,15 +210,106 @@ def test_the_old_name_of_write_report_is_deprecated(tmp_path: Path) -> None:
     assert (tmp_path / "page.html").exists()
 
 
-def test_long_reports_have_few_thumbnails(tmp_path: Path) -> None:
-    many = tuple(f"o{i}.png" for i in range(50))
-    records = [
-        Record(f"{i:04}.png", many, "copy", "done", bytes_in=1) for i in range(THUMBNAIL_ROWS + 50)
-    ]
-    RunResult(tuple(records)).write_report(tmp_path / "page.html")
-    root = parsed(tmp_path / "page.html")
-    assert len(list(root.iter("img"))) == THUMBNAIL_ROWS * THUMBNAILS_PER_ROW
-    assert len(list(root.iter("tr"))) == len(records) + 1
+def small_images(folder: Path, count: int) -> tuple[Record, ...]:
+    """Records of images that exist, each with two outputs."""
+    data = encode_image(Image(gradient(6, 8)), "png")
+    records = []
+    for number in range(count):
+        names = [f"{number}.png", f"{number}_out.png", f"{number}_out_sample1.png"]
+        for name in names:
+            (folder / name).write_bytes(data)
+        one, *others = (str(folder / name) for name in names)
+        size = {"bytes_in": len(data), "bytes_out": len(data), "width": 8, "height": 6}
+        records.append(Record(one, tuple(others), "copy", "done", **size))
+    return tuple(records)
+
+
+def test_previews_of_many_images_are_files_that_follow_their_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaetools.runner.report.MOST_INLINE", 2)
+    page = tmp_path / "page.html"
+    records = small_images(tmp_path, 3)
+    RunResult(records).write_report(page)
+    files = folder_of(page)
+
+    def previews() -> set[Path]:
+        return {path for path in files.iterdir() if path.name != MARKER}
+
+    def shown() -> set[Path]:
+        return {leads_to(page, img.attrib["src"]) for img in parsed(page).iterfind(".//table//img")}
+
+    first = previews()
+    assert len(first) == 9 and first == shown()
+    RunResult(records).write_report(page)  # new files; the old ones go with the old page
+    assert len(previews()) == 9 and previews() == shown() and not previews() & first
+    RunResult(records[:2]).write_report(page)
+    assert not files.exists()
+    assert all(
+        img.attrib["src"].startswith("data:") for img in parsed(page).iterfind(".//table//img")
+    )
+
+
+def test_previews_that_are_too_large_for_the_page_are_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Inline.__init__, "__defaults__", (1000,))
+    RunResult(small_images(tmp_path, 2)).write_report(tmp_path / "page.html")
+    assert len(list(folder_of(tmp_path / "page.html").glob("*.png"))) == 6
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "other files"])
+def test_a_folder_that_is_not_of_previews_is_refused_before_any_work(
+    plant: Plant, tmp_path: Path, kind: str
+) -> None:
+    top, page, copy = plant("in", TREE), tmp_path / "page.html", Copy()
+    folder, elsewhere = folder_of(page), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if kind == "file":
+        folder.write_bytes(b"mine")
+    elif kind == "link":
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir()
+        (folder / "mine.jpg").write_bytes(b"mine")
+    with pytest.raises(ExistsError, match="previews of the report"):
+        go(copy, top, page)
+    assert not page.exists() and not copy.seen and not (tmp_path / "out").exists()
+
+
+def test_an_output_in_the_folder_of_the_previews_is_refused(plant: Plant, tmp_path: Path) -> None:
+    naming = Renaming(lambda _: ["page_files/a.txt"])
+    with pytest.raises(ClashError, match="cannot both exist"):
+        go(naming, plant("in", {"a.txt": b"1"}), tmp_path / "out" / "page.html")
+
+
+def test_previews_are_never_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaetools.runner.report.MOST_INLINE", 0)
+    top = tmp_path / "in"
+    top.mkdir()
+    (top / "a.png").write_bytes(encode_image(Image(gradient()), "png"))
+    assert go(Invert(), top, top / "page.html").counts["done"] == 1
+    assert folder_of(top / "page.html").is_dir()
+    again = run(Invert(), [top], RunSettings(tmp_path / "other"))
+    assert [Path(record.file).name for record in again.records] == ["a.png"]
+
+
+def test_a_row_has_a_limited_number_of_previews(tmp_path: Path) -> None:
+    (one,) = small_images(tmp_path, 1)
+    many = tuple(one.out[1] for _ in range(SHOTS_PER_ROW + 20))
+    RunResult((replace(one, out=many),)).write_report(tmp_path / "page.html")
+    (row,) = rows(tmp_path / "page.html")
+    assert len(list(row.iter("img"))) == SHOTS_PER_ROW
+    assert len(list(row.iter("a"))) == SHOTS_PER_ROW + len(many) + 1  # all are linked
+
+
+def test_only_the_first_records_have_previews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaetools.runner.report.MOST_PREVIEWS", 2)
+    RunResult(small_images(tmp_path, 3)).write_report(tmp_path / "page.html")
+    assert [len(list(row.iter("img"))) for row in rows(tmp_path / "page.html")] == [3, 3, 0]
+    assert "Previews of the first 2." in words(parsed(tmp_path / "page.html"))
 
 
 def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path) -> None:
@@ -220,8 +317,8 @@ def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path) -> No
     RunResult(()).write_report(page)
     before = page.read_bytes()
     broken = Record("a", (), "copy", "done", ms="fast")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="format"):
-        write_page(page, [broken], "", {})
+    with pytest.raises(TypeError, match="not supported"):
+        write_page(page, [broken], Overview(""))
     assert page.read_bytes() == before and list(tmp_path.iterdir()) == [page]
     with pytest.raises(OutputError, match="the report cannot be written"):
         RunResult(()).write_report("/proc/none/page.html")

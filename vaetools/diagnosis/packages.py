@@ -34,6 +34,7 @@ PACKAGES = (
     "simplejpeg",
     "scikit-image",
     "constriction",
+    "jinja2",
     "onnx",
     *ORT,
     *(distribution for distribution, *_ in OPTIONAL.values()),

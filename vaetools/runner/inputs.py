@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
 from vaetools.paths import refuse_url
+from vaetools.report.store import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -204,7 +205,7 @@ def _walk(top: Path, apart: AbstractSet[str]) -> tuple[dict[Path, str], list[OSE
     while waiting:
         for root, folders, names in os.walk(waiting.pop(0), onerror=unlisted.append):
             real = os.path.realpath(root)
-            if real in seen:
+            if real in seen or MARKER in names:
                 folders.clear()
                 continue
             seen.add(real)

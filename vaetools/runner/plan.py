@@ -25,6 +25,7 @@ from vaetools.errors import (
 )
 from vaetools.image import SUFFIXES, format_of
 from vaetools.operation import output_names
+from vaetools.report.store import folder_of
 from vaetools.runner.atomic import stamp_of
 from vaetools.runner.inputs import is_folder, same_file
 from vaetools.runner.place import PREFIX
@@ -309,6 +310,7 @@ def refuse_report(items: Sequence[PlannedItem], report: str | Path | None) -> No
     if report is None:
         return
     page = _folded(os.path.realpath(report))
+    previews = _folded(os.path.realpath(folder_of(Path(report))))
     location = _locator()
     remedy = "nothing was done; choose another file"
     for item in items:
@@ -316,9 +318,13 @@ def refuse_report(items: Sequence[PlannedItem], report: str | Path | None) -> No
             raise ClashError("the report is an input", file=report, remedy=remedy)
     for _, _, path in _outputs(items):
         output = _folded(location(path))
-        if output == page or output.startswith(page + os.sep) or page.startswith(output + os.sep):
+        if any(_within(output, own) or _within(own, output) for own in (page, previews)):
             problem = f"the report and the output {shown(path)} cannot both exist"
             raise ClashError(problem, file=report, remedy=remedy)
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + os.sep)
 
 
 def resolve_existing(

@@ -1,4 +1,7 @@
-"""The file of the HTML report: it replaces only an earlier report, and is written atomically."""
+"""The files of the HTML report: they replace only an earlier report, and the page is written atomically.
+
+Previews lie within the page, or in a folder next to it if they are many or large.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.errors import ExistsError, OutputError, UsageError
+from vaetools.report.links import Links
 from vaetools.report.page import PAGE_START, page
+from vaetools.report.previews import Previews, files_of
+from vaetools.report.store import (
+    Folder,
+    Inline,
+    PageFullError,
+    check_folder,
+    folder_of,
+    remove_previews,
+)
 from vaetools.runner.atomic import (
     create,
     publish,
@@ -22,11 +35,19 @@ from vaetools.runner.atomic import (
 from vaetools.runner.inputs import is_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from vaetools.record import Record
+    from vaetools.report.page import Overview
+    from vaetools.report.previews import Decode, Shot
 
 SUFFIXES = (".html", ".htm")
+
+MOST_PREVIEWS = 5_000
+"""Records with previews; further ones have links only."""
+
+MOST_INLINE = 300
+"""If more records have previews, these are files, so that the page itself stays small."""
 
 
 @contextlib.contextmanager
@@ -49,6 +70,7 @@ def reserved(report: str | Path | None) -> Iterator[None]:
     made = [folder for folder in path.parents if not os.path.lexists(folder)]
     try:
         _check_free(path)
+        check_folder(path)
         _check_writable(path)
         yield
     except BaseException:
@@ -59,35 +81,65 @@ def reserved(report: str | Path | None) -> Iterator[None]:
 
 
 def write_page(
-    path: Path, records: Sequence[Record], summary: str, facts: Mapping[str, str]
+    path: Path, records: Sequence[Record], overview: Overview, decode: Decode | None = None
 ) -> None:
     """Write a report; missing folders are created.
 
     Args:
         path: Path of the report.
         records: One per input.
-        summary: One line about the run.
-        facts: Totals of the run, by name.
+        overview: What the report says about the run as a whole.
+        decode: For previews of files that are not images, such as `.vae` files.
 
     Raises:
         UsageError: Another suffix, or a folder.
-        ExistsError: There is a file that is not a report.
+        ExistsError: There is a file that is not a report, or a folder that is not of previews.
         OutputError: The file cannot be written.
     """
     standing = stamp_of(path)
     _check_free(path)
+    check_folder(path)
+    ordered = sorted(records, key=lambda record: record.file)
     temporary = temporary_path(path)
+    store: Inline | Folder = Inline()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        links = Links(path.parent)
+        store, shots = _previews(path, ordered[:MOST_PREVIEWS], links, decode)
         with create(temporary) as raw, TextIOWrapper(raw, encoding="utf-8", newline="\n") as file:
-            file.writelines(page(records, summary, facts, path.parent))
+            file.writelines(page(ordered, overview, links, shots))
         publish(temporary, path, standing)
-    except OSError as error:
-        problem = f"the report cannot be written: {error.strerror}"
-        raise OutputError(problem, file=path) from error
+    except BaseException as error:
+        if isinstance(store, Folder):
+            store.discard()
+        if isinstance(error, OSError):
+            problem = f"the report cannot be written: {error.strerror}"
+            raise OutputError(problem, file=path) from error
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+    if isinstance(store, Folder):
+        store.remove_earlier()
+    else:
+        remove_previews(folder_of(path))
+
+
+def _previews(
+    path: Path, records: Sequence[Record], links: Links, decode: Decode | None
+) -> tuple[Inline | Folder, list[tuple[Shot, ...]]]:
+    """The previews of records, and where they are: in the page if they fit."""
+    many = sum(bool(files_of(record)) for record in records) > MOST_INLINE
+    if not many:
+        inline = Inline()
+        with contextlib.suppress(PageFullError):
+            return inline, Previews(inline, links, decode).of(records)
+    folder = Folder(path)
+    try:
+        return folder, Previews(folder, links, decode).of(records)
+    except BaseException:
+        folder.discard()
+        raise
 
 
 def _check_free(path: Path) -> None:

@@ -17,12 +17,15 @@ from vaetools.errors import (
     RunError,
 )
 from vaetools.record import Record, Status, format_bytes, format_seconds, kinds_of_files, plural
+from vaetools.report.page import Overview
 from vaetools.runner.report import write_page
 from vaetools.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
+
+    from vaetools.report.previews import Decode
 
 INTERRUPTED = "interrupted"
 BROKEN_MODEL = "stopped because the model does not work"
@@ -51,6 +54,7 @@ class RunResult:
         stopped: Why the run stopped early, such as `interrupted`; empty if it did not.
         problems: One line for each thing beside the inputs that failed, such as a report that could
             not be written.
+        options: Operation, model and options of the run, by name, as the report shows them.
         other_kinds: How many of the files that were left alone have which suffix, as in
             `{".heic": 3}`; without those that `exclude` names and outputs of earlier runs.
     """
@@ -62,6 +66,7 @@ class RunResult:
     stopped: str = ""
     problems: tuple[str, ...] = ()
     other_kinds: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         device = f" on {self.device}" if self.device else ""
@@ -160,17 +165,32 @@ class RunResult:
         left = f"{plural(self.unreached, 'input')} not processed"
         return f"{text}; {self.stopped}, {left}; run the same command again to resume"
 
-    def write_report(self, path: str | Path) -> None:
-        """Write an HTML page about the run, with links and thumbnails; replaces an earlier report.
+    def write_report(self, path: str | Path, *, decode: Decode | None = None) -> None:
+        """Write an HTML page about the run, with previews and links; replaces an earlier report.
+
+        Previews are in the page itself, or in the folder `NAME_files` next to it if they are many.
 
         `RunSettings.report` does the same at the end of a run, and checks the path before it.
 
+        Args:
+            path: Path of the page.
+            decode: Takes the path of a file that is not an image, such as a `.vae` file, and returns
+                an `Image` for its preview, or None. `hub.map(…, report=path)` passes the decoder
+                of the hub.
+
         Raises:
             UsageError: The name does not end in `.html` or `.htm`, or it is a folder.
-            ExistsError: There is a file that is not a report.
+            ExistsError: There is a file that is not a report, or a folder with other files.
             OutputError: The file cannot be written.
         """
-        write_page(Path(path), self.records, self.summary, self._facts())
+        overview = Overview(
+            self.summary,
+            self._facts(),
+            self.options,
+            self.not_kept,
+            kinds_of_files(self.other_kinds),
+        )
+        write_page(Path(path), self.records, overview, decode)
 
     def page(self, path: str | Path) -> None:
         """Deprecated name of `write_report`."""

@@ -14,8 +14,10 @@ from vaetools.errors import NothingMatchedError, OutputError, UsageError, Vaetoo
 from vaetools.image import SUFFIXES
 from vaetools.libraries import check_library
 from vaetools.record import kinds_of_files, plural
+from vaetools.report.store import folder_of
 from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
+from vaetools.runner.described import described
 from vaetools.runner.folder import OutputFolder
 from vaetools.runner.inputs import (
     FileFilter,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     from vaetools.operation import Operation
     from vaetools.record import Record
+    from vaetools.report.previews import Decode
     from vaetools.runner.inputs import Source
     from vaetools.runner.place import Place, Shard
     from vaetools.runner.plan import PlannedItem, Target
@@ -132,6 +135,7 @@ def run(
     fingerprint: str = "",
     on_record: Callable[[Record], None] | None = None,
     progress: Progress | None = None,
+    decode: Decode | None = None,
 ) -> RunResult:
     """Apply an operation to files, folders and globs; output folders mirror input folders.
 
@@ -148,6 +152,7 @@ def run(
             with another fingerprint are processed again.
         on_record: Called with each record when an input is finished, in the calling thread.
         progress: A progress display.
+        decode: For previews in the report; see `RunResult.write_report`.
 
     Returns:
         All records. An input that fails is one of them; it does not raise an exception.
@@ -184,15 +189,22 @@ def run(
     unreached = len(items) - len(records)
     seconds = time.monotonic() - started
     result = RunResult(
-        records, found.left_alone, unreached, seconds, stopped, tuple(problems), found.other_kinds
+        records,
+        found.left_alone,
+        unreached,
+        seconds,
+        stopped,
+        tuple(problems),
+        found.other_kinds,
+        described(operation, settings),
     )
-    return result if settings.report is None else _with_report(result, settings.report)
+    return result if settings.report is None else _with_report(result, settings.report, decode)
 
 
-def _with_report(result: RunResult, path: str | Path) -> RunResult:
+def _with_report(result: RunResult, path: str | Path, decode: Decode | None) -> RunResult:
     """Write the report; the result says so if that fails, for its records must not be lost."""
     try:
-        result.write_report(path)
+        result.write_report(path, decode=decode)
     except VaetoolsError as error:
         return dataclasses.replace(result, problems=(*result.problems, error.line))
     return result
@@ -220,6 +232,8 @@ def _find(
         made.add(os.path.realpath(settings.report))
     exclude = (*settings.exclude, *operation.never)
     apart = {os.path.realpath(path) for path in (settings.out, *operation.apart)}
+    if settings.report is not None:
+        apart.add(os.path.realpath(folder_of(Path(settings.report))))
     wanted = FileFilter(suffixes, settings.include, exclude, apart, made)
     if operation.takes != "nothing":
         found = discover(inputs, wanted)
