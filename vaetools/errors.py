@@ -285,7 +285,7 @@ class PluginError(VaetoolsError):
 class DeviceError(VaetoolsError):
     """The device that was asked for is not available.
 
-    Causes: no NVIDIA driver; missing CUDA libraries; two packages of ONNX Runtime.
+    Causes: no such hardware; an old driver; missing or clashing packages and libraries.
     Remedy: `vaetools doctor` shows the cause; use `--device cpu` or `--device auto`.
     """
 

@@ -68,7 +68,8 @@ def open(  # noqa: A001 - `vaetools.open()`
     """Open the toolkit: `vaetools.open()`.
 
     Args:
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `auto` (CUDA where it works, else the CPU), `cpu`, `cuda`, `cuda:N`, or another of
+            docs/devices.md.
         models_dirs: folder or folders with models, searched before the default ones.
         plugins_dirs: folder or folders with plugin files. Plugins are programs: load only what you
             trust.

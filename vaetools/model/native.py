@@ -20,7 +20,8 @@ ERROR, FATAL = 3, 4
 """Severities of ONNX Runtime's log."""
 
 _PREFIX = re.compile(
-    r"^.*(\[\w:onnxruntime:[^]]*\]|\[ONNXRuntimeError\] : \d+ : \w+ :|with error:)|\x1b\[[\d;]*m",
+    r"^.*(\[\w:onnxruntime:[^]]*\]|\[ONNXRuntimeError\] : \d+ : \w+ :|with error:"
+    r"|/onnxruntime_src/\S+:\d+ [^)]*\)( \[with [^]]*\])?)|\x1b\[[\d;]*m",
     re.DOTALL,
 )
 

@@ -48,16 +48,16 @@ class Runtime:
     """Opens sessions on one device.
 
     Args:
-        device: `auto` (CUDA where an NVIDIA driver is present and a session really binds, else
-            the CPU), `cpu`, `cuda` or `cuda:N`.
+        device: `auto` (CUDA where it computes what the CPU does, else the CPU), `cpu`, `cuda`,
+            `cuda:N`, or another kind of `vaetools.model.kinds`.
         threads: threads within one call; None for one per core. With several callers at once,
             1 gives the best throughput.
         isolate: run models in processes of their own (`vaetools.model.isolation`): all, none, or, with
             None, those that did not come with vaetools.
 
     Raises:
-        DeviceError: CUDA was asked for and does not work here, or two ONNX Runtime packages
-            hide each other.
+        DeviceError: the device that was asked for does not work here, or two packages of ONNX
+            Runtime hide each other.
         OptionError: the device is not a known word; a negative number of threads.
     """
 
