@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path, PurePosixPath
 
+import onnxruntime
 import pytest
 
 from vaetools.runner.entries import JournalEntry
@@ -151,6 +152,22 @@ def test_damaged_lines_are_ignored(out: Path, line: bytes) -> None:
     with path.open("ab") as file:
         file.write(line + b"\n")
     assert completed(out)
+
+
+def test_lines_say_the_device_and_may_say_more(out: Path) -> None:
+    """Work stays completed whatever device did it, and when a later version has more to say."""
+    made = Journal(None, "work").entry(SOURCE, "copy", entry().out, device="cuda:0")
+    write(out, made=made)
+    put(out)
+    path = out / ".vaetools.ndjson"
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert {line["device"] for line in lines} == {"cuda:0"}
+    assert {line["onnxruntime"] for line in lines} == {onnxruntime.__version__}
+    assert completed(out)
+    path.write_text("".join(json.dumps(line | {"later": [1]}) + "\n" for line in lines))
+    assert completed(out)
+    path.write_text("".join(json.dumps(line | {"device": [1]}) + "\n" for line in lines))
+    assert not completed(out)
 
 
 def test_lines_are_plain_json_for_any_name(out: Path) -> None:

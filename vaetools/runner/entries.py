@@ -38,6 +38,8 @@ class JournalEntry:
             machine, and stays true if both are moved together.
         out: (size in bytes, hexadecimal SHA-256) of each output, by its relative path.
         origin: Hash of the absolute path of the input; stays true if the output folder is moved.
+        device: Device that the model ran on; empty without a model.
+        onnxruntime: Version of ONNX Runtime, if there is a device.
     """
 
     file: str
@@ -48,6 +50,8 @@ class JournalEntry:
     source: str
     out: dict[str, tuple[int, str]]
     origin: str = ""
+    device: str = ""
+    onnxruntime: str = ""
 
     def matches(self, source: Source, work: str, names: Sequence[str]) -> bool:
         """Whether input, work key and output names are the same as here."""
@@ -55,6 +59,8 @@ class JournalEntry:
         wanted = (str(source.relative), source.size, source.mtime_ns, work, set(names))
         return own == wanted
 
+
+_TEXTS = ("file", "fingerprint", "op", "source", "origin", "device", "onnxruntime")
 
 Line: TypeAlias = tuple[float, str, JournalEntry]
 """Time, event and entry of an input."""
@@ -105,9 +111,9 @@ def parse(line: bytes) -> Line | str | None:
         if event == "folder":
             return _text(values["folder"])
         out = {_name(n): (int(size), str(sha)) for n, (size, sha) in values.pop("out").items()}
-        entry = JournalEntry(**values, out=out)
-        for text in (entry.file, entry.fingerprint, entry.op, entry.source, entry.origin):
-            _text(text)
+        # Later versions may write more.
+        known = {name: _text(values[name]) for name in _TEXTS if name in values}
+        entry = JournalEntry(size=values["size"], mtime_ns=values["mtime_ns"], out=out, **known)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return (at, event, entry) if math.isfinite(at) else None

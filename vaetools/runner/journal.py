@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from vaetools.errors import UsageError, printable
+from vaetools.libraries import runtime_version
 from vaetools.runner.atomic import sha256_of, write_files
 from vaetools.runner.entries import (
     JournalEntry,
@@ -230,12 +231,19 @@ class Journal:
         place.remove_legacy()
 
     def entry(
-        self, source: Source, op: str, out: dict[str, tuple[int, str]], files: str = ""
+        self,
+        source: Source,
+        op: str,
+        out: dict[str, tuple[int, str]],
+        files: str = "",
+        device: str | None = None,
     ) -> JournalEntry:
-        """The entry of an input of this run; `out` as in `JournalEntry`."""
+        """The entry of an input of this run; `out` and `device` as in `JournalEntry`."""
         name, work, made_of = str(source.relative), self._work_of(files), self._name_of(source)
         origin = self._origin_of(source)
-        return JournalEntry(name, source.size, source.mtime_ns, work, op, made_of, out, origin)
+        made_on = (device, runtime_version()) if device else ()
+        facts = (name, source.size, source.mtime_ns, work, op, made_of, out, origin)
+        return JournalEntry(*facts, *made_on)
 
     def writing(self, entry: JournalEntry) -> None:
         """Record that outputs are about to be renamed to their final names.

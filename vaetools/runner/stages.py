@@ -103,7 +103,9 @@ class Publisher:
 
     def _recorded(self, job: Job, write: Callable[[Callable[[], None]], None]) -> None:
         planned, written = job.planned, dict(job.facts.written)
-        entry = self._journal.entry(planned.source, self._op, written, planned.files)
+        entry = self._journal.entry(
+            planned.source, self._op, written, planned.files, job.facts.device
+        )
         with output_errors(planned.outputs[0]):
             write(lambda: self._journal.writing(entry))
             self._journal.done(entry)

@@ -151,7 +151,8 @@ class Video:
                 folder.prepare(out.parent)
                 size = done.path.stat().st_size
                 written = {item.names[0]: (size, sha256_of(done.path))}
-                entry = journal.entry(source, self._operation.name, written, item.files)
+                device = device_of(self._operation)
+                entry = journal.entry(source, self._operation.name, written, item.files, device)
                 journal.writing(entry)
                 publish(done.path, out, item.standing[0])
                 journal.done(entry)
