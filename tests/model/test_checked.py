@@ -160,7 +160,7 @@ def test_graphs_with_uint8_pixels_are_remembered_as_well(
     checks: list[object], tiny_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = counted(monkeypatch, checked, "with_uint8_pixels")
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3), np.uint8)
     first = opened(tiny_models / TINY).graph("encode", pixels=("image",))(pixels)
     again = opened(tiny_models / TINY).graph("encode", pixels=("image",))(pixels)
     assert (len(checks), len(changed)) == (1, 1)

@@ -66,7 +66,7 @@ def test_results_are_those_of_the_same_process(tiny_models: Path) -> None:
     assert outside.graph("encode").input_shapes == inside.graph("encode").input_shapes
     for a, b in zip(inside.encode_batch(IMAGE), outside.encode_batch(IMAGE), strict=True):
         assert a is not None and b is not None and np.array_equal(a, b)
-    pixels = np.random.default_rng(1).integers(0, 256, (8, 12, 3), np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 8, 12, 3), np.uint8)
     mean = [m.graph("encode", pixels=("image",))(pixels)[0] for m in (inside, outside)]
     np.testing.assert_array_equal(*mean)
     back = [m.graph("decode", pixels=("image",))(mean[0])[0] for m in (inside, outside)]

@@ -72,10 +72,10 @@ def test_uint8_pixels_equal_the_float_graph() -> None:
     pixels = opened.session(
         lambda: with_uint8_pixels(data, ["image", "twice"]), key="u8", name="u8"
     )
-    bgr = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    rgb = (bgr[:, :, ::-1].astype(np.float32) / 255).transpose(2, 0, 1)[None]
-    expected = np.rint(np.clip(*plain(rgb), 0, 1)[0].transpose(1, 2, 0)[:, :, ::-1] * 255)
-    assert np.array_equal(*pixels(bgr), expected.astype(np.uint8))
+    bgr = np.random.default_rng(0).integers(0, 256, (1, 5, 7, 3), np.uint8)
+    rgb = (bgr[..., ::-1].astype(np.float32) / 255).transpose(0, 3, 1, 2)
+    expected = np.clip(*plain(rgb), 0, 1).transpose(0, 2, 3, 1)[..., ::-1] * np.float32(255)
+    assert np.array_equal(*pixels(bgr), (expected + np.float32(0.5)).astype(np.uint8))
     half_way = opened.session(lambda: with_uint8_pixels(data, ["image"]), key="in", name="in")
     assert np.array_equal(*half_way(bgr), *plain(rgb))
     assert plain.input_shapes == ((1, 3, "height", "width"),)

@@ -163,7 +163,7 @@ def test_names_give_sizes() -> None:
 
 def test_pixels_of_bytes_have_constant_shapes_too(fixed: list[Sizes]) -> None:
     made = Session(with_uint8_pixels(GRAPH, ["x0", "y"]), "g", CPU, 1)
-    pixels = np.random.default_rng(0).integers(0, 100, (5, 7, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 100, (1, 5, 7, 3), np.uint8)
     (result,) = made(pixels)
     assert np.array_equal(result, 2 * pixels)
     assert fixed[1] == (("x0.height", 5), ("x0.width", 7))

@@ -52,8 +52,8 @@ def mean() -> list[Any]:
     ]
 
 
-def graphs() -> list[Any]:
-    box = np.full((3, 1, 5, 5), 1 / 25)
+def graphs(scale: float = 1) -> list[Any]:
+    box = np.full((3, 1, 5, 5), scale / 25)
     shared = {"box": box, "twenty": 20, "one": 1}
     latent = ("latent_height", "latent_width")
     level = [
@@ -90,9 +90,11 @@ def graphs() -> list[Any]:
     ]  # fmt: skip
 
 
-def write_denoiser(folder: Path, *, samples: bool = True, task: str = "denoise") -> Path:
-    """A model folder; without `samples` it has only a mean."""
-    made = graphs() if samples else graphs()[:2]
+def write_denoiser(
+    folder: Path, *, samples: bool = True, task: str = "denoise", scale: float = 1
+) -> Path:
+    """A model folder; without `samples` it has only a mean. `scale` is the gain of the blur."""
+    made = graphs(scale) if samples else graphs(scale)[:2]
     spec = DenoiseSpec(55.0, LEVELS, INTERVAL) if samples else DenoiseSpec(55.0)
     manifest = Manifest(
         format=1,

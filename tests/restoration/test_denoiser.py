@@ -13,6 +13,7 @@ import vaetools
 from tests.restoration.models import BLUR, INTERVAL, LEVELS, SPREAD, write_denoiser
 from vaetools import Denoiser, Image
 from vaetools.errors import ImageValueError, ManifestError, ModelBrokenError, OptionError
+from vaetools.image.array import quantise
 from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.registry import shipped_folder
@@ -71,7 +72,7 @@ def test_windows_of_one_shape_give_what_the_whole_gives(
     assert np.array_equal(tiled.samples[0].pixels, whole.samples[0].pixels)
     side = 64 + 2 * denoiser.model.manifest.tiling.halo
     assert windows
-    assert all(shapes == {(1, 3, side, side)} for shapes in windows.values())
+    assert all(shapes == {(1, side, side, 3)} for shapes in windows.values())
 
 
 def test_the_border_of_any_size_is_as_clean_as_the_middle() -> None:
@@ -253,20 +254,48 @@ class Fake:
     def __init__(self, model: Model, **graphs: object) -> None:
         self.manifest, self.folder, self.id = model.manifest, model.folder, model.id
         self.device = model.device
-        self.required, self.graph = model.required, graphs.__getitem__
+        self.required, self.graphs = model.required, graphs
+
+    def graph(self, role: str, *, pixels: tuple[str, ...] = ()) -> object:
+        return self.graphs[role]
 
 
-@pytest.mark.parametrize(
-    ("denoise", "said"),
-    [
-        (lambda image, sigma: image[:, :, ::2], "became"),
-        (lambda image, sigma: image * np.float32("nan"), "not finite"),
-    ],
-)
-def test_graphs_that_give_nonsense(denoiser: Denoiser, denoise, said: str) -> None:
-    fake = Denoiser(Fake(denoiser.model, denoise=denoise))
-    with pytest.raises(ModelBrokenError, match=said):
-        fake.denoise(noisy(10, 16, 16), 20.0)
+DTYPES = (np.uint8, np.uint16, np.float32)
+
+
+def of_depth(image: Image, dtype: type) -> Image:
+    """The same image with other samples."""
+    share = image.pixels / 255
+    scaled = share if dtype == np.float32 else np.rint(share * np.iinfo(dtype).max)
+    return replace(image, pixels=scaled.astype(dtype))
+
+
+@pytest.mark.parametrize("uniform", [True, False])
+def test_8_bits_give_what_floats_give(denoiser: Denoiser, uniform: bool) -> None:
+    """uint8 pixels in the graph, and floats outside of it, are the same computation."""
+    image = noisy(20, 75, 101)
+    sigma = 20.0 if uniform else np.linspace(0, 50, 75 * 101, dtype=np.float32).reshape(75, 101)
+    exact = replace(image, pixels=image.pixels / np.float32(255))
+    one, other = (denoiser.denoise(i, sigma, seeds=[3], uncertainty=True) for i in (image, exact))
+    assert np.array_equal(one.image.pixels, quantise(other.image.pixels, 8))
+    assert np.array_equal(one.samples[0].pixels, quantise(other.samples[0].pixels, 8))
+    assert one.uncertainty is not None
+    assert np.array_equal(one.uncertainty, other.uncertainty)
+    assert denoiser.noise_level(image) == denoiser.noise_level(exact)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_mean_of_another_size(denoiser: Denoiser, dtype: type) -> None:
+    fake = Denoiser(Fake(denoiser.model, denoise=lambda image, sigma: (image[:, :, ::2],)))
+    with pytest.raises(ModelBrokenError, match="became"):
+        fake.denoise(of_depth(noisy(10, 16, 16), dtype), 20.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values_that_are_not_finite(tmp_path: Path, dtype: type) -> None:
+    model = opened(write_denoiser(tmp_path / "overflows", scale=1e39))
+    with pytest.raises(ModelBrokenError, match="not finite"):
+        Denoiser(model).denoise(of_depth(noisy(10, 16, 16), dtype), 20.0)
 
 
 def test_an_estimate_of_another_size(denoiser: Denoiser) -> None:

@@ -99,7 +99,7 @@ def _tile_latents(codec: CodecModel, image: Image, cells: Box) -> np.ndarray:
     """y of some cells, (1, M, h, w)."""
     box = scaled(cells, CELL)
     if image.depth == 8:
-        (latents,) = codec.model.graph("analysis", pixels=("image",))(bgr_of(image, box))
+        (latents,) = codec.model.graph("analysis", pixels=("image",))(bgr_of(image, box)[None])
     else:
         (latents,) = codec.model.graph("analysis")(rgb_of(image, box))
     sides = (LATENTS * (span.stop - span.start) for span in cells)

@@ -227,8 +227,10 @@ class EntropyNetworks:
         graph = self.model.graph(chain.role, pixels=("image",) if as_bytes else ())
         (found,) = graph(*values, self.tables.rates(self.levels[box]))
         height, width = (LATENTS * DOWNSCALE * (side.stop - side.start) for side in box)
-        self._checked("synthesis", found, (height, width, 3) if as_bytes else (1, 3, height, width))
-        return found if as_bytes else found[0].transpose(1, 2, 0)
+        sides = (height, width, 3) if as_bytes else (3, height, width)
+        self._checked("synthesis", found, (1, *sides))
+        pixels: np.ndarray = found[0] if as_bytes else found[0].transpose(1, 2, 0)
+        return pixels
 
     def _chain(self, kind: Kind, part: _Part, *, wide: bool = False, refine: bool = False) -> Chain:
         inward = self.tables.centroid is not None

@@ -60,6 +60,14 @@ ALLOWED: frozenset[str] = frozenset[str]().union(
     _LAYOUT.split(),
 )
 
+REDUCTIONS: frozenset[str] = frozenset(_REDUCTIONS.split())
+
+ELEMENTWISE: frozenset[str] = (
+    frozenset(("Identity", *_ARITHMETIC.split(), *_ACTIVATIONS.split()))
+    - frozenset(("CumProd", "CumSum", "Hardmax", "LogSoftmax", "Softmax"))
+)  # fmt: skip
+"""Operators that compute each element on its own, with broadcasting."""
+
 SIZE_OPERANDS: dict[str, tuple[int, ...]] = {
     "AffineGrid": (1,),
     "Col2Im": (1, 2),

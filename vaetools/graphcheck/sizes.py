@@ -36,6 +36,7 @@ from vaetools.graphcheck.nodes import (
 from vaetools.graphcheck.operators import HEAVY, INFERRED_SINCE, SAME_SHAPE
 from vaetools.graphcheck.tensor import Origin, Tensor
 from vaetools.graphcheck.text import first_line, shown
+from vaetools.graphcheck.whitelist import constants_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,6 +96,26 @@ def measure(
     Raises:
         ModelBrokenError: a tensor would have no elements.
     """
+    budget = Budget(model, 0)
+    _follow(model, constants, shapes, budget)
+    return budget
+
+
+def tensors_of(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """All tensors of a checked graph by name, for inputs of these shapes.
+
+    Raises:
+        ModelBrokenError: a tensor would have no elements.
+    """
+    return _follow(model, constants_of(model), shapes, None)
+
+
+def _follow(
+    model: ModelProto,
+    constants: Mapping[str, Tensor],
+    shapes: Mapping[str, Sequence[int]],
+    budget: Budget | None,
+) -> dict[str, Tensor]:
     from onnx import helper
 
     inputs = {}
@@ -103,10 +124,8 @@ def measure(
             element = value.type.tensor_type.elem_type
             kind = helper.make_tensor_type_proto(element, shapes[value.name])
             inputs[value.name] = Tensor(kind, Origin.CONTENT)
-    budget = Budget(model, 0)
     walk = _Pass(model, constants, inputs, strict=False, budget=budget, limited=False, suited=True)
-    walk.follow()
-    return budget
+    return walk.follow()
 
 
 def _suit(inputs: Mapping[str, Tensor], sizes: Mapping[str, int]) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vaetools import graphcheck
 from vaetools.errors import ModelBrokenError
+from vaetools.model.batch_axis import with_batch_axis
 from vaetools.model.fused.chains import VERSION, chain_graph
 from vaetools.model.pixels import with_uint8_pixels
 from vaetools.model.selftest import small_sizes
@@ -33,7 +34,13 @@ RATE_PIXELS = 8
 
 
 def checked_graph(
-    data: bytes, manifest: Manifest, role: str, name: str, pixels: Sequence[str] = ()
+    data: bytes,
+    manifest: Manifest,
+    role: str,
+    name: str,
+    pixels: Sequence[str] = (),
+    *,
+    batched: bool = False,
 ) -> bytes:
     """The graph of a role, once it is known to be harmless.
 
@@ -42,24 +49,30 @@ def checked_graph(
         manifest: of the model.
         role: of the graph.
         name: for error messages.
-        pixels: inputs or outputs to change; see `with_uint8_pixels`.
+        pixels: inputs or outputs to change; see `vaetools.model.pixels`.
+        batched: whether to give the graph a batch axis where that is possible; with `pixels`, it has
+            one in any case.
 
     Returns:
-        ONNX bytes: `data`, with uint8 images if `pixels` names some.
+        ONNX bytes: `data`, changed as requested.
 
     Raises:
         ModelBrokenError: the graph is refused.
     """
     key = check_key(manifest, role)
-    if key in CHECKED and not pixels:
+    change = batched or bool(pixels)
+    if key in CHECKED and not change:
         return data
 
     def check_and_change() -> bytes:
         if key not in CHECKED:
             check(data, manifest, role, name)
-        return with_uint8_pixels(data, pixels) if pixels else b""
+        if not change:
+            return b""
+        graph = with_batch_axis(data, _sizes(manifest)) or data
+        return with_uint8_pixels(graph, pixels) if pixels else graph
 
-    stamp = [__version__, graphcheck.VERSION, key, *pixels]
+    stamp = [__version__, graphcheck.VERSION, key, batched, *pixels]
     return remembered("graphs", _digest(stamp), check_and_change) or data
 
 
@@ -72,7 +85,7 @@ def chained_graph(
         chain: which.
         manifest: of the model.
         load: role -> the checked ONNX bytes of a graph.
-        pixels: inputs or outputs to change; see `with_uint8_pixels`.
+        pixels: inputs or outputs to change; see `vaetools.model.pixels`.
 
     Raises:
         ModelBrokenError: the model is no codec, or its graphs are refused or do not fit together.

@@ -107,7 +107,8 @@ class Model:
 
         Args:
             role: such as `encode`, or that of a `Chain` of the codec.
-            pixels: inputs or outputs that shall be uint8 BGR (H, W, 3); see `with_uint8_pixels`.
+            pixels: inputs or outputs that shall be uint8 BGR (B, H, W, 3) and the like; see
+                `vaetools.model.pixels`.
 
         Raises:
             ModelBrokenError: the model has no such graph, or it does not load or is refused (see
@@ -131,10 +132,18 @@ class Model:
         """The checked ONNX bytes of a role. Arguments and exceptions are those of `graph`."""
         chain = chain_of(role)
         if chain is not None:
-            return chained_graph(chain, self.manifest, self.graph_bytes, pixels)
+            return chained_graph(chain, self.manifest, self._file_graph, pixels)
+        # Devices that want fixed shapes want few calls as well: images of one size share them.
+        batched = self.device.fixed_shapes and not self._spec(role).exact
+        return self._file_graph(role, pixels, batched=batched)
+
+    def _file_graph(
+        self, role: str, pixels: tuple[str, ...] = (), *, batched: bool = False
+    ) -> bytes:
         spec = self._spec(role)
         data = read_verified(self.folder, spec)
-        return checked_graph(data, self.manifest, role, str(self.folder / spec.file), pixels)
+        name = str(self.folder / spec.file)
+        return checked_graph(data, self.manifest, role, name, pixels, batched=batched)
 
     def _spec(self, role: str) -> GraphSpec:
         spec = self.manifest.graphs.get(role)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
-from vaetools.restoration.patches import Canvas, parts
+from vaetools.restoration.patches import Canvas, parts, takes_pixels
 from vaetools.restoration.restored import Restored
 from vaetools.restoration.restorer import Restorer
 from vaetools.tiling import ceil_div
@@ -63,6 +63,7 @@ class Denoiser(Restorer):
     """
 
     role = "denoise"
+    condition = "map"
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -141,17 +142,20 @@ class Denoiser(Restorer):
         mean, *samples = canvases = [Canvas(image) for _ in range(1 + len(seeds))]
         fields = self._fields(seeds)
         widths = np.zeros((image.height, image.width), np.float32) if uncertainty else None
-        for part in parts(image, self.model):
+        pixels = takes_pixels(image) and strength == 1
+        for part in parts(image, self.model, pixels=pixels):
             local = self._sigma(sigma, part)
-            before = part.inside(part.tensor)
-            answers = [part.tensor] * len(canvases)
+            before = part.inside(part.image)
+            answers = [part.image] * len(canvases)
             if local.any():
                 answers, deviation = self._predict(part, local, fields, spread=uncertainty)
                 if widths is not None and deviation is not None:
                     widths[part.core] = self._width(part, local, deviation)
             for canvas, answer in zip(canvases, answers, strict=True):
                 after = part.inside(answer)
-                canvas.put(part.core, (1 - strength) * before + strength * after)
+                if strength != 1:
+                    after = (1 - strength) * before + strength * after
+                canvas.put(part.core, after)
         return Restored(mean.image(), tuple(sample.image() for sample in samples), widths)
 
     def _width(self, part: Part, sigma: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -164,16 +168,18 @@ class Denoiser(Restorer):
         cell = self.model.manifest.size.multiple_of
         shape = tuple(ceil_div(side, cell) for side in (image.height, image.width))
         levels, bright = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        for part in parts(image, self.model):
-            inner, outer = part.tile.inner, part.tensor.shape[2:]
-            (found,) = self.model.graph("noise_level")(part.tensor)
-            cells = part.tensor.reshape(3, outer[0] // cell, cell, outer[1] // cell, cell)
-            if found.shape[2:] != cells.shape[1::2]:
+        pixels = takes_pixels(image)
+        graph = self.model.graph("noise_level", pixels=("image",) if pixels else ())
+        for part in parts(image, self.model, pixels=pixels):
+            inner = part.tile.inner
+            (found,) = graph(part.image)
+            mean = _cell_means(part)
+            if found.shape[2:] != mean.shape:
                 raise ModelBrokenError(
-                    f"noise_level made shape {found.shape} of {part.tensor.shape}"
+                    f"noise_level made shape {found.shape} of {part.image.shape}"
                 )
             levels[part.tile.core] = 255 * found[(0, 0, *inner)]
-            bright[part.tile.core] = cells.mean(axis=(0, 2, 4))[inner]
+            bright[part.tile.core] = mean[inner]
         return levels, bright
 
     def _level(self, levels: np.ndarray, bright: np.ndarray) -> float:
@@ -188,10 +194,10 @@ class Denoiser(Restorer):
         return min(float(level), self.max_sigma)
 
     def _sigma(self, sigma: Sigma, part: Part) -> np.ndarray:
-        """The condition of a part: (1, 1, h, w), for images in [0, 1]."""
+        """The condition of a part, for images in [0, 1]: (1, 1, h, w); (1, 1, 1, 1) for one number."""
         if isinstance(sigma, np.ndarray):
-            return part.of(sigma) / np.float32(255)
-        return np.full((1, 1, *part.tensor.shape[2:]), sigma / 255, np.float32)
+            return part.of(sigma).astype(np.float32, copy=False) / np.float32(255)
+        return np.full((1, 1, 1, 1), sigma / 255, np.float32)
 
     def _check(self, sigma: Sigma, image: Image) -> None:
         if isinstance(sigma, np.ndarray) and sigma.shape != (image.height, image.width):
@@ -205,3 +211,17 @@ class Denoiser(Restorer):
                 f"noise level {wrong:g} is not 0 … {self.max_sigma:g}",
                 remedy="it is the standard deviation of the noise on the 0–255 scale",
             )
+
+
+def _cell_means(part: Part) -> np.ndarray:
+    """Mean brightness in [0, 1] of each cell of a part, (rows, columns) float32."""
+    cell = part.cell
+    rows, columns = (side // cell for side in part.sides)
+    means: np.ndarray
+    if part.image.dtype == np.uint8:
+        lines = part.image.reshape(rows, cell, -1).sum(axis=1, dtype=np.uint32)
+        total = lines.reshape(rows, columns, 3 * cell).sum(axis=2)
+        means = (total / (255 * 3 * cell**2)).astype(np.float32)
+    else:
+        means = part.image.reshape(3, rows, cell, columns, cell).mean(axis=(0, 2, 4))
+    return means

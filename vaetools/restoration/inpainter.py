@@ -15,7 +15,7 @@ import numpy as np
 
 from vaetools.errors import ImageValueError, InputError
 from vaetools.restoration.holes import depth_of, hole_tiles
-from vaetools.restoration.patches import cropped, part_of
+from vaetools.restoration.patches import part_of, samples_of, takes_pixels
 from vaetools.restoration.restored import Restored
 from vaetools.restoration.restorer import Restorer
 from vaetools.tiling import ceil_div
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from vaetools.image import Image
     from vaetools.model.folder import Model
     from vaetools.model.spec import InpaintSpec
-    from vaetools.tiling import Box
+    from vaetools.restoration.patches import Part
+    from vaetools.tiling import Box, Tile
 
 MIDDLE = 0.75
 """Share of the model's largest depth beyond which a hole is filled from the smaller image."""
@@ -43,6 +44,7 @@ class Inpainter(Restorer):
     """
 
     role = "inpaint"
+    condition = "mask"
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -110,21 +112,31 @@ class Inpainter(Restorer):
         pixels = [image.pixels.copy() for image in images]
         seen = images[0]
         for tile in hole_tiles(hole, self.model):
-            part = part_of(seen, tile, self.model.manifest.size.multiple_of)
-            mask = part.of(hole)
-            np.multiply(part.tensor, 1 - mask, out=part.tensor)
+            part, mask = self._part(seen, hole, tile)
             there = hole[part.core]
             answers, deviation = self._predict(part, mask, fields, spread=widths is not None)
             if widths is not None and deviation is not None:
                 spread = part.inside(deviation)[..., 0]
-                widths[part.core][there] = self._width(part.core, depth, spread)[there]
+                width = self._width(part.core, depth, spread)
+                np.copyto(widths[part.core], width, where=there)
+            where = there if seen.grey else there[..., None]
             for canvas, answer in zip(pixels, answers, strict=True):
-                new = cropped(seen, part.core).with_rgb(part.inside(answer)).pixels
-                canvas[part.core][there] = new[there]
+                new = samples_of(seen, part.core, part.inside(answer))
+                np.copyto(canvas[part.core], new, where=where)
         return [
             replace(image, pixels=found, encoded=None)
             for image, found in zip(images, pixels, strict=True)
         ]
+
+    def _part(self, image: Image, hole: np.ndarray, tile: Tile) -> tuple[Part, np.ndarray]:
+        """A part of an image without the content of its hole, and the mask (1, 1, h, w) uint8."""
+        pixels = takes_pixels(image)
+        part = part_of(image, tile, self.model.manifest.size.multiple_of, pixels=pixels)
+        mask = part.of(hole).view(np.uint8)
+        seen = 1 - mask
+        if pixels:
+            return replace(part, image=part.image * seen[:, 0, :, :, None]), mask
+        return replace(part, image=part.image * seen), mask
 
     def _width(self, core: Box, depth: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         """Half of the 90 % interval, 0–255 scale, (rows, columns) of a part's core."""

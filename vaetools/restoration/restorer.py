@@ -7,7 +7,8 @@ Its graphs take an image, a conditioning plane (noise level or mask) and, for sa
                  -> sample (1, 3, H, W), deviation (1, 1, H, W)
 
 All are float32. Images are RGB in [0, 1]; `deviation` is the predicted standard deviation on the same
-scale. The noise is standard normal; at temperature 0 the sample is the mean.
+scale. The noise is standard normal; at temperature 0 the sample is the mean. The graphs are opened so
+that 8-bit colour images are uint8 pixels on both sides; see `vaetools.model.pixels`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.model.folder import Model
+    from vaetools.model.session import Session
     from vaetools.restoration.patches import Part
 
 
@@ -31,9 +33,11 @@ class Restorer:
     Attributes:
         model: the model.
         role: name of the graph for the mean.
+        condition: kind of port that the condition becomes; see `vaetools.model.pixels`.
     """
 
     role: ClassVar[str]
+    condition: ClassVar[str]
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -51,18 +55,18 @@ class Restorer:
         """Predict one part of an image.
 
         Args:
-            condition: (1, 1, h, w).
+            condition: as the port of the kind `condition` takes it.
             fields: noise of the samples.
             spread: whether the standard deviation is wanted.
 
         Returns:
-            (mean and samples, each (1, 3, h, w); standard deviation (1, 1, h, w) or None).
+            (mean and samples, each like `part.image`; standard deviation (1, 1, h, w) or None).
         """
         deviation = None
         if spread:
             mean, deviation = self._sample(part, condition, None)
         else:
-            (mean,) = self.model.graph(self.role)(part.tensor, condition)
+            (mean,) = self._graph(self.role, part)(part.image, condition)
         return [mean, *(self._sample(part, condition, f)[0] for f in fields)], deviation
 
     def _sample(
@@ -75,5 +79,15 @@ class Restorer:
         else:
             noise = field.part(part.tile.outer)
         temperature = np.full((1, 1, 1, 1), field is not None, np.float32)
-        graph = self.model.graph(f"{self.role}_sample")
-        return graph(part.tensor, condition, noise, temperature)
+        graph = self._graph(f"{self.role}_sample", part)
+        return graph(part.image, condition, noise, temperature)
+
+    def _graph(self, role: str, part: Part) -> Session:
+        """The session of a role for images as those of a part."""
+        spec = self.model.manifest.graphs.get(role)
+        if spec is None or len(spec.inputs) < 2:
+            return self.model.graph(role)  # which says what is wrong
+        condition = f"{spec.inputs[1]}:{self.condition}"
+        if part.image.dtype != np.uint8:
+            return self.model.graph(role, pixels=(condition,))
+        return self.model.graph(role, pixels=(spec.inputs[0], condition, spec.outputs[0]))

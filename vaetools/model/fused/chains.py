@@ -4,8 +4,8 @@
     quantise  latents y, z -> r
     decode    r, z -> image
 
-Symbols are int16 and images may be bytes (`with_uint8_pixels`): nothing larger crosses to the device and
-back. Chains keep no state.
+Symbols are int16 and images may be bytes (`vaetools.model.pixels`): nothing larger crosses to the device
+and back. Chains keep no state.
 """
 
 from __future__ import annotations
