@@ -58,7 +58,7 @@ def remembered(kind: str, key: str, make: Callable[[], bytes]) -> bytes:
         key: a file name; it must depend on everything that the result depends on.
         make: an exception passes through, and nothing is kept.
     """
-    folder = _private_folder(kind)
+    folder = private_folder(kind)
     if folder is None:
         return make()
     with contextlib.suppress(OSError):
@@ -72,8 +72,8 @@ def remembered(kind: str, key: str, make: Callable[[], bytes]) -> bytes:
     return content
 
 
-def _private_folder(kind: str) -> Path | None:
-    """The folder `kind`; None if it cannot be made, or if others may write to it."""
+def private_folder(kind: str) -> Path | None:
+    """The folder `kind` of the cache; None if it cannot be made, or if others may write to it."""
     top = cache_folder()
     if top is None:
         return None

@@ -279,3 +279,17 @@ def test_libraries_are_found_in_target_installs_torch_and_conda(
         target / "nvidia/cudnn/lib",
         *places[2:],
     ]
+
+
+def test_engines_are_kept_where_nobody_else_can_put_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT runs what it finds there."""
+    monkeypatch.setenv("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", str(tmp_path))
+    options = KINDS["tensorrt"].options(1)
+    folder = tmp_path / "vaetools" / "tensorrt"
+    assert options["device_id"] == "1" and folder.is_dir()
+    assert options["trt_engine_cache_path"] == str(folder)
+    if os.name == "posix":
+        folder.chmod(0o777)
+        assert KINDS["tensorrt"].options(1) == {"device_id": "1"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DeviceError
-from vaetools.user_cache import cache_folder
+from vaetools.user_cache import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,12 +57,12 @@ def _cuda(number: int) -> dict[str, str]:
 
 
 def _tensorrt(number: int) -> dict[str, str]:
-    folder = cache_folder()
     options = _numbered(number)
+    folder = private_folder("tensorrt")  # engines are programs
     if folder is not None:  # building an engine takes minutes
         for what in ("engine", "timing"):
             options[f"trt_{what}_cache_enable"] = "1"
-            options[f"trt_{what}_cache_path"] = str(folder / "tensorrt")
+            options[f"trt_{what}_cache_path"] = str(folder)
     return options
 
 
@@ -79,8 +79,8 @@ def _openvino(number: int) -> dict[str, str]:
 
 
 def _coreml(_: int) -> dict[str, str]:
-    folder = cache_folder()
-    cache = {} if folder is None else {"ModelCacheDirectory": str(folder / "coreml")}
+    folder = private_folder("coreml")
+    cache = {} if folder is None else {"ModelCacheDirectory": str(folder)}
     return {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", **cache}
 
 
