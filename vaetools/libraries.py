@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from vaetools.errors import LibraryError
+from vaetools.native import onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +103,8 @@ def check_library(name: str) -> None:
     """Import a library of either table. Raises `LibraryError` if that fails or it has no content."""
     _, module, attribute = _ALL[name]
     try:
+        if name == "onnxruntime":
+            onnxruntime()
         getattr(importlib.import_module(module), attribute)
     except Exception as error:
         raise _error(name, error) from error

@@ -16,10 +16,10 @@ from vaetools.libraries import ORT
 from vaetools.model import devices, nvidia, proof
 from vaetools.model.devices import Device, bind, check_packages, parse_device
 from vaetools.model.kinds import KINDS
-from vaetools.model.native import captured_stderr
 from vaetools.model.proof import convolution_graph, probe, proven_device
 from vaetools.model.runtime import Runtime
 from vaetools.model.session import Session
+from vaetools.native import captured_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

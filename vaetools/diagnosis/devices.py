@@ -10,9 +10,9 @@ from vaetools.errors import DeviceError
 from vaetools.model import nvidia
 from vaetools.model.devices import Device, parse_device
 from vaetools.model.kinds import KINDS
-from vaetools.model.native import onnxruntime
 from vaetools.model.proof import proven_device
 from vaetools.model.session import usable_cores
+from vaetools.native import onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vaetools.errors import DeviceError, OptionError
 from vaetools.libraries import ORT, installed, reinstall
 from vaetools.model.kinds import KINDS, Kind
-from vaetools.model.native import captured_log, cause_of, onnxruntime
+from vaetools.native import captured_log, cause_of, onnxruntime
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaetools.model.native import onnxruntime
+from vaetools.native import onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

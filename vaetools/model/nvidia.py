@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.model.kinds import INSTALL_CUDA
-from vaetools.model.native import captured_stderr, onnxruntime
+from vaetools.native import captured_stderr, onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

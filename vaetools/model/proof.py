@@ -17,7 +17,7 @@ from vaetools.errors import DeviceError
 from vaetools.libraries import library_error
 from vaetools.model import nvidia
 from vaetools.model.devices import Device, bind
-from vaetools.model.native import ERROR, captured_log, cause_of, onnxruntime
+from vaetools.native import ERROR, captured_log, cause_of, onnxruntime
 
 if TYPE_CHECKING:
     from logging import Logger

@@ -14,9 +14,9 @@ from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 from vaetools.libraries import library_error
 from vaetools.model.devices import bind
 from vaetools.model.limits import WATCH
-from vaetools.model.native import onnxruntime
 from vaetools.model.pixels import FILE, FINITE
 from vaetools.model.recent import Recent
+from vaetools.native import onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import re
 import sys
@@ -105,7 +106,7 @@ def onnxruntime() -> Any:
     ONNX Runtime looks for devices when it is imported, and logs what it cannot read.
     """
     with captured_stderr() as heard:
-        import onnxruntime as ort
+        ort = importlib.import_module("onnxruntime")
     ort.set_default_logger_severity(FATAL)
     others = [line for line in heard.text().splitlines(True) if not LOG_LINE.match(line)]
     if others:  # of other threads, or of a broken installation
