@@ -13,6 +13,7 @@ import numpy as np
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 from vaetools.libraries import library_error
 from vaetools.model.devices import bind
+from vaetools.model.kernels import with_device_kernels
 from vaetools.model.limits import WATCH
 from vaetools.model.pixels import FILE, FINITE
 from vaetools.model.recent import Recent
@@ -71,6 +72,8 @@ class Session:
         self.name = name
         self.device = device
         self._threads = threads
+        if device.kind != "cpu":
+            graph = with_device_kernels(graph)
         self._graph = graph if device.fixed_shapes else b""
         self._session = self._opened(graph)
         self._turn = threading.Lock() if device.serial else contextlib.nullcontext()
