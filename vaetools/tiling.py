@@ -20,6 +20,7 @@ the network only where the image ends. They compute more, the fewer windows an i
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vaetools.device_memory import SMALLER, DeviceMemoryError, can_shrink, note
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 
 if TYPE_CHECKING:
@@ -145,6 +147,61 @@ def _windows(length: int, size: int, halo: int) -> list[slice]:
     return [slice(*ends) for ends in itertools.pairwise([0, *inner, length])]
 
 
+def shrinking(
+    work: Callable[[Tile], R],
+    *,
+    height: int,
+    width: int,
+    halo: int,
+    windows: bool = False,
+) -> Callable[[Tile], list[tuple[Tile, R]]]:
+    """`work` for tiles that a device may have too little memory for.
+
+    Args:
+        work: of a tile of a grid of `height` × `width` cells.
+        halo, windows: as for `tiles`.
+
+    Returns:
+        Function of a tile that gives it and its result; or, once a device lacked memory, its quarters
+        and theirs. Where these need too much as well, sessions compute on the CPU.
+    """
+    lacking = False
+
+    def done(tile: Tile) -> list[tuple[Tile, R]]:
+        nonlocal lacking
+        if not lacking:
+            try:
+                with can_shrink():
+                    return [(tile, work(tile))]
+            except DeviceMemoryError as error:
+                note(error.device, SMALLER)
+                lacking = True
+        quarters = quarters_of(tile, height=height, width=width, halo=halo, windows=windows)
+        return [(quarter, work(quarter)) for quarter in quarters]
+
+    return done
+
+
+def quarters_of(
+    tile: Tile, *, height: int, width: int, halo: int, windows: bool = False
+) -> list[Tile]:
+    """Up to four tiles that together have the core of `tile`; the arguments are those of `tiles`."""
+    rows, columns = (_spans(s.stop - s.start, ceil_div(s.stop - s.start, 2), 0) for s in tile.core)
+    top, left = (span.start for span in tile.core)
+    side = max(span.stop for span in (rows[0], columns[0])) + 2 * halo
+    made = []
+    for row, column in itertools.product(rows, columns):
+        core = (
+            slice(top + row.start, top + row.stop),
+            slice(left + column.start, left + column.stop),
+        )
+        outer = grown(core, halo, height, width)
+        if windows:
+            outer = window(core, halo, (side, side), height, width)
+        made.append(Tile(core, outer, within(core, outer)))
+    return made
+
+
 def map_ordered(work: Callable[[T], R], pieces: Sequence[T], threads: int) -> Iterator[R]:
     """`work(piece)` for every piece, in order, while threads work on the next pieces.
 
@@ -163,7 +220,7 @@ def map_ordered(work: Callable[[T], R], pieces: Sequence[T], threads: int) -> It
         begun: deque[Future[R]] = deque()
         try:
             for piece in pieces:
-                begun.append(pool.submit(work, piece))
+                begun.append(pool.submit(contextvars.copy_context().run, work, piece))
                 if len(begun) > threads:
                     yield begun.popleft().result()
             while begun:
@@ -209,13 +266,19 @@ def map_tiles(
     """
     height, width = _grid(inputs, scale_in)
     result: Array | None = None
-    for tile in tiles(height, width, size=size, halo=halo, windows=windows):
+
+    def computed(tile: Tile) -> Array:
         pieces = [
             np.ascontiguousarray(_cut(array, tile.outer, scale))
             for array, scale in zip(inputs, scale_in, strict=True)
         ]
         piece = function(*pieces)
         _check_piece(piece, tile, scale_out)
+        return piece
+
+    done = shrinking(computed, height=height, width=width, halo=halo, windows=windows)
+    every = tiles(height, width, size=size, halo=halo, windows=windows)
+    for tile, piece in itertools.chain.from_iterable(map(done, every)):
         if result is None:
             shape = (*piece.shape[:2], height * scale_out, width * scale_out)
             result = np.empty(shape, piece.dtype)

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from vaetools.model import session
 from vaetools.model.devices import Device
 from vaetools.model.kernels import with_device_kernels
 from vaetools.model.session import Session
@@ -63,11 +64,11 @@ def test_the_cpu_keeps_its_own_operators(
 ) -> None:
     opened: list[bytes] = []
 
-    def opened_with(self: Session, graph: bytes, *_: object) -> None:
+    def opened_with(graph: bytes, *_: object) -> None:
         opened.append(graph)
         raise EOFError
 
-    monkeypatch.setattr(Session, "_opened", opened_with)
+    monkeypatch.setattr(session, "create_session", opened_with)
     with pytest.raises(EOFError):
         Session(graph_of("Asinh"), "g", Device(kind), 1)
     assert ("Asinh" in kinds(opened[0])) is kept

@@ -26,7 +26,9 @@ def with_device_kernels(graph: bytes) -> bytes:
         nodes += _asinh(node.input[0], node.output[0]) if node.op_type == "Asinh" else [node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1), "kernels.1"))
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.array(1, np.float32), "kernels.1")
+    )
     return bytes(model.SerializeToString())
 
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from vaetools.device_memory import MOVED, DeviceMemoryError, is_shrinkable, note
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 from vaetools.libraries import library_error
-from vaetools.model.devices import bind
+from vaetools.model.devices import Device, bind
 from vaetools.model.kernels import with_device_kernels
 from vaetools.model.limits import WATCH
 from vaetools.model.pixels import FILE, FINITE
 from vaetools.model.recent import Recent
-from vaetools.native import onnxruntime
+from vaetools.native import cause_of, onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnxruntime import InferenceSession
 
-    from vaetools.model.devices import Device
 
 OPTIMIZATION = "VAETOOLS_ORT_OPTIMIZATION"
 """Environment variable: `all` (default), `extended`, `basic` or `disable`; for tests and tuning."""
@@ -37,6 +39,15 @@ SECONDS = 60.0
 ELEMENTS_PER_SECOND = 100
 """Elements of the inputs for which a call gets a second more."""
 
+
+LACKS_MEMORY = re.compile(
+    "bad_alloc|failed to allocate memory|out of ?memory|not enough memory|memoryallocation"
+    "|alloc(ation)?_fail|smaller than requested bytes",
+    re.IGNORECASE,
+)
+"""Messages of ONNX Runtime, CUDA, cuDNN, cuBLAS, OpenCL and Direct3D."""
+
+DEVICE_FAILS = re.compile("CUDA (error|failure)|cudaError|CUDNN|CUBLAS|EP_FAIL")
 
 MOST_SHAPES = 16
 """Input shapes of a graph for which sessions are kept on a device that wants fixed shapes."""
@@ -53,6 +64,9 @@ class Session:
     shapes are folded away, and cuDNN keeps its plans (since ONNX Runtime 1.20, a convolution has one
     plan, made anew when the shape changes). The least recently used ones are dropped.
 
+    Where a device lacks memory, sessions for other shapes are closed; then smaller tiles are tried if
+    the caller can (`vaetools.device_memory`), and then the CPU.
+
     Args:
         graph: ONNX bytes.
         name: for error messages.
@@ -65,21 +79,21 @@ class Session:
 
     Raises:
         ModelBrokenError: the graph does not load.
-        DeviceError: ONNX Runtime fell back to the CPU.
     """
 
     def __init__(self, graph: bytes, name: str, device: Device, threads: int) -> None:
         self.name = name
         self.device = device
         self._threads = threads
-        if device.kind != "cpu":
-            graph = with_device_kernels(graph)
-        self._graph = graph if device.fixed_shapes else b""
-        self._session = self._opened(graph)
+        self._graph = graph if device.kind == "cpu" else with_device_kernels(graph)
+        self._session = create_session(self._graph, Device("cpu"), threads, name)
+        if device.kind == "cpu" and not device.fixed_shapes:
+            self._graph = b""  # it is not opened again
         self._turn = threading.Lock() if device.serial else contextlib.nullcontext()
         self._by_sizes: Recent[Sizes, InferenceSession] = Recent(MOST_SHAPES)
         self.inputs: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
+        _LIVE.add(self)
 
     @property
     def input_shapes(self) -> tuple[tuple[int | str | None, ...], ...]:
@@ -98,6 +112,7 @@ class Session:
         Raises:
             ModelBrokenError: the graph refuses these shapes or types, fails, takes too long, or gives
                 values that are not finite.
+            DeviceError, MemoryError: see `run`.
         """
         if len(values) != len(self.inputs):
             raise ValueError(f"{len(values)} values for {len(self.inputs)} inputs")
@@ -131,13 +146,47 @@ class Session:
 
         Raises:
             ModelBrokenError: the graph refuses these shapes or types, fails, or takes too long.
-            MemoryError: there is not enough memory.
+            DeviceError: the device fails, or ONNX Runtime does not use it for this graph.
+            DeviceMemoryError: the device has too little memory, and the caller can try smaller tiles.
+            MemoryError: there is not enough memory on the CPU.
         """
         if seconds is None:
             seconds = SECONDS + sum(value.size for value in values) / ELEMENTS_PER_SECOND
+        if self._graph == b"":
+            return self._run(self._session, values, seconds)
+        try:
+            return self._run_on_device(values, seconds)
+        except DeviceMemoryError as error:
+            if is_shrinkable():
+                raise
+            note(error.device, MOVED)
+        return self._run(self._session, values, seconds)
+
+    def _run_on_device(
+        self, values: Sequence[np.ndarray], seconds: float
+    ) -> tuple[np.ndarray, ...]:
+        """Run on the device, if need be with the memory that sessions for other shapes hold there.
+
+        Raises:
+            DeviceMemoryError: that is not enough either.
+            DeviceError: the device fails.
+        """
+        shapes = [value.shape for value in values]
+        for more in (True, False):
+            try:
+                with self._turn:
+                    return self._run(self._session_for(shapes), values, seconds)
+            except DeviceMemoryError:
+                if not more:
+                    raise
+            release(self.device)
+        raise AssertionError("unreachable")
+
+    def _run(
+        self, session: InferenceSession, values: Sequence[np.ndarray], seconds: float
+    ) -> tuple[np.ndarray, ...]:
         feeds: Mapping[str, np.ndarray] = dict(zip(self.inputs, values, strict=True))
-        session = self._session_for([value.shape for value in values])
-        with self._turn, WATCH.within(seconds) as options:
+        with WATCH.within(seconds) as options:
             try:
                 return tuple(session.run(None, feeds, options))
             except MemoryError:
@@ -146,29 +195,39 @@ class Session:
                 if options.terminate:
                     problem = f"graph took longer than {seconds:.0f} s for this image"
                     raise ModelBrokenError(problem, file=self.name) from None
-                if _is_lack_of_memory(error):
-                    raise MemoryError from None
+                device = Device("cpu") if session is self._session else self.device
+                _raise_device_error(error, device)
                 raise ModelBrokenError(f"graph failed: {error}", file=self.name) from None
 
     def _session_for(self, shapes: Sequence[tuple[int, ...]]) -> InferenceSession:
-        """The session for inputs of these shapes."""
-        sizes = free_sizes(self.input_shapes, shapes) if self._graph else None
-        if not sizes:
-            return self._session
+        """The session on the device for inputs of these shapes."""
+        sizes = free_sizes(self.input_shapes, shapes) if self.device.fixed_shapes else ()
+        return self._by_sizes.get(sizes or (), lambda: self._opened(sizes or ()))
 
-        def opened() -> InferenceSession:
-            try:
-                return self._opened(self._graph, sizes)
-            except ModelBrokenError:  # sizes that the graph does not accept: running it says why
-                return self._session
-
-        return self._by_sizes.get(sizes, opened)
-
-    def _opened(self, graph: bytes, sizes: Sizes = ()) -> InferenceSession:
-        session = create_session(graph, self.device, self._threads, self.name, sizes)
+    def _opened(self, sizes: Sizes) -> InferenceSession:
+        try:
+            session = create_session(self._graph, self.device, self._threads, self.name, sizes)
+        except ModelBrokenError:
+            if not sizes:
+                raise
+            return self._by_sizes.get((), lambda: self._opened(()))  # running it says why
         if self.device.kind != "cpu" and session.get_providers()[0] == CPU:
             raise DeviceError(f"{self.device}: a graph of it fell back to the CPU", file=self.name)
         return session
+
+    def release(self) -> None:
+        """Close the sessions on the device; they are opened again when they are needed."""
+        self._by_sizes.clear()
+
+
+_LIVE: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def release(device: Device) -> None:
+    """Close the sessions of all graphs on a device: each keeps the memory of its largest call."""
+    for session in list(_LIVE):
+        if session.device == device:
+            session.release()
 
 
 def free_sizes(
@@ -202,8 +261,22 @@ def _is_finite(values: np.ndarray) -> bool:
     return bool(np.isfinite(values.min()) and np.isfinite(values.max()))
 
 
-def _is_lack_of_memory(error: Exception) -> bool:
-    return any(words in str(error) for words in ("bad_alloc", "Failed to allocate memory"))
+def _raise_device_error(error: Exception, device: Device) -> None:
+    """Raise the error of a device that lacks memory or fails, if that is what it says.
+
+    Raises:
+        DeviceMemoryError: a device other than the CPU lacks memory.
+        MemoryError: the CPU does.
+        DeviceError: the device fails.
+    """
+    said = str(error)
+    if LACKS_MEMORY.search(said):
+        raise DeviceMemoryError(str(device)) if device.kind != "cpu" else MemoryError from None
+    if device.kind != "cpu" and DEVICE_FAILS.search(said):
+        raise DeviceError(
+            f"{device} failed: {cause_of(said)}",
+            remedy="try again; if it fails again, update its driver, or use --device cpu",
+        ) from None
 
 
 def session_options(threads: int) -> Any:
@@ -261,7 +334,8 @@ def create_session(
 
     Raises:
         ModelBrokenError: the graph does not load.
-        DeviceError: nothing that is installed provides the device.
+        DeviceError: nothing that is installed provides the device, or it fails.
+        DeviceMemoryError: the device has too little memory.
         OptionError: `VAETOOLS_ORT_OPTIMIZATION` is not one of its words.
         LibraryError: ONNX Runtime itself is broken.
     """
@@ -278,6 +352,8 @@ def create_session(
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many unrelated types
         if (broken := library_error(error)) is not None:
             raise broken from None
+        if device.kind != "cpu":
+            _raise_device_error(error, device)
         raise ModelBrokenError(f"graph does not load: {error}", file=name) from None
     # Otherwise a call that fails on a GPU and all later ones silently run on the CPU.
     session.disable_fallback()
