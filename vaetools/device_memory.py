@@ -7,12 +7,16 @@ elsewhere it computes on the CPU. Both are noted for the record of the image (`w
 from __future__ import annotations
 
 import contextlib
+import logging
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from logging import Logger
+
+log: Logger = logging.getLogger(__name__)
 
 SMALLER, MOVED = "smaller tiles were computed", "parts were computed on the CPU"
 
@@ -50,6 +54,7 @@ class Shortages:
         return any(what == MOVED for _, what in self.found)
 
 
+_logged: set[tuple[str, str]] = set()
 _can_shrink: ContextVar[bool] = ContextVar("can_shrink", default=False)
 _shortages: ContextVar[Shortages | None] = ContextVar("shortages", default=None)
 
@@ -80,7 +85,10 @@ def watched() -> Iterator[Shortages]:
 
 
 def note(device: str, what: str) -> None:
-    """Note what was done because a device had too little memory."""
+    """Note what was done because a device had too little memory, and log it the first time."""
     shortages = _shortages.get()
     if shortages is not None:
         shortages.found[device, what] = None
+    if (device, what) not in _logged:
+        _logged.add((device, what))
+        log.warning("%s had too little memory: %s; fewer --jobs need less", device, what)

@@ -37,7 +37,8 @@ class Record:
         width: Width of the image in pixels, or None if there is no image.
         height: Height of the image in pixels, or None if there is no image.
         ms: Time spent on reading, processing and writing in milliseconds, without waiting.
-        device: Device that the model ran on, such as `cpu` or `cuda:0`; None without a model.
+        device: Device that the model ran on, such as `cpu` or `cuda:0`; `cuda:0, cpu` if it had too
+            little memory for some parts; None without a model.
         onnxruntime: Version of ONNX Runtime, if there is a device.
         found: What the operation found out about the input, such as `{"sigma": 7.3}`.
         unchanged: Whether nothing was to be changed, so that the outputs are copies of the input.

@@ -13,7 +13,7 @@ import pytest
 
 from vaetools.errors import DeviceError, OptionError
 from vaetools.libraries import ORT
-from vaetools.model import devices, nvidia, proof
+from vaetools.model import nvidia, proof
 from vaetools.model.devices import Device, bind, check_packages, parse_device
 from vaetools.model.kinds import KINDS
 from vaetools.model.proof import convolution_graph, probe, proven_device
@@ -178,15 +178,8 @@ def test_a_serial_device_runs_one_call_at_a_time(monkeypatch: pytest.MonkeyPatch
         running -= 1
         return []
 
-    monkeypatch.setattr(devices, "bind", lambda *_: [CPU])
-    monkeypatch.setattr("vaetools.model.session.bind", lambda *_: [CPU])
-    monkeypatch.setattr(
-        Session,
-        "_opened",
-        lambda *_: ort.InferenceSession(convolution_graph(uint8=True), providers=[CPU]),
-    )
-    session = Session(b"", "probe", Device("dml"), 1)
-    session._session = SimpleNamespace(run=run)
+    monkeypatch.setattr(Session, "_opened", lambda *_: SimpleNamespace(run=run))
+    session = Session(convolution_graph(uint8=True), "probe", Device("dml"), 1)
 
     def call() -> None:
         both.wait()

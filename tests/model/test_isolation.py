@@ -21,9 +21,11 @@ from tests.attacks import hostile
 from tests.attacks.hostile import add, data_of, ints, node
 from vaetools import graphcheck
 from vaetools.cli.app import program
+from vaetools.device_memory import watched
 from vaetools.errors import ModelBrokenError, OptionError
 from vaetools.image import Image, encode_image
 from vaetools.model import isolation, worker
+from vaetools.model.devices import Device
 from vaetools.model.folder import Model
 from vaetools.model.isolation import IsolatedSession, Worker
 from vaetools.model.manifest import read_manifest
@@ -73,6 +75,18 @@ def test_results_are_those_of_the_same_process(tiny_models: Path) -> None:
     assert back[0].dtype == np.uint8
     np.testing.assert_array_equal(*back)
     outside.verify()
+
+
+def test_a_worker_says_that_it_used_the_cpu(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = opened(tiny_models).graph("encode")
+    assert isinstance(session, IsolatedSession)
+    session.device = Device("cuda")
+    with watched() as shortages:
+        monkeypatch.setattr(Worker, "ask", lambda *_: ({"used_cpu": True}, [IMAGE] * 2))
+        session.run([IMAGE])
+    assert shortages.remarks == ["cuda:0 had too little memory: parts were computed on the CPU"]
 
 
 def test_only_models_that_did_not_come_with_vaetools_are_isolated(tiny_models: Path) -> None:

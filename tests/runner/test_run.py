@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from vaetools import device_memory
+from vaetools.device_memory import MOVED, SMALLER
 from vaetools.errors import (
     ClashError,
     EmptyFileError,
@@ -434,6 +436,33 @@ def test_the_device_is_that_of_the_model(plant: Plant, tmp_path: Path) -> None:
     assert onnxruntime.__version__ in (tmp_path / "report.html").read_text(encoding="utf-8")
     model.works = False
     assert go(operation, top, tmp_path / "out", force=True).records[0].code == "E099"
+
+
+def test_a_device_that_lacks_memory_is_in_the_record(plant: Plant, tmp_path: Path) -> None:
+    """Both devices are named, for the input that needed them, and the run goes on."""
+
+    class Model:
+        device = "cuda:0"
+
+    class Large(Copy):
+        def process(self, item: Any) -> Any:
+            if item == b"large":
+                for what in (SMALLER, MOVED):
+                    device_memory.note("cuda:0", what)
+            return super().process(item)
+
+    operation = Large()
+    operation.model = Model()  # type: ignore[attr-defined]
+    top = plant("in", {"a.txt": b"large", "b.txt": b"small"})
+    result = go(operation, top, tmp_path / "out")
+    large, small = sorted(result.records, key=lambda record: record.file)
+    assert (large.status, large.device) == ("done", "cuda:0, cpu")
+    assert large.message == (
+        f"{top}/a.txt: cuda:0 had too little memory: smaller tiles were computed; "
+        "cuda:0 had too little memory: parts were computed on the CPU"
+    )
+    assert (small.status, small.device, small.message) == ("done", "cuda:0", "")
+    assert result.device == "cpu, cuda:0"
 
 
 @pytest.mark.parametrize("given", [None, 3, "text", [b"1", b"2"], [], [None]])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.paths import PLUGINS
+from vaetools.device_memory import MOVED, note, watched
 from vaetools.errors import InputError, OptionError, UnreadableError, UsageError
 from vaetools.hub import Hub
 from vaetools.plugin.host import PluginHost
@@ -61,6 +62,16 @@ def test_results_come_in_order_with_a_number_as_key(threads: int) -> None:
 
     results = list(stream(step, iter(range(20)), threads=threads))
     assert results == [(number, str(number)) for number in range(20)]
+
+
+def test_threads_note_what_a_device_lacked() -> None:
+    def step(item: int, *, key: str) -> int:
+        note("cuda:0", MOVED)
+        return item
+
+    with watched() as shortages:
+        list(stream(step, iter(range(3)), threads=2))
+    assert shortages.used_cpu
 
 
 def test_sources(hub: Hub, clip: Path) -> None:

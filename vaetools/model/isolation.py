@@ -23,6 +23,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from vaetools import errors
+from vaetools.device_memory import MOVED, note
 from vaetools.errors import ModelBrokenError, ModelError, OptionError, VaetoolsError
 from vaetools.model.devices import Device, parse_device
 from vaetools.model.session import Session
@@ -243,7 +244,9 @@ class IsolatedSession(Session):
         *,
         seconds: float | None = None,  # noqa: ARG002 - the worker sets the limit
     ) -> tuple[np.ndarray, ...]:
-        _, results = self._worker.ask(self._request, values, self.name)
+        answer, results = self._worker.ask(self._request, values, self.name)
+        if answer.get("used_cpu") is True and self.device.kind != "cpu":
+            note(str(self.device), MOVED)
         if len(results) != len(self.outputs):
             raise ModelBrokenError("its process sent nonsense", file=self.name)
         return tuple(results)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaetools.device_memory import watched
 from vaetools.errors import ModelBrokenError, VaetoolsError
 from vaetools.graphcheck.estimate import Estimator
 from vaetools.model.checked import scales_of
@@ -106,7 +107,9 @@ class Service:
             device = str(session.device)
             names = {"inputs": session.inputs, "outputs": session.outputs}
             return {**names, "input_shapes": shapes, "device": device}, ()
-        return {}, self._run(opened, arrays)
+        with watched() as shortages:
+            results = self._run(opened, arrays)
+        return {"used_cpu": shortages.used_cpu}, results
 
     def _open(self, role: str, pixels: tuple[str, ...]) -> _Opened:
         key = (role, *pixels)

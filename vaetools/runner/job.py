@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from vaetools.device_memory import watched
 from vaetools.errors import printable
 from vaetools.image import Image, most_bytes, read_file
 from vaetools.operation import results_of
@@ -18,6 +19,7 @@ from vaetools.runner.output import Original, Output, outputs_of, read_original
 from vaetools.runner.record import record_of
 
 if TYPE_CHECKING:
+    from vaetools.device_memory import Shortages
     from vaetools.operation import Item, Operation
     from vaetools.record import Record
     from vaetools.runner.plan import PlannedItem
@@ -110,15 +112,19 @@ class Work:
         path = source.path if source.real else None
         names = [PurePosixPath(name) for name in job.planned.names]
         bound = self.operation.on(str(source.relative), path, names)
-        results = results_of(bound, bound.process(item), len(job.planned.outputs))
+        with watched() as shortages:
+            results = results_of(bound, bound.process(item), len(job.planned.outputs))
         damage = [f"read in part: {item.damage}"] if isinstance(item, Image) and item.damage else []
-        facts.notes, facts.remarks = [*damage, *bound.notes], [*damage, *bound.remarks]
+        facts.notes, facts.remarks = (
+            [*damage, *bound.notes],
+            [*damage, *shortages.remarks, *bound.remarks],
+        )
         facts.found, facts.lost = bound.findings, bound.lost
         if facts.width is None:
             facts.measure(results[0])
         job.results = outputs_of(job.planned, results, original, self.settings)
         facts.unchanged = all(output.copied for output in job.results)
-        facts.device = device_of(self.operation)
+        facts.device = device_of(self.operation, shortages)
         return sum(result.nbytes for result in job.results)
 
     def encode(self, job: Job) -> list[bytes]:
@@ -135,10 +141,12 @@ class Work:
         return contents
 
 
-def device_of(operation: Operation) -> str | None:
-    """The device of the operation's models; None if it has none that says so."""
+def device_of(operation: Operation, shortages: Shortages | None = None) -> str | None:
+    """The device of the operation's models, and the CPU if it helped; None if none says so."""
     device = getattr(next(iter(operation.opened), None), "device", None)
-    return None if device is None else str(device)
+    if device is None:
+        return None
+    return f"{device}, cpu" if shortages is not None and shortages.used_cpu else str(device)
 
 
 def record_of_done(job: Job, op: str) -> Record:

@@ -108,7 +108,8 @@ class RunResult:
 
         If models ran on several devices, their names are joined by commas.
         """
-        return ", ".join(sorted({r.device for r in self.records if r.device})) or None
+        devices = {d for record in self.records for d in (record.device or "").split(", ")}
+        return ", ".join(sorted(filter(None, devices))) or None
 
     @property
     def onnxruntime(self) -> str | None:

@@ -16,6 +16,7 @@ import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from vaetools.device_memory import watched
 from vaetools.errors import OutputError, printable
 from vaetools.libraries import library_error
 from vaetools.record import Record
@@ -105,7 +106,8 @@ class Video:
         op, path = self._operation.name, item.source.path
         position = _Position(Record(str(path), (), op, "done"), listeners)
         try:
-            facts = self._convert(item, folder, journal, position)
+            with watched() as shortages:
+                facts = self._convert(item, folder, journal, position)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
@@ -114,14 +116,14 @@ class Video:
             known = re.search(r"\bframe \d", record.message)
             text = "" if known else position.text
             return dataclasses.replace(record, message=record.message + text)
-        notes: str = facts.pop("notes")
+        notes = "; ".join([*facts.pop("notes"), *shortages.remarks])
         return record_of(
             item,
             op,
             "done",
             seconds=time.perf_counter() - started,
             message=printable(f"{path}: {notes}") if notes else "",
-            device=device_of(self._operation),
+            device=device_of(self._operation, shortages),
             **facts,
         )
 
@@ -160,7 +162,7 @@ class Video:
             "bytes_out": size,
             "width": done.width,
             "height": done.height,
-            "notes": "; ".join(done.notes),
+            "notes": done.notes,
         }
 
 

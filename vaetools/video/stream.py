@@ -10,6 +10,7 @@ it asks for the next result. So at most `depth` frames are in flight, whichever 
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import itertools
 import threading
@@ -142,6 +143,7 @@ class _Reader(Generic[Result]):
         self._step = step
         self._frames = frames
         self._first = first
+        self._context = contextvars.copy_context()  # of the caller, for what it watches
         self._futures: SimpleQueue[Future[Result] | None] = SimpleQueue()
         self._stopped = False
         self._workers = ThreadPoolExecutor(threads, "vaetools stream")
@@ -167,7 +169,8 @@ class _Reader(Generic[Result]):
                 if self._stopped:
                     break
                 work = functools.partial(self._step, key=str(number))
-                self._futures.put(self._workers.submit(work, next(self._frames)))
+                run = self._context.copy().run
+                self._futures.put(self._workers.submit(run, work, next(self._frames)))
         except StopIteration:
             pass
         except BaseException as error:  # noqa: BLE001 - a source may raise anything
