@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class JournalEntry:
 
 
 _TEXTS = ("file", "fingerprint", "op", "source", "origin", "device", "onnxruntime")
+_FIELDS = [field.name for field in fields(JournalEntry)]
 
 Line: TypeAlias = tuple[float, str, JournalEntry]
 """Time, event and entry of an input."""
@@ -68,7 +69,8 @@ Line: TypeAlias = tuple[float, str, JournalEntry]
 
 def entry_line(event: str, entry: JournalEntry) -> bytes:
     """The line of an input."""
-    return _line(event, asdict(entry))
+    # Not `asdict`, which copies all values: a run of worker processes writes many lines a second.
+    return _line(event, {name: getattr(entry, name) for name in _FIELDS})
 
 
 def folder_line(folder: str) -> bytes:
@@ -78,7 +80,10 @@ def folder_line(folder: str) -> bytes:
 
 def _line(event: str, values: dict[str, Any]) -> bytes:
     values = {"v": SCHEMA_VERSION, "event": event, "at": round(time.time(), 3), **values}
-    return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
+    return _encode(values).encode("ascii") + b"\n"
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def complete_lines(file: BinaryIO) -> Iterator[tuple[bytes, int]]:

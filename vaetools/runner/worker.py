@@ -173,7 +173,8 @@ class _Worker:
         self._frames.send(Answer(number, size=size))
         with self._may_process, watch:
             results = self._work.process(job)
-        self._frames.send(Answer(number, size=results))
+        if results > size:
+            self._frames.send(Answer(number, size=results))
         with watch:
             self._write(job, self._work.encode(job))
 
