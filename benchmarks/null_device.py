@@ -4,8 +4,8 @@
 
 Every graph really runs once per process and shape; from then on its session returns copies of the same
 outputs at once, as an infinitely fast device would. Exact graphs, which run on the CPU everywhere,
-always run. All inputs are copies of one image. Costs are differences between a long and a short run, so
-that starting processes and opening models does not count.
+always run. All inputs are copies of one image. Costs are differences between a long and a short run, the
+least of several each, so that starting processes and opening models does not count.
 
 For each operation and each way to run it: CPU milliseconds per image, those of the parent process alone
 (with processes: what stays in one process, under one GIL), and wall time. The ceiling of a machine with
@@ -24,8 +24,12 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import vaetools
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PLUGIN = """
 import threading
@@ -79,6 +83,12 @@ class Cost:
         names = ("parent", "children", "wall")
         return Cost(*(getattr(self, n) - getattr(other, n) for n in names))
 
+    @classmethod
+    def least(cls, costs: Sequence[Cost]) -> Cost:
+        """What other programs disturb makes every time longer, and none shorter."""
+        names = ("parent", "children", "wall")
+        return cls(*(min(getattr(cost, name) for cost in costs) for name in names))
+
     def per(self, count: int) -> Cost:
         return Cost(self.parent / count, self.children / count, self.wall / count)
 
@@ -124,16 +134,19 @@ def _compared(
     pixels: int,
 ) -> list[dict[str, object]]:
     inputs = {count: _copies(source, folder, count) for count in (args.few, args.many)}
-    costs: dict[str, list[Cost]] = {way: [] for way in args.ways.split(",")}
+    costs: dict[str, dict[int, list[Cost]]] = {
+        way: {args.few: [], args.many: []} for way in args.ways.split(",")
+    }
     for _ in range(args.repeats):
         for way, found in costs.items():
-            jobs, workers = WAYS[way]
-            few, many = (
-                _run(hub, operation, inputs[count], folder, jobs, workers)
-                for count in (args.few, args.many)
-            )
-            found.append((many - few).per(args.many - args.few))
-    return [_row(operation, way, found, args.cores, pixels) for way, found in costs.items()]
+            for count, listed in found.items():
+                listed.append(_run(hub, operation, inputs[count], folder, *WAYS[way]))
+    rows = []
+    for way, found in costs.items():
+        few, many = (Cost.least(listed) for listed in found.values())
+        cost = (many - few).per(args.many - args.few)
+        rows.append(_row(operation, way, cost, args.cores, pixels))
+    return rows
 
 
 def _copies(source: Path, folder: Path, count: int) -> Path:
@@ -166,20 +179,15 @@ def _cpu() -> tuple[float, float]:
     return own, children
 
 
-def _row(operation: str, way: str, costs: list[Cost], cores: int, pixels: int) -> dict[str, object]:
-    """Medians; for processes, what `cores` cores could do."""
-
-    def median(values: list[float]) -> float:
-        return sorted(values)[len(values) // 2]
-
-    cpu = median([1000 * (cost.parent + cost.children) for cost in costs])
-    parent = median([1000 * cost.parent for cost in costs])
+def _row(operation: str, way: str, cost: Cost, cores: int, pixels: int) -> dict[str, object]:
+    """Milliseconds per image; for processes, what `cores` cores could do."""
+    cpu, parent = 1000 * (cost.parent + cost.children), 1000 * cost.parent
     row = {
         "operation": operation,
         "way": way,
         "cpu ms": round(cpu, 2),
         "parent ms": round(parent, 2),
-        "wall ms": round(median([1000 * cost.wall for cost in costs]), 2),
+        "wall ms": round(1000 * cost.wall, 2),
     }
     if WAYS[way][1]:
         images = min(cores * 1000 / cpu, 1000 / parent)
