@@ -14,7 +14,7 @@ import unicodedata
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import (
     ClashError,
@@ -80,6 +80,17 @@ class PlannedItem:
     def is_pending(self) -> bool:
         """Whether the input has to be processed."""
         return self.problem is None and not self.reason
+
+    def __reduce__(self) -> Any:
+        values = (self.files, self.standing, self.problem, self.reason)
+        return _planned_item, (self.source, self.names, [*map(str, self.outputs)], *values)
+
+
+def _planned_item(
+    source: Source, names: tuple[str, ...], outputs: Sequence[str], *values: Any
+) -> PlannedItem:
+    """A planned item of a pickle."""
+    return PlannedItem(source, names, tuple(map(Path, outputs)), *values)
 
 
 def target_of(out: str | Path, *, one_file: bool) -> Target:

@@ -27,7 +27,7 @@ from vaetools.runner.frames import Frames
 from vaetools.runner.job import COMPRESSION_RATIO, Job
 from vaetools.runner.result import NO_WORKERS
 from vaetools.runner.stages import AbandonedError
-from vaetools.runner.worker import Answer, Request, Start, request_of
+from vaetools.runner.worker import Answer, Request, Size, Start, request_of
 from vaetools.text import describe, printable
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Worker:
         self._sending = threading.Lock()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[Request, SimpleQueue[Answer | None]]] = {}
+        self._waiting: dict[int, tuple[Request, SimpleQueue[Answer | Size | None]]] = {}
         self._end: str = ""
         self._fault: Fault | None = None
         self.was_ready: bool = False
@@ -96,7 +96,7 @@ class Worker:
             FaultError: The worker cannot open the operation.
             WorkerEndedError: The worker ended. No temporary file is left.
         """
-        answers: SimpleQueue[Answer | None] = SimpleQueue()
+        answers: SimpleQueue[Answer | Size | None] = SimpleQueue()
         request = request_of(next(self._numbers), planned)
         with self._lock:
             if self._end:
@@ -104,7 +104,7 @@ class Worker:
             self._waiting[request.number] = request, answers
         with contextlib.suppress(OSError):  # it has ended, which the reader notices, too
             self._send(request)
-        while (answer := answers.get()) is not None and answer.size is not None:
+        while isinstance(answer := answers.get(), Size):
             resize(answer.size)
         with self._lock:
             del self._waiting[request.number]
@@ -139,14 +139,14 @@ class Worker:
                 discard(request.temporaries)
                 answers.put(None)
 
-    def _pass_on(self, answer: Answer) -> None:
-        if answer.text:
+    def _pass_on(self, answer: Answer | Size) -> None:
+        if isinstance(answer, Answer) and answer.text:
             print(answer.text, end="", file=sys.stderr if answer.is_error else sys.stdout)
-        elif answer.number is None:
+        elif isinstance(answer, Answer) and answer.number is None:
             self.was_ready, self._fault = answer.fault is None, answer.fault
         else:
             with self._lock:
-                _, answers = self._waiting[answer.number]
+                _, answers = self._waiting[cast("int", answer.number)]
             answers.put(answer)
 
     def close(self, *, patience: float = PATIENCE) -> None:

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from vaetools.errors import PluginError
 from vaetools.model.session import share_cores
@@ -70,14 +70,28 @@ class Request:
     planned: PlannedItem
     temporaries: Sequence[Path]
 
+    def __reduce__(self) -> Any:
+        return _request, (self.number, self.planned, [*map(str, self.temporaries)])
+
+
+def _request(number: int, planned: PlannedItem, temporaries: Sequence[str]) -> Request:
+    """A request of a pickle."""
+    return Request(number, planned, [*map(Path, temporaries)])
+
+
+class Size(NamedTuple):
+    """A message of a worker: the bytes in memory of the input of a request."""
+
+    number: int
+    size: int
+
 
 @dataclass(frozen=True)
 class Answer:
-    """A message of a worker.
+    """Another message of a worker.
 
     Attributes:
         number: Of the request; None if it is not about one: the worker is ready, or printed something.
-        size: Bytes in memory, when the input has been read.
         facts: When the outputs are written.
         fault: When it has failed.
         seconds: Time spent on it, without waiting.
@@ -86,7 +100,6 @@ class Answer:
     """
 
     number: int | None = None
-    size: int | None = None
     facts: Facts | None = None
     fault: Fault | None = None
     seconds: float = 0.0
@@ -170,11 +183,11 @@ class _Worker:
     def _do(self, job: Job, watch: _Watch, number: int) -> None:
         with watch:
             size = self._work.read(job)
-        self._frames.send(Answer(number, size=size))
+        self._frames.send(Size(number, size))
         with self._may_process, watch:
             results = self._work.process(job)
         if results > size:
-            self._frames.send(Answer(number, size=results))
+            self._frames.send(Size(number, results))
         with watch:
             self._write(job, self._work.encode(job))
 
