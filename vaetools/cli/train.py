@@ -98,6 +98,7 @@ def command(
         raise UsageError("training needs torch", remedy="pip install 'vaetools[train]'") from None
     from vaetools.training.recipe import read_recipe
     from vaetools.training.run.recover import starting_weights
+    from vaetools.training.run.sheets import SHEET
     from vaetools.training.run.trainer import Trainer
     from vaetools.training.tasks import open_task
 
@@ -126,6 +127,8 @@ def command(
             click.echo(_line(row))
     finally:
         signal.signal(signal.SIGTERM, previous)
+    if (folder / SHEET).exists():
+        click.echo(f"held-out images and what the model makes of them: {folder / SHEET}")
     if trainer.progress < 1:
         click.echo(f"stopped at step {trainer.step}, {trainer.progress:.1%} done")
         return

@@ -99,3 +99,9 @@ def iwae(
     decoded = network.decode(latents)
     weights = log_likelihood(network, images.repeat_interleave(samples, 0), decoded) + ratio
     return torch.logsumexp(weights.reshape(-1, samples), 1) - math.log(samples)
+
+
+def psnr(images: Tensor, wanted: Tensor) -> Tensor:
+    """(B,) PSNR in dB of images (B, C, H, W), clipped to [0, 1], against those wanted."""
+    error = (images.clamp(0, 1) - wanted) ** 2
+    return -10 * torch.log10(error.flatten(1).mean(1))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from logging import Logger
     from pathlib import Path
 
@@ -46,6 +47,35 @@ def draw_curves(run: Path) -> None:
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
     figure.savefig(run / "curves.png", dpi=100)
+
+
+def append_row(run: Path, row: Mapping[str, float]) -> None:
+    """Append a row to `log.csv`. In the log of an older version, new columns are added first."""
+    path = run / LOG
+    columns = [*row]
+    if path.exists():
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            columns = [*(reader.fieldnames or ())]
+            added = [name for name in row if name not in columns]
+            rows = [*reader] if added else []
+        if added:
+            columns += added
+            _write(path, columns, [dict.fromkeys(added, "nan") | old for old in rows])
+    else:
+        _write(path, columns, [])
+    with path.open("a", newline="") as file:
+        shown = {name: f"{value:.5g}" for name, value in row.items()}
+        csv.DictWriter(file, columns, restval="nan").writerow(
+            {**shown, "step": f"{row['step']:.0f}"}
+        )
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_log(run: Path) -> list[dict[str, float]]:

@@ -1,13 +1,12 @@
 """The training loop of all tasks. It can be resumed after any interruption.
 
-A run is a folder with `recipe.toml`, `log.csv`, `curves.png`, `checkpoint.pt` and its compact copy,
-`compact.pt`.
+A run is a folder with `recipe.toml`, `log.csv`, `curves.png`, `sheet.png` with earlier ones in
+`sheets/`, `checkpoint.pt` and its compact copy, `compact.pt`.
 """
 
 from __future__ import annotations
 
 import bisect
-import csv
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -20,10 +19,11 @@ from vaetools.training.run.average import Average, Best
 from vaetools.training.run.batches import Batches
 from vaetools.training.run.checkpoint import write_checkpoint
 from vaetools.training.run.compact import is_run, read_run_state, write_compact, write_weights
-from vaetools.training.run.curves import LOG, draw_curves, drop_rows_after
+from vaetools.training.run.curves import LOG, append_row, draw_curves, drop_rows_after
 from vaetools.training.run.gradients import make_gradients
 from vaetools.training.run.growth import fills, grow
 from vaetools.training.run.optimizer import Decay, learning_rate, make_optimizer
+from vaetools.training.run.sheets import Sheets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,6 +88,7 @@ class Trainer:
         self.decay: Decay | None = None
         self.stopping: bool = False
         self.weights_file: Path | None = None
+        self.sheets: Sheets = Sheets(run)
         run.mkdir(parents=True, exist_ok=True)
         resumed = is_run(run)
         if resumed and (run / "recipe.toml").read_text() != recipe.text:
@@ -172,9 +173,10 @@ class Trainer:
                 self.step += 1
                 now = time.monotonic()
                 self.seconds = spent + now - began
-                if now - logged >= settings.log_seconds or self.progress >= until:
+                is_last = self.progress >= until
+                if now - logged >= settings.log_seconds or is_last:
                     logged = now
-                    yield self._report(figures)
+                    yield self._report(figures, is_last=is_last)
                 if now - saved >= settings.checkpoint_seconds:
                     saved = now
                     self.save()
@@ -220,27 +222,35 @@ class Trainer:
                 remedy="lower learning_rate or set clip in the recipe, and start a new run",
             )
 
-    def _report(self, figures: dict[str, Tensor]) -> dict[str, float]:
+    def _report(self, figures: dict[str, Tensor], *, is_last: bool) -> dict[str, float]:
         self.gradients.update_count()
         self._refuse_divergence()
+        start = time.monotonic()
+        held = self.validate()
+        seconds = time.monotonic() - start
         row = {
             "step": float(self.step),
             "minutes": self.seconds / 60,
             "progress": self.progress,
             **{name: float(value.detach().float().mean()) for name, value in figures.items()},
-            **self.validate(),
+            **held,
         }
         if self.best.offer(row["held_loss"], self.average.network):
             log.info("step %d: best score so far", self.step)
-        path = self.run / LOG
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if fresh:
-                writer.writeheader()
-            shown = {name: f"{value:.5g}" for name, value in row.items()}
-            writer.writerow({**shown, "step": self.step})
+        append_row(self.run, row)
+        psnr = f", PSNR {held['held_psnr']:.1f} dB" if "held_psnr" in held else ""
+        self.sheets.offer(
+            self.show,
+            step=self.step,
+            title=f"{self.task.recipe.id}, step {self.step:,}{psnr}",
+            estimate=seconds,
+            is_last=is_last,
+        )
         return row
+
+    def show(self) -> Mapping[str, Tensor]:
+        """Images of the averaged weights for a sheet; see `Task.show`."""
+        return self.task.show(self.average.network, self.held)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

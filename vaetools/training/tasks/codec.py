@@ -13,6 +13,7 @@ from vaetools.errors import UsageError
 from vaetools.training.data.crops import CropSettings
 from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.networks.codec import CodecConfig, PhotoCodec
+from vaetools.training.objectives.elbo import psnr
 from vaetools.training.recipe import NotNegative
 from vaetools.training.tasks.task import Task
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from vaetools.model.folder import Model
     from vaetools.training.recipe import Recipe
+
+
+SHOWN = 4
+"""Number of crops in a row of a sheet."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,18 @@ class CodecTask(Task[PhotoCodec, ImagePack]):
             figures[f"bpp{rate}"] = float(out["bpp"].mean())
             figures[f"psnr{rate}"] = float(psnr.mean())
         return {"held_loss": sum(losses) / len(losses), **figures}
+
+    def show(self, network: PhotoCodec, data: ImagePack) -> dict[str, Tensor]:
+        images = data.crops(SHOWN, self.data.held_size(data), torch.Generator().manual_seed(1))
+        rows = {"held-out images": images}
+        top = network.config.rates - 1
+        for rate in sorted({0, top // 2, top}):
+            position = torch.full((len(images), 1, 1), float(rate), device=images.device)
+            out = network(images, position)
+            bpp = float((out["bits_y"] + out["bits_z"]).mean()) / CELL**2
+            quality = float(psnr(out["image"], images).mean())
+            rows[f"rate index {rate}\n{bpp:.2f} bpp\n{quality:.1f} dB"] = out["image"]
+        return rows
 
     def export(self, data: ImagePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.codec import export_codec

@@ -59,6 +59,7 @@ class DenoiseTask(RestoreTask[Denoiser]):
     """Regression of the mean, then of its uncertainty; the noise level in both phases."""
 
     noun = "a denoiser"
+    shown_case = VALIDATED_LEVELS.index(25)
     crops: ClassVar[type[CropSettings]] = DenoiseData
     restorer: type[Denoiser] = Denoiser
     data: DenoiseData
@@ -103,6 +104,10 @@ class DenoiseTask(RestoreTask[Denoiser]):
                     f"held_level{level}": (255.0 * found - level).abs().mean(),
                 },
             )
+
+    def damaged(self, images: Tensor, condition: Conditioning) -> Tensor:
+        del images
+        return condition.base
 
     def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.denoiser import export_denoiser

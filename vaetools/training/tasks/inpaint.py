@@ -44,6 +44,7 @@ class InpaintTask(RestoreTask[Inpainter]):
     """Regression of the mean in the holes, then of its uncertainty."""
 
     noun = "an inpainter"
+    shown_case = KINDS.index("brush")
     crops: ClassVar[type[CropSettings]] = InpaintData
     restorer: type[Inpainter] = Inpainter
     data: InpaintData
@@ -78,6 +79,9 @@ class InpaintTask(RestoreTask[Inpainter]):
                 self.psnr(images - condition.base, condition),
             )
             yield condition, error, {f"held_{kind}": found, f"held_{kind}_gain": found - filled}
+
+    def damaged(self, images: Tensor, condition: Conditioning) -> Tensor:
+        return images * (1 - condition.gate)
 
     def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.inpainter import export_inpainter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from vaetools.training.networks.restoration.network import Conditioning
     from vaetools.training.recipe import Recipe
 
+SHOWN = 4
+"""Number of crops in a row of a sheet."""
+
 R = TypeVar("R", bound=Restorer)
 
 VALIDATED = 12
@@ -41,6 +45,7 @@ class RestoreTask(Task[R, ImagePack]):
 
     Attributes:
         noun: name of the network in messages.
+        shown_case: index of the case of `held_cases` that sheets show.
         crops: type of `[data]`.
         restorer: type of the network, made from `[network]`.
         second: whether this is the phase that trains the uncertainty, not the mean.
@@ -48,6 +53,7 @@ class RestoreTask(Task[R, ImagePack]):
 
     exports_with_data = True
     noun: ClassVar[str]
+    shown_case: ClassVar[int]
     crops: ClassVar[type[CropSettings]]
     restorer: type[R]
 
@@ -110,6 +116,24 @@ class RestoreTask(Task[R, ImagePack]):
         loss = float(torch.stack(losses).mean())
         return {"held_loss": loss, **{name: float(value) for name, value in found.items()}}
 
+    def show(self, network: R, data: ImagePack) -> dict[str, Tensor]:
+        size = self.data.held_size(data)
+        images = data.crops(SHOWN, size, torch.Generator().manual_seed(1))
+        drawn = torch.Generator(images.device).manual_seed(2)
+        cases = self.held_cases(network, images, drawn)
+        condition, error, _ = next(itertools.islice(cases, self.shown_case, None))
+        quality = float(self.psnr(error, condition))
+        rows = {
+            "held-out images": images,
+            "damaged": self.damaged(images, condition),
+            f"restored\n{quality:.1f} dB": images - error,
+        }
+        if self.second:
+            noise = standard_noise(network, len(images), images, drawn)
+            sample, _ = network.sample(condition, noise, torch.ones((), device=images.device))
+            rows["a sample"] = sample
+        return rows
+
     def gap(self, network: R, condition: Conditioning, images: Tensor, noise: Tensor) -> Tensor:
         """PSNR of the mean minus that of a posterior sample, in dB: 3 for the true posterior, 0 if the
         latents have no effect."""
@@ -143,6 +167,10 @@ class RestoreTask(Task[R, ImagePack]):
         self, network: R, images: Tensor, generator: torch.Generator
     ) -> Iterator[tuple[Conditioning, Tensor, dict[str, Tensor]]]:
         """For each kind of damage of held-out images: (condition, error of the mean, figures)."""
+
+    @abstractmethod
+    def damaged(self, images: Tensor, condition: Conditioning) -> Tensor:
+        """The damaged images (B, 3, H, W) of a case of `held_cases`, to be shown."""
 
     @abstractmethod
     def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:

@@ -95,6 +95,18 @@ class Task(ABC, Generic[N, D]):
         They include `held_loss`, which early stopping minimises.
         """
 
+    def show(self, network: N, data: D) -> Mapping[str, Tensor]:
+        """A few held-out images and what `network` makes of them, the same images at every call.
+
+        It takes no random numbers from torch's own generators: a run must not depend on its sheets.
+
+        Returns:
+            Rows of a sheet by their labels: (B, C, H, W) with C = 1 or 3, in about [0, 1]. Empty for
+            a task without sheets.
+        """
+        del network, data
+        return {}
+
     @abstractmethod
     def export(self, data: D | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         """Write the network as a model folder; see `vaetools.training.export.folder.write_model`.

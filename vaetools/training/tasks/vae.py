@@ -14,7 +14,7 @@ from vaetools.training.data.images import ImageStack
 from vaetools.training.networks import make_network
 from vaetools.training.networks.common import ImageShape, VaeNetwork
 from vaetools.training.networks.mlp import MlpAutoencoder
-from vaetools.training.objectives.elbo import Terms, iwae, terms, terms_at
+from vaetools.training.objectives.elbo import Terms, iwae, psnr, terms, terms_at
 from vaetools.training.objectives.em import distance, refine
 from vaetools.training.recipe import Count, CountOrNone, HoldOut, NotNegative, Shrink
 from vaetools.training.tasks.task import Task
@@ -30,6 +30,9 @@ VALIDATED = 1000
 """Number of held-out images for each row of the log."""
 
 VALIDATED_CROPS = 64
+
+SHOWN, SHOWN_SIDE = 8, 128
+"""Number of images in a row of a sheet, and the side of crops in pixels."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +166,12 @@ class VaeTask(Task[VaeNetwork, ImageStack | ImagePack]):
     def validate(self, network: VaeNetwork, data: ImageStack | ImagePack) -> dict[str, float]:
         generator = torch.Generator().manual_seed(1)
         if isinstance(data, ImagePack):
-            images = data.crops(VALIDATED_CROPS, self.data.height, generator)
+            whole = data.crops(VALIDATED_CROPS, self.data.height, generator)
         else:
-            images = data.batch(min(VALIDATED, len(data)), generator)
-        images = self._observed(images, generator)
-        found = terms(network, images, generator)
+            whole = data.batch(min(VALIDATED, len(data)), generator)
+        images = self._observed(whole, generator)
+        mean, logvar = network.encode(images)
+        found = terms_at(network, images, mean, logvar, generator)
         figures = {f"held_{name}": float(value.mean()) for name, value in _figures(found).items()}
         loss = -float(found.bound(self.objective.beta).mean())
         if self.objective.samples > 1:
@@ -175,7 +179,27 @@ class VaeTask(Task[VaeNetwork, ImageStack | ImagePack]):
                 iwae(network, images, self.objective.samples, generator).mean()
             )
             loss = -figures["held_bound"]
-        return {"held_loss": loss, **figures}
+        quality = psnr(network.image(network.decode(mean)), whole)
+        return {"held_loss": loss, "held_psnr": float(quality.mean()), **figures}
+
+    def show(self, network: VaeNetwork, data: ImageStack | ImagePack) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(1)
+        if isinstance(data, ImagePack):
+            cell = network.downscale
+            size = max(self.data.height, min(SHOWN_SIDE, data.largest) // cell * cell)
+            whole = data.crops(SHOWN, size, generator)
+        else:
+            whole = data.batch(min(SHOWN, len(data)), generator)
+        images = self._observed(whole, generator)
+        mean, logvar = network.encode(images)
+        rows = {"held-out images": whole}
+        if self.data.binarise:
+            rows["what it sees"] = images
+        rows["reconstructions"] = network.image(network.decode(mean))
+        if logvar is not None:  # a plain autoencoder has no prior
+            noise = torch.randn(mean.shape, generator=generator).to(mean.device)
+            rows["samples of the prior"] = network.image(network.decode(noise))
+        return rows
 
     def export(
         self, data: ImageStack | ImagePack | None, folder: Path
