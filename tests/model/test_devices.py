@@ -22,7 +22,7 @@ from vaetools.model.session import Session
 from vaetools.native import captured_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CPU = "CPUExecutionProvider"
@@ -31,11 +31,12 @@ CPU = "CPUExecutionProvider"
 @pytest.fixture(autouse=True)
 def unproven() -> Iterator[None]:
     """Nothing is known about devices before and after a test."""
-    for known in (proof.proven_device, proof.automatic_device):
-        known.cache_clear()
+    known = (proof.proven_device, proof.working_device, proof.automatic_device)
+    for each in known:
+        each.cache_clear()
     yield
-    for known in (proof.proven_device, proof.automatic_device):
-        known.cache_clear()
+    for each in known:
+        each.cache_clear()
 
 
 def test_devices_are_parsed() -> None:
@@ -286,3 +287,81 @@ def test_engines_are_kept_where_nobody_else_can_put_any(
     if os.name == "posix":
         folder.chmod(0o777)
         assert KINDS["tensorrt"].options(1) == {"device_id": "1"}
+
+
+def driver(monkeypatch: pytest.MonkeyPatch, *, init: int = 0, version: int = 13000) -> None:
+    """An NVIDIA driver for two GPUs."""
+
+    def put(value: int) -> Callable[[Any], int]:
+        def call(reference: Any) -> int:
+            reference._obj.value = value
+            return 0
+
+        return call
+
+    functions = {"cuDriverGetVersion": put(version), "cuDeviceGetCount": put(2)}
+    made = SimpleNamespace(cuInit=lambda _: init, **functions)
+    monkeypatch.setattr(nvidia, "_driver", lambda: made)
+    monkeypatch.setattr(nvidia, "cuda_version", lambda: 13)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "problem", "cure"),
+    [
+        ("cuda", {"init": 999}, "cuda:0: the NVIDIA driver does not start (cuInit: 999)", "reboot"),
+        ("cuda", {"init": 100}, "cuda:0: an NVIDIA driver, but no GPU", "--device cpu or auto"),
+        ("cuda:2", {}, "cuda:2: there is no such GPU, only cuda:0, cuda:1", "choose one of these"),
+        ("tensorrt:7", {}, "tensorrt:7: there is no such GPU, only cuda:0", "choose one of these"),
+        (
+            "cuda:1",
+            {"version": 12040},
+            "supports CUDA 12.4, ONNX Runtime needs 13",
+            "nvidia-driver-580",
+        ),
+    ],
+)
+def test_a_driver_that_does_not_do_is_one_line_with_its_cure(
+    name: str,
+    facts: dict[str, int],
+    problem: str,
+    cure: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    driver(monkeypatch, **facts)
+    monkeypatch.setattr(nvidia, "load_libraries", lambda _: [])
+    with pytest.raises(DeviceError) as caught:
+        Runtime(name)
+    assert caught.value.exit_code == 4
+    assert problem in caught.value.line and cure in caught.value.line
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "missing", "said"),
+    [
+        ({"init": 100}, [], ""),
+        ({"init": 999}, [], "cuda:0: the NVIDIA driver does not start (cuInit: 999)"),
+        ({"version": 12040}, [], "cuda:0: the NVIDIA driver is too old"),
+        ({}, ["libcudnn.so.9"], "cuda:0: cuDNN 9 is missing (libcudnn.so.9)"),
+        ({}, ["libcurand.so.10"], "cuda:0: the libraries of CUDA 13 are missing (libcurand.so.10)"),
+    ],
+)
+def test_auto_says_once_why_a_gpu_is_not_used(
+    facts: dict[str, int],
+    missing: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A machine without a GPU is no news; a GPU that does not work is, with the cause and the cure."""
+    driver(monkeypatch, **facts)
+    monkeypatch.setattr(nvidia, "WINDOWS", False)
+    monkeypatch.setattr(nvidia, "load_libraries", lambda _: missing)
+    monkeypatch.setattr(nvidia, "_has_cuda", lambda _: False)
+    assert [str(Runtime("auto").device) for _ in range(2)] == ["cpu", "cpu"]
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == bool(said)
+    for line in lines:
+        assert line.startswith(said) and line.endswith("; using the CPU") and "\n" not in line
+        assert line.count(";") >= 2  # a cure between the cause and the consequence
