@@ -153,10 +153,19 @@ def strip_metadata(image: Image, strip: Strip) -> Image:
 
 def _samples(image: Image) -> NDArray[Any]:
     """(H, W, 1 … 4) grey, grey and alpha, RGB or RGBA; uint8, or uint16 for 16 bit and float."""
+    if image.depth != 32 and not image.grey and image.alpha is None:
+        return _rgb(image.pixels)
     planes = image.pixels[..., None] if image.grey else image.pixels[..., ::-1]
     if image.alpha is not None:
         planes = np.concatenate([planes, image.alpha[..., None]], axis=2)
     return quantise(planes, 16) if image.depth == 32 else np.ascontiguousarray(planes)
+
+
+def _rgb(pixels: NDArray[Any]) -> NDArray[Any]:
+    """BGR as RGB; faster than a copy with reversed strides."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
 def _by_pillow(

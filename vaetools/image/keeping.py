@@ -53,7 +53,7 @@ def kept(image: Image, origin: Origin, strip: Strip) -> bytes | None:
         return None
     if not origin.changed.any():
         return _rewrapped(origin, metadata)
-    if origin.format != "jpeg":
+    if kind != "jpeg" or (orientation == 1 and _changed_everywhere(origin.changed)):
         return None
     changed = np.unpackbits(origin.changed, axis=1, count=image.width).astype(np.bool_)
     body = patched(origin.data, pixels, turned(changed, back))
@@ -61,6 +61,11 @@ def kept(image: Image, origin: Origin, strip: Strip) -> bytes | None:
         return None
     data = jpeg.wrap(b"\xff\xd8" + body, metadata)
     return data if _agrees(data, image, changed) else None
+
+
+def _changed_everywhere(changed: NDArray[np.uint8]) -> bool:
+    """Whether a pixel of every 8 x 8 block changed; a byte has eight pixels of a row."""
+    return bool(np.logical_or.reduceat(changed, np.arange(0, len(changed), 8), axis=0).all())
 
 
 def _rewrapped(origin: Origin, metadata: Metadata) -> bytes | None:

@@ -175,4 +175,6 @@ def _changed(image: Image, original: Image) -> np.ndarray | None:
     if image.pixels.shape != original.pixels.shape or image.depth != original.depth:
         return None
     differs = image.pixels != original.pixels
-    return np.packbits(differs if image.grey else differs.any(axis=2), axis=1)
+    if not image.grey:
+        differs = differs[..., 0] | differs[..., 1] | differs[..., 2]  # faster than any(axis=2)
+    return np.packbits(differs, axis=1)

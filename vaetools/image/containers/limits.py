@@ -25,7 +25,8 @@ LEAST_TILE = 1024
 
 # Compression of a TIFF -> how many bytes one byte becomes at most.
 _TIFF_RATIOS = {5: 4096, 8: 1032, 32946: 1032, 32773: 64}
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+# It begins with one byte and not with a run: such patterns are searched at the speed of memchr.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _HUFFMAN = 0xC0, 0xC1, 0xC2
 
 
