@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from vaetools import graphcheck
 from vaetools.errors import ModelBrokenError
+from vaetools.model import pixels as pixel_nodes
 from vaetools.model.batch_axis import with_batch_axis
-from vaetools.model.fused.chains import VERSION, chain_graph
+from vaetools.model.fused import chains
+from vaetools.model.fused.chains import chain_graph
 from vaetools.model.pixels import with_uint8_pixels
 from vaetools.model.selftest import small_sizes
 from vaetools.model.shipped import CHECKED
@@ -72,7 +74,7 @@ def checked_graph(
         graph = with_batch_axis(data, _sizes(manifest)) or data
         return with_uint8_pixels(graph, pixels) if pixels else graph
 
-    stamp = [__version__, graphcheck.VERSION, key, batched, *pixels]
+    stamp = [*_makers(), key, batched, *pixels]
     return remembered("graphs", _digest(stamp), check_and_change) or data
 
 
@@ -100,8 +102,13 @@ def chained_graph(
         return with_uint8_pixels(data, pixels) if pixels else data
 
     hashes = [manifest.graphs[role].sha256 for role in roles]
-    stamp = [__version__, VERSION, *hashes, manifest.codec.context, chain.role, *pixels]
+    stamp = [*_makers(), *hashes, manifest.codec.context, chain.role, *pixels]
     return remembered("graphs", _digest(stamp), make)
+
+
+def _makers() -> list[str | int]:
+    """Versions of all that checks or changes graphs."""
+    return [__version__, graphcheck.VERSION, chains.VERSION, pixel_nodes.VERSION]
 
 
 def check(data: bytes, manifest: Manifest, role: str, name: str) -> None:

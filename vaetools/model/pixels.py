@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
 
 
+VERSION = 1
+"""Of what this module makes of a graph: changed graphs are remembered under it."""
+
 FINITE = ".finite"
 """Suffix of an additional output: a number that is finite where the values that it stands for are."""
 
