@@ -107,7 +107,8 @@ def operate() -> None:
         hub.denoise(pixels, sigma=20, samples=1, uncertainty=True)
         hub.inpaint(pixels, mask=np.eye(80, 144, dtype=np.uint8) * 255, samples=1)
         hub.augment(pixels, n=1)
-    hub.compress(image, quality=75, refine=1)
+    wide = np.tile(image, (1, 9, 1))  # several windows
+    hub.decompress(hub.compress(wide, quality=75, refine=1))
     hub.denoise(image, sigma="auto")
     for model_id in hub.registry.ids("generate"):
         model = hub.registry.open(model_id)
