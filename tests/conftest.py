@@ -74,6 +74,25 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[tuple[int, ...]]]:
     return seen
 
 
+@pytest.fixture
+def lacking(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Sessions lack memory where a caller can try smaller tiles, once per graph: the graphs' names."""
+    from vaetools.device_memory import DeviceMemoryError, is_shrinkable
+    from vaetools.model.session import Session
+
+    refused: list[str] = []
+    real = Session.run
+
+    def run(self: Session, values: Sequence[np.ndarray], **options: Any) -> Any:
+        if is_shrinkable() and self.name not in refused:
+            refused.append(self.name)
+            raise DeviceMemoryError("cuda:0")
+        return real(self, values, **options)
+
+    monkeypatch.setattr(Session, "run", run)
+    return refused
+
+
 @pytest.fixture(autouse=True)
 def _no_surroundings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory

@@ -16,6 +16,7 @@ from vaetools.codec.container import Section, SectionKind, deflate, read_header,
 from vaetools.codec.entropy import Encoder
 from vaetools.codec.rate import level_of
 from vaetools.codec.tables import decode_latents, encode_latents
+from vaetools.device_memory import watched
 from vaetools.errors import (
     BitstreamError,
     ChecksumError,
@@ -237,6 +238,14 @@ def test_windows_of_one_shape_do_not_show(mini, wide, cells, monkeypatch, window
     parts = tiled.decode(written, region=region).pixels
     assert np.abs(parts.astype(int) - expected).max() <= 1
     assert len(windows["synthesis"]) == 1
+
+
+def test_smaller_tiles_for_lack_of_memory_do_not_show(mini, wide, lacking):
+    tiled, whole = tiles_of(mini, 3), tiles_of(mini, 8)
+    with watched() as shortages:
+        assert_tiles_do_not_show(tiled, whole, Image(wide))
+    assert len(lacking) >= 3  # analysis, hyper-analysis and synthesis
+    assert shortages.remarks == ["cuda:0 had too little memory: smaller tiles were computed"]
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])

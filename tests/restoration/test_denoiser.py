@@ -75,6 +75,22 @@ def test_windows_of_one_shape_give_what_the_whole_gives(
     assert all(shapes == {(1, side, side, 3)} for shapes in windows.values())
 
 
+def test_smaller_tiles_for_lack_of_memory_give_the_same(
+    denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch, lacking: list[str]
+) -> None:
+    image = noisy(20, 203, 149)
+    lacking += [denoiser.model.graph(role).name for role in denoiser.model.manifest.graphs]
+    whole = denoiser.denoise(image, 20, seeds=[3])
+    level = denoiser.noise_level(image)
+    monkeypatch.setattr(parts, "TILE", 64)
+    lacking.clear()
+    tiled = denoiser.denoise(image, 20, seeds=[3])
+    assert denoiser.noise_level(image) == pytest.approx(level)
+    assert len(lacking) == 2  # once for each of the two
+    assert np.array_equal(tiled.image.pixels, whole.image.pixels)
+    assert np.array_equal(tiled.samples[0].pixels, whole.samples[0].pixels)
+
+
 def test_the_border_of_any_size_is_as_clean_as_the_middle() -> None:
     """Seven more rows are made up to fill whole cells: they must look like noise, not like streaks."""
     shipped = shipped_folder()

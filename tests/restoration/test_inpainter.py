@@ -170,6 +170,21 @@ def test_windows_give_what_cut_tiles_give(
         assert sides <= {2, 4, 8, 8 + 2}
 
 
+def test_smaller_tiles_for_lack_of_memory_give_the_same(
+    inpainter: Inpainter, monkeypatch: pytest.MonkeyPatch, lacking: list[str]
+) -> None:
+    image = Image(np.random.default_rng(0).integers(0, 256, (203, 149, 3), np.uint8))
+    hole = specks(203, 149, 60)
+    monkeypatch.setattr(parts, "TILE", 64)
+    lacking += [inpainter.model.graph(role).name for role in inpainter.model.manifest.graphs]
+    expected = inpainter.inpaint(image, hole, seeds=[3])
+    lacking.clear()
+    found = inpainter.inpaint(image, hole, seeds=[3])
+    assert lacking
+    assert np.array_equal(found.image.pixels, expected.image.pixels)
+    assert np.array_equal(found.samples[0].pixels, expected.samples[0].pixels)
+
+
 def test_no_pass_per_speck_and_none_without(inpainter: Inpainter) -> None:
     model = Counting(inpainter.model)
     image = Image(np.zeros((800, 1000, 3), np.uint8))

@@ -244,5 +244,7 @@ def test_the_command_prints_psnr_and_names_the_sheet(photos: Path, tmp_path: Pat
     words = [str(recipe), "--data", str(photos), "--run", str(run), "--threads", "1"]
     outcome = CliRunner().invoke(command, words)
     assert outcome.exit_code == 0, outcome.output
-    assert re.search(r"^step 3  .* held_psnr \d+\.\d+  held_elbo -?\d", outcome.output, re.MULTILINE)
+    assert re.search(
+        r"^step 3  .* held_psnr \d+\.\d+  held_elbo -?\d", outcome.output, re.MULTILINE
+    )
     assert f"held-out images and what the model makes of them: {run / SHEET}\n" in outcome.output

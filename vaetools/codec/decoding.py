@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vaetools.codec.networks import EntropyNetworks
     from vaetools.codec.region import Region
     from vaetools.image import Image
-    from vaetools.tiling import Box
+    from vaetools.tiling import Box, Tile
 
 
 def levels_of(codec: CodecModel, container: Container) -> np.ndarray:
@@ -140,20 +140,19 @@ def _synthesise(
     shape = networks.levels.shape
     cells = cells_covering(box)
     shared = (common(tile.core, cells) for tile in codec.tiles(*shape))
-    cores = [core for core in shared if core is not None]
+    tiles = [codec.tile_of(core, *shape) for core in shared if core is not None]
 
     def pixels_in(core: Box) -> Box:
         pixels = common(scaled(core, CELL), box)
         assert pixels is not None  # every core shares a cell, and so a pixel, with the box
         return pixels
 
-    def pixels_of(core: Box) -> np.ndarray:
-        outer = codec.around(core, *shape)
-        pixels = networks.pixels(*coded, outer, as_bytes=as_bytes)
-        return pixels[within(pixels_in(core), scaled(outer, CELL))]
+    def pixels_of(tile: Tile) -> np.ndarray:
+        pixels = networks.pixels(*coded, tile.outer, as_bytes=as_bytes)
+        return pixels[within(pixels_in(tile.core), scaled(tile.outer, CELL))]
 
-    for core, pixels in zip(cores, codec.in_order(pixels_of, cores), strict=True):
-        target = out[within(pixels_in(core), box)]
+    for tile, pixels in codec.each_tile(pixels_of, tiles, *shape):
+        target = out[within(pixels_in(tile.core), box)]
         target[...] = pixels if as_bytes else as_samples(pixels, target)
     return out
 

@@ -85,7 +85,7 @@ def analyse(codec: CodecModel, image: Image, level_drop: np.ndarray | None = Non
         return _tile_latents(codec, image, tile.outer)[(..., *scaled(tile.inner, LATENTS))]
 
     latents: np.ndarray | None = None
-    for tile, part in zip(tiles, codec.in_order(latents_of, tiles), strict=True):
+    for tile, part in codec.each_tile(latents_of, tiles, rows, columns):
         if latents is None:
             shape = (1, part.shape[1], rows * LATENTS, columns * LATENTS)
             latents = np.empty(shape, np.float32)

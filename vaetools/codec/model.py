@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from vaetools.codec.container import CELL, SectionKind
 from vaetools.codec.networks import EntropyNetworks
 from vaetools.codec.tables import LATENTS, CodecTables
 from vaetools.errors import ModelBrokenError
-from vaetools.tiling import ceil_div, grown, tiles, window
+from vaetools.tiling import Tile, ceil_div, grown, shrinking, tiles, window, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from vaetools.model.folder import Model
     from vaetools.model.spec import CodecSpec
-    from vaetools.tiling import Box, Tile
+    from vaetools.tiling import Box
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -100,12 +101,24 @@ class CodecModel:
         windows = self.model.device.fixed_shapes
         return [*tiles(rows, columns, size=self.size, halo=self.halo, windows=windows)]
 
-    def around(self, core: Box, rows: int, columns: int) -> Box:
-        """The cells that the synthesis network needs for a part of a tile."""
-        if not self.model.device.fixed_shapes:
-            return grown(core, self.halo, rows, columns)
-        side = self.size + 2 * self.halo
-        return window(core, self.halo, (side, side), rows, columns)
+    def tile_of(self, core: Box, rows: int, columns: int) -> Tile:
+        """A part of a tile, with what the networks see around it."""
+        outer = grown(core, self.halo, rows, columns)
+        if self.model.device.fixed_shapes:
+            side = self.size + 2 * self.halo
+            outer = window(core, self.halo, (side, side), rows, columns)
+        return Tile(core, outer, within(core, outer))
+
+    def each_tile(
+        self, work: Callable[[Tile], R], tiles: Sequence[Tile], rows: int, columns: int
+    ) -> Iterator[tuple[Tile, R]]:
+        """Tiles of a grid of cells and `work` of each, in order, as `in_order` does it.
+
+        Where a device lacks memory, tiles are divided.
+        """
+        windows = self.model.device.fixed_shapes
+        done = shrinking(work, height=rows, width=columns, halo=self.halo, windows=windows)
+        return chain.from_iterable(self.in_order(done, tiles))
 
     def in_order(self, work: Callable[[T], R], pieces: Sequence[T]) -> Iterator[R]:
         """`work(piece)` for every piece, in order, with up to `threads` pieces in progress."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
-from vaetools.restoration.patches import Canvas, parts, takes_pixels
+from vaetools.restoration.patches import Canvas, for_each_part, takes_pixels
 from vaetools.restoration.restored import Restored
 from vaetools.restoration.restorer import Restorer
 from vaetools.tiling import ceil_div
@@ -143,7 +143,8 @@ class Denoiser(Restorer):
         fields = self._fields(seeds)
         widths = np.zeros((image.height, image.width), np.float32) if uncertainty else None
         pixels = takes_pixels(image) and strength == 1
-        for part in parts(image, self.model, pixels=pixels):
+
+        def restore(part: Part) -> None:
             local = self._sigma(sigma, part)
             before = part.inside(part.image)
             answers = [part.image] * len(canvases)
@@ -156,6 +157,8 @@ class Denoiser(Restorer):
                 if strength != 1:
                     after = (1 - strength) * before + strength * after
                 canvas.put(part.core, after)
+
+        for_each_part(image, self.model, restore, pixels=pixels)
         return Restored(mean.image(), tuple(sample.image() for sample in samples), widths)
 
     def _width(self, part: Part, sigma: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -170,7 +173,8 @@ class Denoiser(Restorer):
         levels, bright = np.empty(shape, np.float32), np.empty(shape, np.float32)
         pixels = takes_pixels(image)
         graph = self.model.graph("noise_level", pixels=("image",) if pixels else ())
-        for part in parts(image, self.model, pixels=pixels):
+
+        def measure(part: Part) -> None:
             inner = part.tile.inner
             (found,) = graph(part.image)
             mean = _cell_means(part)
@@ -180,6 +184,8 @@ class Denoiser(Restorer):
                 )
             levels[part.tile.core] = 255 * found[(0, 0, *inner)]
             bright[part.tile.core] = mean[inner]
+
+        for_each_part(image, self.model, measure, pixels=pixels)
         return levels, bright
 
     def _level(self, levels: np.ndarray, bright: np.ndarray) -> float:

@@ -8,13 +8,24 @@ import cv2
 import numpy as np
 
 from vaetools.restoration import patches as parts
-from vaetools.tiling import Tile, ceil_div, grown, tiles, window, within
+from vaetools.tiling import Tile, ceil_div, grown, shrinking, tiles, window, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vaetools.model.folder import Model
     from vaetools.tiling import Box
+
+
+def for_each_hole(hole: np.ndarray, model: Model, work: Callable[[Tile], None]) -> None:
+    """Call `work` for `hole_tiles`, and again for smaller ones where a device lacks memory."""
+    cell = model.manifest.size.multiple_of
+    height, width = (ceil_div(side, cell) for side in hole.shape)
+    halo = ceil_div(model.manifest.tiling.halo, cell)
+    windows = model.device.fixed_shapes
+    done = shrinking(work, height=height, width=width, halo=halo, windows=windows)
+    for tile in hole_tiles(hole, model):
+        done(tile)
 
 
 def hole_tiles(hole: np.ndarray, model: Model) -> Iterator[Tile]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.errors import ImageValueError, InputError
-from vaetools.restoration.holes import depth_of, hole_tiles
+from vaetools.restoration.holes import depth_of, for_each_hole
 from vaetools.restoration.patches import part_of, samples_of, takes_pixels
 from vaetools.restoration.restored import Restored
 from vaetools.restoration.restorer import Restorer
@@ -111,7 +111,8 @@ class Inpainter(Restorer):
         fields = self._fields(seeds)
         pixels = [image.pixels.copy() for image in images]
         seen = images[0]
-        for tile in hole_tiles(hole, self.model):
+
+        def fill(tile: Tile) -> None:
             part, mask = self._part(seen, hole, tile)
             there = hole[part.core]
             answers, deviation = self._predict(part, mask, fields, spread=widths is not None)
@@ -123,6 +124,8 @@ class Inpainter(Restorer):
             for canvas, answer in zip(pixels, answers, strict=True):
                 new = samples_of(seen, part.core, part.inside(answer))
                 np.copyto(canvas[part.core], new, where=where)
+
+        for_each_hole(hole, self.model, fill)
         return [
             replace(image, pixels=found, encoded=None)
             for image, found in zip(images, pixels, strict=True)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.errors import ModelBrokenError
-from vaetools.tiling import ceil_div, pad_to_multiple, scaled, tiles
+from vaetools.tiling import ceil_div, pad_to_multiple, scaled, shrinking, tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from vaetools.image import Image
     from vaetools.model.folder import Model
@@ -82,14 +82,28 @@ def takes_pixels(image: Image) -> bool:
     return image.depth == 8 and not image.grey
 
 
-def parts(image: Image, model: Model, *, pixels: bool) -> Iterator[Part]:
-    """The parts of an image for a model, row by row; see `part_of`."""
-    manifest, windows = model.manifest, model.device.fixed_shapes
-    cell = manifest.size.multiple_of
-    size, halo = max(1, TILE // cell), ceil_div(manifest.tiling.halo, cell)
+def for_each_part(
+    image: Image, model: Model, work: Callable[[Part], None], *, pixels: bool
+) -> None:
+    """Call `work` for the parts of an image, row by row.
+
+    Args:
+        image: any size.
+        model: it is for.
+        work: of a part; called again with smaller ones where a device lacks memory.
+        pixels: see `part_of`.
+    """
+    cell = model.manifest.size.multiple_of
+    size, halo = max(1, TILE // cell), ceil_div(model.manifest.tiling.halo, cell)
     height, width = ceil_div(image.height, cell), ceil_div(image.width, cell)
+    windows = model.device.fixed_shapes
+
+    def work_on(tile: Tile) -> None:
+        work(part_of(image, tile, cell, pixels=pixels))
+
+    done = shrinking(work_on, height=height, width=width, halo=halo, windows=windows)
     for tile in tiles(height, width, size=size, halo=halo, windows=windows):
-        yield part_of(image, tile, cell, pixels=pixels)
+        done(tile)
 
 
 def part_of(image: Image, tile: Tile, cell: int, *, pixels: bool) -> Part:
