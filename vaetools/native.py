@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LOG_LINE = re.compile(r"(?:\x1b\[[\d;]*m)*\d{4}-\d\d-\d\d [\d:.]+ \[\w:onnxruntime:")
 """How a line of ONNX Runtime's log begins."""
 
+_FAILURE = re.compile(r"error|fail|could not|cannot|unable|not found", re.IGNORECASE)
+
 ERROR, FATAL = 3, 4
 """Severities of ONNX Runtime's log."""
 
@@ -50,8 +52,11 @@ class Heard:
         return self._text
 
     def cause(self) -> str:
-        """What is wrong, by the first line; empty if there is none."""
-        return next(filter(None, map(cause_of, self.text().splitlines())), "")
+        """The first error of ONNX Runtime, else the first line that is about a failure, or nothing."""
+        lines = self.text().splitlines()
+        errors = [line for line in lines if LOG_LINE.match(line)]
+        errors += [line for line in lines if _FAILURE.search(line)]
+        return next(filter(None, map(cause_of, errors)), "")
 
     def close(self) -> None:
         """Keep the text, and nothing else."""

@@ -244,6 +244,10 @@ def test_what_native_code_prints_becomes_the_cause(
 def test_stderr_is_captured_below_python_and_given_back(capfd: pytest.CaptureFixture[str]) -> None:
     os.write(2, b"before\n")
     with captured_stderr() as heard:
+        os.write(2, b"plugin: INFO ready\n")
+        assert heard.cause() == ""
+        os.write(2, b"Could not load library libcudnn_graph.so.9\n")
+        assert heard.cause() == "Could not load library libcudnn_graph.so.9"
         os.write(
             2,
             b"\x1b[1;31m2026-11-28 00:00:00.1 [E:onnxruntime:Default, a.cc:1 F] lib.so gone\x1b[m\n",
