@@ -11,12 +11,14 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+import vaetools
 from vaetools.errors import DeviceError, OptionError
 from vaetools.libraries import ORT
 from vaetools.model import nvidia, proof
 from vaetools.model.devices import Device, bind, check_packages, parse_device
 from vaetools.model.kinds import KINDS
 from vaetools.model.proof import convolution_graph, probe, proven_device
+from vaetools.model.registry import ModelRegistry, shipped_folder
 from vaetools.model.runtime import Runtime
 from vaetools.model.session import Session
 from vaetools.native import captured_stderr
@@ -70,13 +72,12 @@ def test_devices_that_plan_by_shape_want_fixed_shapes() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind, row in KINDS.items() if row.install])
 def test_a_kind_that_is_not_there_is_one_line_with_its_cure(
-    kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    kind: str, plain: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 4, the name as typed, and the command that installs it; nothing else is printed."""
     monkeypatch.setattr(nvidia, "driver_faults", lambda: iter(()))
     monkeypatch.setattr(nvidia, "number_faults", lambda _: iter(()))
     monkeypatch.setattr(nvidia, "link_faults", lambda: iter(()))
-    monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
     monkeypatch.setitem(sys.modules, KINDS[kind].plugin or "no_such_module", None)
     with pytest.raises(DeviceError) as caught:
         Runtime(kind)
@@ -119,7 +120,13 @@ class Plugin(SimpleNamespace):
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of ONNX Runtime without accelerators."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch, plain: None) -> list[tuple[str, str]]:
     """What is registered with ONNX Runtime, which does not try to load it."""
     calls: list[tuple[str, str]] = []
     monkeypatch.setattr(
@@ -157,7 +164,7 @@ def test_a_plugin_without_a_device_says_what_there_is(
 
 
 def test_a_plugin_whose_library_does_not_load_is_reinstalled(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    plain: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", Plugin("OtherProvider"))
     with pytest.raises(DeviceError, match=r"libplugin\.so") as caught:
@@ -369,3 +376,25 @@ def test_auto_says_once_why_a_gpu_is_not_used(
     for line in lines:
         assert line.startswith(said) and line.endswith("; using the CPU") and "\n" not in line
         assert line.count(";") >= 2  # a cure between the cause and the consequence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "cpu"])
+def test_every_shipped_model_passes_its_self_test(kind: str) -> None:
+    """On each kind of device that is here; pixels are within one level of the CPU's."""
+    try:
+        runtime = Runtime(kind)
+    except DeviceError as error:
+        pytest.skip(error.line)
+    folder = shipped_folder()
+    assert folder is not None
+    registry = ModelRegistry([folder], lambda: runtime)
+    for model_id in registry.ids():
+        registry.open(model_id).verify()
+    image = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    found, expected = (
+        [hub.decompress(hub.compress(image, quality=60)), hub.denoise(image, sigma=20)]
+        for hub in (vaetools.open(kind), vaetools.open("cpu"))
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(np.subtract(one, other, dtype=np.int16)).max() <= 1
