@@ -107,7 +107,7 @@ class Augment(vaetools.Operation):
         """The copies, and the manifest if it is wanted."""
         numbers = range(1, self.options.n + 1)
         rngs = (vaetools.copy_generator(self.options.seed, self.key, number) for number in numbers)
-        copies = [item.with_rgb(rgb) for rgb in self.jitter.copies(item.to_rgb(), rngs)]
+        copies = [*self.jitter.copies_of(item, rngs)]
         if not self.options.manifest:
             return copies
         if item.encoded is None:
@@ -190,7 +190,7 @@ class Replay(vaetools.Operation):
         source = self._source(record)
         jitter = vaetools.LatentJitter(self.space, record.strength, record.levels)
         rng = vaetools.copy_generator(record.seed, record.source, record.copy)
-        copy = source.with_rgb(jitter(source.to_rgb(), rng))
+        copy = next(jitter.copies_of(source, [rng]))
         data, found = vaetools.copy_file(copy, record)
         if found != record:
             raise vaetools.InputError(

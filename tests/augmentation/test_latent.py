@@ -247,3 +247,25 @@ def test_models_without_a_spread_or_latents(spatial: VaeSpace) -> None:
         LatentJitter(Vae(point, model.folder, model.runtime))
     with pytest.raises(ModelBrokenError, match="neither a VAE nor a codec"):
         latent_space(Model(model.manifest, model.folder, model.runtime))
+
+
+@pytest.mark.parametrize("name", ["spatial", "codec"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("grey", [False, True])
+def test_copies_of_images_are_those_of_their_floats(
+    name: str, dtype: type, grey: bool, request: pytest.FixtureRequest
+) -> None:
+    """With uint8 pixels in the graph as well; tiles, padding, alpha and metadata included."""
+    jitter = LatentJitter(request.getfixturevalue(name), 0.8, "all")
+    white = 1.0 if dtype == np.float32 else np.iinfo(dtype).max
+    drawn = np.random.default_rng(2).random((70, 150) if grey else (70, 150, 3))
+    pixels = (white * drawn).astype(dtype)
+    image = Image(pixels, alpha=pixels[:, :, *([] if grey else [0])].copy(), icc=b"profile")
+    found = [*jitter.copies_of(image, [rng(1), rng(2)])]
+    expected = [image.with_rgb(rgb) for rgb in jitter.copies(image.to_rgb(), [rng(1), rng(2)])]
+    assert len(found) == 2
+    for one, other in zip(found, expected, strict=True):
+        assert one.same_as(other)
+        assert not np.array_equal(one.pixels, pixels)
+    still = LatentJitter(jitter.space, 0.0)
+    assert next(still.copies_of(image, [rng()])).same_as(image)

@@ -65,8 +65,8 @@ class _Transform:
         image = Image.from_array(array, channel_order="rgb")
         name = hashlib.sha256(image.pixels.tobytes()).hexdigest() if key is None else key
         draw = self._new_draw() if copy is None else (copy,)
-        moved = self.jitter(image.to_rgb(), seeded_generator(self.seed, name, *draw))
-        return image.with_rgb(moved).to_array(channel_order="rgb").reshape(array.shape)
+        moved = next(self.jitter.copies_of(image, [seeded_generator(self.seed, name, *draw)]))
+        return moved.to_array(channel_order="rgb").reshape(array.shape)
 
     def _new_draw(self) -> tuple[int, ...]:
         """Numbers that no other call has, for one seed and one image."""

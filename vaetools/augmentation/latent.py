@@ -11,19 +11,21 @@ come from the caller's generator; see `copy_generator`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 
-from vaetools.augmentation.space import LatentSpace, latent_space
+from vaetools.augmentation.space import CodecSpace, LatentSpace, latent_space
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 from vaetools.seeding import seeded_generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from vaetools.augmentation.space import Code
+    from vaetools.image import Image
     from vaetools.model.folder import Model
 
 Levels: TypeAlias = Literal["fine", "all"]
@@ -138,11 +140,45 @@ class LatentJitter:
             ImageValueError: as for a call.
         """
         encoded = _Encoded(self.space, image)
-        mean = encoded.code.mean
+        yield from map(encoded.moved, self._moves(encoded.code, rngs))
+
+    def copies_of(self, image: Image, rngs: Iterable[np.random.Generator]) -> Iterator[Image]:
+        """One copy for each generator, with the depth, alpha and metadata of the image.
+
+        The pixels are those that `copies` gives, rounded. For 8-bit colour images and the codec, all
+        that is done with pixels is done by the graph.
+
+        Args:
+            image: any.
+            rngs: give the noise of one copy each.
+
+        Raises:
+            ImageValueError: as for a call.
+        """
+        space = self.space
+        if not isinstance(space, CodecSpace) or image.depth != 8 or image.grey:
+            yield from map(image.with_rgb, self.copies(image.to_rgb(), rngs))
+            return
+        code = space.encode_pixels(image)
+        unseen = None
+        for values in self._moves(code, rngs):
+            if np.array_equal(values, code.mean):
+                yield replace(image, pixels=image.pixels.copy(), encoded=None)
+                continue
+            if unseen is None:
+                unseen = space.unseen(code, image)
+            yield replace(image, pixels=space.moved(code, values, unseen), encoded=None)
+
+    def _moves(self, code: Code, rngs: Iterable[np.random.Generator]) -> Iterator[np.ndarray]:
+        """The latents of each copy."""
+        mean = code.mean
         moving = np.ones_like(self.space.coarse) if self.levels == "all" else ~self.space.coarse
-        reach = np.float32(self.strength) * encoded.code.deviation * _along(moving, mean)
+        reach = np.float32(self.strength) * code.deviation * _along(moving, mean)
         for rng in rngs:
-            yield encoded.moved(mean + reach * rng.standard_normal(mean.shape, np.float32))
+            values = rng.standard_normal(mean.shape, np.float32)
+            values *= reach
+            values += mean
+            yield values
 
 
 @dataclass(frozen=True)

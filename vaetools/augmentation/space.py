@@ -20,6 +20,7 @@ import numpy as np
 
 from vaetools.codec import Codec
 from vaetools.codec.container import CELL
+from vaetools.codec.pixels import bgr_of
 from vaetools.codec.tables import LATENTS
 from vaetools.errors import ModelBrokenError, OptionError
 from vaetools.image import Image
@@ -28,7 +29,11 @@ from vaetools.model.vae import Vae
 from vaetools.tiling import map_tiles, scaled, tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vaetools.model.folder import Model
+    from vaetools.model.session import Session
+    from vaetools.tiling import Tile
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,14 @@ class CodecSpace(LatentSpace):
         return np.array(spreads, np.float32)
 
     def encode(self, image: np.ndarray) -> Code:
-        y = self.codec.analyse(Image.from_array(image, channel_order="rgb")).latents
+        return self._encode(Image.from_array(image, channel_order="rgb"))
+
+    def encode_pixels(self, image: Image) -> Code:
+        """The latents of an 8-bit image: those of its colours in [0, 1]."""
+        return self._encode(Image(np.divide(image.pixels, np.float32(255), dtype=np.float32)))
+
+    def _encode(self, image: Image) -> Code:
+        y = self.codec.analyse(image).latents
         rows, columns = (side // LATENTS for side in y.shape[2:])
         levels = np.full((rows, columns), self.level, np.uint8)
         networks = self.codec.networks(levels)
@@ -158,11 +170,10 @@ class CodecSpace(LatentSpace):
         for tile in tiles(rows, columns, size=self._tile, halo=0):
             index = networks.index(z, tile.core)
             deviation[(..., *scaled(tile.core, LATENTS))] = self._spreads[index] * step
-        return Code(y, deviation, *image.shape[:2])
+        return Code(y, deviation, image.height, image.width)
 
     def decode(self, code: Code, values: np.ndarray) -> np.ndarray:
-        graph = self.model.graph("synthesis")
-        rate = self.codec.tables.rates(np.full((1, 1), self.level))
+        graph, rate = self.model.graph("synthesis"), self._rate
         pixels = map_tiles(
             lambda part: graph(part, rate)[0],
             [values],
@@ -174,6 +185,52 @@ class CodecSpace(LatentSpace):
         )
         image: np.ndarray = pixels[0].transpose(1, 2, 0)[: code.height, : code.width]
         return image
+
+    def unseen(self, code: Code, image: Image) -> np.ndarray:
+        """What `decode(code, code.mean)` lacks of an 8-bit image, (1, 3, H, W) float32, padded."""
+        rows, columns = (CELL * side // LATENTS for side in code.mean.shape[2:])
+        found = np.empty((1, 3, rows, columns), np.float32)
+        graph = self._graph("residual")
+        for tile, latents in self._tiles(code.mean):
+            pixels = bgr_of(image, scaled(tile.outer, CELL))[None]
+            (piece,) = graph(latents, self._rate, pixels)
+            found[(..., *scaled(tile.core, CELL))] = piece[(..., *scaled(tile.inner, CELL))]
+        return found
+
+    def moved(self, code: Code, values: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+        """`decode(code, values)` and what it lacks, as 8-bit pixels.
+
+        Args:
+            code: gives the size of the image.
+            values: latents of the shape of `code.mean`, float32.
+            unseen: from the method `unseen`.
+
+        Returns:
+            (H, W, 3) uint8 BGR, clipped and rounded.
+        """
+        found = np.empty((*unseen.shape[2:], 3), np.uint8)
+        graph = self._graph("moved")
+        for tile, latents in self._tiles(values):
+            detail = np.ascontiguousarray(unseen[(..., *scaled(tile.outer, CELL))])
+            (piece,) = graph(latents, self._rate, detail)
+            found[scaled(tile.core, CELL)] = piece[0][scaled(tile.inner, CELL)]
+        return found[: code.height, : code.width]
+
+    def _graph(self, kind: str) -> Session:
+        """The synthesis with another port for its image; see `vaetools.model.pixels`."""
+        spec = self.model.manifest.graphs["synthesis"]
+        return self.model.graph("synthesis", pixels=(f"{spec.outputs[0]}:{kind}",))
+
+    def _tiles(self, values: np.ndarray) -> Iterator[tuple[Tile, np.ndarray]]:
+        """The tiles of an image, in cells, and their latents."""
+        height, width = (side // LATENTS for side in values.shape[2:])
+        windows = self.model.device.fixed_shapes
+        for tile in tiles(height, width, size=self._tile, halo=self.codec.halo, windows=windows):
+            yield tile, np.ascontiguousarray(values[(..., *scaled(tile.outer, LATENTS))])
+
+    @property
+    def _rate(self) -> np.ndarray:
+        return self.codec.tables.rates(np.full((1, 1), self.level))
 
     def __repr__(self) -> str:
         return f"CodecSpace({self.model.id}, level={self.level})"
