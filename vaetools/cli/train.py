@@ -13,7 +13,14 @@ from vaetools.cli.flags import DEBUG, DEVICE
 from vaetools.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from vaetools.training.run.trainer import Trainer
+
+SHORT = 30 * 60
+"""Seconds of training below which expectations are named."""
+
+EXPECTED = "docs/training.md, What a few minutes can do"
 
 
 @click.command("train")
@@ -91,6 +98,9 @@ def command(
 
     RECIPE is a TOML file, or the name of a shipped recipe. The same command resumes an
     interrupted run from its last checkpoint. SIGTERM ends a run with a whole checkpoint.
+
+    Minutes of training give blurred but recognisable reconstructions of photographs. Samples that
+    look like photographs, or a codec or denoiser like those that ship, are out of their reach.
     """
     try:
         import torch
@@ -98,7 +108,6 @@ def command(
         raise UsageError("training needs torch", remedy="pip install 'vaetools[train]'") from None
     from vaetools.training.recipe import read_recipe
     from vaetools.training.run.recover import starting_weights
-    from vaetools.training.run.sheets import SHEET
     from vaetools.training.run.trainer import Trainer
     from vaetools.training.tasks import open_task
 
@@ -127,15 +136,26 @@ def command(
             click.echo(_line(row))
     finally:
         signal.signal(signal.SIGTERM, previous)
-    if (folder / SHEET).exists():
-        click.echo(f"held-out images and what the model makes of them: {folder / SHEET}")
+    for line in _closing_lines(trainer, data):
+        click.echo(line)
+
+
+def _closing_lines(trainer: Trainer, data: Path) -> Iterator[str]:
+    """Where the sheet is, how the run ended, and what comes next."""
+    from vaetools.training.run.sheets import SHEET
+
+    run, task = trainer.run, trainer.task
+    if (run / SHEET).exists():
+        yield f"held-out images and what the model makes of them: {run / SHEET}"
     if trainer.progress < 1:
-        click.echo(f"stopped at step {trainer.step}, {trainer.progress:.1%} done")
+        yield f"stopped at step {trainer.step}, {trainer.progress:.1%} done"
         return
     if trainer.best.stopped:
-        click.echo(f"stopped early: no better score in {trainer.best.since} rows of the log")
+        yield f"stopped early: no better score in {trainer.best.since} rows of the log"
+    if trainer.seconds < SHORT:
+        yield f"{trainer.seconds / 60:.0f} minutes of training; what to expect: {EXPECTED}"
     needed = f" --data {data}" if task.exports_with_data else ""
-    click.echo(f"done; next: vaetools export {folder}{needed} --to models/{chosen.id}")
+    yield f"done; next: vaetools export {run}{needed} --to models/{task.recipe.id}"
 
 
 def _line(row: Mapping[str, float]) -> str:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from vaetools.training.recipe import Recipe
 
 
+HOLE_COLOUR = (1.0, 0.0, 1.0)
+"""RGB of holes in sheets: rare in photographs."""
+
+
 @dataclass(frozen=True)
 class InpaintData(HoleSettings, CropSettings):
     """`[data]`: crops, and the holes that are cut into them."""
@@ -81,7 +85,8 @@ class InpaintTask(RestoreTask[Inpainter]):
             yield condition, error, {f"held_{kind}": found, f"held_{kind}_gain": found - filled}
 
     def damaged(self, images: Tensor, condition: Conditioning) -> Tensor:
-        return images * (1 - condition.gate)
+        colour = torch.tensor(HOLE_COLOUR, device=images.device).view(1, 3, 1, 1)
+        return torch.where(condition.gate > 0, colour, images)
 
     def write(self, crops: HeldOutCrops | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.inpainter import export_inpainter
