@@ -153,7 +153,9 @@ class Codec(CodecModel):
         """
         return encoding.analyse(self, image, level_drop)
 
-    def code(self, analysis: Analysis, level: int, *, refine: int = 0) -> Encoded:
+    def code(
+        self, analysis: Analysis, level: int, *, refine: int = 0, keep_symbols: bool = False
+    ) -> Encoded:
         """Quantise and entropy-code an analysis.
 
         Args:
@@ -162,12 +164,19 @@ class Codec(CodecModel):
             refine: passes, 0 … `MAX_PASSES`, that search for symbols with a better trade-off of rate
                 and distortion. Each takes about as long as encoding and decoding without
                 refinement; see `vaetools.codec.refine`.
+            keep_symbols: keep what `decoded` needs.
 
         Raises:
             ModelBrokenError: the model does not support refinement.
             OptionError: the number of passes is out of range.
         """
-        return encoding.encode(self, analysis, level, refine=refine)
+        return encoding.encode(self, analysis, level, refine=refine, keep_symbols=keep_symbols)
+
+    def decoded(self, encoded: Encoded) -> Image:
+        """The image that a file decodes to, without entropy decoding if its symbols were kept."""
+        if encoded.coded is None:
+            return self.reconstruct(encoded.container)
+        return decoding.decoded(self, encoded.container, encoded.coded)
 
     def refine_spec(self, passes: int) -> RefineSpec:
         """Check in advance that `code` can refine with this number of passes.

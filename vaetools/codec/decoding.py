@@ -12,6 +12,7 @@ import numpy as np
 
 from vaetools.codec.container import CELL, Container, SectionKind, inflate
 from vaetools.codec.model import coded_boxes
+from vaetools.codec.networks import Coded, wide_enough
 from vaetools.codec.pixels import DTYPES, as_samples, image_of
 from vaetools.codec.region import box_within, cell_grid, cells_covering
 from vaetools.codec.tables import (
@@ -85,8 +86,7 @@ def symbols(
     r = np.zeros((len(codec.tables.coarse), rows * LATENTS, columns * LATENTS), np.int16)
     for (_, box), parts in zip(boxes, codec.in_order(parts_of, boxes), strict=True):
         for kind, part in zip(kinds, parts, strict=True):
-            if r.dtype == np.int16 and _exceeds_int16(part):
-                r = r.astype(np.int32)
+            r = wide_enough(r, part)
             r[(..., *scaled(box, LATENTS))][channels[kind]] = part
     return r
 
@@ -119,21 +119,25 @@ def reconstruct(
     z = hyper_latents(codec, container, levels)
     needed = grown(cells_covering(box), codec.halo + networks.context_radius, *levels.shape)
     r = symbols(codec, container, networks, z, needed=needed, preview=preview)
-    return image_of(_synthesise(codec, container, networks, (r, z), box), container, box)
+    coded = Coded(levels, z, r)
+    return image_of(_synthesise(codec, container, networks, coded, box), container, box)
+
+
+def decoded(codec: CodecModel, container: Container, coded: Coded) -> Image:
+    """Decode a container whose integers are known; see `Codec.decoded`."""
+    box = box_within(None, container)
+    networks = codec.networks(coded.levels)
+    return image_of(_synthesise(codec, container, networks, coded, box), container, box)
 
 
 def _synthesise(
     codec: CodecModel,
     container: Container,
     networks: EntropyNetworks,
-    coded: tuple[np.ndarray, np.ndarray],
+    coded: Coded,
     box: Box,
 ) -> np.ndarray:
-    """Pixels of a box in the image's own format: (H, W, 3) BGR, or (H, W) if it is grey.
-
-    Args:
-        coded: r and z of the whole image.
-    """
+    """Pixels of a box in the image's own format: (H, W, 3) BGR, or (H, W) if it is grey."""
     sides = [side.stop - side.start for side in box]
     out = np.empty(sides if container.grey else [*sides, 3], DTYPES[container.depth])
     as_bytes = container.depth == 8 and not container.grey
@@ -148,14 +152,10 @@ def _synthesise(
         return pixels
 
     def pixels_of(tile: Tile) -> np.ndarray:
-        pixels = networks.pixels(*coded, tile.outer, as_bytes=as_bytes)
+        pixels = networks.pixels(coded.r, coded.z, tile.outer, as_bytes=as_bytes)
         return pixels[within(pixels_in(tile.core), scaled(tile.outer, CELL))]
 
     for tile, pixels in codec.each_tile(pixels_of, tiles, *shape):
         target = out[within(pixels_in(tile.core), box)]
         target[...] = pixels if as_bytes else as_samples(pixels, target)
     return out
-
-
-def _exceeds_int16(part: np.ndarray) -> bool:
-    return bool(np.abs(part).max(initial=0) > np.iinfo(np.int16).max)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,38 +11,67 @@ import numpy as np
 from vaetools.codec.container import CELL, Container, Section, SectionKind, deflate, is_too_thin
 from vaetools.codec.decoding import ideal_bits
 from vaetools.codec.model import coded_boxes
-from vaetools.codec.networks import check_shape
+from vaetools.codec.networks import Coded, check_shape, wide_enough
 from vaetools.codec.pixels import bgr_of, metadata_sections, rgb_of
 from vaetools.codec.refine import MAX_PASSES, Refinement, Symbols
 from vaetools.codec.region import cell_grid
 from vaetools.codec.tables import LATENTS, encode_hyper, encode_latents
+from vaetools.device_memory import SMALLER, DeviceMemoryError, can_shrink, note
 from vaetools.errors import ModelBrokenError, OptionError, UnsupportedImageError
 from vaetools.image import MAX_PIXELS, Image
 from vaetools.tiling import scaled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vaetools.codec.model import CodecModel
     from vaetools.codec.networks import EntropyNetworks
     from vaetools.model.spec import RefineSpec
     from vaetools.tiling import Box, Tile
 
 
-@dataclass(frozen=True)
 class Analysis:
-    """Output of the analysis network for an image: what all rates have in common.
+    """An image on its way to be encoded, and what all rates have in common.
 
-    Attributes:
-        latents: (1, M, h, w) float32.
+    Args:
+        codec: the model.
         image: the image.
         metadata: its ICC profile, EXIF data and alpha channel as sections.
         level_drop: (rows, columns) int ≥ 0, by how much the rate index of each cell is lowered; 0 in
             a region of interest.
     """
 
-    latents: np.ndarray
-    image: Image
-    metadata: tuple[Section, ...]
-    level_drop: np.ndarray
+    def __init__(
+        self,
+        codec: CodecModel,
+        image: Image,
+        metadata: tuple[Section, ...],
+        level_drop: np.ndarray,
+    ) -> None:
+        self._codec = codec
+        self.image = image
+        self.metadata = metadata
+        self.level_drop = level_drop
+
+    @cached_property
+    def latents(self) -> np.ndarray:
+        """Output of the analysis network, (1, M, h, w) float32, computed on first use."""
+        return _latents_of(self._codec, self.image)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the symbols, (M, h, w)."""
+        rows, columns = self.level_drop.shape
+        return len(self._codec.tables.coarse), rows * LATENTS, columns * LATENTS
+
+    def share_latents(self) -> None:
+        """Compute the latents now, because several rates follow."""
+        _ = self.latents
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the latents have not been needed so far: one rate can do without them."""
+        return "latents" not in self.__dict__
 
 
 @dataclass(frozen=True)
@@ -52,10 +81,12 @@ class Encoded:
     Attributes:
         container: the file.
         codec: the model that encoded it.
+        coded: its integers, if they were kept.
     """
 
     container: Container
     codec: CodecModel
+    coded: Coded | None = None
 
     @cached_property
     def bits(self) -> float:
@@ -73,11 +104,17 @@ class Encoded:
 
 
 def analyse(codec: CodecModel, image: Image, level_drop: np.ndarray | None = None) -> Analysis:
-    """Run the analysis network tile by tile; see `Codec.analyse`."""
+    """Check an image and prepare what all rates share; see `Codec.analyse`."""
     if is_too_thin(image.width, image.height, MAX_PIXELS):
         raise UnsupportedImageError(
             f"size {image.width} x {image.height} is too narrow to be padded to {CELL}-pixel cells"
         )
+    drop = np.zeros(cell_grid(image), np.int32) if level_drop is None else level_drop
+    return Analysis(codec, image, tuple(metadata_sections(image)), drop)
+
+
+def _latents_of(codec: CodecModel, image: Image) -> np.ndarray:
+    """Run the analysis network tile by tile."""
     rows, columns = cell_grid(image)
     tiles = codec.tiles(rows, columns)
 
@@ -91,8 +128,7 @@ def analyse(codec: CodecModel, image: Image, level_drop: np.ndarray | None = Non
             latents = np.empty(shape, np.float32)
         latents[(..., *scaled(tile.core, LATENTS))] = part
     assert latents is not None  # an image has at least one pixel, so there was a tile
-    drop = np.zeros((rows, columns), np.int32) if level_drop is None else level_drop
-    return Analysis(latents, image, tuple(metadata_sections(image)), drop)
+    return latents
 
 
 def _tile_latents(codec: CodecModel, image: Image, cells: Box) -> np.ndarray:
@@ -106,16 +142,33 @@ def _tile_latents(codec: CodecModel, image: Image, cells: Box) -> np.ndarray:
     return check_shape(codec.model, "analysis", latents, (1, len(codec.tables.coarse), *sides))
 
 
-def encode(codec: CodecModel, analysis: Analysis, level: int, *, refine: int = 0) -> Encoded:
+def encode(
+    codec: CodecModel,
+    analysis: Analysis,
+    level: int,
+    *,
+    refine: int = 0,
+    keep_symbols: bool = False,
+) -> Encoded:
     """Quantise and entropy-code an analysis; see `Codec.code`."""
     levels = np.maximum(level - analysis.level_drop, 0).astype(np.uint8)
     networks = codec.networks(levels)
-    z = networks.hyper(analysis.latents)
-    symbols = Symbols(analysis.latents, networks)
-    if refine:
-        spec = refine_spec(codec, refine)
-        Refinement(symbols, spec, analysis.image, z, codec.tiles(*levels.shape)).run(refine)
-    coarse, fine = _latent_sections(codec, networks, z, symbols)
+    in_one_go = None if refine or not codec.is_one_piece(levels) else _whole(networks, analysis)
+    if in_one_go is not None:
+        z, whole = in_one_go
+
+        def symbols_of(box: Box) -> np.ndarray:
+            return whole[(..., *scaled(box, LATENTS))]
+
+    else:
+        z = networks.hyper(analysis.latents)
+        symbols = Symbols(analysis.latents, networks)
+        symbols_of = partial(symbols.of, z)
+        if refine:
+            spec = refine_spec(codec, refine)
+            Refinement(symbols, spec, analysis.image, z, codec.tiles(*levels.shape)).run(refine)
+    r = np.zeros(analysis.shape, np.int16) if keep_symbols else None
+    coarse, fine, r = _latent_sections(codec, networks, z, symbols_of, r)
     rate_map = [Section(SectionKind.LEVELS, deflate(levels.tobytes()))]
     sections = (  # what a preview needs comes first
         *(rate_map if analysis.level_drop.any() else ()),
@@ -124,30 +177,55 @@ def encode(codec: CodecModel, analysis: Analysis, level: int, *, refine: int = 0
         *analysis.metadata,
         *fine,
     )
-    return Encoded(_container(codec, analysis.image, level, sections), codec)
+    container = _container(codec, analysis.image, level, sections)
+    return Encoded(container, codec, None if r is None else Coded(levels, z, r))
+
+
+def _whole(networks: EntropyNetworks, analysis: Analysis) -> tuple[np.ndarray, np.ndarray] | None:
+    """z and r of an image of one piece; None if the device has too little memory for it."""
+    image = analysis.image
+    rows, columns = (slice(0, cells * CELL) for cells in networks.levels.shape)
+    try:
+        with can_shrink():
+            if not analysis.is_new:
+                return networks.whole(None, analysis.latents)
+            if image.depth == 8:
+                return networks.whole(bgr_of(image, (rows, columns))[None], None)
+            return networks.whole(rgb_of(image, (rows, columns)), None)
+    except DeviceMemoryError as error:
+        note(error.device, SMALLER)
+        return None
 
 
 def _latent_sections(
-    codec: CodecModel, networks: EntropyNetworks, z: np.ndarray, symbols: Symbols
-) -> tuple[list[Section], list[Section]]:
-    """The coarse and the fine sections of all tiles."""
+    codec: CodecModel,
+    networks: EntropyNetworks,
+    z: np.ndarray,
+    symbols_of: Callable[[Box], np.ndarray],
+    kept: np.ndarray | None,
+) -> tuple[list[Section], list[Section], np.ndarray | None]:
+    """The coarse and the fine sections of all tiles, and their symbols in `kept` if it is not None."""
     channels = codec.channels
     rows, columns = networks.levels.shape
     boxes = coded_boxes(rows, columns, codec.spec.tile)
 
-    def payloads_of(box: Box) -> list[bytes]:
-        r = symbols.of(z, box)
+    def coded(box: Box) -> tuple[list[bytes], np.ndarray | None]:
+        r = symbols_of(box)
         index = networks.index(z, box)
-        return [
+        payloads = [
             encode_latents(r[mask], index[mask], codec.tables.latent).finish()
             for mask in channels.values()
         ]
+        return payloads, None if kept is None else r
 
     sections: dict[SectionKind, list[Section]] = {kind: [] for kind in channels}
-    for payloads in codec.in_order(payloads_of, boxes):
+    for box, (payloads, r) in zip(boxes, codec.in_order(coded, boxes), strict=True):
         for kind, data in zip(channels, payloads, strict=True):
             sections[kind].append(Section(kind, data))
-    return sections[SectionKind.COARSE], sections[SectionKind.FINE]
+        if kept is not None and r is not None:
+            kept = wide_enough(kept, r)
+            kept[(..., *scaled(box, LATENTS))] = r
+    return sections[SectionKind.COARSE], sections[SectionKind.FINE], kept
 
 
 def refine_spec(codec: CodecModel, passes: int) -> RefineSpec:

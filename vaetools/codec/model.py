@@ -101,6 +101,14 @@ class CodecModel:
         windows = self.model.device.fixed_shapes
         return [*tiles(rows, columns, size=self.size, halo=self.halo, windows=windows)]
 
+    def is_one_piece(self, levels: np.ndarray) -> bool:
+        """Whether an image is coded in one go: in one tile, at one rate.
+
+        Args:
+            levels: (rows, columns) uint8, the rate index of every cell.
+        """
+        return bool(max(levels.shape) <= self.size and (levels == levels.flat[0]).all())
+
     def tile_of(self, core: Box, rows: int, columns: int) -> Tile:
         """A part of a tile, with what the networks see around it."""
         outer = grown(core, self.halo, rows, columns)

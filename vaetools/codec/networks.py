@@ -64,6 +64,21 @@ class Restored:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """The integers of an encoded image.
+
+    Attributes:
+        levels: (rows, columns) uint8, the rate index of every cell.
+        z: hyper-latents, (1, N, rows, columns) float32.
+        r: symbols, (M, h, w) int16 or int32.
+    """
+
+    levels: np.ndarray
+    z: np.ndarray
+    r: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Part:
     """What a chain needs around a box; everything in cells of the image.
 
@@ -153,6 +168,45 @@ class EntropyNetworks:
         base = self._part("hyper_scale_index", z, box, self.reach.hyper_scale_index)
         return self.tables.indexes(base, self.levels[box])
 
+    def whole(
+        self, image: np.ndarray | None, y: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Hyper-latents and symbols of an image of one tile at one rate, in one go.
+
+        Args:
+            image: (1, H, W, 3) uint8 BGR, or (1, 3, H, W) float32 RGB in [0, 1].
+            y: instead of the image, its latents, (1, M, h, w) float32.
+
+        Returns:
+            z, (1, N, h/4, w/4) float32, and r, (M, h, w) int16, or int32 if int16 cannot hold them.
+        """
+        given = image if y is None else y
+        assert given is not None
+        pixels = ("image",) if given.dtype == np.uint8 else ()
+        level = self.levels.flat[0]
+        units = [
+            t[level][None, :, None, None] for t in (self.tables.gain, self.tables.inverse_gain)
+        ]
+        shift = []
+        if self.tables.centroid is not None:
+            offset = self.tables.index_offset[level].astype(np.float32)
+            shift = [offset[None, :, None, None], self.tables.centroid]
+        rows, columns = self.levels.shape
+        latents = 1, len(self.tables.coarse), LATENTS * rows, LATENTS * columns
+        hyper = 1, self.tables.hyper_frequencies.shape[1], rows, columns
+        for wide in (False, True):
+            chain = Chain(
+                "encode" if y is None else "code",
+                wide=wide,
+                inward=bool(shift),
+                limit=self.tables.hyper_limit,
+            )
+            z, r, largest = self.model.graph(chain.role, pixels=pixels)(given, *units, *shift)
+            if largest.max() <= np.iinfo(r.dtype).max:
+                break
+        z = self._checked(chain.role, z, hyper).astype(np.float32)
+        return z, self._checked(chain.role, r, latents)[0]
+
     def symbols(self, y: np.ndarray, z: np.ndarray, box: Box) -> np.ndarray:
         """The symbols of a box.
 
@@ -202,7 +256,7 @@ class EntropyNetworks:
         for wide in (False, True):
             chain = self._chain("quantise", part, wide=wide, refine=len(whole) > 1)
             r, largest, *others = self.model.graph(chain.role)(*values)
-            if largest <= np.iinfo(r.dtype).max:
+            if largest.max() <= np.iinfo(r.dtype).max:
                 break
         return [self._checked(chain.role, array, values[0].shape)[0] for array in (r, *others)]
 
@@ -279,6 +333,12 @@ class EntropyNetworks:
 
     def _checked(self, role: str, out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return check_shape(self.model, role, out, shape)
+
+
+def wide_enough(symbols: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """The symbols of an image, as int32 if int16 cannot hold those of a part."""
+    too_large = np.abs(part).max(initial=0) > np.iinfo(symbols.dtype).max
+    return symbols.astype(np.int32) if too_large else symbols
 
 
 def check_shape(model: Model, role: str, out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

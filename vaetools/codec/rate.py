@@ -8,6 +8,7 @@ searches with refinement around the result.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -17,7 +18,6 @@ from vaetools.metrics import psnr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vaetools.codec.container import Container
     from vaetools.codec.encoding import Analysis, Encoded
     from vaetools.image import Image
 
@@ -31,9 +31,11 @@ class RateCodec(Protocol):
     @property
     def levels(self) -> int: ...
 
-    def code(self, analysis: Analysis, level: int, *, refine: int = 0) -> Encoded: ...
+    def code(
+        self, analysis: Analysis, level: int, *, refine: int = 0, keep_symbols: bool = False
+    ) -> Encoded: ...
 
-    def reconstruct(self, container: Container) -> Image: ...
+    def decoded(self, encoded: Encoded) -> Image: ...
 
 
 def level_of(quality: float, levels: int) -> int:
@@ -72,14 +74,24 @@ class Probes:
             self._encoded[level] = self.codec.code(self.analysis, level, refine=self.refine)
         return self._encoded[level]
 
+    def _encoded_for_decoding(self, level: int) -> Encoded:
+        """The same with its symbols, which are large, if it was not encoded before."""
+        if level in self._encoded:
+            return self._encoded[level]
+        found = self.codec.code(self.analysis, level, refine=self.refine, keep_symbols=True)
+        self._encoded[level] = replace(found, coded=None)
+        return found
+
     def size(self, level: int) -> int:
         """Size of the whole file in bytes."""
+        self.analysis.share_latents()
         return len(self.encoded(level).container.pack())
 
     def psnr(self, level: int) -> float:
         """PSNR of the decoded image in decibels, over all channels."""
         if level not in self._psnr:
-            decoded = self.codec.reconstruct(self.encoded(level).container)
+            self.analysis.share_latents()
+            decoded = self.codec.decoded(self._encoded_for_decoding(level))
             self._psnr[level] = psnr(self.analysis.image.pixels, decoded.pixels)
         return self._psnr[level]
 

@@ -78,8 +78,17 @@ def checked_graph(
     return remembered("graphs", _digest(stamp), check_and_change) or data
 
 
+SINGLE = dict.fromkeys(("gain_height", "gain_width", "rate_height", "rate_width"), 1)
+"""Dimensions of a chain that are 1 for an image of one rate."""
+
+
 def chained_graph(
-    chain: Chain, manifest: Manifest, load: Callable[[str], bytes], pixels: Sequence[str] = ()
+    chain: Chain,
+    manifest: Manifest,
+    load: Callable[[str], bytes],
+    pixels: Sequence[str] = (),
+    *,
+    batched: bool = False,
 ) -> bytes:
     """The graph of a chain, made of graphs that were checked.
 
@@ -88,6 +97,7 @@ def chained_graph(
         manifest: of the model.
         load: role -> the checked ONNX bytes of a graph.
         pixels: inputs or outputs to change; see `vaetools.model.pixels`.
+        batched: whether to give the graph a batch axis where that is possible.
 
     Raises:
         ModelBrokenError: the model is no codec, or its graphs are refused or do not fit together.
@@ -99,10 +109,12 @@ def chained_graph(
 
     def make() -> bytes:
         data = chain_graph(chain, manifest, graphs.__getitem__)
+        if batched:
+            data = with_batch_axis(data, {**_sizes(manifest), **SINGLE}) or data
         return with_uint8_pixels(data, pixels) if pixels else data
 
     hashes = [manifest.graphs[role].sha256 for role in roles]
-    stamp = [*_makers(), *hashes, manifest.codec.context, chain.role, *pixels]
+    stamp = [*_makers(), *hashes, manifest.codec.context, chain.role, batched, *pixels]
     return remembered("graphs", _digest(stamp), make)
 
 

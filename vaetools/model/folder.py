@@ -132,7 +132,8 @@ class Model:
         """The checked ONNX bytes of a role. Arguments and exceptions are those of `graph`."""
         chain = chain_of(role)
         if chain is not None:
-            return chained_graph(chain, self.manifest, self._file_graph, pixels)
+            batched = self.device.fixed_shapes
+            return chained_graph(chain, self.manifest, self._file_graph, pixels, batched=batched)
         # Devices that want fixed shapes want few calls as well: images of one size share them.
         batched = self.device.fixed_shapes and not self._spec(role).exact
         return self._file_graph(role, pixels, batched=batched)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto, NodeProto
 
-MIN_OPSET = 13
-"""Oldest operators that can be extended: older ones take axes as attributes."""
+MIN_OPSET = 18
+"""Version of the operators that nodes are written for; older graphs are converted."""
 
 Shape = tuple["int | str", ...]
 
@@ -31,11 +31,9 @@ class Builder:
 
     def __init__(self, parts: dict[str, ModelProto]) -> None:
         versions = {role: _opset(model) for role, model in parts.items()}
-        self.opset: int = max(versions.values())
-        if self.opset < MIN_OPSET:
-            raise ModelBrokenError(f"graphs use opset {self.opset}, older than {MIN_OPSET}")
+        self.opset: int = max(MIN_OPSET, *versions.values())
         self.parts = {role: _at_opset(model, self.opset) for role, model in parts.items()}
-        self._ir = max(model.ir_version for model in parts.values())
+        self._ir = max(8, *(model.ir_version for model in parts.values()))
         self._nodes: list[NodeProto] = []
         self._initializers: dict[str, Any] = {}
         self._constants: dict[Any, str] = {}
@@ -84,6 +82,10 @@ class Builder:
         import onnx
 
         return self.op("Cast", value, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+
+    def reduce(self, kind: str, value: str) -> str:
+        """Sum or maximum of each image of a batch: (B, …, h, w) -> (B,)."""
+        return self.op(kind, value, self.constant([1, 2, 3], np.int64), keepdims=0)
 
     def concat(self, values: Sequence[str], axis: int = 1) -> str:
         return values[0] if len(values) == 1 else self.op("Concat", *values, axis=axis)

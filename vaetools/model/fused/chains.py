@@ -1,6 +1,7 @@
 """What a codec computes in one go: chains of a model's graphs, with quantisation in between.
 
     encode    image -> hyper-latents z and symbols r, for an image of one tile at one rate
+    code      latents y -> z, r; the same after the analysis
     quantise  latents y, z -> r
     decode    r, z -> image
 
@@ -28,16 +29,17 @@ if TYPE_CHECKING:
     from vaetools.model.fused.context import Context
     from vaetools.model.spec import Manifest
 
-VERSION = 1
+VERSION = 2
 """Of the chains; a higher one makes what is cached of them invalid."""
 
 MAX_SYMBOL = 2**30
 """Magnitude of a symbol; only a broken model needs more."""
 
-Kind = Literal["encode", "quantise", "decode"]
+Kind = Literal["encode", "code", "quantise", "decode"]
 
 ROLES: dict[str, tuple[str, ...]] = {
     "encode": ("analysis", "hyper_analysis", "hyper_mean"),
+    "code": ("hyper_analysis", "hyper_mean"),
     "quantise": ("hyper_mean",),
     "decode": ("hyper_mean", "synthesis"),
 }
@@ -56,7 +58,7 @@ class Chain:
         wide: symbols are int32 instead of int16.
         refine: `quantise` adds moves to the symbols and gives the latents restored from them.
         inward: the model restores towards the mean (`centroid` in its tables).
-        limit: largest magnitude of the hyper-latents that `encode` computes.
+        limit: largest magnitude of the hyper-latents that `encode` and `code` compute.
     """
 
     kind: Kind
@@ -118,7 +120,7 @@ def chain_graph(chain: Chain, manifest: Manifest, load: Callable[[str], bytes]) 
         symbols    (1, M, h, w) int16 or int32
         moves      (1, M, h, w) int8, to `refine`
         hyper      (1, N, h/4, w/4) int32; larger for a part
-        gain, step (1, M, gh, gw) float32; `encode` takes a gain for the whole image
+        gain, step (1, M, gh, gw) float32; (1, M, 1, 1) for `encode` and `code`
         offset     (1, M, gh, gw) float32, added to the table index, and
         centroid   (T,) float32, if `inward`
         around     for a part: start and end, (2,) int64 each, of what is needed of the means of `hyper`,
@@ -127,7 +129,7 @@ def chain_graph(chain: Chain, manifest: Manifest, load: Callable[[str], bytes]) 
 
         hyper      (1, N, h/4, w/4) int32
         symbols    (1, M, h, w) int16 or int32
-        largest    float32, the largest magnitude of a symbol: int16 may not hold it
+        largest    (1,) float32, the largest magnitude of a symbol: int16 may not hold it
         restored   (1, M, h, w) float32, latents, to `refine`, and
         factor     (1, M, h, w) float32 on the steps, if the context has one
         shift      (1, M, h, w) float32: how far latents are restored towards the mean, if `inward`
@@ -164,6 +166,7 @@ class _Assembly:
     def finished(self) -> bytes:
         assemble = {
             "encode": self._encode,
+            "code": self._encode,
             "quantise": self._quantise,
             "decode": self._decode,
         }[self.chain.kind]
@@ -182,22 +185,24 @@ class _Assembly:
         b = self.builder
         sums: dict[str, str] = {}
         for role, values in self._results:
-            total = b.op("ReduceSum", values, keepdims=0)
+            total = b.reduce("ReduceSum", values)
             sums[role] = b.op("Add", sums[role], total) if role in sums else total
         for role, total in reversed(
             sums.items()
         ):  # the graph to blame is the first that is not finite
             file = self.manifest.graphs[role].file
-            b.output(f"{FILE}{file}{FINITE}", total, np.float32, (), first=True)
+            b.output(f"{FILE}{file}{FINITE}", total, np.float32, (1,), first=True)
 
     def _encode(self) -> None:
         b = self.builder
-        image = b.input("image", np.float32, (1, 3, "height", "width"))
+        if self.chain.kind == "encode":
+            y = self._checked("analysis", b.input("image", np.float32, (1, 3, "height", "width")))
+        else:
+            y = b.input("latents", np.float32, self._shape())
         gain, step = (
             b.input(name, np.float32, (1, self.latents, 1, 1)) for name in ("gain", "step")
         )
         shift = self._shift_inputs((1, 1))
-        y = self._checked("analysis", image)
         z = self._checked("hyper_analysis", b.op("Mul", y, gain))
         limits = (b.constant(sign * self.chain.limit, np.float32) for sign in (-1, 1))
         hyper = b.op("Clip", b.op("Round", z), *limits)
@@ -230,7 +235,7 @@ class _Assembly:
         limits = (b.constant(sign * most, np.float32) for sign in (-1, 1))
         kind = self.chain.integers
         b.output("symbols", b.cast(b.op("Clip", r, *limits), kind), kind, self._shape("out_"))
-        b.output("largest", b.op("ReduceMax", b.op("Abs", r), keepdims=0), np.float32, ())
+        b.output("largest", b.reduce("ReduceMax", b.op("Abs", r)), np.float32, (1,))
         if self.chain.refine:
             restored = {
                 "restored": phases.latents,
@@ -327,7 +332,9 @@ class _Assembly:
         return 1, self.latents, f"{prefix}latent_height", f"{prefix}latent_width"
 
     def _hyper_shape(self, prefix: str = "") -> tuple[int | str, ...]:
-        return 1, f"{prefix}hyper_channels", f"{prefix}hyper_height", f"{prefix}hyper_width"
+        (hyper,) = self.parts["hyper_mean"].graph.input
+        channels = hyper.type.tensor_type.shape.dim[1].dim_value or "hyper_channels"
+        return 1, channels, f"{prefix}hyper_height", f"{prefix}hyper_width"
 
 
 class _Phases:
