@@ -62,6 +62,19 @@ def test_the_cpu_computes_where_memory_cannot_be_allocated(run: Callable[..., li
     assert line == "2.0 2.0 ['cuda:0 had too little memory: parts were computed on the CPU']"
 
 
+def test_a_limit_of_the_arena_is_lack_of_memory(run: Callable[..., list[str]]) -> None:
+    """The real GPU is tested with the limit of ONNX Runtime's own arena."""
+    limited = """
+import dataclasses
+from vaetools.model import devices, kinds
+row = kinds.KINDS["cuda"]
+options = lambda number: {**row.options(number), "gpu_mem_limit": "2000000"}
+devices.KINDS = {**kinds.KINDS, "cuda": dataclasses.replace(row, options=options)}
+"""
+    _, line = run(limited + SESSION)
+    assert line == "2.0 2.0 ['cuda:0 had too little memory: parts were computed on the CPU']"
+
+
 def test_a_kernel_that_fails_is_an_error_of_the_device(run: Callable[..., list[str]]) -> None:
     (line,) = run(SESSION, FAKE_CUDA_LAUNCHES="0")
     assert line.startswith("E060 cuda:0 failed: ")
