@@ -150,9 +150,7 @@ def test_the_path_of_python_is_quoted(data: Path, monkeypatch: pytest.MonkeyPatc
     assert shown.stdout == program
 
 
-@pytest.mark.parametrize(
-    "name", [path.stem for path in sorted(STREAMS.glob("*.vae")) if path.stem != "spikes"]
-)
+@pytest.mark.parametrize("name", ["alpha", "float", "grey-deep", "one-pixel", "stored"])
 def test_every_kind_of_file_has_a_thumbnail(name: str, mini_hub: Hub, tmp_path: Path) -> None:
     thumbnail(STREAMS / f"{name}.vae", tmp_path / "out.png", 24, mini_hub)
     whole = vaetools.imread(STREAMS / f"{name}.vae")

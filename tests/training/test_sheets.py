@@ -78,7 +78,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def each(*names: str) -> pytest.MarkDecorator:
     """Recipes by name; some take seconds."""
-    slow = {"codec", "denoise", "inpaint"}
+    slow = RECIPES.keys() - {"mlp"}
     return pytest.mark.parametrize(
         "name", [pytest.param(name, marks=[pytest.mark.train] * (name in slow)) for name in names]
     )
@@ -109,6 +109,7 @@ def test_a_run_ends_with_a_sheet_of_its_held_out_images(
         assert {"held_elbo", "held_psnr"} <= set(rows[-1])
 
 
+@pytest.mark.train
 def test_reconstructions_have_the_psnr_of_the_log(photos: Path, tmp_path: Path) -> None:
     training = trainer(read(RECIPES["spatial"], tmp_path), photos, tmp_path / "run")
     (*_, row) = training.fit()
@@ -120,6 +121,7 @@ def test_reconstructions_have_the_psnr_of_the_log(photos: Path, tmp_path: Path) 
     assert torch.allclose(psnr(noise + 9, noise), psnr(noise + 0.5, noise))  # clipped
 
 
+@pytest.mark.train
 def test_the_damage_is_shown(photos: Path, tmp_path: Path) -> None:
     shown = {
         name: trainer(read(RECIPES[name], tmp_path), photos, tmp_path / name).show()
@@ -218,7 +220,7 @@ def test_the_log_of_an_older_version_gets_the_new_columns(tmp_path: Path) -> Non
     assert read_log(tmp_path)[1] == {"step": 10, "held_loss": 1.5, "held_psnr": 20.123}
 
 
-@each("spatial", "denoise")
+@each("mlp", "spatial", "denoise")
 def test_a_run_of_an_older_version_resumes(name: str, photos: Path, tmp_path: Path) -> None:
     """Without sheets, and with a log that has no PSNR."""
     text, run = RECIPES[name], tmp_path / "run"
@@ -240,7 +242,7 @@ def test_a_run_of_an_older_version_resumes(name: str, photos: Path, tmp_path: Pa
 
 def test_the_command_prints_psnr_and_names_the_sheet(photos: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(RECIPES["spatial"])
+    recipe.write_text(RECIPES["mlp"])
     run = tmp_path / "run"
     words = [str(recipe), "--data", str(photos), "--run", str(run), "--threads", "1"]
     outcome = CliRunner().invoke(command, words)
