@@ -269,11 +269,20 @@ class Hub(HubMethods):
             fingerprint=fingerprint(operation),
             on_record=on_record,
             progress=progress,
-            decode=self._preview,
+            decode=self.preview,
         )
 
-    def _preview(self, path: Path) -> Image | None:
-        """The image of a file that `read_image` does not read: of `.vae` files, for reports."""
+    def preview(self, path: Path) -> Image | None:
+        """The image of a file that is not an image, for reports: of a `.vae` file.
+
+            result.write_report("report.html", decode=hub.preview)
+
+        Returns:
+            The image; None for other files.
+
+        Raises:
+            BitstreamError: the file is damaged or of an unknown model. UnreadableError.
+        """
         kind = self.host.operations.get("decompress")
         if kind is None or path.suffix.lower() not in kind.suffixes:
             return None

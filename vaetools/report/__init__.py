@@ -5,6 +5,7 @@
     previews   images that browsers can display, of inputs and outputs
     charts     histograms as numbers
     rows       a record as the table shows it
+    sheet      the contact sheet, a PNG image
     page       all together, as text in pieces
 
 The runner writes the files: see `vaetools.runner.report`.

@@ -109,7 +109,7 @@ class Previews:
         if suffix in VIDEO_SUFFIXES:
             yield Shot("video", file, self._links.url(file), direct=True)
             return
-        image = self._read(Path(file), suffix)
+        image = read_for_preview(Path(file), self._decode)
         if image is None:
             return
         peak = 0.0
@@ -125,14 +125,15 @@ class Previews:
                 view = self._store.add(*encoded(image, VIEW_EDGE, QUALITY))
         yield Shot(role, file, thumbnail, view, image.width, image.height, direct, peak)
 
-    def _read(self, path: Path, suffix: str) -> Image | None:
-        """The image of a file; None if there is none, or none that can be read."""
-        try:
-            if suffix in SUFFIXES:
-                return read_image(path, first_frame=True, strict=False)
-            return None if self._decode is None else self._decode(path)
-        except Exception:  # noqa: BLE001 - files and plugins of others; the row has links
-            return None
+
+def read_for_preview(path: Path, decode: Decode | None) -> Image | None:
+    """The image of a file; None if there is none, or none that can be read."""
+    try:
+        if path.suffix.lower() in SUFFIXES:
+            return read_image(path, first_frame=True, strict=False)
+        return None if decode is None else decode(path)
+    except Exception:  # noqa: BLE001 - files and plugins of others; the row has links
+        return None
 
 
 def files_of(record: Record) -> list[tuple[str, str]]:

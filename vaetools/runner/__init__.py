@@ -7,7 +7,7 @@
     video      videos: frame by frame
     record     what happened to each input; result: totals; report: both as an HTML page
 
-`runner.run` does these in order.
+`runner.run` does these in order; `recorded` gives the records of runs that have ended.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from vaetools.record import Record
 from vaetools.runner.inputs import input_paths
 from vaetools.runner.progress import Progress
+from vaetools.runner.recorded import recorded
 from vaetools.runner.result import RunResult
 from vaetools.runner.runner import run
 from vaetools.runner.settings import RunSettings
@@ -31,6 +32,7 @@ __all__ = [
     "RunResult",
     "RunSettings",
     "input_paths",
+    "recorded",
     "run",
     "terminal_progress",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vaetools.runner.inputs import Source
 
@@ -67,10 +67,24 @@ Line: TypeAlias = tuple[float, str, JournalEntry]
 """Time, event and entry of an input."""
 
 
-def entry_line(event: str, entry: JournalEntry) -> bytes:
-    """The line of an input."""
+def entry_line(event: str, entry: JournalEntry, facts: Mapping[str, Any] | None = None) -> bytes:
+    """The line of an input.
+
+    Args:
+        event: `writing` or `done`.
+        entry: The input and its outputs.
+        facts: Further fields of its record, for reports; resuming does not need them.
+    """
     # Not `asdict`, which copies all values: a run of worker processes writes many lines a second.
-    return _line(event, {name: getattr(entry, name) for name in _FIELDS})
+    values: dict[str, Any] = {name: getattr(entry, name) for name in _FIELDS}
+    if facts:
+        values["facts"] = facts
+    return _line(event, values)
+
+
+def run_line(op: str, options: Mapping[str, str]) -> bytes:
+    """The line that describes a run, for reports."""
+    return _line("run", {"op": op, "options": options})
 
 
 def folder_line(folder: str) -> bytes:

@@ -11,6 +11,11 @@ content, and never mistakes a file of the user for one of them. An incomplete or
 ignored; its input is processed again. `vaetools.runner.place` says where the file lies, and that it
 is not trusted.
 
+For reports, the second line also has the key `facts` with fields of the record, and each run that has
+something to do adds its options:
+
+    {"event": "run", "op": "denoise", "options": {"sigma": "auto"}}
+
 A journal that is not in the output folder also names that folder, and is refused for another one:
 
     {"event": "folder", "folder": "/data/out"}
@@ -26,7 +31,7 @@ import stat
 import threading
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vaetools.errors import UsageError, printable
 from vaetools.libraries import runtime_version
@@ -40,12 +45,13 @@ from vaetools.runner.entries import (
     folder_line,
     parse,
     relative,
+    run_line,
 )
 from vaetools.runner.inputs import is_folder, same_file
 from vaetools.runner.place import Place, open_own
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vaetools.runner.inputs import Source
 
@@ -252,9 +258,18 @@ class Journal:
         """
         self._sync(self._append(entry_line("writing", entry)))
 
-    def done(self, entry: JournalEntry) -> None:
-        """Record that the outputs have their final names. Raises `OSError`."""
-        self._append(entry_line("done", entry))
+    def done(self, entry: JournalEntry, facts: Mapping[str, Any] | None = None) -> None:
+        """Record that the outputs have their final names. Raises `OSError`.
+
+        Args:
+            entry: As for `writing`.
+            facts: Further fields of the record of the input, for reports.
+        """
+        self._append(entry_line("done", entry, facts))
+
+    def describe(self, op: str, options: Mapping[str, str]) -> None:
+        """Record the options of the run, for reports. Raises `OSError`."""
+        self._append(run_line(op, options))
 
     def close(self) -> None:
         """Flush the journal to disk and close it."""

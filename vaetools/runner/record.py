@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UNEXPECTED, PluginError, VaetoolsError, printable
@@ -13,6 +14,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.runner.plan import PlannedItem
+
+
+FACTS = ("message", "width", "height", "ms", "found", "unchanged", "not_kept")
+"""Fields of a record that a journal keeps besides names, sizes and the device."""
+
+
+def facts_of(record: Record) -> dict[str, Any]:
+    """The fields of a record that a journal keeps besides names, sizes and the device.
+
+    The message is without the path of the input, which tells about the machine.
+    """
+    values = {name: getattr(record, name) for name in FACTS}
+    values["message"] = record.message.removeprefix(f"{printable(record.file)}: ")
+    try:
+        json.dumps(values["found"])
+    except (TypeError, ValueError):  # of a plugin; a report can do without
+        del values["found"]
+    return {name: value for name, value in values.items() if value}
 
 
 def record_of(

@@ -16,6 +16,7 @@ from vaetools.errors import ExistsError, OutputError, UsageError
 from vaetools.report.links import Links
 from vaetools.report.page import PAGE_START, page
 from vaetools.report.previews import Previews, files_of
+from vaetools.report.sheet import contact_sheet, is_contact_sheet
 from vaetools.report.store import (
     Folder,
     Inline,
@@ -31,6 +32,7 @@ from vaetools.runner.atomic import (
     stamp_of,
     temporary_path,
     temporary_stem,
+    write_files,
 )
 from vaetools.runner.inputs import is_folder
 
@@ -123,6 +125,28 @@ def write_page(
         store.remove_earlier()
     else:
         remove_previews(folder_of(path))
+
+
+def write_contact_sheet(
+    path: Path, records: Sequence[Record], summary: str, decode: Decode | None = None
+) -> None:
+    """Write a contact sheet. Raises as `RunResult.write_contact_sheet`."""
+    if is_folder(path):
+        raise UsageError("is a folder; the contact sheet is a file", file=path)
+    if path.suffix.lower() != ".png":
+        remedy = f"name it {path.name}.png"
+        raise UsageError("the contact sheet is a PNG file", file=path, remedy=remedy)
+    standing = stamp_of(path)
+    if standing is not None and not is_contact_sheet(path):
+        remedy = "nothing was done; choose another file"
+        raise ExistsError("already exists and is not a contact sheet", file=path, remedy=remedy)
+    ordered = sorted(records, key=lambda record: (record.status != "failed", record.file))
+    data = contact_sheet(ordered, summary, decode)
+    try:
+        write_files([(path, data)], standing=[standing])
+    except OSError as error:
+        problem = f"the contact sheet cannot be written: {error.strerror}"
+        raise OutputError(problem, file=path) from error
 
 
 def _previews(

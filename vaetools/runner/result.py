@@ -18,7 +18,7 @@ from vaetools.errors import (
 )
 from vaetools.record import Record, Status, format_bytes, format_seconds, kinds_of_files, plural
 from vaetools.report.page import Overview
-from vaetools.runner.report import write_page
+from vaetools.runner.report import write_contact_sheet, write_page
 from vaetools.version import __version__
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RunResult:
         records: In the order in which the inputs were finished.
         left_alone: Number of files in input folders that were not selected.
         unreached: Number of inputs without a record, because the run stopped early.
-        seconds: Wall time in seconds.
+        seconds: Wall time in seconds; None if it is not known.
         stopped: Why the run stopped early, such as `interrupted`; empty if it did not.
         problems: One line for each thing beside the inputs that failed, such as a report that could
             not be written.
@@ -62,7 +62,7 @@ class RunResult:
     records: tuple[Record, ...]
     left_alone: int = 0
     unreached: int = 0
-    seconds: float = 0.0
+    seconds: float | None = 0.0
     stopped: str = ""
     problems: tuple[str, ...] = ()
     other_kinds: Mapping[str, int] = field(default_factory=dict)
@@ -160,7 +160,9 @@ class RunResult:
             parts.append(f"{self.unchanged:,} of {counts['done']:,} unchanged, copied")
         if counts["done"]:
             parts.append(f"{format_bytes(self.bytes_in)} -> {format_bytes(self.bytes_out)}")
-        text = f"{', '.join(parts)} in {format_seconds(self.seconds)}"
+        text = ", ".join(parts)
+        if self.seconds is not None:
+            text += f" in {format_seconds(self.seconds)}"
         if not self.stopped:
             return text
         left = f"{plural(self.unreached, 'input')} not processed"
@@ -176,8 +178,8 @@ class RunResult:
         Args:
             path: Path of the page.
             decode: Takes the path of a file that is not an image, such as a `.vae` file, and returns
-                an `Image` for its preview, or None. `hub.map(…, report=path)` passes the decoder
-                of the hub.
+                an `Image` for its preview, or None: `hub.preview`. `hub.map(…, report=path)`
+                passes it.
 
         Raises:
             UsageError: The name does not end in `.html` or `.htm`, or it is a folder.
@@ -192,6 +194,20 @@ class RunResult:
             kinds_of_files(self.other_kinds),
         )
         write_page(Path(path), self.records, overview, decode)
+
+    def write_contact_sheet(self, path: str | Path, *, decode: Decode | None = None) -> None:
+        """Write a PNG image with small inputs and outputs, their names and what failed.
+
+        Args:
+            path: Path of the image, which ends in `.png`; an earlier contact sheet is replaced.
+            decode: As for `write_report`.
+
+        Raises:
+            UsageError: Another suffix, or it is a folder.
+            ExistsError: There is a file that is not a contact sheet.
+            OutputError: The file cannot be written.
+        """
+        write_contact_sheet(Path(path), self.records, self.summary, decode)
 
     def page(self, path: str | Path) -> None:
         """Deprecated name of `write_report`."""
@@ -212,5 +228,6 @@ class RunResult:
         if self.onnxruntime:
             facts["ONNX Runtime"] = self.onnxruntime
         written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z")
-        time = format_seconds(self.seconds)
-        return facts | {"time": time, "written": written, "vaetools": __version__}
+        if self.seconds is not None:
+            facts["time"] = format_seconds(self.seconds)
+        return facts | {"written": written, "vaetools": __version__}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from vaetools.errors import OutputError
 from vaetools.model.session import usable_cores
 from vaetools.runner.atomic import publish_files, write_files
-from vaetools.runner.job import Work
+from vaetools.runner.job import Work, record_of_done
+from vaetools.runner.record import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -108,7 +109,7 @@ class Publisher:
         )
         with output_errors(planned.outputs[0]):
             write(lambda: self._journal.writing(entry))
-            self._journal.done(entry)
+            self._journal.done(entry, facts_of(record_of_done(job, self._op)))
 
 
 @contextmanager

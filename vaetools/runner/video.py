@@ -157,7 +157,7 @@ class Video:
                 entry = journal.entry(source, self._operation.name, written, item.files, device)
                 journal.writing(entry)
                 publish(done.path, out, item.standing[0])
-                journal.done(entry)
+                journal.done(entry, {"width": done.width, "height": done.height})
         return {
             "bytes_out": size,
             "width": done.width,

@@ -1,0 +1,172 @@
+"""Runs that have ended: their records, from the journal of an output folder or from `--json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from vaetools.errors import NothingMatchedError, UnreadableError, printable
+from vaetools.record import SCHEMA_VERSION, Record, Status
+from vaetools.runner.entries import JournalEntry, absolute, complete_lines, parse
+from vaetools.runner.inputs import is_folder
+from vaetools.runner.place import Place, open_own
+from vaetools.runner.record import FACTS
+from vaetools.runner.result import RunResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def recorded(run: str | Path) -> RunResult:
+    """The result of all runs over an output folder, or of one whose records were kept.
+
+    Args:
+        run: An output folder, the folder of `--journal`, or a file with the lines of `--json`.
+
+    Raises:
+        UnreadableError: It does not exist or cannot be read.
+        NothingMatchedError: It has no records.
+        OutputError: A file of the run is not a regular file.
+    """
+    path = Path(run)
+    try:
+        result = _of_folder(path) if is_folder(path) else _of_lines(path)
+    except OSError as error:
+        raise UnreadableError(f"cannot be read: {error.strerror}", file=path) from error
+    if not result.records:
+        remedy = "name the output folder of a run, or a file of its JSON records"
+        raise NothingMatchedError("has no records of a run", file=path, remedy=remedy)
+    return result
+
+
+def _of_lines(path: Path) -> RunResult:
+    with path.open("rb") as file:
+        return _result([record for line in file if (record := _record(line)) is not None], {})
+
+
+def _of_folder(folder: Path) -> RunResult:
+    """The last record of each input in the journals and lists of failures of a folder."""
+    records: dict[tuple[str, str], Record] = {}
+    options: dict[str, Mapping[str, str]] = {}
+    place = Place(folder)
+    out = folder
+    lines = [line for journal in place.journals() for line in _lines(journal)]
+    for line in lines:
+        found = parse(line)
+        if isinstance(found, str):
+            out = Path(os.path.normpath(folder / found))
+    for line in sorted(lines, key=_time):
+        found = parse(line)
+        values = _values(line)
+        if isinstance(found, tuple) and found[1] == "done":
+            record = _of_entry(found[2], values.get("facts"), out)
+            if record is not None:
+                records[record.op, record.file] = record
+        elif values.get("event") == "run" and isinstance(values.get("options"), dict):
+            options[str(values.get("op"))] = values["options"]
+    for path in sorted(folder.glob(".vaetools.failed*.ndjson")):
+        for line in _lines(path):
+            failed = _record(line)
+            if failed is not None and failed.status == "failed":
+                records[failed.op, _shown(os.path.abspath(failed.file))] = failed  # noqa: PTH100
+    return _result(list(records.values()), options)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        for line, _ in complete_lines(file):
+            yield line
+
+
+def _values(line: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _time(line: bytes) -> float:
+    at = _values(line).get("at")
+    return float(at) if isinstance(at, int | float) else 0.0
+
+
+def _of_entry(entry: JournalEntry, facts: object, out: Path) -> Record | None:
+    source = absolute(entry.source, os.path.realpath(out))
+    made = not os.path.isabs(source)  # noqa: PTH117 - a generated item
+    values = {
+        "v": SCHEMA_VERSION,
+        "file": source if made else _shown(source),
+        "out": [str(out / name) for name in entry.out],
+        "op": entry.op,
+        "status": "done",
+        "device": entry.device or None,
+        "onnxruntime": entry.onnxruntime or None,
+        "bytes_in": entry.size,
+        "bytes_out": sum(size for size, _ in entry.out.values()),
+    }
+    kept = {n: v for n, v in facts.items() if n in FACTS} if isinstance(facts, dict) else {}
+    if isinstance(kept.get("message"), str):
+        kept["message"] = printable(f"{values['file']}: {kept['message']}")
+    return _checked({**values, **kept}) or _checked(values)
+
+
+def _shown(path: str) -> str:
+    """A path relative to the current folder, if it is below it."""
+    here = os.getcwd()  # noqa: PTH109
+    return os.path.relpath(path, here) if path.startswith(here + os.sep) else path
+
+
+def _record(line: bytes) -> Record | None:
+    values = _values(line)
+    return _checked(values) if values.get("v") == SCHEMA_VERSION else None
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "file": (str,),
+    "op": (str,),
+    "status": (str,),
+    "code": (str,),
+    "message": (str,),
+    "bytes_in": (int,),
+    "bytes_out": (int,),
+    "width": (int, type(None)),
+    "height": (int, type(None)),
+    "ms": (int, float),
+    "device": (str, type(None)),
+    "onnxruntime": (str, type(None)),
+    "found": (dict,),
+    "unchanged": (bool,),
+}
+
+
+def _checked(values: Mapping[str, Any]) -> Record | None:
+    """A record of values from a file; None if they are not those of a record."""
+    known = {field.name for field in fields(Record)} - {"noted"}
+    given = {name: value for name, value in values.items() if name in known}
+    for name, value in given.items():
+        if name in ("out", "not_kept"):
+            if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+                return None
+            given[name] = tuple(value)
+        elif not isinstance(value, _TYPES[name]):
+            return None
+    if not {"file", "out", "op", "status"} <= given.keys() or "\0" in given["file"]:
+        return None
+    if given["status"] not in get_args(Status) or any("\0" in name for name in given["out"]):
+        return None
+    return Record(**given)
+
+
+def _result(records: list[Record], options: Mapping[str, Mapping[str, str]]) -> RunResult:
+    ops = {record.op for record in records}
+    texts = {
+        f"{op} {name}" if len(ops) > 1 else name: str(value)
+        for op, values in options.items()
+        if op in ops
+        for name, value in values.items()
+    }
+    return RunResult(tuple(records), seconds=None, options=texts)
