@@ -345,8 +345,16 @@ HOSTILE = [
     {"out": {"owl/a.txt": [10**400, "0"]}},
     {"at": 1e400},
     {"at": float("nan")},
-    {"unknown": 1},
+    {"size": None},
 ]
+
+
+def test_keys_of_later_versions_are_ignored(plant: Plant, tmp_path: Path) -> None:
+    top, out = plant("in", FILES), tmp_path / "out"
+    go(top, out)
+    values = [{**line, "unknown": 1} for line in lines(out)]
+    (out / ".vaetools.ndjson").write_text("".join(json.dumps(value) + "\n" for value in values))
+    assert go(top, out).counts["skipped"] == 2
 
 
 @pytest.mark.parametrize("change", HOSTILE, ids=[f"{i}" for i in range(len(HOSTILE))])

@@ -82,11 +82,6 @@ def entry_line(event: str, entry: JournalEntry, facts: Mapping[str, Any] | None 
     return _line(event, values)
 
 
-def run_line(op: str, options: Mapping[str, str]) -> bytes:
-    """The line that describes a run, for reports."""
-    return _line("run", {"op": op, "options": options})
-
-
 def folder_line(folder: str) -> bytes:
     """The line that names the output folder."""
     return _line("folder", {"folder": folder})

@@ -11,10 +11,8 @@ content, and never mistakes a file of the user for one of them. An incomplete or
 ignored; its input is processed again. `vaetools.runner.place` says where the file lies, and that it
 is not trusted.
 
-For reports, the second line also has the key `facts` with fields of the record, and each run that has
-something to do adds its options:
-
-    {"event": "run", "op": "denoise", "options": {"sigma": "auto"}}
+For reports, the second line also has the key `facts` with fields of the record; in the first one of
+a run, it has the options of the run, too.
 
 A journal that is not in the output folder also names that folder, and is refused for another one:
 
@@ -45,7 +43,6 @@ from vaetools.runner.entries import (
     folder_line,
     parse,
     relative,
-    run_line,
 )
 from vaetools.runner.inputs import is_folder, same_file
 from vaetools.runner.place import Place, open_own
@@ -84,6 +81,7 @@ class Journal:
         self._written = 0
         self._synced = 0
         self._incomplete_line = False
+        self._options: dict[str, str] = {}
         self._read_up_to: dict[Path, int] = {}
         self.read()
 
@@ -265,11 +263,15 @@ class Journal:
             entry: As for `writing`.
             facts: Further fields of the record of the input, for reports.
         """
+        with self._lock:
+            options, self._options = self._options, {}
+        if options:
+            facts = {**(facts or {}), "options": options}
         self._append(entry_line("done", entry, facts))
 
-    def describe(self, op: str, options: Mapping[str, str]) -> None:
-        """Record the options of the run, for reports. Raises `OSError`."""
-        self._append(run_line(op, options))
+    def describe(self, options: Mapping[str, str]) -> None:
+        """Set the options of the run, for reports; they are in the first line that says done."""
+        self._options = dict(options)
 
     def close(self) -> None:
         """Flush the journal to disk and close it."""

@@ -62,11 +62,13 @@ def _of_folder(folder: Path) -> RunResult:
         found = parse(line)
         values = _values(line)
         if isinstance(found, tuple) and found[1] == "done":
-            record = _of_entry(found[2], values.get("facts"), out)
+            facts = values.get("facts")
+            facts = facts if isinstance(facts, dict) else {}
+            record = _of_entry(found[2], facts, out)
             if record is not None:
                 records[record.op, record.file] = record
-        elif values.get("event") == "run" and isinstance(values.get("options"), dict):
-            options[str(values.get("op"))] = values["options"]
+            if isinstance(facts.get("options"), dict):
+                options[found[2].op] = facts["options"]
     for path in sorted(folder.glob(".vaetools.failed*.ndjson")):
         for line in _lines(path):
             failed = _record(line)
@@ -94,7 +96,7 @@ def _time(line: bytes) -> float:
     return float(at) if isinstance(at, int | float) else 0.0
 
 
-def _of_entry(entry: JournalEntry, facts: object, out: Path) -> Record | None:
+def _of_entry(entry: JournalEntry, facts: Mapping[str, Any], out: Path) -> Record | None:
     source = absolute(entry.source, os.path.realpath(out))
     made = not os.path.isabs(source)  # noqa: PTH117 - a generated item
     values = {
@@ -108,7 +110,7 @@ def _of_entry(entry: JournalEntry, facts: object, out: Path) -> Record | None:
         "bytes_in": entry.size,
         "bytes_out": sum(size for size, _ in entry.out.values()),
     }
-    kept = {n: v for n, v in facts.items() if n in FACTS} if isinstance(facts, dict) else {}
+    kept = {name: value for name, value in facts.items() if name in FACTS}
     if isinstance(kept.get("message"), str):
         kept["message"] = printable(f"{values['file']}: {kept['message']}")
     return _checked({**values, **kept}) or _checked(values)

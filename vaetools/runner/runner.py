@@ -273,8 +273,7 @@ def _process(
         resolved = resolve_existing(items, journal, settings)
         _check_libraries(operation, resolved)
         _remove_stale(resolved, settings, journal.place)
-        if any(item.is_pending for item in resolved):
-            journal.describe(operation.name, described(operation, settings))
+        journal.describe(described(operation, settings))
         return files.process(resolved, folder, journal, listeners)
 
 
