@@ -127,7 +127,8 @@ def parse(line: bytes) -> Line | str | None:
         out = {_name(n): (int(size), str(sha)) for n, (size, sha) in values.pop("out").items()}
         # Later versions may write more.
         known = {name: _text(values[name]) for name in _TEXTS if name in values}
-        entry = JournalEntry(size=values["size"], mtime_ns=values["mtime_ns"], out=out, **known)
+        size, mtime_ns = int(values["size"]), int(values["mtime_ns"])
+        entry = JournalEntry(size=size, mtime_ns=mtime_ns, out=out, **known)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return (at, event, entry) if math.isfinite(at) else None
