@@ -102,6 +102,7 @@ def test_packages_that_overwrite_each_other_are_refused(name: str, tmp_path: Pat
             check_packages()
         assert caught.value.remedy == (f"pip uninstall -y onnxruntime {name}; pip install {name}")
         (info / "RECORD").write_text("onnxruntime_other/__init__.py,,\n")
+        devices._runtimes.cache_clear()
         check_packages()  # a plugin shares the name, but no files
     assert sys.path == paths[1:]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import DeviceError, OptionError
@@ -71,13 +74,25 @@ def parse_device(text: str) -> Device | None:
 
 def check_packages() -> None:
     """Raise `DeviceError` where two packages of ONNX Runtime have overwritten each other's files."""
-    found = [name for name in installed(ORT) if _has_runtime(name)]
+    found = _runtimes(tuple(sys.path))
     if len(found) > 1:
         names = f"both {found[0]} and {found[1]}" if len(found) == 2 else ", ".join(found)
         raise DeviceError(
             f"{names} are installed and overwrite each other, so devices are silently missing",
             remedy=f"pip uninstall -y {' '.join(found)}; pip install {found[-1]}",
         )
+
+
+@functools.cache
+def _runtimes(folders: tuple[str, ...]) -> list[str]:
+    """Installed packages of ONNX Runtime, if there may be several: to look for each costs time."""
+    names: set[str] = set()
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            names |= {found.name for found in Path(folder).glob("onnxruntime*-info")}
+    if len(names) < 2:
+        return []
+    return [name for name in installed(ORT) if _has_runtime(name)]
 
 
 def _has_runtime(distribution: str) -> bool:
