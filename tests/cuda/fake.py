@@ -29,7 +29,7 @@ VERSION = 13
 """Of CUDA: its device properties are in fake.h."""
 
 ALWAYS = {
-    "libcuda.so.1": ("cuInit", "cuDriverGetVersion", "cuTensorMapEncodeTiled"),
+    "libcuda.so.1": ("cuInit", "cuDeviceGetCount", "cuDriverGetVersion", "cuTensorMapEncodeTiled"),
     "libcurand.so.10": ("curandCreateGenerator",),
 }
 """Libraries that the provider loads, with functions that have no versioned name in it."""
@@ -41,6 +41,7 @@ BODIES = {
     "cudaDeviceGetAttribute": "(int *v, int which, int d) { return attribute(v, which); }",
     "cudaDriverGetVersion": "(int *v) { *v = 13000; return SUCCESS; }",
     "cudaRuntimeGetVersion": "(int *v) { *v = 13000; return SUCCESS; }",
+    "cuDeviceGetCount": "(int *n) { *n = 1; return SUCCESS; }",
     "cuDriverGetVersion": "(int *v) { *v = 13000; return SUCCESS; }",
     "cudaMalloc": "(void **p, size_t n) { return take(p, n); }",
     "cudaFree": "(void *p) { return give(p); }",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ import pytest
 import vaetools
 from vaetools.errors import DeviceError, OptionError
 from vaetools.libraries import ORT
-from vaetools.model import nvidia, proof
+from vaetools.model import devices, nvidia, proof
 from vaetools.model.devices import Device, bind, check_packages, parse_device
 from vaetools.model.kinds import KINDS
 from vaetools.model.proof import convolution_graph, probe, proven_device
@@ -399,3 +401,22 @@ def test_every_shipped_model_passes_its_self_test(kind: str) -> None:
     )
     for one, other in zip(found, expected, strict=True):
         assert np.abs(np.subtract(one, other, dtype=np.int16)).max() <= 1
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("cc") is None, reason="a library is built with cc"
+)
+def test_a_library_next_to_a_target_install_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded once by its path, it is found by its name: so ONNX Runtime finds it."""
+    name = "libvaetools_test.so.9"
+    folder = tmp_path / "nvidia" / "cudnn" / "lib"
+    folder.mkdir(parents=True)
+    words = ["cc", "-shared", "-x", "c", "-", f"-Wl,-soname,{name}", "-o", folder / name]
+    subprocess.run(words, input=b"int unused;", check=True)
+    assert not nvidia._found(name)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert nvidia._found(name)
+    monkeypatch.undo()
+    assert nvidia._load(name) is not None
