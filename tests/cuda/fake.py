@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 HERE = Path(__file__).parent
 
@@ -161,20 +161,14 @@ def _compile(folder: Path, name: str, text: str) -> None:
     subprocess.run(["gcc", *options, "-o", folder / name, code], check=True)
 
 
-def run(script: str, libraries: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, libraries: Path) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process that finds the stub libraries."""
-    variables: Mapping[str, str] = {
-        **os.environ,
-        "LD_LIBRARY_PATH": os.pathsep.join(
-            filter(None, [str(libraries), os.environ.get("LD_LIBRARY_PATH")])
-        ),
-        **environment,
-    }
+    places = [str(libraries), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
     return subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
         check=False,
-        env=variables,
+        env={**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(places)},
         timeout=240,
     )
