@@ -22,7 +22,7 @@ from PIL import ImageFile, UnidentifiedImageError
 
 from vaetools.codec import Codec
 from vaetools.codec.container import MAGIC, SUFFIX, read_header, read_sections
-from vaetools.codec.info import read_info
+from vaetools.codec.info import MIME, read_info
 from vaetools.errors import ChecksumError, OptionError, VaetoolsError
 from vaetools.image import Density, Image
 from vaetools.image.metadata.iptc import IPTC_RESOURCE
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = "VAE"
-MIME = "image/x-vae"
 
 NO_LIMIT = 2**62
 """Pixels: Pillow checks its own limit, `PIL.Image.MAX_IMAGE_PIXELS`, right after opening."""

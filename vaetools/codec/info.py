@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from vaetools.codec.container import Header
     from vaetools.image import Metadata
 
+MIME = "image/x-vae"
+"""The type of `.vae` files; not registered with IANA."""
+
 METADATA = frozenset(
     {
         SectionKind.ICC,

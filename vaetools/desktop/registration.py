@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.codec.container import MAGIC, SUFFIX
+from vaetools.codec.info import MIME
 from vaetools.errors import OutputError, UsageError
 from vaetools.runner.atomic import write_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-MIME = "image/x-vae"
 
 PACKAGE = f"""\
 <?xml version="1.0" encoding="UTF-8"?>
