@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import vaetools
+from tests.model.test_session import graph_of
 from vaetools.errors import ModelBrokenError
 from vaetools.model.batching import ACTIVATIONS, LANES, MOST, Batcher
+from vaetools.model.devices import Device
+from vaetools.model.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -182,3 +186,73 @@ def test_the_next_batch_is_taken_while_one_runs() -> None:
         slow.go.set()
         assert first.result()[0].flat[0] == 2
     batcher.close()
+
+
+def test_a_graph_with_a_batch_axis_runs_in_batches(
+    batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real session, on the CPU as if it were such a device."""
+    monkeypatch.setattr(Device, "fixed_shapes", True)
+    ports = [("batch", 3, "width"), ("batch", 3, "width")]
+    session = Session(graph_of(ports[0], output=ports[1]), "g", Device("cpu"), 1, batcher)
+    other = Session(graph_of((1, 3, "width"), output=(1, 3, "width")), "g", Device("cpu"), 1)
+    assert (session.has_batch, other.has_batch) == (True, False)
+    sizes: list[int] = []
+    compute = session.compute
+
+    def watched(values: Sequence[np.ndarray], seconds: float) -> Arrays:
+        sizes.append(len(values[0]))
+        if len(sizes) > 1:
+            assert go.wait(30)
+        return compute(values, seconds)
+
+    go = threading.Event()
+    monkeypatch.setattr(session, "compute", watched)
+    session(sample(0))
+    with ThreadPoolExecutor(9) as pool:
+        futures = [pool.submit(session, sample(mark)) for mark in range(9)]
+        while len(batcher._waiting) < 8:  # one call runs
+            time.sleep(0.001)
+        go.set()
+        for mark, future in enumerate(futures):
+            np.testing.assert_array_equal(future.result()[0], 2 * sample(mark))
+    assert sizes == [1, 1, 8]
+
+
+@pytest.mark.slow
+def test_shipped_models_give_the_same_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs that ship, called by eight threads: the results of single calls, within 1/255."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(8)]
+    with vaetools.open("cpu", threads=1) as hub:
+        packed = [hub.compress(image) for image in images]
+        single = [
+            (hub.decompress(data), hub.denoise(image, sigma=20))
+            for data, image in zip(packed, images, strict=True)
+        ]
+    monkeypatch.setattr(Device, "fixed_shapes", True)
+    monkeypatch.setattr(Device, "batches", True)
+    sizes: list[int] = []
+    real = Session.compute
+
+    def slow(self: Session, values: Sequence[np.ndarray], seconds: float) -> Arrays:
+        if self.has_batch:
+            sizes.append(len(values[0]))
+        time.sleep(0.05)  # others come together meanwhile
+        return real(self, values, seconds)
+
+    monkeypatch.setattr(Session, "compute", slow)
+    with vaetools.open("cpu", threads=1) as hub, ThreadPoolExecutor(8) as pool:
+        together = [
+            (pool.submit(hub.decompress, p), pool.submit(hub.denoise, image, sigma=20))
+            for p, image in zip(packed, images, strict=True)
+        ]
+        for futures, expected in zip(together, single, strict=True):
+            for future, pixels in zip(futures, expected, strict=True):
+                difference = np.abs(future.result().astype(int) - pixels.astype(int))
+                assert difference.max() <= 1
+        for future, data in zip(
+            [pool.submit(hub.compress, i) for i in images], packed, strict=True
+        ):
+            assert abs(len(future.result()) - len(data)) <= 8
+    assert max(sizes) > 1

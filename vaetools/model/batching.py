@@ -29,7 +29,8 @@ MEMORY = 2 * 2**30
 """Bytes on the device for one batch."""
 
 ACTIVATIONS = 64
-"""Bytes of a graph's intermediate results for each byte of its inputs and outputs."""
+"""Bytes of a graph's intermediate results for each byte of its inputs and outputs: at most 39 in the
+shipped graphs with uint8 pixels (`graphcheck.estimate`), and half as much again for workspaces."""
 
 LANES = 2
 """Threads that run batches."""

@@ -49,6 +49,11 @@ class Device:
         return self.row.fixed_shapes
 
     @property
+    def batches(self) -> bool:
+        """Whether calls that wait for it are run together: `vaetools.model.batching`."""
+        return self.row.batches
+
+    @property
     def serial(self) -> bool:
         """Whether a session can run only one call at a time."""
         return self.row.serial

@@ -30,6 +30,8 @@ class Kind:
         numbered: Whether a machine can have several.
         nvidia: Whether it needs an NVIDIA driver and the libraries of CUDA.
         fixed_shapes: Whether it plans or compiles a graph for each input shape.
+        batches: Whether calls that wait for it are run together. Not where each size of a batch would
+            be one more graph to compile.
         serial: Whether a session can run only one call at a time.
         uint8: Whether it has kernels for uint8; otherwise the CPU converts pixels.
     """
@@ -42,6 +44,7 @@ class Kind:
     numbered: bool = True
     nvidia: bool = False
     fixed_shapes: bool = False
+    batches: bool = False
     serial: bool = False
     uint8: bool = True
 
@@ -87,7 +90,12 @@ def _coreml(_: int) -> dict[str, str]:
 KINDS = {
     "cpu": Kind("CPUExecutionProvider", numbered=False),
     "cuda": Kind(
-        "CUDAExecutionProvider", INSTALL_CUDA, options=_cuda, nvidia=True, fixed_shapes=True
+        "CUDAExecutionProvider",
+        INSTALL_CUDA,
+        options=_cuda,
+        nvidia=True,
+        fixed_shapes=True,
+        batches=True,
     ),
     "tensorrt": Kind(
         "TensorrtExecutionProvider",

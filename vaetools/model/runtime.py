@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from vaetools.errors import OptionError
+from vaetools.model.batching import Batcher
 from vaetools.model.devices import Device, check_packages, parse_device
 from vaetools.model.proof import automatic_device, proven_device
 from vaetools.model.recent import Recent
@@ -74,6 +75,7 @@ class Runtime:
         self._adopted: weakref.WeakSet[Closable] = weakref.WeakSet()
         self._slots: dict[int, threading.BoundedSemaphore] = {}
         self._sessions: Recent[str, Session] = Recent()
+        self._batcher = Batcher() if self.device.batches else None
         self._lock = threading.Lock()
 
     def session(
@@ -88,7 +90,8 @@ class Runtime:
             exact: run on the CPU whatever the device is: GPUs may sum in float32 with fewer bits.
         """
         device = Device("cpu") if exact else self.device
-        return self._sessions.get(key, lambda: Session(load(), name, device, self.threads))
+        batcher = None if exact else self._batcher
+        return self._sessions.get(key, lambda: Session(load(), name, device, self.threads, batcher))
 
     def map_ordered(self, work: Callable[[T], R], pieces: Sequence[T], threads: int) -> Iterator[R]:
         """`work(piece)` for every piece, in order, up to `threads` at a time.
@@ -114,5 +117,7 @@ class Runtime:
     def close(self) -> None:
         """Drop all sessions and the memory that they hold, and end all workers."""
         self._sessions.clear()
+        if self._batcher is not None:
+            self._batcher.close()
         for resource in list(self._adopted):
             resource.close()

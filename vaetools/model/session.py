@@ -15,6 +15,7 @@ import numpy as np
 from vaetools.device_memory import MOVED, DeviceMemoryError, is_shrinkable, note
 from vaetools.errors import DeviceError, ModelBrokenError, OptionError
 from vaetools.libraries import library_error
+from vaetools.model.batch_axis import BATCH_NAME
 from vaetools.model.devices import Device, bind
 from vaetools.model.kernels import with_device_kernels
 from vaetools.model.limits import WATCH
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnxruntime import InferenceSession
+
+    from vaetools.model.batching import Batcher
 
 
 OPTIMIZATION = "VAETOOLS_ORT_OPTIMIZATION"
@@ -72,18 +75,28 @@ class Session:
         name: for error messages.
         device: to run on.
         threads: within one call.
+        batcher: runs calls that wait for the device together, where the graph has a batch axis.
 
     Attributes:
         name, device: as given.
         inputs, outputs: their names, in order.
+        has_batch: whether axis 0 of all of them is the batch, see `vaetools.model.batch_axis`.
 
     Raises:
         ModelBrokenError: the graph does not load.
     """
 
-    def __init__(self, graph: bytes, name: str, device: Device, threads: int) -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        name: str,
+        device: Device,
+        threads: int,
+        batcher: Batcher | None = None,
+    ) -> None:
         self.name = name
         self.device = device
+        self._batcher = batcher
         self._threads = threads
         self._graph = graph if device.kind == "cpu" else with_device_kernels(graph)
         self._session = create_session(self._graph, Device("cpu"), threads, name)
@@ -93,6 +106,8 @@ class Session:
         self._by_sizes: Recent[Sizes, InferenceSession] = Recent(MOST_SHAPES)
         self.inputs: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
         self.outputs: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
+        ports = [*self._session.get_inputs(), *self._session.get_outputs()]
+        self.has_batch: bool = all(port.shape[:1] == [BATCH_NAME] for port in ports)
         _LIVE.add(self)
 
     @property
@@ -155,17 +170,21 @@ class Session:
         if self._graph == b"":
             return self._run(self._session, values, seconds)
         try:
-            return self._run_on_device(values, seconds)
+            if self._batcher is None:
+                return self.compute(values, seconds)
+            return self._batcher.call(self, values, seconds)
         except DeviceMemoryError as error:
             if is_shrinkable():
                 raise
             note(error.device, MOVED)
         return self._run(self._session, values, seconds)
 
-    def _run_on_device(
-        self, values: Sequence[np.ndarray], seconds: float
-    ) -> tuple[np.ndarray, ...]:
+    def compute(self, values: Sequence[np.ndarray], seconds: float) -> tuple[np.ndarray, ...]:
         """Run on the device, if need be with the memory that sessions for other shapes hold there.
+
+        Args:
+            values: arrays in the order of `inputs`.
+            seconds: time limit.
 
         Raises:
             DeviceMemoryError: that is not enough either.
