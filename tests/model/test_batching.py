@@ -18,7 +18,7 @@ from vaetools.model.devices import Device
 from vaetools.model.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from vaetools.model.batching import Arrays
 
@@ -56,6 +56,13 @@ def sample(mark: float, width: int = 4) -> np.ndarray:
     return np.full((1, 3, width), mark, np.float32)
 
 
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def together(batcher: Batcher, calls: Sequence[tuple[Doubled, np.ndarray]]) -> list[object]:
     """Results or errors of calls that wait while the first one runs; then all go on, in order."""
 
@@ -69,12 +76,9 @@ def together(batcher: Batcher, calls: Sequence[tuple[Doubled, np.ndarray]]) -> l
         futures = []
         for graph, value in calls:
             futures.append(pool.submit(call, graph, value))
-            deadline = time.monotonic() + 30
-            while len(futures) > 1 and len(batcher._waiting) < len(futures) - 1:
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
             if len(futures) == 1:
                 assert graph.begun.wait(30)
+            wait_for(lambda: len(batcher._waiting) == len(futures) - 1)
         for graph in {graph for graph, _ in calls}:
             graph.go.set()
         return [future.result() for future in futures]
@@ -210,9 +214,10 @@ def test_a_graph_with_a_batch_axis_runs_in_batches(
     monkeypatch.setattr(session, "compute", watched)
     session(sample(0))
     with ThreadPoolExecutor(9) as pool:
-        futures = [pool.submit(session, sample(mark)) for mark in range(9)]
-        while len(batcher._waiting) < 8:  # one call runs
-            time.sleep(0.001)
+        futures = [pool.submit(session, sample(0))]
+        wait_for(lambda: len(sizes) == 2)
+        futures += [pool.submit(session, sample(mark)) for mark in range(1, 9)]
+        wait_for(lambda: len(batcher._waiting) == 8)
         go.set()
         for mark, future in enumerate(futures):
             np.testing.assert_array_equal(future.result()[0], 2 * sample(mark))
@@ -251,8 +256,6 @@ def test_shipped_models_give_the_same_in_batches(monkeypatch: pytest.MonkeyPatch
             for future, pixels in zip(futures, expected, strict=True):
                 difference = np.abs(future.result().astype(int) - pixels.astype(int))
                 assert difference.max() <= 1
-        for future, data in zip(
-            [pool.submit(hub.compress, i) for i in images], packed, strict=True
-        ):
-            assert abs(len(future.result()) - len(data)) <= 8
+        for anew, data in zip(pool.map(hub.compress, images), packed, strict=True):
+            assert abs(len(anew) - len(data)) <= 8
     assert max(sizes) > 1
