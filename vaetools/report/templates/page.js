@@ -126,7 +126,8 @@
     right = outputs.includes(chosen) ? chosen : outputs[0] || null;
     if (!left && !right) left = chosen || shots[0];
     const index = matching.filter(hasShots).indexOf(row), all = matching.filter(hasShots).length;
-    $("v-name").textContent = row.querySelector(".in").textContent;
+    $("v-name").title = row.querySelector(".in").textContent;
+    $("v-name").textContent = $("v-name").title.split("/").pop();
     $("v-count").textContent = `${index + 1} of ${all}`;
     $("v-prev").disabled = index <= 0;
     $("v-next").disabled = index >= all - 1;
