@@ -190,16 +190,16 @@ class Session:
             DeviceMemoryError: that is not enough either.
             DeviceError: the device fails.
         """
-        shapes = [value.shape for value in values]
-        for more in (True, False):
-            try:
-                with self._turn:
-                    return self._run(self._session_for(shapes), values, seconds)
-            except DeviceMemoryError:
-                if not more:
-                    raise
-            release(self.device)
-        raise AssertionError("unreachable")
+
+        def once() -> tuple[np.ndarray, ...]:
+            with self._turn:
+                session = self._session_for([value.shape for value in values])
+                return self._run(session, values, seconds)
+
+        with contextlib.suppress(DeviceMemoryError):
+            return once()
+        release(self.device)
+        return once()
 
     def _run(
         self, session: InferenceSession, values: Sequence[np.ndarray], seconds: float
