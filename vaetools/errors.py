@@ -337,7 +337,7 @@ class RunError(VaetoolsError):
 class UnexpectedError(VaetoolsError):
     """An exception that nobody expected: a defect of vaetools or of a plugin.
 
-    Causes: a bug.
+    Causes: a bug; a library that crashes a worker process; too little memory.
     Remedy: report it with the output of `--debug`.
     """
 

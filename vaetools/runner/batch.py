@@ -80,7 +80,9 @@ class Batch:
                 data = pickled(operation)
         if data is None:
             return Threads(operation, settings, publisher)
-        return Processes(data, operation.takes, settings, folder, publisher, processes)
+        # While one input waits for the GPU, another one uses the core.
+        jobs = 2 if self._on_gpu() else -(-usable_cores() // processes)
+        return Processes(data, operation.takes, settings, folder, publisher, processes, jobs)
 
     def _processes(self, count: int) -> int:
         """Number of worker processes for `count` inputs."""

@@ -177,6 +177,7 @@ class Processes:
         folder: The output folder.
         publisher: Gives the outputs their names.
         processes: Number of workers.
+        jobs: Inputs that each of them processes at the same time, unless the settings say.
     """
 
     def __init__(
@@ -187,8 +188,9 @@ class Processes:
         folder: OutputFolder,
         publisher: Publisher,
         processes: int,
+        jobs: int,
     ) -> None:
-        jobs = -(-(settings.jobs or max(usable_cores(), processes)) // processes)
+        jobs = -(-settings.jobs // processes) if settings.jobs else jobs
         slots = jobs + 1  # while one is read or written, another one is processed
         self.threads = (1, processes * slots, max(4, min(usable_cores(), 8)))
         self.memory = (settings.memory, settings.memory)  # results are on disk

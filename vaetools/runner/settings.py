@@ -29,7 +29,7 @@ class RunSettings:
         jobs: Number of inputs processed at the same time; None for the number of usable cores.
         workers: Number of worker processes that share the inputs; 0 for none, so that all are processed
             by threads of this process. `auto`: one per core on a GPU, if there are many inputs and the
-            operation can be sent to other processes; otherwise none. Videos are not sent to workers.
+            operation can be pickled; otherwise none. Videos are not sent to workers.
         include: Glob patterns; only inputs that match at least one are processed. A pattern may
             match the path relative to the input folder, a folder on this path, or the file name.
         exclude: Glob patterns of inputs to leave out, matched as `include` is.
