@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vaetools.model.batch_axis import with_batch_axis
-from vaetools.model.checked import _sizes
+from vaetools.model.checked import example_sizes
 from vaetools.model.devices import Device
 from vaetools.model.manifest import read_manifest
 from vaetools.model.registry import shipped_folder
@@ -73,11 +73,11 @@ def test_shipped_graphs_take_batches(name: Path) -> None:
     assert SHIPPED is not None
     data = (SHIPPED / name).read_bytes()
     manifest = read_manifest((SHIPPED / name).parent)
-    changed = with_batch_axis(data, _sizes(manifest))
+    changed = with_batch_axis(data, example_sizes(manifest))
     assert changed is not None
     for port in (*onnx.load_from_string(changed).graph.input,):
         assert port.type.tensor_type.shape.dim[0].dim_param == "batch"
-    check_batch(data, changed, _sizes(manifest))
+    check_batch(data, changed, example_sizes(manifest))
     assert not any(
         len(a.ints) > 5
         for n in onnx.load_from_string(changed).graph.node

@@ -51,12 +51,12 @@ def with_batch_axis(graph: bytes, sizes: Mapping[str, int]) -> bytes | None:
 
 
 def _changed(model: ModelProto, sizes: Mapping[str, int]) -> bytes | None:
-    ports = [*_inputs(model), *model.graph.output]
-    if not all(_axis_0_is_free(port) for port in ports):
+    results = [port for port in model.graph.output if port.type.tensor_type.shape.dim]
+    if not all(_axis_0_is_free(port) for port in (*_inputs(model), *results)):
         return None
-    images = [_shapes(model, 1, sizes, more) for more in IMAGES]
+    images = [shapes_of(model, 1, sizes, more) for more in IMAGES]
     simplify(model, images)
-    found = [batched_tensors(model, _shapes(model, BATCH, sizes, more)) for more in IMAGES]
+    found = [batched_tensors(model, shapes_of(model, BATCH, sizes, more)) for more in IMAGES]
     batched = [names for names in found if names is not None]
     if len(batched) < len(found):
         return None
@@ -72,8 +72,9 @@ def _name_axis_0(model: ModelProto, batched: set[str]) -> None:
     """
     graph = model.graph
     inner = [value for value in graph.value_info if value.type.tensor_type.shape.dim]
+    results = [value for value in graph.output if value.type.tensor_type.shape.dim]
     del graph.value_info[:]
-    for value in (*_inputs(model), *inner, *graph.output):
+    for value in (*_inputs(model), *inner, *results):
         if value.name in batched:
             value.type.tensor_type.shape.dim[0].dim_param = BATCH_NAME
     made = {name for node in graph.node for name in node.output}
@@ -92,10 +93,10 @@ def _axis_0_is_free(port: ValueInfoProto) -> bool:
     return bool(sides) and (not sides[0].HasField("dim_value") or sides[0].dim_value == 1)
 
 
-def _shapes(
-    model: ModelProto, batch: int, sizes: Mapping[str, int], more: Sequence[int]
+def shapes_of(
+    model: ModelProto, batch: int, sizes: Mapping[str, int], more: Sequence[int] = (1, 1)
 ) -> dict[str, tuple[int, ...]]:
-    """Shapes of the inputs, with `more` times the height and width of `sizes`."""
+    """Shapes of a graph's inputs, with `more` times the height and width of `sizes`."""
     factors = dict(zip(("height", "width"), more, strict=True))
 
     def side(dim: str, value: int) -> int:

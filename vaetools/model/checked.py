@@ -71,7 +71,7 @@ def checked_graph(
             check(data, manifest, role, name)
         if not change:
             return b""
-        graph = with_batch_axis(data, _sizes(manifest)) or data
+        graph = with_batch_axis(data, example_sizes(manifest)) or data
         return with_uint8_pixels(graph, pixels) if pixels else graph
 
     stamp = [*_makers(), key, batched, *pixels]
@@ -110,7 +110,7 @@ def chained_graph(
     def make() -> bytes:
         data = chain_graph(chain, manifest, graphs.__getitem__)
         if batched:
-            data = with_batch_axis(data, {**_sizes(manifest), **SINGLE}) or data
+            data = with_batch_axis(data, {**example_sizes(manifest), **SINGLE}) or data
         return with_uint8_pixels(data, pixels) if pixels else data
 
     hashes = [manifest.graphs[role].sha256 for role in roles]
@@ -132,11 +132,11 @@ def check(data: bytes, manifest: Manifest, role: str, name: str) -> None:
         inputs=spec.inputs,
         outputs=spec.outputs,
         channels=_channels(manifest, role),
-        sizes=_sizes(manifest),
+        sizes=example_sizes(manifest),
     )
 
 
-def _sizes(manifest: Manifest) -> dict[str, int]:
+def example_sizes(manifest: Manifest) -> dict[str, int]:
     """Symbolic dimensions of the self-test's image. Its rate is one number, that of others a map."""
     sizes = small_sizes(manifest)
     rate = {f"rate_{side}": sizes[side] // RATE_PIXELS for side in ("height", "width")}
@@ -158,7 +158,7 @@ def is_shipped(manifest: Manifest) -> bool:
 def check_key(manifest: Manifest, role: str) -> str:
     """SHA-256 over everything that the check of a graph depends on, but for the checker."""
     spec = manifest.graphs[role]
-    sizes = _sizes(manifest)
+    sizes = example_sizes(manifest)
     return _digest([spec.sha256, spec.inputs, spec.outputs, _channels(manifest, role), sizes])
 
 

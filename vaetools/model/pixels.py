@@ -173,9 +173,7 @@ def _to_pixels(model: ModelProto, value: ValueInfoProto, image: str) -> list[Nod
     from onnx import TensorProto, helper
 
     name = value.name
-    batch = value.type.tensor_type.shape.dim[0]
-    sides = [batch.dim_param or batch.dim_value or None]
-    finite = helper.make_tensor_value_info(name + FINITE, TensorProto.FLOAT, sides)
+    finite = helper.make_tensor_value_info(name + FINITE, TensorProto.FLOAT, [_batch(value)])
     model.graph.output.append(finite)
     steps, zeros = [f"{name}.{i}" for i in range(5)], f"{name}.zeros"
     version = max(o.version for o in model.opset_import if o.domain in {"", "ai.onnx"})
@@ -209,22 +207,22 @@ def _make_pixels(value: ValueInfoProto) -> None:
     """Declare (B, H, W, 3) uint8 instead of (B, 3, H, W) float32."""
     from onnx import TensorProto, helper
 
-    batch = value.type.tensor_type.shape.dim[0]
-    first = batch.dim_param or batch.dim_value or None
-    shape = [first, f"{value.name}.height", f"{value.name}.width", 3]
+    shape = [_batch(value), f"{value.name}.height", f"{value.name}.width", 3]
     value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.UINT8, shape))
 
 
 def _like(value: ValueInfoProto, name: str) -> ValueInfoProto:
-    """The same type and shape with another name, and free sides."""
-    from onnx import ValueInfoProto
+    """A further image (B, 3, H, W) float32 with the same batch."""
+    from onnx import TensorProto, helper
 
-    other = ValueInfoProto()
-    other.CopyFrom(value)
-    other.name = name
-    for axis, side in ((2, "height"), (3, "width")):
-        other.type.tensor_type.shape.dim[axis].dim_param = f"{name}.{side}"
-    return other
+    shape = [_batch(value), 3, f"{name}.height", f"{name}.width"]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _batch(value: ValueInfoProto) -> str | int | None:
+    """Length or name of axis 0, if the graph says it."""
+    sides = value.type.tensor_type.shape.dim
+    return (sides[0].dim_param or sides[0].dim_value or None) if sides else None
 
 
 def _renamed(model: ModelProto, name: str) -> str:

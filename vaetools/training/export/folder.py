@@ -18,6 +18,7 @@ from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
 from vaetools.model.runtime import Runtime
 from vaetools.model.selftest import self_test
 from vaetools.model.spec import FileSpec, GraphSpec, Manifest
+from vaetools.model.speed import slow_graph
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -189,6 +190,9 @@ def _write(
             raise ModelBrokenError(_disagreement(role, difference), file=target)
     values = {role: float(f"{self_test(model.graph(role), manifest):.7g}") for role in plans}
     manifest = replace(manifest, selftest=replace(manifest.selftest, values=values))
+    for role in plans:
+        for finding in slow_graph(model.graph_bytes(role), manifest, role):
+            log.warning("%s, slow on a GPU: %s", role, finding)
     save_manifest(part, manifest)
     read_manifest(part)  # raises if the manifest could not be opened again
     if target.exists():
