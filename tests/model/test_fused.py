@@ -10,13 +10,15 @@ import pytest
 
 from tests.codec.miniature import MODEL, open_codec
 from vaetools.errors import ModelBrokenError
+from vaetools.graphcheck.estimate import Estimator
 from vaetools.model.folder import Model
 from vaetools.model.fused import chains
-from vaetools.model.fused.builder import Builder
+from vaetools.model.fused.builder import Builder, weights_of
 from vaetools.model.fused.chains import Chain, chain_graph, chain_of
 from vaetools.model.fused.context import separable
 from vaetools.model.fused.phases import GRID, PHASES, Packing, groups, phase_at
 from vaetools.model.manifest import read_manifest
+from vaetools.model.registry import shipped_folder
 from vaetools.model.runtime import Runtime
 from vaetools.testing import TINY
 
@@ -126,6 +128,28 @@ def test_what_is_left_out_of_the_context_was_zero(
     assert sparse["restored"].std() > 1
     np.testing.assert_array_equal(sparse["symbols"], dense["symbols"])
     np.testing.assert_allclose(sparse["restored"], dense["restored"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_context_taken_apart_takes_less_than_half_of_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the three passes of the shipped codec; other graphs stay as they are."""
+    shipped = shipped_folder()
+    assert shipped is not None
+    folder = shipped / "photo-codec"
+    model = Model(read_manifest(folder), folder, Runtime("cpu", threads=1))
+    latents, rate = (1, 320, 32, 48), (1, 320, 1, 1)
+    shapes = {"latents": latents, "hyper": (1, 64, 8, 12), "gain": rate, "step": rate}
+
+    def steps() -> int:
+        data = chain_graph(Chain("quantise"), model.manifest, model.graph_bytes)
+        return Estimator(data, {"latent_height": 16, "latent_width": 16}).of(shapes).steps
+
+    sparse = steps()
+    monkeypatch.setattr(chains, "separable", lambda _: None)
+    weights = weights_of(onnx.load(folder / "context_mean.onnx"))
+    passes = 3 * 32 * 48 * sum(array.size for array in weights.values() if array.ndim == 4)
+    assert steps() - sparse > 0.5 * passes
 
 
 @pytest.mark.parametrize("change", ["kernel", "readers", "last", "weights"])

@@ -8,9 +8,11 @@ Encoding, for an image padded to multiples of 64 pixels, with latents of size h 
     mean  = hyper_mean(z), then refined in three phases by context_mean(decoded latents, mean)
     r     = round((y − mean) · gain)                      -> sections coarse and fine, by channels
 
-Decoding repeats these steps from z on. Everything runs tile by tile, several tiles at a time, so that
-memory holds the image, its y or r, and little more. Files and images do not depend on the number of
-threads.
+Decoding repeats these steps from z on. The graphs are joined (`vaetools.model.fused.chains`): an image
+of one tile at one rate takes one call from pixels to z and r, and one from z and r to pixels. Only the
+graph of `index` runs by itself, on the CPU, because it must be exact. Larger images are coded tile by
+tile, several tiles at a time, so that memory holds the image, its y or r, and little more. Files and
+images do not depend on the number of threads.
 
 References: Minnen, Ballé, Toderici, "Joint autoregressive and hierarchical priors for learned image
 compression", NeurIPS 2018 (mean-scale hyperprior); Cui et al., "Asymmetric gained deep image
@@ -140,7 +142,7 @@ class Codec(CodecModel):
         return Probes(self, self.analyse(image, level_drop), refine)
 
     def analyse(self, image: Image, level_drop: np.ndarray | None = None) -> Analysis:
-        """The part of encoding that does not depend on the rate.
+        """The part of encoding that does not depend on the rate; networks run when `code` needs them.
 
         Args:
             image: any size and depth.
