@@ -168,7 +168,8 @@ def test_a_report_of_a_run_and_of_a_video(vaetools) -> None:
     done = vaetools("dust", "photos", "-o", "out", "--report", "out/report.html")
     text = unescape(Path("out/report.html").read_text(encoding="utf-8"))
     assert done.code == 1 and done.err.splitlines()[-1] in text
-    assert "E011" in text and 'href="../photos/a.png"' in text and 'src="a.png"' in text
+    assert "E011" in text and 'href="../photos/a.png"' in text and 'href="a.png"' in text
+    assert text.count('src="data:image/') == 2 * 2  # before and after of two images
     writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
     writer.write(gradient())
     writer.release()
