@@ -12,11 +12,16 @@ from vaetools.device_memory import DeviceMemoryError, can_shrink, watched
 from vaetools.errors import DeviceError, ModelBrokenError
 from vaetools.model import session
 from vaetools.model.devices import Device
+from vaetools.model.registry import ModelRegistry
+from vaetools.model.runtime import Runtime
 from vaetools.model.session import LACKS_MEMORY, Session
+from vaetools.model.vae import Vae
+from vaetools.testing import TINY
 from vaetools.tiling import map_ordered, map_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from vaetools.model.session import Sizes
 
@@ -214,6 +219,20 @@ def test_tiles_that_are_small_enough_for_nothing_go_to_the_cpu(gpu: Gpu) -> None
         "smaller tiles were computed",
         "parts were computed on the CPU",
     ]
+
+
+def test_a_small_image_of_a_vae_is_divided(tiny_models: Path, lacking: list[str]) -> None:
+    runtime = Runtime("cpu", threads=1)
+    vae = ModelRegistry([tiny_models], lambda: runtime).open(TINY)
+    assert isinstance(vae, Vae)
+    image = np.random.default_rng(0).random((40, 52, 3)).astype(np.float32)
+    with watched() as shortages:
+        mean = vae.encode(image).mode()
+        found = vae.decode(mean)
+    assert len(lacking) == 2
+    assert shortages.remarks == ["cuda:0 had too little memory: smaller tiles were computed"]
+    assert np.array_equal(mean.values, vae.encode(image).mean)
+    assert np.array_equal(found, vae.decode(mean))
 
 
 def test_threads_note_it_as_well(gpu: Gpu) -> None:

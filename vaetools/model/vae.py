@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaetools.device_memory import SMALLER, DeviceMemoryError, can_shrink, note
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
 from vaetools.model.folder import Model
 from vaetools.model.latent import Latent, Posterior
@@ -171,6 +172,7 @@ class Vae(Model):
         """
         cell, _ = self._cell
         tiling = self.manifest.tiling
+        size = max(1, TILE // cell)
         fits = array.ndim != 4 or max(array.shape[2:]) * cell <= TILE * into
         if fits or tiling.policy != "halo":
             if not fits:
@@ -179,16 +181,21 @@ class Vae(Model):
                     self.id,
                     tiling.reason or "it cannot be tiled",
                 )
-            result = function(array)
-            self._check_sides(array, result, into, out)
-            return result
+            whole = (
+                tiling.policy != "halo" or array.ndim != 4 or any(s % into for s in array.shape[2:])
+            )
+            result = function(array) if whole else _or_none(function, array)
+            if result is not None:
+                self._check_sides(array, result, into, out)
+                return result
+            size = ceil_div(max(array.shape[2:]) // into, 2)
         halo = ceil_div(tiling.halo, cell)
         return map_tiles(
             function,
             [array],
             scale_in=[into],
             scale_out=out,
-            size=max(1, TILE // cell),
+            size=size,
             halo=halo,
             windows=self.device.fixed_shapes,
         )
@@ -227,6 +234,16 @@ class Vae(Model):
     def _scaling(self) -> tuple[np.float32, np.float32]:
         spec = self.manifest.latent
         return np.float32(spec.scale), np.float32(spec.shift)
+
+
+def _or_none(function: Callable[[np.ndarray], np.ndarray], array: np.ndarray) -> np.ndarray | None:
+    """`function(array)`, or None if a device has too little memory for it."""
+    try:
+        with can_shrink():
+            return function(array)
+    except DeviceMemoryError as error:
+        note(error.device, SMALLER)
+        return None
 
 
 def _joined(outputs: tuple[np.ndarray, ...]) -> np.ndarray:
