@@ -327,6 +327,19 @@ def test_a_model_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["logs", "photos"]
 
 
+def test_what_is_slow_on_a_gpu_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_model(tmp_path / "logs", manifest(), {"logs": plan(2.0, lambda x: [np.log(x)])})
+    assert caplog.messages == []
+    tangent = logarithm()
+    tangent.graph.node[0].op_type = "Tan"
+    plans = {"logs": OnnxPlan(tangent, lambda x: [np.tan(x)], [[np.ones((1, 2), np.float32)]])}
+    write_model(tmp_path / "logs", manifest(), plans)
+    (message,) = caplog.messages
+    assert message.startswith("logs, slow on a GPU: Tan 'y' has no CUDA kernel")
+
+
 def test_a_size_that_is_baked_in_is_found(tmp_path: Path) -> None:
     class Baked(torch.nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
