@@ -194,6 +194,8 @@ class EntropyNetworks:
         rows, columns = self.levels.shape
         latents = 1, len(self.tables.coarse), LATENTS * rows, LATENTS * columns
         hyper = 1, self.tables.hyper_frequencies.shape[1], rows, columns
+        analysed = 1, self.model.manifest.latent.channels, *latents[2:]
+        require_shape(self.model, "analysis", analysed, latents)
         for wide in (False, True):
             chain = Chain(
                 "encode" if y is None else "code",
@@ -204,7 +206,7 @@ class EntropyNetworks:
             z, r, largest = self.model.graph(chain.role, pixels=pixels)(given, *units, *shift)
             if largest.max() <= np.iinfo(r.dtype).max:
                 break
-        z = self._checked(chain.role, z, hyper).astype(np.float32)
+        z = self._checked("hyper_analysis", z, hyper).astype(np.float32)
         return z, self._checked(chain.role, r, latents)[0]
 
     def symbols(self, y: np.ndarray, z: np.ndarray, box: Box) -> np.ndarray:
@@ -337,8 +339,9 @@ class EntropyNetworks:
 
 def wide_enough(symbols: np.ndarray, part: np.ndarray) -> np.ndarray:
     """The symbols of an image, as int32 if int16 cannot hold those of a part."""
-    too_large = np.abs(part).max(initial=0) > np.iinfo(symbols.dtype).max
-    return symbols.astype(np.int32) if too_large else symbols
+    most = np.iinfo(symbols.dtype).max
+    fits = part.max(initial=0) <= most and part.min(initial=0) >= -most
+    return symbols if fits else symbols.astype(np.int32)
 
 
 def check_shape(model: Model, role: str, out: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -347,8 +350,13 @@ def check_shape(model: Model, role: str, out: np.ndarray, shape: tuple[int, ...]
     Raises:
         ModelBrokenError: it has another shape.
     """
-    if out.shape != shape:
-        raise ModelBrokenError(
-            f"{role} gave the shape {out.shape} where the tables need {shape}", file=model.folder
-        )
+    require_shape(model, role, out.shape, shape)
     return out
+
+
+def require_shape(model: Model, role: str, found: tuple[int, ...], needed: tuple[int, ...]) -> None:
+    """Raise `ModelBrokenError` if a graph has another shape than the tables imply."""
+    if found != needed:
+        raise ModelBrokenError(
+            f"{role} gave the shape {found} where the tables need {needed}", file=model.folder
+        )
