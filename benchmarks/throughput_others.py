@@ -39,28 +39,27 @@ class Program:
     prepare: Callable[[Folder, Path], Folder] = lambda folder, _: folder
 
 
-def naive(op: str, folder: Folder, out: Path) -> None:
+def naive(op: str) -> Callable[[Folder, Path], None]:
     """The loop that one would write: read a file, run the model, write a file.
 
     Denoising and inpainting run the bare session of the graph. The other operations need more than
-    one graph, and call the hub for one image after the other.
+    one graph, and call the hub for one image after the other. Models are opened before the loop.
     """
-    out.mkdir(parents=True)
-    files = sorted(folder.inputs.iterdir())
-    if op in ("denoise", "inpaint"):
-        _restore(op, files, folder.options, out)
-    else:
-        _call(op, files, folder.options, out)
-
-
-def _restore(op: str, files: list[Path], options: dict[str, Any], out: Path) -> None:
-    with vaetools.open("cpu") as hub:
-        model = hub.registry.for_task(op)
+    hub = vaetools.open("cpu")
+    if op not in ("denoise", "inpaint"):
+        return lambda folder, out: _call(hub, op, folder, out)
+    model = hub.registry.for_task(op)
     path = Path(model.folder, model.manifest.graphs[op].file)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    first, second = (value.name for value in session.get_inputs())
     multiple = model.manifest.size.multiple_of
-    for file in files:
+    return lambda folder, out: _restore(session, multiple, op, folder, out)
+
+
+def _restore(session: Any, multiple: int, op: str, folder: Folder, out: Path) -> None:
+    out.mkdir(parents=True)
+    options = folder.options
+    first, second = (value.name for value in session.get_inputs())
+    for file in sorted(folder.inputs.iterdir()):
         image = cv2.imread(str(file))
         height, width = image.shape[:2]
         padding = [(0, -height % multiple), (0, -width % multiple)]
@@ -78,18 +77,18 @@ def _restore(op: str, files: list[Path], options: dict[str, Any], out: Path) -> 
         cv2.imwrite(str(out / file.name), np.clip(np.rint(255 * result), 0, 255).astype(np.uint8))
 
 
-def _call(op: str, files: list[Path], options: dict[str, Any], out: Path) -> None:
-    with vaetools.open("cpu") as hub:
-        for file in files:
-            if op == "decompress":
-                cv2.imwrite(str(out / file.stem), hub.decompress(file.read_bytes()))
-                continue
-            result = getattr(hub, op)(cv2.imread(str(file)), **options)
-            if isinstance(result, bytes):
-                (out / f"{file.name}.vae").write_bytes(result)
-                continue
-            for number, image in enumerate(result):
-                cv2.imwrite(str(out / f"{file.stem}-{number}{file.suffix}"), image)
+def _call(hub: vaetools.Hub, op: str, folder: Folder, out: Path) -> None:
+    out.mkdir(parents=True)
+    for file in sorted(folder.inputs.iterdir()):
+        if op == "decompress":  # the name without .vae has the suffix of the source
+            cv2.imwrite(str(out / file.stem), hub.decompress(file.read_bytes()))
+            continue
+        result = getattr(hub, op)(cv2.imread(str(file)), **folder.options)
+        if isinstance(result, bytes):
+            (out / f"{file.name}.vae").write_bytes(result)
+            continue
+        for number, image in enumerate(result):
+            cv2.imwrite(str(out / f"{file.stem}-{number}{file.suffix}"), image)
 
 
 def programs(op: str) -> list[Program]:
