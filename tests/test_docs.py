@@ -217,6 +217,7 @@ def test_the_first_plugin_is_the_file_that_it_names() -> None:
     assert file.split('"""\n\n', 1)[1] == blocks("plugins.md", "python")[0]
 
 
+@pytest.mark.slow
 def test_the_tests_of_plugins(tmp_path: Path) -> None:
     plugin, *others = blocks("plugins.md", "python")
     (conftest,) = (code for code in others if "pytest_plugins" in code)

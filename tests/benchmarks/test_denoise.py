@@ -41,6 +41,7 @@ def found(benchmark, tmp_path_factory):
     return json.loads((out / "denoise.json").read_text(encoding="utf-8")), out
 
 
+@pytest.mark.slow
 def test_methods_are_measured_alike(found):
     written, out = found
     assert list(written["methods"]) == ["OpenCV NLM", "scikit-image NLM", f"vaetools {BLUR}"]

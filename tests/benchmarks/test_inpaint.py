@@ -35,6 +35,7 @@ def found(benchmark, tmp_path_factory):
     return json.loads((out / "inpaint.json").read_text(encoding="utf-8")), out
 
 
+@pytest.mark.slow
 def test_methods_are_measured_alike(found):
     written, out = found
     names = ["Telea", "Navier-Stokes", "biharmonic", f"vaetools {MEAN}"]

@@ -121,6 +121,7 @@ def test_folder(run: Run) -> None:
         assert float(row[3]) == pytest.approx(wanted, abs=0.02) and wanted > 28
 
 
+@pytest.mark.slow
 def test_part(run: Run, codec_hub: Hub) -> None:
     run("part.sh", "portrait.png", "work")
     whole = codec_hub.decompress(Path("work/whole.vae").read_bytes())
@@ -129,6 +130,7 @@ def test_part(run: Run, codec_hub: Hub) -> None:
     assert 20 < cv2.PSNR(portrait, rough) < cv2.PSNR(portrait, whole) - 3
 
 
+@pytest.mark.slow
 def test_chain(run: Run, codec_hub: Hub) -> None:
     run("chain.sh", "photos", "packed", "report.ndjson")
     records = [json.loads(line) for line in Path("report.ndjson").read_text().splitlines()]

@@ -380,6 +380,7 @@ def test_a_folder_that_is_a_file(hub: Hub, clip: Path, tmp_path: Path) -> None:
     assert record.code == "E070" and "out.mp4: cannot be written" in record.message
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_not_a_short_video(clip: Path, tmp_path: Path) -> None:
     """OpenCV's writer reports nothing; a limit on the size of files simulates the full disk."""
     code = (

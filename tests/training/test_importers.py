@@ -114,6 +114,7 @@ def test_a_folder_names_no_local_paths(photo: Path) -> None:
     assert "CC0-1.0" in card and "halo of 8 pixels" in card and "my own training" in card
 
 
+@pytest.mark.slow
 def test_a_module_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "Grey Digits"
     words = ["export", f"{SOURCE}:grey", "--from", "module", "--to", str(target)]

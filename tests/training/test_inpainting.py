@@ -160,6 +160,7 @@ def test_before_training_the_mean_is_the_fill(crops: torch.Tensor) -> None:
     assert torch.equal(mean, crops * (1 - masks) + masks * fill(crops, masks))
 
 
+@pytest.mark.train
 def test_how_far_the_network_sees(network: Inpainter) -> None:
     found = graphs(network).halo()
     assert DEEPEST + 80 <= found <= 256 and found % 8 == 0
@@ -269,6 +270,7 @@ def test_an_export_with_samples_needs_pictures(tmp_path: Path) -> None:
         open_task(recipe).export(None, tmp_path / "model")
 
 
+@pytest.mark.train
 def test_a_model_without_samples_is_exported_without_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

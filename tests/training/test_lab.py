@@ -193,6 +193,7 @@ def test_a_spatial_network_works_on_any_size_and_in_tiles(
     assert sampled.shape == (50, 70, 3)
 
 
+@pytest.mark.train
 def test_full_batch_descent_is_sgd_with_a_batch_of_everything(idx: Path, tmp_path: Path) -> None:
     """Without noise: an autoencoder on grey values. Only the order of the sums differs."""
     changes = [
@@ -239,6 +240,7 @@ def test_em_style_training_teaches_the_encoder_better_posteriors(idx: Path, tmp_
     assert min(gaps) > 0 and max(gaps[-20:]) < 1  # refined posteriors are others, and near
 
 
+@pytest.mark.train
 def test_the_importance_weighted_objective_trains(idx: Path, tmp_path: Path) -> None:
     recipe = recipe_of(RECIPE, tmp_path, ("beta = 1.0", "samples = 4"), ("steps = 8", "steps = 60"))
     found = train(recipe, idx, tmp_path / "run").validate()
@@ -257,6 +259,7 @@ def test_a_run_goes_on_only_with_its_own_data(idx: Path, pictures: Path, tmp_pat
         train(recipe, idx, tmp_path / "run")
 
 
+@pytest.mark.train
 def test_resumed_training_is_that_of_one_go(idx: Path, tmp_path: Path) -> None:
     from vaetools.training.tasks import open_task
 
@@ -328,6 +331,7 @@ def test_a_training_that_diverges_ends(idx: Path, tmp_path: Path) -> None:
         train(recipe, idx, tmp_path / "run")
 
 
+@pytest.mark.train
 def test_the_weights_with_the_best_score_are_kept(idx: Path, tmp_path: Path) -> None:
     recipe = recipe_of(
         RECIPE,

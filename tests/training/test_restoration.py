@@ -417,6 +417,7 @@ def test_an_export_with_samples_needs_pictures(trained, tmp_path: Path) -> None:
         export_run(run.run, None, tmp_path / "model")
 
 
+@pytest.mark.train
 def test_an_interrupted_run_goes_on_in_its_phase(photos: Path, tmp_path: Path) -> None:
     recipe = read(RECIPE.replace("steps = 200", "steps = 10"), tmp_path)
     whole = trainer(recipe, photos, tmp_path / "whole")
