@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -10,13 +11,19 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from vaetools.errors import OptionError, UsageError
 from vaetools.runner import RunSettings, run
+from vaetools.runner.atomic import discard
 from vaetools.runner.batch import Batch
+from vaetools.runner.folder import OutputFolder
+from vaetools.runner.inputs import FileFilter, discover
+from vaetools.runner.job import Job
+from vaetools.runner.plan import PlannedItem
+from vaetools.runner.processes import Processes, pickled
 
 from .operations import Gated
 from .test_pipeline import _ctrl_c_works as _ctrl_c_works  # noqa: PLC0414 - a fixture
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vaetools.runner import RunResult
+    from vaetools.runner.stages import Publisher
 
     from .conftest import Plant
 
@@ -76,19 +84,52 @@ def test_files_records_and_output_are_those_of_threads(
 
 def test_an_input_that_ends_its_worker_costs_only_itself(plant: Plant, tmp_path: Path) -> None:
     files = {f"{i}.txt": b"data %d" % i for i in range(10)}
-    files |= {f"{word}.txt": word.encode() for word in ("crash", "found")}
+    files |= {f"{word}.txt": word.encode() for word in ("crash", "foreign", "found")}
     top = plant("in", files)
     result = run(Twice(), [top], RunSettings(tmp_path / "out", workers=1, jobs=1))
     assert result.counts["done"] == 10
     assert result.exit_code == 1
     assert {Path(r.file).stem: r.code for r in result.failures} == {
         "crash": "E099",
+        "foreign": "E099",
         "found": "E050",
     }
     assert "crash.txt: ended its worker process twice (SIGSEGV)" in failures(result)["crash"]
     assert "cannot leave the worker process" in failures(result)["found"]
     assert len(tree(tmp_path / "out")) == 20
     assert not parts(tmp_path)
+
+
+def test_a_worker_that_ended_while_it_waited_is_replaced(plant: Plant, tmp_path: Path) -> None:
+    sources = discover([plant("in", {"a.txt": b"a", "b.txt": b"b"})], FileFilter((".txt",))).sources
+    settings, folder = RunSettings(tmp_path, workers=1), OutputFolder(tmp_path)
+    unused = cast("Publisher", None)
+    stages = Processes(pickled(Twice()), "file", settings, folder, unused, 1, 1)
+    try:
+        for source in sources:
+            outputs = tmp_path / "x.a", tmp_path / "x.b"
+            job = Job(PlannedItem(source, ("x.a", "x.b"), outputs, standing=(None, None)))
+            stages.work(job, lambda _: None)
+            assert len(parts(tmp_path)) == 2
+            discard(job.temporaries)
+            for worker in stages._workers.values():
+                worker._process.kill()
+                worker._reader.join()
+    finally:
+        stages.close()
+
+
+def test_what_a_stream_cannot_encode_is_printed_with_escapes(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Consoles of Windows may have code pages with few characters."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", stream)
+    top = plant("in", {"a.txt": b"symbol"})
+    result = run(Twice(), [top], RunSettings(tmp_path / "out", workers=1))
+    assert result.exit_code == 0
+    stream.flush()
+    assert stream.buffer.getvalue() == b"a \\u2192 b\n"  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

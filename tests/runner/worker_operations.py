@@ -69,6 +69,12 @@ class Twice(Operation):
     def do_found(self) -> None:
         self.finding(cannot=lambda: "be pickled")
 
+    def do_foreign(self) -> None:
+        self.finding(opens=Elsewhere(os.getpid()))
+
+    def do_symbol(self) -> None:
+        print("a \u2192 b")
+
     def do_full(self) -> None:
         """From now on, the disk is full."""
 
@@ -89,6 +95,18 @@ class Twice(Operation):
         (self.folder / self.key).touch()
         while not (self.folder / "go").exists():
             time.sleep(0.01)
+
+
+class Elsewhere:
+    """Can be unpickled only by the process that pickled it."""
+
+    def __init__(self, process: int) -> None:
+        if process != os.getpid():
+            raise LookupError(process)
+        self.process = process
+
+    def __reduce__(self) -> Any:
+        return Elsewhere, (self.process,)
 
 
 class Unready(Twice):

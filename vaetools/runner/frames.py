@@ -39,6 +39,8 @@ class Frames:
         """
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         with self._lock:
+            if self._sink.closed:
+                raise BrokenPipeError
             self._sink.write(_LENGTH.pack(len(data)) + data)
             self._sink.flush()
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from vaetools.errors import UnexpectedError, UsageError
 from vaetools.model.session import usable_cores
@@ -40,12 +40,15 @@ if TYPE_CHECKING:
     from vaetools.runner.stages import Publisher
 
 PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 import json, sys
 sys.path[:] = json.loads(sys.argv.pop())
 from vaetools.runner.worker import main
 main()
 """
-"""The search path is that of this process: `-m` would put the current folder in front of it."""
+"""The search path is that of this process: `-m` would put the current folder in front of it. Ctrl-C is
+for the parent, also while the modules are imported."""
 
 PATIENCE = 5.0
 """Seconds that a worker gets to end after the last input."""
@@ -125,8 +128,8 @@ class Worker:
 
     def _read(self) -> None:
         """Pass on answers until the process ends."""
-        # It may end within a message.
-        with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
+        # It may end within a message, or send an object of a plugin that cannot be unpickled here.
+        with contextlib.suppress(Exception):
             for answer in self._frames:
                 self._pass_on(answer)
         self._process.kill()
@@ -141,7 +144,7 @@ class Worker:
 
     def _pass_on(self, answer: Answer | Size) -> None:
         if isinstance(answer, Answer) and answer.text:
-            print(answer.text, end="", file=sys.stderr if answer.is_error else sys.stdout)
+            _print(answer.text, sys.stderr if answer.is_error else sys.stdout)
         elif isinstance(answer, Answer) and answer.number is None:
             self.was_ready, self._fault = answer.fault is None, answer.fault
         else:
@@ -156,6 +159,15 @@ class Worker:
             self._reader.join(patience)
         self._process.kill()
         self._reader.join()
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Print what a worker printed, as far as the stream takes it."""
+    if stream is None:  # a program without a console
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    with contextlib.suppress(OSError, ValueError):  # it is closed
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _how(code: int) -> str:
