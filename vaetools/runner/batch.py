@@ -62,14 +62,16 @@ class Batch:
         folder.enter()
         stages = self._stages(len(pending), folder, Publisher(op, journal, folder))
         pipeline = Pipeline(op, pending, stages, folder)
+        is_complete = False
         try:
             is_complete = _collect(pipeline, listeners.finish)
         except BaseException:
             pipeline.stop("stopped by an error")
             pipeline.join()
-            stages.close()
+            is_complete = True
             raise
-        stages.close(abandon=not is_complete)
+        finally:
+            stages.close(abandon=not is_complete)
         return pipeline.stopped
 
     def _stages(self, count: int, folder: OutputFolder, publisher: Publisher) -> Stages:
