@@ -106,8 +106,8 @@ class Batcher:
             self._waiting.append(call)
             if self._idle < len(self._waiting) and len(self._lanes) < LANES:
                 lane = threading.Thread(target=self._serve, name="vaetools batches", daemon=True)
-                self._lanes.add(lane)
                 lane.start()
+                self._lanes.add(lane)
             self._changed.notify()
         try:
             return call.result.result()

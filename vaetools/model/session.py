@@ -108,7 +108,8 @@ class Session:
         self.outputs: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
         ports = [*self._session.get_inputs(), *self._session.get_outputs()]
         self.has_batch: bool = all(port.shape[:1] == [BATCH_NAME] for port in ports)
-        _LIVE.add(self)
+        with _LIVE_LOCK:
+            _LIVE.add(self)
 
     @property
     def input_shapes(self) -> tuple[tuple[int | str | None, ...], ...]:
@@ -240,11 +241,14 @@ class Session:
 
 
 _LIVE: weakref.WeakSet[Session] = weakref.WeakSet()
+_LIVE_LOCK = threading.Lock()
 
 
 def release(device: Device) -> None:
     """Close the sessions of all graphs on a device: each keeps the memory of its largest call."""
-    for session in list(_LIVE):
+    with _LIVE_LOCK:
+        live = list(_LIVE)
+    for session in live:
         if session.device == device:
             session.release()
 
