@@ -118,6 +118,7 @@ def test_hostile_journals_are_read_without_harm(plant: Plant, tmp_path: Path, li
     broken = [
         {**done, "facts": facts} for facts in ([], {"ms": "x"}, {"found": 3}, {"out": ["/x"]})
     ]
+    broken.append({**done, "at": 10**400})
     journal.write_text("\n".join([*map(json.dumps, broken), line, ""]))
     (record,) = recorded(tmp_path / "out").records
     assert record.out == (str(tmp_path / "out" / "a.txt"),) and record.found == {}

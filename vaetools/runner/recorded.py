@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import fields
@@ -53,22 +54,20 @@ def _of_folder(folder: Path) -> RunResult:
     options: dict[str, Mapping[str, str]] = {}
     place = Place(folder)
     out = folder
-    lines = [line for journal in place.journals() for line in _lines(journal)]
-    for line in lines:
+    done: list[tuple[float, JournalEntry, dict[str, Any]]] = []
+    for line in itertools.chain.from_iterable(map(_lines, place.journals())):
         found = parse(line)
         if isinstance(found, str):
             out = Path(os.path.normpath(folder / found))
-    for line in sorted(lines, key=_time):
-        found = parse(line)
-        values = _values(line)
-        if isinstance(found, tuple) and found[1] == "done":
-            facts = values.get("facts")
-            facts = facts if isinstance(facts, dict) else {}
-            record = _of_entry(found[2], facts, out)
-            if record is not None:
-                records[record.op, record.file] = record
-            if isinstance(facts.get("options"), dict):
-                options[found[2].op] = facts["options"]
+        elif found is not None and found[1] == "done":
+            facts = _values(line).get("facts")
+            done.append((found[0], found[2], facts if isinstance(facts, dict) else {}))
+    for _, entry, facts in sorted(done, key=lambda each: each[0]):
+        record = _of_entry(entry, facts, out)
+        if record is not None:
+            records[record.op, record.file] = record
+        if isinstance(facts.get("options"), dict):
+            options[entry.op] = facts["options"]
     for path in sorted(folder.glob(".vaetools.failed*.ndjson")):
         for line in _lines(path):
             failed = _record(line)
@@ -89,11 +88,6 @@ def _values(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def _time(line: bytes) -> float:
-    at = _values(line).get("at")
-    return float(at) if isinstance(at, int | float) else 0.0
 
 
 def _of_entry(entry: JournalEntry, facts: Mapping[str, Any], out: Path) -> Record | None:
