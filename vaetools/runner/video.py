@@ -106,8 +106,7 @@ class Video:
         op, path = self._operation.name, item.source.path
         position = _Position(Record(str(path), (), op, "done"), listeners)
         try:
-            with watched() as shortages:
-                facts = self._convert(item, folder, journal, position)
+            facts = self._convert(item, folder, journal, position)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
@@ -116,14 +115,13 @@ class Video:
             known = re.search(r"\bframe \d", record.message)
             text = "" if known else position.text
             return dataclasses.replace(record, message=record.message + text)
-        notes = "; ".join([*facts.pop("notes"), *shortages.remarks])
+        notes = "; ".join(facts.pop("notes"))
         return record_of(
             item,
             op,
             "done",
             seconds=time.perf_counter() - started,
             message=printable(f"{path}: {notes}") if notes else "",
-            device=device_of(self._operation, shortages),
             **facts,
         )
 
@@ -148,12 +146,13 @@ class Video:
                 max_pixels=settings.max_pixels,
                 threads=settings.jobs or 1,
             )
-            done = convert(task, position)
+            with watched() as shortages:
+                done = convert(task, position)
+            device = device_of(self._operation, shortages)
             with _naming(out):
                 folder.prepare(out.parent)
                 size = done.path.stat().st_size
                 written = {item.names[0]: (size, sha256_of(done.path))}
-                device = device_of(self._operation)
                 entry = journal.entry(source, self._operation.name, written, item.files, device)
                 journal.writing(entry)
                 publish(done.path, out, item.standing[0])
@@ -162,7 +161,8 @@ class Video:
             "bytes_out": size,
             "width": done.width,
             "height": done.height,
-            "notes": done.notes,
+            "notes": [*done.notes, *shortages.remarks],
+            "device": device,
         }
 
 
