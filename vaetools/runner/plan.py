@@ -16,13 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from vaetools.errors import (
-    ClashError,
-    ExistsError,
-    UnreadableError,
-    UsageError,
-    printable,
-)
+from vaetools.errors import ClashError, ExistsError, UnreadableError, UsageError, printable
 from vaetools.image import SUFFIXES, format_of
 from vaetools.operation import output_names
 from vaetools.report.store import folder_of
