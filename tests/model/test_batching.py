@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -177,6 +179,34 @@ def test_closing_waits_for_the_calls_that_wait() -> None:
     assert not [t for t in threading.enumerate() if t.name == "vaetools batches"]
     assert batcher.call(graph, [sample(3)], 1.0)[0].flat[0] == 6
     batcher.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # since Python 3.12
+def test_a_forked_process_runs_its_calls_itself() -> None:
+    """Its calls would wait for threads that only its parent has, and closing for a lock."""
+    made, graph = Batcher(), Doubled()
+    graph.go.set()
+    made.call(graph, [sample(1)], 1.0)
+    with made._changed:  # as if another thread were about to use it
+        child = os.fork()
+        if child == 0:
+            try:
+                doubled, _ = made.call(graph, [sample(2)], 1.0)
+                made.close()
+                os._exit(int(doubled.max()))
+            finally:
+                os._exit(1)
+    try:
+        deadline = time.monotonic() + 30
+        while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    except AssertionError:
+        os.kill(child, signal.SIGKILL)
+        raise
+    assert os.waitstatus_to_exitcode(ended[1]) == 4
+    made.close()
 
 
 def test_the_next_batch_is_taken_while_one_runs() -> None:

@@ -9,6 +9,7 @@ the next batch is put together, and copied to the device, while one runs.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -83,6 +84,7 @@ class Batcher:
     def __init__(self, *, memory: int = MEMORY, most: int = MOST) -> None:
         self._memory = memory
         self._most = most
+        self._process = os.getpid()
         self._changed = threading.Condition()
         self._waiting: deque[_Call] = deque()
         self._lanes: set[threading.Thread] = set()
@@ -101,6 +103,8 @@ class Batcher:
         Raises:
             Exception: What `graph.compute` raises for this call alone.
         """
+        if os.getpid() != self._process:  # forked: the threads are not here, and locks may be held
+            return graph.compute(values, seconds)
         call = _Call(graph, values, seconds)
         with self._changed:
             self._waiting.append(call)
@@ -117,6 +121,8 @@ class Batcher:
 
     def close(self) -> None:
         """Wait for the calls in progress and end the threads. Later calls start them again."""
+        if os.getpid() != self._process:
+            return
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
