@@ -106,7 +106,7 @@ def captured_log() -> Iterator[Heard]:
 
 @functools.cache
 def onnxruntime() -> Any:
-    """The module, imported without a word, and from then on without a log on stderr.
+    """The module, imported silently; from then on it logs nothing to stderr.
 
     ONNX Runtime looks for devices when it is imported, and logs what it cannot read.
     """

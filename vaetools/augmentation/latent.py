@@ -145,8 +145,8 @@ class LatentJitter:
     def copies_of(self, image: Image, rngs: Iterable[np.random.Generator]) -> Iterator[Image]:
         """One copy for each generator, with the depth, alpha and metadata of the image.
 
-        The pixels are those that `copies` gives, rounded. For 8-bit colour images and the codec, all
-        that is done with pixels is done by the graph.
+        The pixels are those that `copies` gives, rounded. For 8-bit colour images and the codec, the
+        graph does all that is done to pixels.
 
         Args:
             image: any.

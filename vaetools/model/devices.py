@@ -101,7 +101,7 @@ def _runtimes(folders: tuple[str, ...]) -> list[str]:
 
 
 def _has_runtime(distribution: str) -> bool:
-    """Whether a distribution brings the module `onnxruntime`, which later ones of that name do not."""
+    """Whether a distribution contains the module `onnxruntime`; some later versions are plugins only."""
     files = importlib.metadata.files(distribution)
     return files is None or any(file.parts[0] == "onnxruntime" for file in files)
 

@@ -23,7 +23,7 @@ class Kind:
     Attributes:
         provider: Name of its execution provider.
         install: Command that installs it.
-        options: Provider options for the number of a device. Wheels of a plugin get none.
+        options: Provider options for the number of a device. Plugins get none.
         plugin: Module of a wheel that adds the provider to any package of ONNX Runtime; empty if
             there is none.
         then: Kind that runs the nodes which the provider does not take, before the CPU does.

@@ -3,8 +3,8 @@
     readers ─ decoded images ─> workers ─ results ─> writers ─ records ─> caller
     open, decode                operation            encode, write, journal
 
-What the stages do is said by `Stages`: in worker processes, the workers of this process wait for
-them. A stage waits only for the next one, and writers wait for nothing, so there is no deadlock. An
+`Stages` defines what the stages do; with worker processes, the workers of this process wait for
+those. A stage waits only for the next one, and writers wait for nothing, so there is no deadlock. An
 input that fails leaves the pipeline as a record at the stage where it failed.
 """
 

@@ -189,7 +189,7 @@ class Processes:
         folder: The output folder.
         publisher: Gives the outputs their names.
         processes: Number of workers.
-        jobs: Inputs that each of them processes at the same time, unless the settings say.
+        jobs: Inputs that each of them processes at the same time, unless `settings.jobs` is set.
     """
 
     def __init__(

@@ -221,11 +221,8 @@ def request_of(number: int, planned: PlannedItem) -> Request:
 
 def main() -> None:
     """Serve the parent through stdin and stdout, until it closes its end."""
-    for name in (
-        "SIGINT",
-        "SIGTERM",
-        "SIGHUP",
-    ):  # for the whole group: the parent says what follows
+    # Terminals send these to the whole process group; the parent decides when to stop.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     frames = Frames(*_streams())
