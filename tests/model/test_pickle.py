@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vaetools.errors import ManifestError, ModelAlteredError
+from vaetools.model import runtime
 from vaetools.model.folder import Model
 from vaetools.model.registry import ModelRegistry
 from vaetools.model.runtime import Runtime
@@ -18,6 +19,16 @@ from vaetools.testing import TINY, write_tiny_vae
 
 def model_in(folder: Path) -> Model:
     return ModelRegistry([folder], lambda: Runtime("cpu", threads=3)).open(TINY)
+
+
+def test_a_model_without_a_number_of_threads_takes_that_of_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tiny_vae(tmp_path / TINY)
+    model = ModelRegistry([folder], lambda: Runtime("cpu")).open(TINY)
+    data = pickle.dumps(model)
+    monkeypatch.setattr(runtime, "usable_cores", lambda: 7)
+    assert pickle.loads(data).threads == 7
 
 
 def test_a_model_comes_back_with_device_and_threads(tmp_path: Path) -> None:

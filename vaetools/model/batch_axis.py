@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto, ValueInfoProto
 
+VERSION = 1
+"""Of what this module makes of a graph: changed graphs are remembered under it."""
+
 BATCH_NAME = "batch"
 """Symbolic name of axis 0."""
 

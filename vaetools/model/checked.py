@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vaetools import graphcheck
 from vaetools.errors import ModelBrokenError
+from vaetools.model import batch_axis, simpler
 from vaetools.model import pixels as pixel_nodes
 from vaetools.model.batch_axis import with_batch_axis
 from vaetools.model.fused import chains
@@ -120,7 +121,8 @@ def chained_graph(
 
 def _makers() -> list[str | int]:
     """Versions of all that checks or changes graphs."""
-    return [__version__, graphcheck.VERSION, chains.VERSION, pixel_nodes.VERSION]
+    changers = (chains, pixel_nodes, batch_axis, simpler)
+    return [__version__, graphcheck.VERSION, *(changer.VERSION for changer in changers)]
 
 
 def check(data: bytes, manifest: Manifest, role: str, name: str) -> None:

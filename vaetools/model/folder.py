@@ -78,7 +78,7 @@ class Model:
 
     def __reduce__(self) -> Any:
         place = str(self.folder.absolute()), self.manifest.fingerprint
-        settings = str(self.device), self.threads, self.runtime.isolate
+        settings = str(self.device), self.runtime.wanted_threads, self.runtime.isolate
         return _unpickled, (type(self), *place, *settings)
 
     @overload
@@ -232,7 +232,7 @@ def _unpickled(
     folder: str,
     fingerprint: str,
     device: str,
-    threads: int,
+    threads: int | None,
     isolate: bool | None = False,
 ) -> Model:
     """The model that was pickled; one per process, so that unpickling again opens no new sessions.

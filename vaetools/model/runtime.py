@@ -70,6 +70,7 @@ class Runtime:
         self.device: Device = automatic_device() if wanted is None else proven_device(wanted)
         if threads is not None and (not isinstance(threads, int) or threads < 0):
             raise OptionError(f"threads={threads!r} is not a whole number of threads")
+        self.wanted_threads: int | None = threads
         self.threads: int = threads or usable_cores()
         self.isolate = isolate
         self._adopted: weakref.WeakSet[Closable] = weakref.WeakSet()

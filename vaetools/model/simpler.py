@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto, NodeProto
 
+VERSION = 1
+"""Of what this module makes of a graph: changed graphs are remembered under it."""
+
 UNSHUFFLE = (0, 1, 3, 5, 2, 4)
 """Permutation of (B, C, H / r, r, W / r, r) to (B, C, r, r, H / r, W / r)."""
 

@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import json
 import pickle
+import pickletools
 import signal
 import subprocess
 import sys
@@ -334,7 +335,7 @@ def pickled(operation: Operation) -> bytes:
     except Exception as error:  # noqa: BLE001 - pickling raises many types
         problem = f"{operation.name} cannot be sent to worker processes: {describe(error)}"
         raise UsageError(problem, remedy=remedy) from None
-    if b"__main__" in data:
+    if any(argument == "__main__" for _, argument, _ in pickletools.genops(data)):
         problem = f"{operation.name} cannot be sent to worker processes: it is part of __main__"
         raise UsageError(problem, remedy=remedy)
     return data
