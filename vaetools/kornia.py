@@ -50,7 +50,7 @@ class JitterAugmentation(IntensityAugmentationBase2D):  # type: ignore[misc]
         keepdim: bool = False,
     ) -> None:
         super().__init__(p=p, same_on_batch=same_on_batch, p_batch=1.0, keepdim=keepdim)
-        self.adapter = TensorTransform(jitter)
+        self.adapter: TensorTransform = TensorTransform(jitter)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
         """The random number of each image, `draw` (B,)."""

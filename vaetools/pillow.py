@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from vaetools.image import Metadata
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FORMAT = "VAE"
 

@@ -48,7 +48,7 @@ class JitterTransform(v2.Transform):  # type: ignore[misc]
 
     def __init__(self, jitter: LatentJitter) -> None:
         super().__init__()
-        self.adapter = TensorTransform(jitter)
+        self.adapter: TensorTransform = TensorTransform(jitter)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         """Raise `ImageValueError` for a video, whose frames would flicker."""

@@ -205,8 +205,8 @@ class Processes:
     ) -> None:
         jobs = -(-settings.jobs // processes) if settings.jobs else jobs
         slots = jobs + 1  # while one is read or written, another one is processed
-        self.threads = (1, processes * slots, max(4, min(usable_cores(), 8)))
-        self.memory = (settings.memory, settings.memory)  # results are on disk
+        self.threads: tuple[int, int, int] = (1, processes * slots, max(4, min(usable_cores(), 8)))
+        self.memory: tuple[int, int] = (settings.memory, settings.memory)  # results are on disk
         self._start = Start(operation, settings, folder, processes, jobs, slots)
         self._ratio = COMPRESSION_RATIO if takes == "image" else 1
         self._publisher = publisher

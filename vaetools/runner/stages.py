@@ -134,8 +134,12 @@ class Threads:
     def __init__(self, operation: Operation, settings: RunSettings, publisher: Publisher) -> None:
         cores = usable_cores()
         readers = min(cores, 8)
-        self.threads = (readers, settings.jobs or cores, max(readers, _MIN_WRITERS))
-        self.memory = (max(settings.memory // 2, 1), max(settings.memory // 2, 1))
+        self.threads: tuple[int, int, int] = (
+            readers,
+            settings.jobs or cores,
+            max(readers, _MIN_WRITERS),
+        )
+        self.memory: tuple[int, int] = (max(settings.memory // 2, 1), max(settings.memory // 2, 1))
         self._work = Work(operation, settings)
         self._publisher = publisher
         self.expected_size = self._work.expected_size

@@ -32,7 +32,9 @@ class Builder:
     def __init__(self, parts: dict[str, ModelProto]) -> None:
         versions = {role: _opset(model) for role, model in parts.items()}
         self.opset: int = max(MIN_OPSET, *versions.values())
-        self.parts = {role: _at_opset(model, self.opset) for role, model in parts.items()}
+        self.parts: dict[str, ModelProto] = {
+            role: _at_opset(model, self.opset) for role, model in parts.items()
+        }
         self._ir = max(8, *(model.ir_version for model in parts.values()))
         self._nodes: list[NodeProto] = []
         self._initializers: dict[str, Any] = {}

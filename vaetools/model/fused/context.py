@@ -45,7 +45,7 @@ class GridContext:
     """
 
     def __init__(self, builder: Builder, means: Sequence[str]) -> None:
-        self.builder = builder
+        self.builder: Builder = builder
         self.means = means
         self._features: list[str] = []
 
@@ -70,10 +70,10 @@ class DenseContext:
     """
 
     def __init__(self, builder: Builder, packing: Packing, mean: str, means: Sequence[str]) -> None:
-        self.builder = builder
-        self.packing = packing
+        self.builder: Builder = builder
+        self.packing: Packing = packing
         self.mean = mean
-        self.zeros = builder.number("Mul", means[0], 0.0)
+        self.zeros: str = builder.number("Mul", means[0], 0.0)
 
     def role(self, _phase: int) -> str:
         return "context_mean"
@@ -104,8 +104,8 @@ class SparseContext:
     def __init__(
         self, builder: Builder, packing: Packing, shape: Separable, mean: str, means: Sequence[str]
     ) -> None:
-        self.builder = builder
-        self.packing = packing
+        self.builder: Builder = builder
+        self.packing: Packing = packing
         self.shape = shape
         self.means = means
         self._weights = weights_of(builder.parts["context_mean"])

@@ -65,9 +65,9 @@ class Packing:
     """
 
     def __init__(self, builder: Builder, context: str, latents: int) -> None:
-        self.builder = builder
+        self.builder: Builder = builder
         self.latents = latents
-        self.groups = groups(context, latents)
+        self.groups: list[tuple[int, list[Place]]] = groups(context, latents)
         first = np.cumsum([0, *(count for count, _ in self.groups)])
         self.order: list[int] = [
             (2 * places[phase][0] + places[phase][1]) * latents + int(start) + channel

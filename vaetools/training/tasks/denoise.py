@@ -59,7 +59,7 @@ class DenoiseTask(RestoreTask[Denoiser]):
     """Regression of the mean, then of its uncertainty; the noise level in both phases."""
 
     noun = "a denoiser"
-    shown_case = VALIDATED_LEVELS.index(25)
+    shown_case: ClassVar[int] = VALIDATED_LEVELS.index(25)
     crops: ClassVar[type[CropSettings]] = DenoiseData
     restorer: type[Denoiser] = Denoiser
     data: DenoiseData

@@ -48,7 +48,7 @@ class InpaintTask(RestoreTask[Inpainter]):
     """Regression of the mean in the holes, then of its uncertainty."""
 
     noun = "an inpainter"
-    shown_case = KINDS.index("brush")
+    shown_case: ClassVar[int] = KINDS.index("brush")
     crops: ClassVar[type[CropSettings]] = InpaintData
     restorer: type[Inpainter] = Inpainter
     data: InpaintData
