@@ -97,6 +97,9 @@ def test_packages_that_overwrite_each_other_are_refused(name: str, tmp_path: Pat
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.31.1\n")
         (info / "RECORD").write_text("onnxruntime/__init__.py,,\n")
+    for module in ("onnxruntime", "onnxruntime_other"):  # Python 3.12 leaves out missing files
+        (tmp_path / module).mkdir()
+        (tmp_path / module / "__init__.py").touch()
     paths = [str(tmp_path), *sys.path]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(tmp_path)])
