@@ -56,7 +56,13 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(part), int(whole)
 
 
-class Workers(click.ParamType[int | str]):
+if TYPE_CHECKING:
+    _WorkersType = click.ParamType[int | str]
+else:
+    _WorkersType = click.ParamType  # older versions of click are not generic
+
+
+class Workers(_WorkersType):
     """`auto`, or a number of processes."""
 
     name = "workers"
