@@ -12,6 +12,8 @@ from skimage import data
 from tests.benchmarks.scripts import benchmark_script
 from tests.restoration.models import BLUR, SPREAD, write_denoiser
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib")
 
 

@@ -13,6 +13,8 @@ from skimage import data
 from tests.benchmarks.scripts import benchmark_script
 from tests.restoration.models import MEAN, write_inpainter
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib")
 
 

@@ -10,7 +10,7 @@ from tests.kills.harness import Command, kill_runs, own_command, plant_inputs, w
 @pytest.mark.parametrize(
     ("command", "kills"),
     [
-        (own_command, 6),
+        (own_command, 3),
         pytest.param(own_command, 30, marks=pytest.mark.slow),
         pytest.param(worker_command, 20, marks=pytest.mark.slow),
     ],

@@ -176,6 +176,7 @@ def test_time_is_limited_and_what_was_found_before_stays(tmp_path: Path) -> None
     assert failures(findings) == ["takes more than 4 s"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_tried_is_noted(tmp_path: Path) -> None:
     for body, said in [
         ("takes = 'file'\n    def process(self, item): return item", "not checked: it takes files"),

@@ -27,6 +27,8 @@ from vaetools.training.export.tiling import receptive_radius
 from vaetools.training.importers import import_model
 from vaetools.training.importers.module import Declared, export_module, plan_of
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(own_networks.__file__)
 
 

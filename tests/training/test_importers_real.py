@@ -57,6 +57,7 @@ def digits() -> np.ndarray:
     return (np.stack(large)[:, None] / 255).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_vae_mnist_has_the_kl_of_its_log(tmp_path: Path) -> None:
     path = source("models/disvae_VAE_mnist.pt")
     images = digits()
