@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from tests.codec.miniature import MODEL, open_codec
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck.estimate import Estimator
+from vaetools.model.checked import chained_graph
 from vaetools.model.folder import Model
 from vaetools.model.fused import chains
 from vaetools.model.fused.builder import Builder, weights_of
@@ -185,6 +187,31 @@ def test_one_graph_codes_what_the_single_ones_do(codec: Codec) -> None:
     np.testing.assert_array_equal(z, networks.hyper(y))
     np.testing.assert_array_equal(r[0], networks.symbols(y, z, (slice(0, 2), slice(0, 3))))
     assert r.dtype == np.int16 and largest == np.abs(r).max()
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_whole_images_are_decoded_in_batches(codec: Codec, wide: bool) -> None:
+    """Of any size and rate: on devices that want few calls."""
+    rng = np.random.default_rng(3)
+    channels = codec.tables.gain.shape[1]
+    chain = Chain("decode", wide=wide)
+    manifest, load = codec.model.manifest, codec.model.graph_bytes
+    alone = chained_graph(chain, manifest, load)
+    together = chained_graph(chain, manifest, load, batched=True)
+    ports = {port.name: port for port in onnx.load_from_string(together).graph.input}
+    assert {port.type.tensor_type.shape.dim[0].dim_param for port in ports.values()} == {"batch"}
+    calls = []
+    for level in (20, 60):
+        symbols = rng.integers(-3, 4, (1, channels, 8, 12)).astype(np.int32 if wide else np.int16)
+        hyper = rng.integers(-2, 3, (1, codec.tables.hyper_frequencies.shape[1], 2, 3))
+        kind = helper.tensor_dtype_to_np_dtype(ports["hyper"].type.tensor_type.elem_type)
+        step = codec.tables.inverse_gain[level].reshape(1, channels, 1, 1)
+        rate = codec.tables.rate[level].reshape(1, 1, 1, 1)
+        calls.append([symbols, hyper.astype(kind), step, rate])
+    both = run(together, *(np.concatenate(values) for values in zip(*calls, strict=True)))
+    for place, call in enumerate(calls):
+        for name, value in run(alone, *call).items():
+            np.testing.assert_allclose(both[name][place], value[0], atol=1e-6)
 
 
 def test_symbols_that_int16_cannot_hold_are_int32(codec: Codec) -> None:

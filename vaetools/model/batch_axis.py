@@ -13,11 +13,11 @@ from vaetools.graphcheck.samples import BATCH, batched_tensors
 from vaetools.model.simpler import simplify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from onnx import ModelProto, ValueInfoProto
 
-VERSION = 1
+VERSION = 2
 """Of what this module makes of a graph: changed graphs are remembered under it."""
 
 BATCH_NAME = "batch"
@@ -31,7 +31,9 @@ IMAGES = ((1, 1), (3, 2))
 """Factors for height and width of the images that a graph is examined with."""
 
 
-def with_batch_axis(graph: bytes, sizes: Mapping[str, int]) -> bytes | None:
+def with_batch_axis(
+    graph: bytes, sizes: Mapping[str, int], fixed: Collection[str] = ()
+) -> bytes | None:
     """`graph` with a batch: axis 0 of all inputs and outputs has the symbolic name `batch`.
 
     All inputs of a call have the same batch. Each sample's results are those of a call of its own.
@@ -39,6 +41,7 @@ def with_batch_axis(graph: bytes, sizes: Mapping[str, int]) -> bytes | None:
     Args:
         graph: ONNX bytes that passed `check_graph`.
         sizes: symbolic dimension -> a value that suits the model, such as that of a small image.
+        fixed: those that are the same for an image of any size.
 
     Returns:
         ONNX bytes; None if the graph has an axis 0 of another length, or if it cannot be proven that
@@ -48,18 +51,19 @@ def with_batch_axis(graph: bytes, sizes: Mapping[str, int]) -> bytes | None:
 
     model = onnx.load_from_string(graph)
     try:
-        return _changed(model, sizes)
+        return _changed(model, sizes, fixed)
     except ModelBrokenError:  # an image of these sizes does not suit the graph
         return None
 
 
-def _changed(model: ModelProto, sizes: Mapping[str, int]) -> bytes | None:
+def _changed(model: ModelProto, sizes: Mapping[str, int], fixed: Collection[str]) -> bytes | None:
     results = [port for port in model.graph.output if port.type.tensor_type.shape.dim]
     if not all(_axis_0_is_free(port) for port in (*_inputs(model), *results)):
         return None
-    images = [shapes_of(model, 1, sizes, more) for more in IMAGES]
+    images = [shapes_of(model, 1, sizes, more, fixed) for more in IMAGES]
     simplify(model, images)
-    found = [batched_tensors(model, shapes_of(model, BATCH, sizes, more)) for more in IMAGES]
+    batches = [shapes_of(model, BATCH, sizes, more, fixed) for more in IMAGES]
+    found = [batched_tensors(model, shapes) for shapes in batches]
     batched = [names for names in found if names is not None]
     if len(batched) < len(found):
         return None
@@ -97,14 +101,23 @@ def _axis_0_is_free(port: ValueInfoProto) -> bool:
 
 
 def shapes_of(
-    model: ModelProto, batch: int, sizes: Mapping[str, int], more: Sequence[int] = (1, 1)
+    model: ModelProto,
+    batch: int,
+    sizes: Mapping[str, int],
+    more: Sequence[int] = (1, 1),
+    fixed: Collection[str] = (),
 ) -> dict[str, tuple[int, ...]]:
-    """Shapes of a graph's inputs, with `more` times the height and width of `sizes`."""
+    """Shapes of a graph's inputs, with `more` times the height and width of `sizes`.
+
+    Dimensions in `fixed` have the value in `sizes`.
+    """
     factors = dict(zip(("height", "width"), more, strict=True))
 
     def side(dim: str, value: int) -> int:
         if value:
             return value
+        if dim in fixed:
+            return sizes[dim]
         usual = sizes.get(dim, USUAL_SIDE)
         return usual * next((by for end, by in factors.items() if dim.endswith(end)), 1)
 

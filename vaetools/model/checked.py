@@ -111,7 +111,7 @@ def chained_graph(
     def make() -> bytes:
         data = chain_graph(chain, manifest, graphs.__getitem__)
         if batched:
-            data = with_batch_axis(data, {**example_sizes(manifest), **SINGLE}) or data
+            data = with_batch_axis(data, {**example_sizes(manifest), **SINGLE}, SINGLE) or data
         return with_uint8_pixels(data, pixels) if pixels else data
 
     hashes = [manifest.graphs[role].sha256 for role in roles]
