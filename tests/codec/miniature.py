@@ -19,6 +19,8 @@ from vaetools.model.runtime import Runtime
 GOLDEN = Path(__file__).parent / "golden"
 MODEL = GOLDEN / "model"
 STREAMS = GOLDEN / "streams"
+DECODED = [path.stem for path in sorted(STREAMS.glob("*.vae")) if path.stem != "spikes"]
+"""Names of the streams, without the one that is noise at the highest quality."""
 
 
 def open_codec(folder=MODEL, threads=1):

@@ -11,15 +11,14 @@ import pytest
 
 import vaetools
 import vaetools.imageio
-from tests.codec.miniature import STREAMS
+from tests.codec.miniature import DECODED, STREAMS
 from vaetools.hub import Hub
 from vaetools.testing import gradient
 
 RGB = np.ascontiguousarray(gradient()[:, :, ::-1])
-NAMES = [path.stem for path in sorted(STREAMS.glob("*.vae")) if path.stem != "spikes"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DECODED)
 def test_properties_are_those_of_the_decoded_image(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

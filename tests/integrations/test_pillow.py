@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 import vaetools
 import vaetools.pillow
-from tests.codec.miniature import STREAMS
+from tests.codec.miniature import DECODED, STREAMS
 from tests.image.described import IPTC, exif_with, xmp
 from vaetools.codec.container import FIXED, MAGIC
 from vaetools.errors import OptionError
@@ -68,9 +68,7 @@ def test_the_file_is_that_of_the_hub(mini_hub: Hub) -> None:
     assert packed == mini_hub.compress(gradient(), quality=30)
 
 
-@pytest.mark.parametrize(
-    "name", [path.stem for path in sorted(STREAMS.glob("*.vae")) if path.stem != "spikes"]
-)
+@pytest.mark.parametrize("name", DECODED)
 def test_every_kind_of_file_opens_lazily_in_the_mode_that_it_has(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

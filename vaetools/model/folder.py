@@ -130,13 +130,12 @@ class Model:
 
     def graph_bytes(self, role: str, pixels: tuple[str, ...] = ()) -> bytes:
         """The checked ONNX bytes of a role. Arguments and exceptions are those of `graph`."""
+        # Devices that want fixed shapes want few calls as well: images of one size share them.
+        batched = self.device.fixed_shapes
         chain = chain_of(role)
         if chain is not None:
-            batched = self.device.fixed_shapes
             return chained_graph(chain, self.manifest, self._file_graph, pixels, batched=batched)
-        # Devices that want fixed shapes want few calls as well: images of one size share them.
-        batched = self.device.fixed_shapes and not self._spec(role).exact
-        return self._file_graph(role, pixels, batched=batched)
+        return self._file_graph(role, pixels, batched=batched and not self._spec(role).exact)
 
     def _file_graph(
         self, role: str, pixels: tuple[str, ...] = (), *, batched: bool = False
