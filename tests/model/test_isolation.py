@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from vaetools.cli.app import program
 from vaetools.device_memory import watched
 from vaetools.errors import ModelBrokenError, OptionError
 from vaetools.image import Image, encode_image
-from vaetools.model import isolation, worker
+from vaetools.model import child, isolation, worker
 from vaetools.model.devices import Device
 from vaetools.model.folder import Model
 from vaetools.model.isolation import IsolatedSession, Worker
@@ -183,8 +184,8 @@ def test_a_forked_process_has_its_own_worker(tiny_models: Path) -> None:
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     children = [context.Process(target=_decoded, args=(model, results)) for _ in range(2)]
-    for child in children:
-        child.start()
+    for process in children:
+        process.start()
     assert [results.get(timeout=60) for _ in children] == [expected, expected]
     for child in children:
         child.join(60)
@@ -247,11 +248,8 @@ def unchecked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], N
         "worker.RUN_SECONDS = 0.5\n"
     )
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setattr(
-        isolation,
-        "START",
-        isolation.START.replace("from vaetools", "import unchecked\nfrom vaetools"),
-    )
+    program = child.PROGRAM.replace("from {module}", "import unchecked\nfrom {module}")
+    monkeypatch.setattr(child, "PROGRAM", program)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own-cache"))
     assert graphcheck.VERSION and worker.RUN_MEMORY
     return lambda: None
@@ -370,7 +368,7 @@ def test_nonsense_from_a_worker_is_one_error(
 def test_a_worker_without_a_process_says_what_helps(
     tiny_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation.sys, "executable", "/does/not/exist")
+    monkeypatch.setattr(sys, "executable", "/does/not/exist")
     with pytest.raises(Exception, match="--no-isolate"):
         opened(tiny_models).graph("decode")
 

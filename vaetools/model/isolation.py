@@ -17,7 +17,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from vaetools import errors
 from vaetools.device_memory import MOVED, note
 from vaetools.errors import ModelBrokenError, ModelError, OptionError, VaetoolsError
+from vaetools.model.child import child_command
 from vaetools.model.devices import Device, parse_device
 from vaetools.model.session import Session
 from vaetools.model.wire import WireError, receive, send
@@ -40,14 +40,6 @@ AVAILABLE = hasattr(socket, "send_fds")
 
 PATIENCE = 5.0
 """Seconds that a worker gets to end after it has closed its sockets."""
-
-START = """
-import json, sys
-sys.path[:] = json.loads(sys.argv.pop())
-from vaetools.model.worker import main
-main()
-"""
-"""The search path is that of this process: `-m` would put the current folder in front of it."""
 
 
 class Worker:
@@ -153,10 +145,10 @@ class _Process:
         self._control, theirs = socket.socketpair()
         self.end = "killed"
         with theirs:
-            command = [sys.executable, "-P", "-c", START, str(theirs.fileno()), place]
+            command = child_command("vaetools.model.worker", str(theirs.fileno()), place)
             try:
                 self._popen = subprocess.Popen(  # noqa: S603 - our own interpreter and code
-                    [*command, json.dumps(sys.path)],
+                    command,
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,

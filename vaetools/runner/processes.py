@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import pickle
 import pickletools
 import signal
@@ -21,6 +20,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from vaetools.errors import UnexpectedError, UsageError
+from vaetools.model.child import child_command
 from vaetools.model.session import usable_cores
 from vaetools.runner.atomic import discard
 from vaetools.runner.fault import Fault, FaultError
@@ -39,17 +39,6 @@ if TYPE_CHECKING:
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.settings import RunSettings
     from vaetools.runner.stages import Publisher
-
-PROGRAM = """
-import signal
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-import json, sys
-sys.path[:] = json.loads(sys.argv.pop())
-from vaetools.runner.worker import main
-main()
-"""
-"""The search path is that of this process: `-m` would put the current folder in front of it. Ctrl-C is
-for the parent, also while the modules are imported."""
 
 PATIENCE = 5.0
 """Seconds that a worker gets to end after the last input."""
@@ -70,7 +59,7 @@ class Worker:
     """
 
     def __init__(self, start: Start) -> None:
-        command = [sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path)]
+        command = child_command("vaetools.runner.worker")
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
