@@ -187,8 +187,8 @@ def test_a_forked_process_has_its_own_worker(tiny_models: Path) -> None:
     for process in children:
         process.start()
     assert [results.get(timeout=60) for _ in children] == [expected, expected]
-    for child in children:
-        child.join(60)
+    for process in children:
+        process.join(60)
     assert float(model.graph("decode")(LATENT)[0].sum()) == expected
 
 
