@@ -90,6 +90,9 @@ DEBUG = click.option(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead of text.")
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
+VERBOSE = click.option(
+    "-v", "--verbose", is_flag=True, help="Print every message, also those that are equal."
+)
 OUT = click.option(
     "-o",
     "--out",
@@ -128,7 +131,7 @@ ISOLATE = click.option(
 RUNTIME_FLAGS = (MODELS_DIR, DEVICE, THREADS, ISOLATE)
 """Flags of the hub."""
 
-REPORTING_FLAGS = (JSON, QUIET)
+REPORTING_FLAGS = (JSON, QUIET, VERBOSE)
 
 RUN_FLAGS = (
     click.option(

@@ -100,6 +100,7 @@ def run_command(
     out: str,
     as_json: bool,
     quiet: bool,
+    verbose: bool,
     models_dir: tuple[str, ...],
     device: str,
     threads: int | None,
@@ -112,7 +113,7 @@ def run_command(
     if threads is None:
         # A single image gets all cores; with many, one core per image is faster.
         threads = None if len(inputs) == 1 and Path(inputs[0]).is_file() else 1
-    report = Reporter(as_json=as_json, quiet=quiet)
+    report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     with (
         redirect_stdout(sys.stderr),  # the output of plugins must not mix with the records
         hub_of(ctx, models_dir=models_dir, device=device, threads=threads, isolate=isolate) as hub,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
+from vaetools.cli.repeats import Repeats
 from vaetools.cli.signals import RESUME
 from vaetools.errors import EXIT_DONE, OutputError, printable
 
@@ -20,20 +20,22 @@ if TYPE_CHECKING:
 MOST_LOSSES = 6
 """Kinds of metadata that are named at the end of a run."""
 
-REPEATS = 3
-"""Inputs that are named for the same message; further ones are counted."""
-
 
 class Reporter:
     """Prints the records of a run.
 
     Create it before stdout is redirected: records go to the stdout of that moment.
 
+    Args:
+        as_json: Print JSON lines on stdout.
+        quiet: Print errors only.
+        verbose: Print every message, instead of the first of equal ones and their number.
+
     Attributes:
-        progress: the progress bar for the run, or None.
+        progress: The progress bar for the run, or None.
     """
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool = False) -> None:
         from vaetools.record import plural
         from vaetools.runner import terminal_progress
 
@@ -43,7 +45,8 @@ class Reporter:
         self.quiet = quiet
         self._stdout = sys.stdout
         self._lost: OutputError | None = None
-        self._seen: Counter[tuple[str, str]] = Counter()
+        self._verbose = verbose
+        self._repeats = Repeats()
         self.progress: TerminalProgress | None = None if quiet or as_json else terminal_progress()
 
     def record(self, record: Record) -> None:
@@ -72,6 +75,7 @@ class Reporter:
 
     def interrupted(self) -> None:
         """Print how to go on, for a run that ended without a result."""
+        self._tell_counts()
         click.echo(RESUME, err=True)
 
     def _print(self, line: str) -> None:
@@ -83,18 +87,13 @@ class Reporter:
                 self._lost = error
 
     def _tell(self, record: Record, code: str = "") -> None:
-        """Print a message, unless it was printed for several inputs before."""
-        name = " ".join(printable(record.file).split())
-        text = record.message.removeprefix(f"{name}: ")
-        self._seen[code, text] += 1
-        if self._seen[code, text] <= REPEATS:
+        """Print a message, unless an equal one was printed before."""
+        if self._verbose or self._repeats.is_first(record, code):
             self._warn(code + record.message)
 
     def _tell_counts(self) -> None:
-        for (code, text), count in self._seen.items():
-            if count > REPEATS:
-                self._warn(f"{code}{self._plural(count - REPEATS, 'more input')}: {text}")
-        self._seen.clear()
+        for count, code, text in self._repeats.further():
+            self._warn(f"{code}{self._plural(count, 'more input')}: {text}")
 
     def _warn_of_losses(self, not_kept: dict[str, int]) -> None:
         """One line for all inputs: a folder of photos mostly loses the same of each."""

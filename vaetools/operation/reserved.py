@@ -19,6 +19,7 @@ RESERVED_OPTIONS = frozenset(
         "json",
         "as_json",
         "quiet",
+        "verbose",
         "debug",
         "frames",
         "key",
@@ -58,7 +59,7 @@ RESERVED_OPTIONS = frozenset(
 )
 """Names that every operation's command, method and step of a chain has already."""
 
-RESERVED_SHORT_FLAGS = frozenset({"-o", "-h"})
+RESERVED_SHORT_FLAGS = frozenset({"-o", "-h", "-v"})
 """Short flags that every operation's command has already."""
 
 RESERVED_OPERATIONS = frozenset(
