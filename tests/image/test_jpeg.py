@@ -16,6 +16,7 @@ from vaetools.image import Image, Origin, decode_image, encode_image, inspect_im
 from vaetools.image.jpeg import patched
 from vaetools.image.jpeg.decoding import coefficients
 from vaetools.image.jpeg.encoding import encode
+from vaetools.image.jpeg.splicing import spliced
 from vaetools.image.jpeg.structure import NotCoveredError, read_structure
 
 if TYPE_CHECKING:
@@ -102,6 +103,34 @@ def test_only_blocks_with_changed_pixels_change(kind: str, mode: str) -> None:
         assert rows.min() >= inside[0][0] // 16 * 16 - 1 and columns.max() <= inside[-1][1] + 17
         error = np.abs(after.pixels[where].astype(int) - image.pixels[where].astype(int)).mean()
         assert error < (60 if kind == "coarse" else 20)
+
+
+SEQUENTIAL = [kind for kind in KINDS if "progressive" not in kind]
+
+
+@pytest.mark.parametrize("kind", SEQUENTIAL)
+@pytest.mark.parametrize("share", [0, 0.02, 0.5, 1])
+def test_new_blocks_lie_between_the_bits_of_the_source(kind: str, share: float) -> None:
+    frame = read_structure(jpeg(67, 93, **KINDS[kind]))
+    rng = np.random.default_rng(0)
+    planes = coefficients(frame)
+    new = []
+    for plane in planes:
+        flat = plane.reshape(-1, 64)
+        places = np.flatnonzero(rng.random(len(flat)) < share)
+        flat[places] = flat[rng.integers(0, len(flat), len(places))]  # the tables have their codes
+        flat[places, 0] = rng.integers(-9, 9, len(places))
+        new.append((places, flat[places].copy()))
+    body = spliced(frame, new)
+    if kind == "optimised" and share:  # no codes for other differences
+        assert body is None
+        return
+    assert body is not None
+    after = read_structure(b"\xff\xd8" + body)
+    assert all(map(np.array_equal, coefficients(after), planes))
+    assert after.scans[0].restart == frame.scans[0].restart
+    if not share:
+        assert after.scans[0].data == frame.scans[0].data
 
 
 @pytest.mark.parametrize("kind", KINDS)

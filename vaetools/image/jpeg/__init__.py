@@ -3,6 +3,7 @@
     structure    markers -> frame, tables, scans
     decoding     entropy-coded data -> coefficients: sequential, progressive (scans: both)
     patch        coefficients of the blocks that changed, from new pixels
+    splicing     those between the bits of the source, where its tables have codes for them
     encoding     coefficients -> entropy-coded data
 
 In NumPy: the libraries that give access to coefficients work through temporary files, print to

@@ -9,29 +9,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.image.jpeg.scans import members, scan_order
-from vaetools.image.jpeg.structure import Scan
+from vaetools.image.jpeg.structure import Huffman, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaetools.image.jpeg.structure import Frame
 
+END = b"\xff\xd9"
+"""The marker behind the last scan."""
+
 _MCUS = 1 << 14  # MCUs that are coded at a time
 
 
 @dataclass(frozen=True)
-class _Tokens:
+class Tokens:
     """Symbols in the order of the data.
 
     Attributes:
         symbol: (N,) with the number of the Huffman table times 256 added.
         value: the bits behind the code.
         size: their number.
+        per_block: (blocks,), the number of symbols of each block.
     """
 
     symbol: np.ndarray
     value: np.ndarray
     size: np.ndarray
+    per_block: np.ndarray
 
 
 def encode(frame: Frame, planes: Sequence[np.ndarray]) -> bytes:
@@ -47,18 +52,33 @@ def encode(frame: Frame, planes: Sequence[np.ndarray]) -> bytes:
     for part in tokens:
         counts += np.bincount(part.symbol, minlength=tables * 256).reshape(tables, 256)
     huffman = [_optimal(row) for row in counts]
-    lengths = np.concatenate([_code_book(*h)[0] for h in huffman])
-    codes = np.concatenate([_code_book(*h)[1] for h in huffman])
+    data = packed(tokens, *code_books(huffman))
+    return header(frame, huffman) + escaped(data) + END
+
+
+def header(frame: Frame, huffman: Sequence[Huffman], restart: int = 0) -> bytes:
+    """All segments before the data of a frame's only scan.
+
+    Args:
+        frame: of the source.
+        huffman: the tables: DC and AC of the first component, then of the others.
+        restart: MCUs between restart markers, or 0.
+    """
+    interval = [segment(0xDD, struct.pack(">H", restart))] if restart else []
     return b"".join(
         [
             *_quantisation(frame),
             _frame_segment(frame),
             *_huffman_segments(huffman),
+            *interval,
             _scan_segment(frame),
-            _packed(tokens, lengths, codes).replace(b"\xff", b"\xff\0"),
-            b"\xff\xd9",
         ]
     )
+
+
+def escaped(data: bytes) -> bytes:
+    """Entropy-coded data in which no byte can be taken for a marker."""
+    return data.replace(b"\xff", b"\xff\0")
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -105,7 +125,7 @@ def _scan_segment(frame: Frame) -> bytes:
     return segment(0xDA, body + bytes([0, 63, 0]))
 
 
-def _tokens(frame: Frame, planes: Sequence[np.ndarray]) -> list[_Tokens]:
+def _tokens(frame: Frame, planes: Sequence[np.ndarray]) -> list[Tokens]:
     """The scan in pieces."""
     whole = Scan(tuple((n, None, None) for n in range(len(planes))), (0, 63), 0, 0, 0, b"")
     order, owner = scan_order(frame, whole), members(frame, whole)
@@ -124,11 +144,11 @@ def _tokens(frame: Frame, planes: Sequence[np.ndarray]) -> list[_Tokens]:
             pieces.append(values)
         values = np.concatenate(pieces, axis=1)
         chroma = np.tile([who > 0 for who in owner], len(values))
-        found.append(_tokens_of(values.reshape(-1, 64), chroma))
+        found.append(tokens_of(values.reshape(-1, 64), chroma))
     return found
 
 
-def _tokens_of(blocks: np.ndarray, chroma: np.ndarray) -> _Tokens:
+def tokens_of(blocks: np.ndarray, chroma: np.ndarray) -> Tokens:
     """The symbols of blocks, (N, 64), whose DC is a difference."""
     ac = blocks[:, 1:]
     row, column = np.nonzero(ac)
@@ -157,7 +177,9 @@ def _tokens_of(blocks: np.ndarray, chroma: np.ndarray) -> _Tokens:
     ac_size = _bit_length(value)
     symbol[at] = (run & 15) << 4 | ac_size
     size[at], bits[at] = ac_size, _extended(value, ac_size)
-    return _Tokens((symbol + table).astype(np.int16), bits.astype(np.int32), size.astype(np.uint8))
+    return Tokens(
+        (symbol + table).astype(np.int16), bits.astype(np.int32), size.astype(np.uint8), total
+    )
 
 
 def _bit_length(values: np.ndarray) -> np.ndarray:
@@ -170,8 +192,8 @@ def _extended(values: np.ndarray, size: np.ndarray) -> np.ndarray:
     return np.where(values < 0, values + (1 << size) - 1, values).astype(np.int64)
 
 
-def _optimal(counts: np.ndarray) -> tuple[list[int], list[int]]:
-    """(number of codes of each length 1 … 16, symbols), as in T.81, K.2; no code is all ones."""
+def _optimal(counts: np.ndarray) -> Huffman:
+    """The table for these counts of symbols, as in T.81, K.2; no code is all ones."""
     frequency = [*counts.tolist(), 1]  # the last one reserves the code of all ones
     sizes, other = [0] * 257, [-1] * 257
     while True:
@@ -198,7 +220,7 @@ def _optimal(counts: np.ndarray) -> tuple[list[int], list[int]]:
     return _limited(sizes)
 
 
-def _limited(sizes: list[int]) -> tuple[list[int], list[int]]:
+def _limited(sizes: list[int]) -> Huffman:
     """Code lengths of 16 at most."""
     number = [0] * (max(sizes) + 2)
     for size in sizes:
@@ -216,30 +238,31 @@ def _limited(sizes: list[int]) -> tuple[list[int], list[int]]:
     longest = max(length for length in range(17) if number[length])
     number[longest] -= 1  # the reserved code
     symbols = sorted((s for s in range(256) if sizes[s]), key=lambda s: (sizes[s], s))
-    return number[1:], symbols
+    return Huffman(tuple(number[1:]), bytes(symbols))
 
 
-def _code_book(counts: list[int], symbols: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """(length, code) of each of 256 symbols."""
-    lengths, codes = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    code = at = 0
-    for length, count in enumerate(counts, 1):
-        for _ in range(count):
-            lengths[symbols[at]], codes[symbols[at]] = length, code
-            code, at = code + 1, at + 1
-        code <<= 1
-    return lengths, codes
+def code_books(tables: Sequence[Huffman]) -> tuple[np.ndarray, np.ndarray]:
+    """(length, code) of the 256 symbols of each table, one table after the other; 0 for none."""
+    lengths, codes = np.zeros((2, len(tables), 256), np.int64)
+    for table, length_of, code_of in zip(tables, lengths, codes, strict=True):
+        code = at = 0
+        for length, count in enumerate(table.counts, 1):
+            for symbol in table.symbols[at : at + count]:
+                length_of[symbol], code_of[symbol] = length, code
+                code += 1
+            code, at = code << 1, at + count
+    return lengths.ravel(), codes.ravel()
 
 
-def _huffman_segments(tables: list[tuple[list[int], list[int]]]) -> list[bytes]:
+def _huffman_segments(tables: Sequence[Huffman]) -> list[bytes]:
     kinds = (0x00, 0x10, 0x01, 0x11)
     return [
-        segment(0xC4, bytes([kind, *counts, *symbols]))
-        for kind, (counts, symbols) in zip(kinds, tables, strict=False)
+        segment(0xC4, bytes([kind, *table.counts, *table.symbols]))
+        for kind, table in zip(kinds, tables, strict=False)
     ]
 
 
-def _packed(tokens: list[_Tokens], lengths: np.ndarray, codes: np.ndarray) -> bytes:
+def packed(tokens: list[Tokens], lengths: np.ndarray, codes: np.ndarray) -> bytes:
     """The bits of all symbols, filled up with ones."""
     parts = []
     carry, carried = 0, 0  # bits that do not fill a word yet

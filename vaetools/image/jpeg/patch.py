@@ -8,6 +8,7 @@ import numpy as np
 
 from vaetools.image.jpeg.decoding import coefficients
 from vaetools.image.jpeg.encoding import encode, segment
+from vaetools.image.jpeg.splicing import spliced
 from vaetools.image.jpeg.structure import ZIGZAG, NotCoveredError, read_structure
 
 if TYPE_CHECKING:
@@ -53,15 +54,38 @@ def patched(source: bytes, pixels: NDArray[np.uint8], changed: NDArray[np.bool_]
             return None
         if (pixels.ndim == 3) != (len(frame.components) == 3):
             return None
-        planes = coefficients(frame)
+        new = [
+            _new_blocks(pixels, frame, index, touched[index])
+            for index in range(len(frame.components))
+        ]
+        body = spliced(frame, new) or _encoded(frame, new)
     except NotCoveredError:
         return None
-    for index, (component, where) in enumerate(zip(frame.components, touched, strict=True)):
-        rows, columns = np.nonzero(where)
-        for at in range(0, len(rows), _BLOCKS):
-            some = rows[at : at + _BLOCKS], columns[at : at + _BLOCKS]
-            planes[index][some] = _coded(pixels, frame, index, component, *some)
-    return _colour_marker(frame) + encode(frame, planes)
+    return _colour_marker(frame) + body
+
+
+def _new_blocks(
+    pixels: NDArray[np.uint8], frame: Frame, index: int, touched: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
+    """Flat indices and coefficients of a component's blocks that changed."""
+    component = frame.components[index]
+    rows, columns = np.nonzero(touched)
+    coded = [
+        _coded(pixels, frame, index, component, rows[some], columns[some])
+        for at in range(0, len(rows), _BLOCKS)
+        for some in [slice(at, at + _BLOCKS)]
+    ]
+    return rows * component.padded[1] + columns, np.concatenate(
+        [np.empty((0, 64), np.int16), *coded]
+    )
+
+
+def _encoded(frame: Frame, new: list[tuple[NDArray[np.intp], NDArray[np.int16]]]) -> bytes:
+    """All blocks coded anew, with Huffman tables made for them."""
+    planes = coefficients(frame)
+    for plane, (places, values) in zip(planes, new, strict=True):
+        plane.reshape(-1, 64)[places] = values
+    return encode(frame, planes)
 
 
 def _colour_marker(frame: Frame) -> bytes:

@@ -8,6 +8,7 @@ NumPy, one symbol of each at a time.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -63,8 +64,59 @@ def _ac_steps(table: Huffman) -> tuple[list[int], list[int]]:
     return joined.tolist(), single.tolist()
 
 
-def _walk(data: bytes, spans: list[tuple[int, int]], tables: list[Tables]) -> list[int]:
-    """The bit at which each block begins, in the order of the data.
+@dataclass(frozen=True)
+class Blocks:
+    """Where the blocks of a scan lie in its data.
+
+    Attributes:
+        data: all segments, without escapes and restart markers.
+        mcus: the number of MCUs of each segment.
+        starts: (MCUs, blocks of an MCU) int64, the first bit of each block.
+        stops: of the same shape, the bit behind each block.
+    """
+
+    data: bytes
+    mcus: list[int]
+    starts: np.ndarray
+    stops: np.ndarray
+
+
+def find_blocks(frame: Frame, scan: Scan) -> Blocks:
+    """Find the blocks of a scan.
+
+    Raises:
+        NotCoveredError: damaged.
+    """
+    owner = members(frame, scan)
+    tables = tables_of(scan)
+    pieces = segments(scan, scan_order(frame, scan)[0].size)
+    data = b"".join(piece for piece, _ in pieces)
+    mcus = [count for _, count in pieces]
+    firsts = np.cumsum([0, *(len(piece) for piece, _ in pieces)]).tolist()
+    spans = list(zip(firsts, mcus, strict=False))
+    starts, ends = _walk(data, spans, [tables[n] for n in owner])
+    first = np.array(starts, np.int64)
+    stops = np.append(first[1:], 0)
+    stops[np.cumsum(mcus) * len(owner) - 1] = ends
+    return Blocks(data, mcus, first.reshape(-1, len(owner)), stops.reshape(-1, len(owner)))
+
+
+def tables_of(scan: Scan) -> list[Tables]:
+    """The Huffman tables of each component of a scan.
+
+    Raises:
+        NotCoveredError: one is missing.
+    """
+    tables = [(dc, ac) for _, dc, ac in scan.parts if dc is not None and ac is not None]
+    if len(tables) < len(scan.parts):
+        raise NotCoveredError("no Huffman table")
+    return tables
+
+
+def _walk(
+    data: bytes, spans: list[tuple[int, int]], tables: list[Tables]
+) -> tuple[list[int], list[int]]:
+    """The bit at which each block begins, in the order of the data, and where each segment ends.
 
     Args:
         data: all segments.
@@ -77,6 +129,7 @@ def _walk(data: bytes, spans: list[tuple[int, int]], tables: list[Tables]) -> li
     view, end = windows(data), 8 * len(data) + 32
     steps = [(_dc_steps(dc), *_ac_steps(ac)) for dc, ac in tables]
     starts: list[int] = []
+    ends: list[int] = []
     for first, mcus in spans:
         p = 8 * first
         for _ in range(mcus):
@@ -99,7 +152,8 @@ def _walk(data: bytes, spans: list[tuple[int, int]], tables: list[Tables]) -> li
                     break
                 if step >= _BAD or p > end:
                     raise NotCoveredError("damaged")
-    return starts
+        ends.append(p)
+    return starts, ends
 
 
 def _to_end(view: array[int], p: int, k: int, single: list[int]) -> int:
@@ -119,34 +173,27 @@ def _to_end(view: array[int], p: int, k: int, single: list[int]) -> int:
 
 def read_scan(frame: Frame, scan: Scan, found: list[np.ndarray]) -> None:
     order, owner = scan_order(frame, scan), members(frame, scan)
-    tables = []
-    for _, dc, ac in scan.parts:
-        if dc is None or ac is None:
-            raise NotCoveredError("no Huffman table")
-        tables.append((dc, ac))
-    pieces = segments(scan, order[0].size)
-    data = b"".join(piece for piece, _ in pieces)
-    firsts = np.cumsum([0, *(len(piece) for piece, _ in pieces)]).tolist()
-    spans = [(first, mcus) for first, (_, mcus) in zip(firsts, pieces, strict=False)]
-    starts = np.array(_walk(data, spans, [tables[n] for n in owner]), np.int64)
-    starts = starts.reshape(-1, len(owner))
-    for n, (index, _, _) in enumerate(scan.parts):
+    located = find_blocks(frame, scan)
+    for n, ((index, _, _), tables) in enumerate(zip(scan.parts, tables_of(scan), strict=True)):
         mine = [b for b, who in enumerate(owner) if who == n]
         blocks = np.stack([order[b] for b in mine], 1).ravel()
-        values = _read_blocks(data, starts[:, mine].ravel(), *tables[n])
-        values[:, 0] = _sums(values[:, 0], [len(mine) * mcus for _, mcus in pieces])
+        values = read_blocks(located.data, located.starts[:, mine].ravel(), *tables)
+        values[:, 0] = sums(values[:, 0], [len(mine) * mcus for mcus in located.mcus])
         found[index].reshape(-1, 64)[blocks] = values
 
 
-def _sums(differences: np.ndarray, counts: list[int]) -> np.ndarray:
+def sums(differences: np.ndarray, counts: list[int]) -> np.ndarray:
     """Sums of differences, from 0 in each of the segments with these numbers of blocks."""
     total = np.concatenate([[0], np.cumsum(differences, dtype=np.int64)])
     starts = np.cumsum([0, *counts[:-1]])
     return np.asarray(total[1:] - np.repeat(total[starts], counts))
 
 
-def _read_blocks(data: bytes, starts: np.ndarray, dc: Huffman, ac: Huffman) -> np.ndarray:
-    """The blocks that begin at these bits, (N, 64); DC is still the difference."""
+def read_blocks(data: bytes, starts: np.ndarray, dc: Huffman, ac: Huffman | None) -> np.ndarray:
+    """The blocks that begin at these bits, (N, 64) int16; DC is still the difference.
+
+    Without `ac` only the differences are read.
+    """
     values = np.zeros((len(starts), 64), np.int16)
     for at in range(0, len(starts), _LANES):
         some = starts[at : at + _LANES]
@@ -156,7 +203,9 @@ def _read_blocks(data: bytes, starts: np.ndarray, dc: Huffman, ac: Huffman) -> n
     return values
 
 
-def _read_lanes(data: bytes, p: np.ndarray, values: np.ndarray, dc: Huffman, ac: Huffman) -> None:
+def _read_lanes(
+    data: bytes, p: np.ndarray, values: np.ndarray, dc: Huffman, ac: Huffman | None
+) -> None:
     octets = np.frombuffer(data + bytes(16), np.uint8).astype(np.uint64)
     words = np.zeros(len(octets) - 4, np.uint64)
     for n in range(5):
@@ -176,6 +225,8 @@ def _read_lanes(data: bytes, p: np.ndarray, values: np.ndarray, dc: Huffman, ac:
 
     _, value, p = take(p, lookup(dc))
     values[:, 0] = value
+    if ac is None:
+        return
     lane, k, table = np.arange(len(p)), np.zeros(len(p), np.int64), lookup(ac)
     while lane.size:
         symbol, value, p = take(p, table)
