@@ -77,7 +77,8 @@ def page(
         shots: The previews of the first records.
     """
     environment = _environment()
-    style, script = _source("page.css"), f"//<![CDATA[\n{_source('page.js')}//]]>\n"
+    style = "".join(source(f"{name}.css") for name in ("base", "viewer", "page"))
+    script = f"//<![CDATA[\n{source('viewer.js')}{source('page.js')}//]]>\n"
     policy = _CSP.format(style=_hash(style), script=_hash(script))
     stream: TemplateStream = environment.get_template("page.html").stream(
         page_start=PAGE_START,
@@ -179,7 +180,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """The text of a style sheet or a script."""
     environment = _environment()
     loader: Any = environment.loader
     text: str = loader.get_source(environment, name)[0]
