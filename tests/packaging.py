@@ -19,6 +19,8 @@ WANTED = (
     "vaetools/report/templates/viewer.css",
     "vaetools/report/templates/viewer.html",
     "vaetools/report/templates/viewer.js",
+    "vaetools/web/templates/view.html",
+    "vaetools/web/templates/view.js",
     "vaetools/kit/template/module.py.txt",
     "vaetools/training/recipes/photo-codec.toml",
     "vaetools_plugins/compress.py",

@@ -33,6 +33,7 @@ COMMANDS = [
     f"run denoise,compress in -o {URL}",
     f"run {URL} in -o out",
     f"info {URL}",
+    f"view {URL}",
     f"eval {URL} in",
     f"demo {URL}",
     f"train mnist-mlp --data {URL}",

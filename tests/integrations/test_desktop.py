@@ -24,6 +24,8 @@ from vaetools.hub import Hub
 from vaetools.image.metadata.icc import profile_of_cicp
 from vaetools.testing import gradient
 
+VIEWER = "applications/vaetools-view.desktop"
+
 needs_mime_database = pytest.mark.skipif(
     shutil.which("update-mime-database") is None, reason="needs shared-mime-info"
 )
@@ -49,12 +51,18 @@ def files(folder: Path) -> list[str]:
 @pytest.mark.usefixtures("no_programs")
 def test_installing_and_removing_can_be_repeated(data: Path) -> None:
     first = [*install()]
-    assert [line.partition(" ")[0] for line in first] == ["wrote", "wrote", "not"]
-    assert files(data) == ["mime/packages/vaetools.xml", "thumbnailers/vaetools.thumbnailer"]
-    assert [line.partition(" ")[0] for line in install()] == ["unchanged", "unchanged"]
+    assert [line.partition(" ")[0] for line in first] == ["wrote"] * 3 + ["not"] * 2
+    assert files(data) == [
+        "applications/vaetools-view.desktop",
+        "mime/packages/vaetools.xml",
+        "thumbnailers/vaetools.thumbnailer",
+    ]
+    assert [line.partition(" ")[0] for line in install()] == ["unchanged"] * 3
     (data / "mime/packages/vaetools.xml").write_text("older")
-    assert [line.partition(" ")[0] for line in install()] == ["wrote", "unchanged", "not"]
-    assert [line.partition(" ")[0] for line in uninstall()] == ["removed", "removed", "not"]
+    again = [line.partition(" ")[0] for line in install()]
+    assert again == ["wrote", *["unchanged"] * 2, *["not"] * 2]
+    removed = [line.partition(" ")[0] for line in uninstall()]
+    assert removed == ["removed"] * 3 + ["not"] * 2
     assert files(data) == []
     assert {line.partition("/")[0] for line in uninstall()} == {"not there "}
 
@@ -67,6 +75,21 @@ def test_the_command_says_what_it_did(data: Path, capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert f"wrote {data}/mime/packages/vaetools.xml\n" in out
     assert f"removed {data}/mime/packages/vaetools.xml\n" in out
+
+
+@pytest.mark.usefixtures("no_programs")
+def test_the_viewer_takes_all_selected_files(data: Path) -> None:
+    [*install()]
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(data / VIEWER)
+    entry = parser["Desktop Entry"]
+    assert entry["Type"] == "Application" and entry["Terminal"] == "false"
+    assert entry["MimeType"] == "image/x-vae;"
+    words = shlex.split(entry["Exec"])
+    assert words == [sys.executable, "-m", "vaetools", "view", "--keep-going", "%F"]
+    if shutil.which("desktop-file-validate"):
+        subprocess.run(["desktop-file-validate", data / VIEWER], check=True)
 
 
 @pytest.mark.usefixtures("no_programs")
@@ -97,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(data: Path) -> None:
 
 @needs_mime_database
 def test_desktops_know_the_type_by_content_and_name(data: Path, tmp_path: Path) -> None:
-    assert [*install()][-1] == f"ran update-mime-database {data}/mime"
+    assert f"ran update-mime-database {data}/mime" in [*install()]
     unnamed, empty = tmp_path / "unnamed", tmp_path / "empty.VAE"
     shutil.copy(STREAMS / "grey.vae", unnamed)
     empty.write_bytes(b"")
@@ -136,11 +159,14 @@ def test_the_thumbnailer_runs_as_a_desktop_runs_it(data: Path, tmp_path: Path) -
         assert max(small.size) == 32
 
 
-def test_the_path_of_python_is_quoted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["thumbnailers/vaetools.thumbnailer", VIEWER])
+def test_the_path_of_python_is_quoted(
+    data: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     program = '/opt/100% "my" $x/bin/python'
     monkeypatch.setattr(module.sys, "executable", program)
     [*install()]
-    text = (data / "thumbnailers/vaetools.thumbnailer").read_text()
+    text = (data / name).read_text()
     (line,) = (line for line in text.splitlines() if line.startswith("Exec="))
     unescaped = line[5:].replace("\\\\", "\\").replace("%%", "%")  # as GLib reads a value
     word = unescaped.partition(" -m ")[0]

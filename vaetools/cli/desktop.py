@@ -24,7 +24,7 @@ def command() -> None:
 @command.command("install")
 @DEBUG
 def install_files() -> None:
-    """Register the MIME type and a thumbnailer for this user.
+    """Register the MIME type, a thumbnailer and a viewer for this user.
 
     Writes to $XDG_DATA_HOME, by default ~/.local/share. Running it again changes nothing.
     """

@@ -1,4 +1,4 @@
-"""Desktop integration by the freedesktop.org specifications: a MIME type and a thumbnailer."""
+"""Desktop integration by the freedesktop.org specifications: a MIME type, a thumbnailer and a viewer."""
 
 from vaetools.desktop.registration import install, uninstall
 from vaetools.desktop.thumbnails import thumbnail

@@ -1,7 +1,7 @@
 """Files in the user's data folder that tell a desktop what `.vae` files are.
 
-Specifications of freedesktop.org: Shared MIME-info Database; XDG Base Directory. Thumbnailer entries
-are GNOME's; tumbler (Xfce), Nemo and Caja read them as well.
+Specifications of freedesktop.org: Shared MIME-info Database; XDG Base Directory; Desktop Entry.
+Thumbnailer entries are GNOME's; tumbler (Xfce), Nemo and Caja read them as well.
 """
 
 from __future__ import annotations
@@ -42,11 +42,29 @@ Exec={command} -m vaetools desktop thumbnail %i %o %s
 MimeType={mime};
 """
 
-UPDATE = "update-mime-database"
+VIEWER = """\
+[Desktop Entry]
+Type=Application
+Name=vaetools view
+Comment=Show .vae images in the browser
+TryExec={program}
+Exec={command} -m vaetools view --keep-going %F
+MimeType={mime};
+Icon=image-x-generic
+NoDisplay=true
+Terminal=false
+"""
+"""Opens files by a double click; without files it would show nothing, so it is in no menu."""
+
+UPDATES = {
+    "update-mime-database": ("mime", "shared-mime-info"),
+    "update-desktop-database": ("applications", "desktop-file-utils"),
+}
+"""Programs that make what was written known: the folder that they take, and their package."""
 
 
 def install() -> Iterator[str]:
-    """Write the MIME type and the thumbnailer. A file that is there already is left alone.
+    """Write the MIME type, the thumbnailer and the entry of the viewer; equal files are left alone.
 
     Yields:
         One line for each thing that was done.
@@ -68,7 +86,7 @@ def install() -> Iterator[str]:
         yield f"wrote {path}"
         changed = True
     if changed:
-        yield _update(data)
+        yield from _update(data)
 
 
 def uninstall() -> Iterator[str]:
@@ -90,7 +108,7 @@ def uninstall() -> Iterator[str]:
         yield f"removed {path}"
         changed = True
     if changed:
-        yield _update(data)
+        yield from _update(data)
 
 
 def data_home() -> Path:
@@ -106,12 +124,15 @@ def data_home() -> Path:
 
 def _files(data: Path) -> dict[Path, str]:
     """The files and their content."""
-    entry = THUMBNAILER.format(
-        program=_key_value(sys.executable), command=_key_value(_quoted(sys.executable)), mime=MIME
-    )
+    values = {
+        "program": _key_value(sys.executable),
+        "command": _key_value(_quoted(sys.executable)),
+        "mime": MIME,
+    }
     return {
         data / "mime" / "packages" / "vaetools.xml": PACKAGE,
-        data / "thumbnailers" / "vaetools.thumbnailer": entry,
+        data / "thumbnailers" / "vaetools.thumbnailer": THUMBNAILER.format(**values),
+        data / "applications" / "vaetools-view.desktop": VIEWER.format(**values),
     }
 
 
@@ -133,17 +154,19 @@ def _text_of(path: Path) -> str | None:
         return None
 
 
-def _update(data: Path) -> str:
-    """Rebuild the user's MIME database, if the program for it is there."""
-    folder = data / "mime"
-    folder.mkdir(parents=True, exist_ok=True)
-    program = shutil.which(UPDATE)
-    if program is None:
-        return f"not run {UPDATE}: it is not installed; log in again, or install shared-mime-info"
-    done = subprocess.run([program, folder], capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        raise OutputError(f"{UPDATE} failed: {done.stderr.strip()}", file=folder)
-    return f"ran {UPDATE} {folder}"
+def _update(data: Path) -> Iterator[str]:
+    """Rebuild the user's databases, where the programs for it are there; yields one line for each."""
+    for name, (part, package) in UPDATES.items():
+        folder = data / part
+        folder.mkdir(parents=True, exist_ok=True)
+        program = shutil.which(name)
+        if program is None:
+            yield f"not run {name}: it is not installed; log in again, or install {package}"
+            continue
+        done = subprocess.run([program, folder], capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise OutputError(f"{name} failed: {done.stderr.strip()}", file=folder)
+        yield f"ran {name} {folder}"
 
 
 def _check_platform() -> None:

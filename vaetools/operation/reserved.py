@@ -64,6 +64,8 @@ RESERVED_SHORT_FLAGS = frozenset({"-o", "-h", "-v"})
 
 RESERVED_OPERATIONS = frozenset(
     {
+        "view",
+        "serve",
         "info",
         "eval",
         "models",

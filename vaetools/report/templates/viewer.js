@@ -37,6 +37,7 @@ function imageViewer(container, rows) {
     sharpen(after);
   };
 
+  const nameOf = (shot) => shot.dataset.label || shot.dataset.role;
   const thumbnail = (shot) => shot.firstElementChild.src;
   const address = (shot) => shot.dataset.view || (thumbnail(shot).startsWith("data:") || shot.dataset.direct === undefined ? thumbnail(shot) : shot.href);
   const note = (words) => { $("v-note").textContent = words; };
@@ -95,7 +96,7 @@ function imageViewer(container, rows) {
     button.type = "button";
     image.src = thumbnail(shot);
     image.alt = "";
-    button.append(image, shot.dataset.role);
+    button.append(image, nameOf(shot));
     button.shot = shot;
     button.addEventListener("click", () => choose(shot));
     return button;
@@ -110,8 +111,8 @@ function imageViewer(container, rows) {
     place(after, left ? right : null);
     place(over, over.map);
     viewer.classList.toggle("single", !left || !right);
-    before.alt = (left || right).dataset.role;
-    after.alt = left && right ? right.dataset.role : "";
+    before.alt = nameOf(left || right);
+    after.alt = left && right ? nameOf(right) : "";
     $("v-left").textContent = before.alt;
     $("v-right").textContent = after.alt;
     for (const button of $("v-strip").children) button.setAttribute("aria-pressed", button.shot === shot);
