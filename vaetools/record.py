@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Value of the key `v` in JSON records; it changes when the meaning of a key does."""
 
-Status: TypeAlias = Literal["done", "failed", "skipped", "planned"]
+Status: TypeAlias = Literal["done", "failed", "skipped", "planned", "pruned", "obsolete", "kept"]
 
 _MOST_KINDS = 5
 
@@ -27,8 +27,9 @@ class Record:
             such as `generate/0001.png`.
         out: Paths of the outputs.
         op: Name of the operation; those of a chain are joined by commas.
-        status: `done`, `failed` or `skipped`; `planned` in a dry run, for an input that would be
-            processed.
+        status: `done`, `failed` or `skipped`; `pruned` for an input that is gone and whose outputs
+            were removed, `kept` if they were changed and stay. In a dry run, `planned` for an input
+            that would be processed, and `obsolete` for one whose outputs would be removed.
         code: Code of the error if the input failed, such as `E013`; otherwise empty.
         message: One line that begins with the input. It gives the reason if the input failed or was
             skipped, and the notes of the operation if it is done; otherwise empty.

@@ -211,6 +211,11 @@ INPUT_FLAGS = (
         "--exclude", multiple=True, metavar="GLOB", help="Not these files of folders (repeatable)."
     ),
     click.option(
+        "--prune",
+        is_flag=True,
+        help="Remove outputs whose inputs are gone; --dry-run --prune lists them.",
+    ),
+    click.option(
         "--strict/--lenient",
         default=True,
         help="Refuse damaged images, or decode what is intact of them.",

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from vaetools.runner.terminal import TerminalProgress
 
 
+NOTABLE = ("done", "kept")
+"""Statuses of records whose notes are printed."""
+
 MOST_LOSSES = 6
 """Kinds of metadata that are named at the end of a run."""
 
@@ -55,10 +58,12 @@ class Reporter:
             self._print(json.dumps(record.as_dict()))
         if record.status == "failed":
             self._tell(record, f"{record.code} ")
-        elif record.status == "done" and record.message and record.noted and not self.quiet:
+        elif record.status in NOTABLE and record.message and record.noted and not self.quiet:
             self._tell(record)
         elif record.status == "planned" and not self.as_json:
             self._print(printable(f"{record.file} -> {', '.join(record.out)}"))
+        elif record.status == "obsolete" and not self.as_json:
+            self._print(printable(f"{record.file} is gone: remove {', '.join(record.out)}"))
 
     def finish(self, result: RunResult) -> int:
         """Print what else failed, and the summary as the last line; return the exit code."""

@@ -34,6 +34,7 @@ RESERVED_OPTIONS = frozenset(
         "force",
         "on_exists",
         "dry_run",
+        "prune",
         "max_pixels",
         "strict",
         "lenient",

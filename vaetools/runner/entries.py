@@ -71,7 +71,7 @@ def entry_line(event: str, entry: JournalEntry, facts: Mapping[str, Any] | None 
     """The line of an input.
 
     Args:
-        event: `writing` or `done`.
+        event: `writing`, `done` or `pruned`.
         entry: The input and its outputs.
         facts: Further fields of its record, for reports; resuming does not need them.
     """

@@ -41,6 +41,9 @@ def input_paths(inputs: object) -> list[str | Path]:
     return listed
 
 
+_UNLISTED = "cannot be listed"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One input file, or one generated item.
@@ -63,6 +66,11 @@ class Source:
     mtime_ns: int = 0
     mode: int = 0o666
     problem: str = ""
+
+    @property
+    def is_unlisted(self) -> bool:
+        """Whether it is a folder that cannot be listed: what is in it is not known."""
+        return self.problem.startswith(_UNLISTED)
 
     @property
     def origin(self) -> str:
@@ -124,12 +132,16 @@ class Found:
         left_alone: Number of other files in the input folders.
         other_kinds: How many of these have which suffix that is not one of an input.
         one_file: Whether there is exactly one input, and it is not a folder.
+        folders: The input folders, as they were named.
+        unlisted: A folder in them that cannot be listed; None if there is none.
     """
 
     sources: tuple[Source, ...]
     left_alone: int
     one_file: bool
     other_kinds: Mapping[str, int] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
+    unlisted: Path | None = None
 
 
 def discover(inputs: Sequence[str | Path], wanted: FileFilter) -> Found:
@@ -141,17 +153,20 @@ def discover(inputs: Sequence[str | Path], wanted: FileFilter) -> Found:
     found: dict[tuple[str, PurePosixPath], Source] = {}
     left_alone = 0
     other_kinds: Counter[str] = Counter()
+    unlisted: Path | None = None
     paths = [path for name in inputs for path in _expand(name)]
     for path in paths:
         for source, selected in _sources(path, wanted):
             if selected:
                 found.setdefault((source.real, source.relative), source)
+                unlisted = unlisted or (source.path if source.is_unlisted else None)
             else:
                 left_alone += 1
                 if not wanted.has_suffix(source.path.name):
                     other_kinds[source.path.suffix.lower()] += 1
     one_file = len(paths) == 1 and not is_folder(paths[0])
-    return Found(tuple(found.values()), left_alone, one_file, other_kinds)
+    folders = tuple(path for path in paths if is_folder(path))
+    return Found(tuple(found.values()), left_alone, one_file, other_kinds, folders, unlisted)
 
 
 def generated_items(op: str, items: Sequence[PurePath], wanted: FileFilter) -> Found:
@@ -192,7 +207,7 @@ def _sources(path: Path, wanted: FileFilter) -> Iterator[tuple[Source, bool]]:
         yield _source(file, relative, real) if selected else Source(file, relative, real), selected
     for error in unlisted:
         folder = Path(error.filename)
-        problem = f"cannot be listed: {error.strerror}"
+        problem = f"{_UNLISTED}: {error.strerror}"
         relative = _relative(folder, path)
         real = os.path.realpath(folder)
         yield Source(folder, relative, real, problem=problem), not wanted.excludes(relative)

@@ -120,6 +120,10 @@ class Journal:
 
     def _add(self, event: str, entry: JournalEntry) -> None:
         for name in entry.out:
+            if event == "pruned":
+                self._done.pop(name, None)
+                self._entries.pop(name, None)
+                continue
             if event == "done":
                 self._done[name] = entry
             else:
@@ -158,11 +162,28 @@ class Journal:
 
     def owns(self, name: str, source: Source) -> bool:
         """Whether the file `name` is, byte for byte, what a run made from this input."""
-        known, origin = (self._name_of(source), source.origin), self._origin_of(source)
-        entries = self._entries.get(name, ())
         return self._is_one_of(
-            name, [e for e in entries if e.origin == origin or e.source in known]
+            name, [e for e in self._entries.get(name, ()) if self.is_of(e, source)]
         )
+
+    def entries_of(self, op: str) -> list[JournalEntry]:
+        """What was last written to each output by this operation, in the order of the names."""
+        last = {name: entries[-1] for name, entries in self._entries.items() if entries}
+        found = {(e.source, *e.out): e for _, e in sorted(last.items()) if e.op == op}
+        return list(found.values())
+
+    def is_last(self, name: str, entry: JournalEntry) -> bool:
+        """Whether no other input was written to this output after an entry."""
+        return self._entries[name][-1:] == [entry]
+
+    def is_of(self, entry: JournalEntry, source: Source) -> bool:
+        """Whether an entry is about this input."""
+        is_known = entry.origin == self._origin_of(source)
+        return is_known or entry.source in (self._name_of(source), source.origin)
+
+    def is_unchanged(self, name: str, entry: JournalEntry) -> bool:
+        """Whether an output is, byte for byte, what an entry says."""
+        return self._is_one_of(name, [entry])
 
     def source_of(self, name: str) -> str | None:
         """The input that the output was last made from; None if no run made it."""
@@ -268,6 +289,10 @@ class Journal:
         if options:
             facts = {**(facts or {}), "options": options}
         self._append(entry_line("done", entry, facts))
+
+    def pruned(self, entry: JournalEntry) -> None:
+        """Record that the outputs of an input that is gone were removed. Raises `OSError`."""
+        self._append(entry_line("pruned", entry))
 
     def describe(self, options: Mapping[str, str]) -> None:
         """Set the options of the run, for reports; they are in the first line that says done."""

@@ -242,7 +242,7 @@ def _refuse_shared_names(items: Sequence[PlannedItem], operation: Operation) -> 
     clashes: list[tuple[PlannedItem, Path, PlannedItem]] = []
     folders: dict[str, tuple[PlannedItem, Path]] = {}
     for item, name, path in _outputs(items):
-        key = _folded(name)
+        key = folded(name)
         first, other = owners.setdefault(key, (item, path))
         if other is not path:
             clashes.append((first, path, item))
@@ -274,7 +274,8 @@ def shown(path: str | Path) -> str:
     return printable(str(path))
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name in the form in which file systems may compare it: without case and kind of accents."""
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
@@ -286,11 +287,11 @@ def _refuse_inputs(items: Sequence[PlannedItem]) -> None:
     location = _locator()
     sources = [item.source for item in items if item.source.real]
     inputs = {name: s for s in sources for name in (s.real, location(s.path))}
-    folded = {_folded(name): source for name, source in inputs.items()}
+    by_folded = {folded(name): source for name, source in inputs.items()}
     for _, _, path in _outputs(items):
         place = location(path)
         source = inputs.get(place)
-        similar = folded.get(_folded(place))
+        similar = by_folded.get(folded(place))
         if source is None and similar is not None and same_file(path, similar.path):
             source = similar  # a file system that ignores case or the form of accents
         if source is not None:
@@ -314,15 +315,15 @@ def refuse_report(items: Sequence[PlannedItem], report: str | Path | None) -> No
     """The report may not be an input, an output, or a folder of an output. Raises `ClashError`."""
     if report is None:
         return
-    page = _folded(os.path.realpath(report))
-    previews = _folded(os.path.realpath(folder_of(Path(report))))
+    page = folded(os.path.realpath(report))
+    previews = folded(os.path.realpath(folder_of(Path(report))))
     location = _locator()
     remedy = "nothing was done; choose another file"
     for item in items:
-        if item.source.real and _folded(item.source.real) == page:
+        if item.source.real and folded(item.source.real) == page:
             raise ClashError("the report is an input", file=report, remedy=remedy)
     for _, _, path in _outputs(items):
-        output = _folded(location(path))
+        output = folded(location(path))
         if any(_within(output, own) or _within(own, output) for own in (page, previews)):
             problem = f"the report and the output {shown(path)} cannot both exist"
             raise ClashError(problem, file=report, remedy=remedy)

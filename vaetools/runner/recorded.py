@@ -52,21 +52,14 @@ def _of_folder(folder: Path) -> RunResult:
     """The last record of each input in the journals and lists of failures of a folder."""
     records: dict[tuple[str, str], Record] = {}
     options: dict[str, Mapping[str, str]] = {}
-    place = Place(folder)
-    out = folder
-    done: list[tuple[float, JournalEntry, dict[str, Any]]] = []
-    for line in itertools.chain.from_iterable(map(_lines, place.journals())):
-        found = parse(line)
-        if isinstance(found, str):
-            out = Path(os.path.normpath(folder / found))
-        elif found is not None and found[1] == "done":
-            facts = _values(line).get("facts")
-            done.append((found[0], found[2], facts if isinstance(facts, dict) else {}))
-    for _, entry, facts in sorted(done, key=lambda each: each[0]):
-        record = _of_entry(entry, facts, out)
-        if record is not None:
+    out, events = _events(folder)
+    for entry, facts in events:
+        record = _of_entry(entry, facts or {}, out)
+        if record is not None and facts is None:
+            records.pop((record.op, record.file), None)
+        elif record is not None:
             records[record.op, record.file] = record
-        if isinstance(facts.get("options"), dict):
+        if facts is not None and isinstance(facts.get("options"), dict):
             options[entry.op] = facts["options"]
     for path in sorted(folder.glob(".vaetools.failed*.ndjson")):
         for line in _lines(path):
@@ -74,6 +67,21 @@ def _of_folder(folder: Path) -> RunResult:
             if failed is not None and failed.status == "failed":
                 records[failed.op, _shown(os.path.abspath(failed.file))] = failed  # noqa: PTH100
     return _result(list(records.values()), options)
+
+
+def _events(folder: Path) -> tuple[Path, list[tuple[JournalEntry, dict[str, Any] | None]]]:
+    """The output folder; what was done (with its facts) or pruned (None), in the order of time."""
+    out = folder
+    events: list[tuple[float, JournalEntry, dict[str, Any] | None]] = []
+    for line in itertools.chain.from_iterable(map(_lines, Place(folder).journals())):
+        found = parse(line)
+        if isinstance(found, str):
+            out = Path(os.path.normpath(folder / found))
+        elif found is not None and found[1] in ("done", "pruned"):
+            facts = _values(line).get("facts") if found[1] == "done" else None
+            known = facts if isinstance(facts, dict) else {}
+            events.append((found[0], found[2], known if found[1] == "done" else None))
+    return out, [event[1:] for event in sorted(events, key=lambda event: event[0])]
 
 
 def _lines(path: Path) -> Iterator[bytes]:

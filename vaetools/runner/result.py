@@ -33,6 +33,7 @@ BROKEN_LIBRARY = "stopped because a library does not work"
 NO_WORKERS = "stopped because its worker processes do not start"
 
 STATUSES: tuple[Status, ...] = ("done", "failed", "skipped", "planned")
+PRUNING: tuple[Status, ...] = ("pruned", "obsolete", "kept")
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,9 +75,14 @@ class RunResult:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of inputs by status (`done`, `failed`, `skipped`, `planned`), and `left alone`."""
+        """Number of inputs by status (`done`, `failed`, `skipped`, `planned`), and `left alone`.
+
+        `pruned`, `obsolete` and `kept` are in it only if there are any.
+        """
         seen = Counter(record.status for record in self.records)
-        return {status: seen[status] for status in STATUSES} | {"left alone": self.left_alone}
+        counts: dict[str, int] = {status: seen[status] for status in STATUSES}
+        counts |= {status: seen[status] for status in PRUNING if seen[status]}
+        return {**counts, "left alone": self.left_alone}
 
     @property
     def failures(self) -> tuple[Record, ...]:

@@ -32,9 +32,10 @@ from vaetools.runner.lock import folder_lock
 from vaetools.runner.output import check_input
 from vaetools.runner.plan import plan, refuse_report, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
+from vaetools.runner.prune import Prune, check_prune
 from vaetools.runner.record import failure, not_processed
 from vaetools.runner.report import reserved
-from vaetools.runner.result import RunResult
+from vaetools.runner.result import PRUNING, RunResult
 from vaetools.runner.settings import work_key
 from vaetools.runner.single import FileJournal
 from vaetools.runner.video import Video, takes_videos, video_output
@@ -176,17 +177,21 @@ def run(
             raise UsageError("a single output file has no journal", file=settings.out)
         # An output file is all that is written to the folder then.
         journal = FileJournal(target.folder / target.file, work) if files.videos else Journal(None)
+    check_prune(settings, found, journal)
     items = files.plan()
     refuse_report(items, settings.report)
+    prune = Prune(operation.name, settings, found, items, journal) if settings.prune else None
     if settings.shard is not None:
         items = [item for item in items if in_shard(item.source.relative, settings.shard)]
     folder = OutputFolder(target.folder)
     with reserved(settings.report), Listeners(on_record, progress) as listeners:
-        stopped = _process(files, operation, items, settings, folder, journal, listeners)
-    records, problems = tuple(listeners.records), []
+        stopped, problems = _process(
+            files, operation, items, settings, folder, journal, listeners, prune
+        )
+    records = tuple(listeners.records)
     if journal.place is not None and not settings.dry_run:
         problems += _write_failures(journal.place, records, settings.shard, folder)
-    unreached = len(items) - len(records)
+    unreached = len(items) - sum(record.status not in PRUNING for record in records)
     seconds = time.monotonic() - started
     result = RunResult(
         records,
@@ -260,12 +265,17 @@ def _process(
     folder: OutputFolder,
     journal: Journal,
     listeners: Listeners,
-) -> str:
-    """Resolve existing outputs, process the rest; return why the run stopped early, if it did."""
+    prune: Prune | None,
+) -> tuple[str, list[str]]:
+    """Resolve existing outputs, process the rest, and prune.
+
+    Returns:
+        Why the run stopped early, or an empty string; and what went wrong besides inputs.
+    """
     if settings.dry_run:
         for item in resolve_existing(items, journal, settings):
             listeners.add(files.preview(item))
-        return ""
+        return "", [] if prune is None else _pruned(prune.preview(), listeners)
     if journal.place is not None and not os.path.lexists(journal.place.lock(None)):
         # Once before locking creates files, so that a refused run leaves nothing behind.
         _check_libraries(operation, resolve_existing(items, journal, settings))
@@ -274,7 +284,20 @@ def _process(
         _check_libraries(operation, resolved)
         _remove_stale(resolved, settings, journal.place)
         journal.describe(described(operation, settings))
-        return files.process(resolved, folder, journal, listeners)
+        stopped = files.process(resolved, folder, journal, listeners)
+        if prune is None or stopped:
+            return stopped, []
+        return "", _pruned(prune.remove(folder), listeners)
+
+
+def _pruned(records: Iterator[Record], listeners: Listeners) -> list[str]:
+    """Pass on the records of a pruning; return why it ended early, if it did."""
+    try:
+        for record in records:
+            listeners.add(record)
+    except OutputError as error:
+        return [error.line]
+    return []
 
 
 def _check_libraries(operation: Operation, items: Sequence[PlannedItem]) -> None:

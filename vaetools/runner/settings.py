@@ -41,6 +41,8 @@ class RunSettings:
             earlier run: refuse the run (`error`), `skip` the input, or `replace` the output.
         dry_run: Report what would be done; write nothing but the report. Inputs are read, but not
             decoded: damage that shows without decoding fails as in a run.
+        prune: After the work, remove the outputs whose inputs are gone from the input folders, if the
+            journal proves that a run wrote them and nobody changed them. `dry_run` lists them.
         max_pixels: Largest image in pixels (width × height).
         strict: Refuse damaged images instead of decoding what is there.
         first_frame: Use the first frame of animations and the first page of documents, instead of
@@ -71,6 +73,7 @@ class RunSettings:
     force: bool = False
     on_exists: OnExists = "error"
     dry_run: bool = False
+    prune: bool = False
     max_pixels: int = MAX_PIXELS
     strict: bool = True
     first_frame: bool = False
