@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, overload
 from vaetools.errors import did_you_mean
 from vaetools.image import Image, most_bytes, read_file
 from vaetools.model.registry import default_folders as model_folders
+from vaetools.objects import run as run_objects
+from vaetools.objects import uses_objects
 from vaetools.operation.method import method
 from vaetools.paths import refuse_url
 from vaetools.plugin.host import PluginHost
@@ -240,9 +242,10 @@ class Hub(HubMethods):
 
         Args:
             op: an operation, a chain, a step, or a list.
-            inputs: files, folders or globs; `()` for an operation that takes nothing. The frames of a
-                video are processed in order and written to a video.
-            out: folder, or a file for one input.
+            inputs: files, folders or globs; or objects, such as `s3://bucket/photos`; `()` for an
+                operation that takes nothing. The frames of a video are processed in order and
+                written to a video.
+            out: folder, or a file for one input; either may be a URL.
             on_record: called with the record of each input when it is finished.
             progress: reports how far the run is; the command line shows a bar on a terminal.
             options: `model` and options of the operation, and any field of `RunSettings`, such as
@@ -262,7 +265,8 @@ class Hub(HubMethods):
             opened.check_files()  # one error now, not one for every image
         listed = input_paths(inputs)
         settings = RunSettings(out=out, **given)
-        return run_operation(
+        run = run_objects if uses_objects(listed, settings.out) else run_operation
+        return run(
             operation,
             listed,
             settings,

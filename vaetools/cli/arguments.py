@@ -6,12 +6,24 @@ from typing import Any
 
 import click
 
-from vaetools.paths import refuse_url
+from vaetools.paths import refuse_other_url, refuse_url
 
 
 class LocalPath(click.Path):
     """A path of a file or folder on this machine; a URL is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        refuse_url(value, "it" if param is None else param.get_error_hint(ctx).strip("'"))
+        refuse_url(value, _name(param, ctx))
         return super().convert(value, param, ctx)
+
+
+class Place(LocalPath):
+    """A path, or the URL of an object store."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        refuse_other_url(value, _name(param, ctx))
+        return click.Path.convert(self, value, param, ctx)
+
+
+def _name(param: click.Parameter | None, ctx: click.Context | None) -> str:
+    return "it" if param is None else param.get_error_hint(ctx).strip("'")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from click.core import ParameterSource
 
-from vaetools.cli.arguments import LocalPath
+from vaetools.cli.arguments import LocalPath, Place
 from vaetools.cli.context import COMMAND
 from vaetools.errors import UsageError
 from vaetools.image import MAX_PIXELS, TO
@@ -97,9 +97,9 @@ OUT = click.option(
     "-o",
     "--out",
     required=True,
-    type=LocalPath(),
+    type=Place(),
     metavar="OUT",
-    help="Output folder, or file for a single input.",
+    help="Output folder, or file for a single input; local or s3://…, gs://….",
 )
 MODELS_DIR = click.option(
     "--models-dir",
@@ -203,7 +203,7 @@ QUALITY_FLAG = click.option(
 )
 
 INPUT_FLAGS = (
-    click.argument("inputs", nargs=-1, required=True, type=LocalPath(), metavar="IN..."),
+    click.argument("inputs", nargs=-1, required=True, type=Place(), metavar="IN..."),
     click.option(
         "--include", multiple=True, metavar="GLOB", help="Only these files of folders (repeatable)."
     ),

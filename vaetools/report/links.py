@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_URL = re.compile(r"[a-z0-9]+://")
+"""What records call objects in stores."""
 
 
 class Links:
@@ -23,6 +27,8 @@ class Links:
 
     def url(self, file: str) -> str:
         """The relative URL of a file; characters with a meaning in URLs are escaped."""
+        if _URL.match(file):
+            return quote(file, safe=":/")
         folder, name = os.path.split(os.path.abspath(file))  # noqa: PTH100
         if folder not in self._folders:
             self._folders[folder] = self._folder(folder)

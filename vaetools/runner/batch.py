@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vaetools.operation import Operation
     from vaetools.record import Record
     from vaetools.runner.folder import OutputFolder
+    from vaetools.runner.job import Fetch
     from vaetools.runner.journal import Journal
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.progress import Listeners
@@ -35,13 +36,21 @@ MANY = 100
 class Batch:
     """Processes files with a pipeline of threads, of this process or of worker processes.
 
+    Args:
+        operation: What is done.
+        settings: Of the run.
+        fetch: See `vaetools.runner.job.Work`.
+
     Raises:
         UsageError: There are to be worker processes, and the operation cannot be sent to them.
     """
 
-    def __init__(self, operation: Operation, settings: RunSettings) -> None:
+    def __init__(
+        self, operation: Operation, settings: RunSettings, fetch: Fetch | None = None
+    ) -> None:
         self._operation = operation
         self._settings = settings
+        self._fetch = fetch
         if settings.workers not in ("auto", 0):
             pickled(operation)  # an error now, before anything is done
 
@@ -61,27 +70,16 @@ class Batch:
         pending = [item for item in items if item.is_pending]
         folder.enter()
         stages = self._stages(len(pending), folder, Publisher(op, journal, folder))
-        pipeline = Pipeline(op, pending, stages, folder)
-        is_complete = False
-        try:
-            is_complete = _collect(pipeline, listeners.finish)
-        except BaseException:
-            pipeline.stop("stopped by an error")
-            pipeline.join()
-            is_complete = True
-            raise
-        finally:
-            stages.close(abandon=not is_complete)
-        return pipeline.stopped
+        return run_pipeline(Pipeline(op, pending, stages, folder), listeners.finish)
 
     def _stages(self, count: int, folder: OutputFolder, publisher: Publisher) -> Stages:
         operation, settings = self._operation, self._settings
         data = None
-        if processes := self._processes(count):
+        if self._fetch is None and (processes := self._processes(count)):
             with contextlib.suppress(UsageError):  # then threads will do
                 data = pickled(operation)
         if data is None:
-            return Threads(operation, settings, publisher)
+            return Threads(operation, settings, publisher, self._fetch)
         # While one input waits for the GPU, another one uses the core.
         jobs = 2 if self._on_gpu() else -(-usable_cores() // processes)
         return Processes(data, operation.takes, settings, folder, publisher, processes, jobs)
@@ -98,6 +96,21 @@ class Batch:
             return device_of(self._operation) not in (None, "cpu")
         except Exception:  # noqa: BLE001 - each input will say what is wrong
             return False
+
+
+def run_pipeline(pipeline: Pipeline, emit: Callable[[Record], None]) -> str:
+    """Emit the records of a pipeline until it ends; return why it stopped early, or nothing."""
+    is_complete = False
+    try:
+        is_complete = _collect(pipeline, emit)
+    except BaseException:
+        pipeline.stop("stopped by an error")
+        pipeline.join()
+        is_complete = True
+        raise
+    finally:
+        pipeline.stages.close(abandon=not is_complete)
+    return pipeline.stopped
 
 
 def _collect(pipeline: Pipeline, emit: Callable[[Record], None]) -> bool:

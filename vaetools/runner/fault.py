@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DISK_FULL = "stopped because the disk is full"
 FOLDER_LOST = "stopped because the output folder is gone"
+OUT_REFUSED = "stopped because OUT cannot be written to"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Fault:
     @property
     def drops_results(self) -> bool:
         """Whether nothing more can be written."""
-        return self.stops in (DISK_FULL, FOLDER_LOST)
+        return self.stops in (DISK_FULL, FOLDER_LOST, OUT_REFUSED)
 
 
 class FaultError(Exception):

@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vaetools.errors import UsageError
-from vaetools.paths import refuse_url
+from vaetools.paths import refuse_other_url
 from vaetools.report.store import MARKER
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def input_paths(inputs: object) -> list[str | Path]:
                 f"inputs are paths of files and folders, not {type(path).__name__}",
                 remedy="for arrays, use hub.op(…)(image) or hub.stream",
             )
-        refuse_url(path, "an input")
+        refuse_other_url(path, "an input")
     return listed
 
 
@@ -57,6 +57,8 @@ class Source:
         mtime_ns: Modification time in nanoseconds.
         mode: Permissions for its outputs: group and others get at most those that they have here.
         problem: Why it cannot be read, if that is known without opening it; otherwise empty.
+        version: What identifies the content of an object in a store, besides its size and time;
+            empty for a file.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class Source:
     mtime_ns: int = 0
     mode: int = 0o666
     problem: str = ""
+    version: str = ""
 
     @property
     def is_unlisted(self) -> bool:
@@ -79,7 +82,7 @@ class Source:
 
     def __reduce__(self) -> Any:
         # With text in place of paths, which take long to pickle: workers get thousands a minute.
-        values = (self.real, self.size, self.mtime_ns, self.mode, self.problem)
+        values = (self.real, self.size, self.mtime_ns, self.mode, self.problem, self.version)
         return _pickled_source, (str(self.path), str(self.relative), *values)
 
 
@@ -142,6 +145,16 @@ class Found:
     other_kinds: Mapping[str, int] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
     unlisted: Path | None = None
+
+
+class Elsewhere(Protocol):
+    """Inputs that are not files of this machine."""
+
+    def discover(self, inputs: Sequence[str | Path], wanted: FileFilter) -> Found:
+        """As `discover`; the sources have no `real` path."""
+
+    def fetch(self, source: Source) -> bytes:
+        """The bytes of a source; called by several threads. Raises `InputError`."""
 
 
 def discover(inputs: Sequence[str | Path], wanted: FileFilter) -> Found:

@@ -6,14 +6,14 @@ The same code runs in the threads of a run and in its worker processes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vaetools.device_memory import watched
 from vaetools.errors import printable
-from vaetools.image import Image, most_bytes, read_file
+from vaetools.image import HEAD_SIZE, Image, most_bytes, read_file
 from vaetools.operation import results_of
 from vaetools.runner.output import Original, Output, outputs_of, read_original
 from vaetools.runner.record import record_of
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from vaetools.device_memory import Shortages
     from vaetools.operation import Item, Operation
     from vaetools.record import Record
+    from vaetools.runner.inputs import Source
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.settings import RunSettings
 
 Written: TypeAlias = Mapping[str, tuple[int, str]]
 """Size and SHA-256 of each output by its name, as in the journal."""
+
+Fetch: TypeAlias = "Callable[[Source], bytes]"
+"""Gives the bytes of an input that is not a file of this machine."""
 
 COMPRESSION_RATIO = 16
 """Typical ratio of a photo as JPEG; if it is higher, each reader exceeds the budget by one image."""
@@ -77,11 +81,20 @@ class Job:
 
 
 class Work:
-    """Reads, processes and encodes inputs, one step at a time; can be used by several threads."""
+    """Reads, processes and encodes inputs, one step at a time; can be used by several threads.
 
-    def __init__(self, operation: Operation, settings: RunSettings) -> None:
+    Args:
+        operation: What is done.
+        settings: Of the run.
+        fetch: The bytes of an input; None if the inputs are files.
+    """
+
+    def __init__(
+        self, operation: Operation, settings: RunSettings, fetch: Fetch | None = None
+    ) -> None:
         self.operation = operation
         self.settings = settings
+        self._fetch = fetch
 
     def expected_size(self, item: PlannedItem) -> int:
         """Estimate the bytes of a decoded input from the size of its file."""
@@ -93,11 +106,16 @@ class Work:
         if operation.takes == "nothing":
             job.item = job.planned.source.relative
             return 0
+        data = None if self._fetch is None else self._fetch(job.planned.source)
         if operation.takes == "file":
-            most = most_bytes(settings.max_pixels)
-            job.item = read_file(path, check_head=operation.check_head, most=most)
+            job.item = data
+            if data is None:
+                most = most_bytes(settings.max_pixels)
+                job.item = read_file(path, check_head=operation.check_head, most=most)
+            else:
+                operation.check_head(data[:HEAD_SIZE])
             return len(job.item)
-        job.original = read_original(path, settings)
+        job.original = read_original(path, settings, data)
         job.item = job.original.image
         if operation.wants_encoded and settings.strip == "none":
             job.item = replace(job.item, encoded=job.original.data)

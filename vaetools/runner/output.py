@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from vaetools.image import (
     Image,
     Origin,
     check_image,
+    decode_image,
     encode_image,
     format_of,
     inspect_image,
@@ -49,16 +50,28 @@ class Original:
         return self.image.nbytes + len(self.data or b"")
 
 
-def read_original(path: Path, settings: RunSettings) -> Original:
-    """Read an image for an operation. Raises as `read_image`."""
-    image = read_image(
-        path,
-        max_pixels=settings.max_pixels,
-        first_frame=settings.first_frame,
-        strict=settings.strict,
-        keep_encoded=True,
-    )
-    data, image = image.encoded, replace(image, encoded=None)
+def read_original(path: Path, settings: RunSettings, data: bytes | None = None) -> Original:
+    """Read an image for an operation.
+
+    Args:
+        path: The file.
+        settings: Of the run.
+        data: Its bytes, if they are in memory already.
+
+    Raises:
+        InputError: As `read_image`.
+    """
+    limits: dict[str, Any] = {
+        "max_pixels": settings.max_pixels,
+        "first_frame": settings.first_frame,
+        "strict": settings.strict,
+    }
+    if data is None:
+        image = read_image(path, **limits, keep_encoded=True)
+        data, image = image.encoded, replace(image, encoded=None)
+    else:
+        image = decode_image(data, file=path, **limits)
+        data = None if image.damage else data
     # Not only when an image is encoded: the operation may embed metadata in bytes of its own.
     return Original(strip_metadata(image, settings.strip), data)
 

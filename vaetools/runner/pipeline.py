@@ -10,6 +10,7 @@ input that fails leaves the pipeline as a record at the stage where it failed.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -20,9 +21,9 @@ from vaetools.runner.atomic import discard
 from vaetools.runner.budget import Channel
 from vaetools.runner.fault import FaultError, fault_of
 from vaetools.runner.job import Job, record_of_done
-from vaetools.runner.record import failed
+from vaetools.runner.record import failed, not_processed
 from vaetools.runner.result import BROKEN_MODEL, NO_WORKERS
-from vaetools.runner.stages import AbandonedError
+from vaetools.runner.stages import AbandonedError, SkippedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,7 +44,7 @@ class Pipeline:
         op: Name of the operation.
         items: The inputs.
         stages: What is done to each.
-        folder: The output folder.
+        folder: The output folder; None if outputs are not files.
 
     Attributes:
         stages: What is done to each input.
@@ -57,7 +58,7 @@ class Pipeline:
         op: str,
         items: Iterable[PlannedItem],
         stages: Stages,
-        folder: OutputFolder,
+        folder: OutputFolder | None,
     ) -> None:
         self.stages = stages
         self.stopped: str = ""
@@ -175,6 +176,10 @@ class Pipeline:
             return stage(job)
         except AbandonedError:
             return None
+        except SkippedError as error:
+            planned = dataclasses.replace(job.planned, reason=str(error))
+            self._records.put(not_processed(planned, self._op))
+            return None
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
             failed = error
         finally:
@@ -185,7 +190,8 @@ class Pipeline:
 
     def _fail(self, job: Job, error: BaseException) -> None:
         path = job.planned.source.path
-        fault = fault_of(error, path, folder_is_lost=self._folder.is_lost)
+        is_lost = self._folder is not None and self._folder.is_lost
+        fault = fault_of(error, path, folder_is_lost=is_lost)
         with self._lock:
             is_known = self.stopped == fault.stops and fault.stops in (BROKEN_MODEL, NO_WORKERS)
             if fault.stops:

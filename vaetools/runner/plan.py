@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vaetools.errors import ClashError, ExistsError, UnreadableError, UsageError, printable
 from vaetools.image import SUFFIXES, format_of
 from vaetools.operation import output_names
+from vaetools.paths import refuse_url
 from vaetools.report.store import folder_of
 from vaetools.runner.atomic import stamp_of
 from vaetools.runner.inputs import is_folder, same_file
@@ -55,8 +56,8 @@ class PlannedItem:
         source: The input.
         names: Relative paths of the outputs; the keys of the journal.
         outputs: Paths of the outputs, in the same order.
-        files: Names, sizes and times of further files that decide the result, such as a mask, as a
-            hash; empty if there are none.
+        files: Names, sizes and times of further files that decide the result, such as a mask, and
+            the version of an object, as a hash; empty if there is nothing of these.
         standing: What stood at these paths when the run was planned, in the same order.
         problem: Why the input cannot be processed.
         reason: Why the input need not be processed; otherwise empty.
@@ -93,8 +94,9 @@ def target_of(out: str | Path, *, one_file: bool) -> Target:
     It is a file if there is only one input file, and OUT has a suffix or is an existing file.
 
     Raises:
-        UsageError: A folder is needed, but OUT is an existing file.
+        UsageError: A folder is needed, but OUT is an existing file, or it is a URL.
     """
+    refuse_url(out, "the output folder")
     path = Path(out)
     if is_folder(path) or os.fspath(out).endswith(("/", os.sep)):
         return Target(path)
@@ -171,6 +173,7 @@ def _identity_of(operation: Operation, source: Source) -> str:
     found = operation.files_of(str(source.relative), source.path if source.real else None)
     stats = [(file.name, file.stat()) for file in found]
     rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
+    rows += [source.version] if source.version else []
     return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest() if rows else ""
 
 

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from vaetools.operation import Operation
     from vaetools.record import Record
     from vaetools.report.previews import Decode
-    from vaetools.runner.inputs import Source
+    from vaetools.runner.inputs import Elsewhere, Source
+    from vaetools.runner.job import Fetch
     from vaetools.runner.place import Place, Shard
     from vaetools.runner.plan import PlannedItem, Target
     from vaetools.runner.progress import Progress
@@ -73,6 +74,7 @@ class Files:
         settings: RunSettings,
         target: Target,
         sources: Sequence[Source],
+        fetch: Fetch | None = None,
     ) -> None:
         self._operation = operation
         self._settings = settings
@@ -83,7 +85,7 @@ class Files:
             s.relative for s in sources if is_taken and is_video(s.relative)
         }
         self._video = Video(operation, settings, target) if self.videos else None
-        self._batch = Batch(operation, settings)
+        self._batch = Batch(operation, settings, fetch)
 
     def plan(self) -> list[PlannedItem]:
         """Name the outputs of all inputs, and refuse what cannot be done; see `plan`."""
@@ -134,6 +136,7 @@ def run(
     settings: RunSettings,
     *,
     fingerprint: str = "",
+    elsewhere: Elsewhere | None = None,
     on_record: Callable[[Record], None] | None = None,
     progress: Progress | None = None,
     decode: Decode | None = None,
@@ -151,6 +154,7 @@ def run(
         settings: Options of the run.
         fingerprint: Identifies the operation, its options and its model. Inputs that were completed
             with another fingerprint are processed again.
+        elsewhere: Where all inputs are, if they are not files of this machine.
         on_record: Called with each record when an input is finished, in the calling thread.
         progress: A progress display.
         decode: For previews in the report; see `RunResult.write_report`.
@@ -169,9 +173,12 @@ def run(
     started = time.monotonic()
     work = work_key(fingerprint, settings)
     journal = _read_journal(settings, work)
-    found = _find(operation, inputs, settings, journal)
+    found = find_inputs(operation, inputs, settings, journal, elsewhere)
     target = target_of(settings.out, one_file=found.one_file)
-    files = Files(operation, settings, target, found.sources)
+    if elsewhere is not None:
+        refuse_videos(operation, found.sources)
+    fetch = None if elsewhere is None else elsewhere.fetch
+    files = Files(operation, settings, target, found.sources, fetch)
     if target.file is not None:
         if settings.journal is not None:
             raise UsageError("a single output file has no journal", file=settings.out)
@@ -203,10 +210,10 @@ def run(
         found.other_kinds,
         described(operation, settings),
     )
-    return result if settings.report is None else _with_report(result, settings.report, decode)
+    return result if settings.report is None else with_report(result, settings.report, decode)
 
 
-def _with_report(result: RunResult, path: str | Path, decode: Decode | None) -> RunResult:
+def with_report(result: RunResult, path: str | Path, decode: Decode | None) -> RunResult:
     """Write the report; the result says so if that fails, for its records must not be lost."""
     try:
         result.write_report(path, decode=decode)
@@ -226,9 +233,14 @@ def _read_journal(settings: RunSettings, work: str) -> Journal:
         raise OutputError(f"its journal cannot be read: {error.strerror}", file=folder) from error
 
 
-def _find(
-    operation: Operation, inputs: Sequence[str | Path], settings: RunSettings, journal: Journal
+def find_inputs(
+    operation: Operation,
+    inputs: Sequence[str | Path],
+    settings: RunSettings,
+    journal: Journal,
+    elsewhere: Elsewhere | None = None,
 ) -> Found:
+    """The inputs of a run; arguments and errors as for `run`."""
     suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
     if takes_videos(operation):
         suffixes += tuple(sorted(VIDEO_SUFFIXES))
@@ -241,7 +253,7 @@ def _find(
         apart.add(os.path.realpath(folder_of(Path(settings.report))))
     wanted = FileFilter(suffixes, settings.include, exclude, apart, made)
     if operation.takes != "nothing":
-        found = discover(inputs, wanted)
+        found = (discover if elsewhere is None else elsewhere.discover)(inputs, wanted)
     elif inputs:
         raise UsageError(f"{operation.name} takes no inputs", file=inputs[0])
     else:
@@ -255,6 +267,17 @@ def _find(
             f"no input matched{kinds}", remedy=f"ignored {others}" if found.left_alone else None
         )
     return found
+
+
+def refuse_videos(operation: Operation, sources: Sequence[Source]) -> None:
+    """Raise `UsageError` if there are videos: these are read and written as local files only."""
+    videos = [s for s in sources if operation.takes == "image" and is_video(s.relative)]
+    if videos:
+        raise UsageError(
+            "videos are processed from local files to local files only",
+            file=videos[0].path,
+            remedy=f"copy it first, or --exclude '*{videos[0].path.suffix}'",
+        )
 
 
 def _process(
@@ -278,10 +301,10 @@ def _process(
         return "", [] if prune is None else _pruned(prune.preview(), listeners)
     if journal.place is not None and not os.path.lexists(journal.place.lock(None)):
         # Once before locking creates files, so that a refused run leaves nothing behind.
-        _check_libraries(operation, resolve_existing(items, journal, settings))
+        check_libraries(operation, resolve_existing(items, journal, settings))
     with _locked(journal, settings):
         resolved = resolve_existing(items, journal, settings)
-        _check_libraries(operation, resolved)
+        check_libraries(operation, resolved)
         _remove_stale(resolved, settings, journal.place)
         journal.describe(described(operation, settings))
         stopped = files.process(resolved, folder, journal, listeners)
@@ -300,7 +323,7 @@ def _pruned(records: Iterator[Record], listeners: Listeners) -> list[str]:
     return []
 
 
-def _check_libraries(operation: Operation, items: Sequence[PlannedItem]) -> None:
+def check_libraries(operation: Operation, items: Sequence[PlannedItem]) -> None:
     """Raise `LibraryError` now, not for every input, if there is work that a library is missing for."""
     if any(item.is_pending for item in items):
         for name in ("cv2", "PIL", *(("onnxruntime",) if operation.opened else ())):

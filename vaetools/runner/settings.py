@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vaetools.errors import OptionError
 from vaetools.image import MAX_PIXELS, TO, Strip
-from vaetools.paths import refuse_url
+from vaetools.paths import refuse_other_url, refuse_url
 from vaetools.video import VIDEO_QUALITY
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class RunSettings:
 
     Attributes:
         out: Output folder. If there is exactly one input with one output, a path with a suffix is
-            the output file; a path that ends in `/` is always a folder.
+            the output file; a path that ends in `/` is always a folder. It may be the URL of a
+            folder of objects, such as `s3://bucket/packed`.
         jobs: Number of inputs processed at the same time; None for the number of usable cores.
         workers: Number of worker processes that share the inputs; 0 for none, so that all are processed
             by threads of this process. `auto`: one per core on a GPU, if there are many inputs and the
@@ -89,7 +90,8 @@ class RunSettings:
     """Deprecated: use `quality_out`."""
 
     def __post_init__(self) -> None:
-        for name in ("out", "report", "journal"):
+        refuse_other_url(self.out, "out")
+        for name in ("report", "journal"):
             if (path := getattr(self, name)) is not None:
                 refuse_url(path, name)
         if self.image_quality is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from vaetools.operation import Operation
     from vaetools.runner.folder import OutputFolder
-    from vaetools.runner.job import Job
+    from vaetools.runner.job import Fetch, Job
     from vaetools.runner.journal import Journal
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.settings import RunSettings
@@ -28,6 +28,10 @@ _MIN_WRITERS = 4
 
 class AbandonedError(Exception):
     """The run has been stopped, and an input in work was given up: there is no record of it."""
+
+
+class SkippedError(Exception):
+    """An input need not be processed any more; the text says why."""
 
 
 class Stages(Protocol):
@@ -129,9 +133,16 @@ class Threads:
         operation: What is done.
         settings: Of the run.
         publisher: Writes the outputs.
+        fetch: See `Work`.
     """
 
-    def __init__(self, operation: Operation, settings: RunSettings, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        settings: RunSettings,
+        publisher: Publisher,
+        fetch: Fetch | None = None,
+    ) -> None:
         cores = usable_cores()
         readers = min(cores, 8)
         self.threads: tuple[int, int, int] = (
@@ -140,7 +151,7 @@ class Threads:
             max(readers, _MIN_WRITERS),
         )
         self.memory: tuple[int, int] = (max(settings.memory // 2, 1), max(settings.memory // 2, 1))
-        self._work = Work(operation, settings)
+        self._work = Work(operation, settings, fetch)
         self._publisher = publisher
         self.expected_size = self._work.expected_size
         self.read = self._work.read
