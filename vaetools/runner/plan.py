@@ -56,8 +56,8 @@ class PlannedItem:
         source: The input.
         names: Relative paths of the outputs; the keys of the journal.
         outputs: Paths of the outputs, in the same order.
-        files: Names, sizes and times of further files that decide the result, such as a mask, and
-            the version of an object, as a hash; empty if there is nothing of these.
+        files: Hash of the names, sizes and times of further files that decide the result, such as a
+            mask, and of the version of an object; empty without these.
         standing: What stood at these paths when the run was planned, in the same order.
         problem: Why the input cannot be processed.
         reason: Why the input need not be processed; otherwise empty.
@@ -96,7 +96,7 @@ def target_of(out: str | Path, *, one_file: bool) -> Target:
     Raises:
         UsageError: A folder is needed, but OUT is an existing file, or it is a URL.
     """
-    refuse_url(out, "the output folder")
+    refuse_url(out, "OUT")
     path = Path(out)
     if is_folder(path) or os.fspath(out).endswith(("/", os.sep)):
         return Target(path)
@@ -172,8 +172,8 @@ def _identity_of(operation: Operation, source: Source) -> str:
     """See `PlannedItem.files`."""
     found = operation.files_of(str(source.relative), source.path if source.real else None)
     stats = [(file.name, file.stat()) for file in found]
-    rows = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
-    rows += [source.version] if source.version else []
+    rows = [source.version] if source.version else []
+    rows += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
     return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest() if rows else ""
 
 
@@ -286,7 +286,6 @@ def folded(name: str) -> str:
 
 def _refuse_inputs(items: Sequence[PlannedItem]) -> None:
     """No output may be an input, or a link that is an input, however either path is written."""
-
     location = _locator()
     sources = [item.source for item in items if item.source.real]
     inputs = {name: s for s in sources for name in (s.real, location(s.path))}
