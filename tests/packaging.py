@@ -21,6 +21,8 @@ WANTED = (
     "vaetools/report/templates/viewer.js",
     "vaetools/web/templates/view.html",
     "vaetools/web/templates/view.js",
+    "vaetools/web/templates/serve.html",
+    "vaetools/web/templates/serve.js",
     "vaetools/kit/template/module.py.txt",
     "vaetools/training/recipes/photo-codec.toml",
     "vaetools_plugins/compress.py",

@@ -35,6 +35,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 COMMANDS = {
     "run": "Run several operations in a row, or one over a video.",
     "view": "Show .vae files in the browser.",
+    "serve": "Open a page for all operations in the browser.",
     "info": "Show file information without decoding pixels.",
     "report": "Write an HTML report of runs that have ended.",
     "eval": "Compare images: PSNR, SSIM, MS-SSIM, bits per pixel.",

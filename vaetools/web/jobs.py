@@ -1,0 +1,310 @@
+"""Runs: a queue that one process works off, their records and events, cancelling, removal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from vaetools.web.limits import HttpError
+from vaetools.web.processes import WorkError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from vaetools.web.limits import Limits
+    from vaetools.web.processes import WorkerProcess
+    from vaetools.web.requests import Wanted
+    from vaetools.web.uploads import Upload, Uploads
+
+State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
+
+HEARTBEAT = 15.0
+"""Seconds between comments in a stream of events without events."""
+
+
+@dataclass
+class Job:
+    """A run.
+
+    Attributes:
+        id: Random.
+        folder: With `in`, `out`, `options` and `previews`.
+        wanted: The request.
+        request: For the worker.
+        state: `done` if all inputs have a record, also if some failed.
+        total: Number of inputs; None until it is known.
+        records: As the command line writes them with `--json`, with paths relative to `in` and `out`.
+        raw: The same as the worker sent them.
+        problem: Code, message and exit code, if the run could not be done.
+        summary: One line when it is done.
+        options: Of the run, for people.
+        exit_code: What a command would have exited with; None before the end.
+        events: Everything that happened, for streams.
+    """
+
+    id: str
+    folder: Path
+    wanted: Wanted
+    request: dict[str, Any]
+    state: State = "queued"
+    total: int | None = None
+    records: list[dict[str, Any]] = field(default_factory=list)
+    raw: list[dict[str, Any]] = field(default_factory=list)
+    problem: dict[str, Any] | None = None
+    summary: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    exit_code: int | None = None
+    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state not in ("queued", "running")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values, without the records."""
+        return {
+            "id": self.id,
+            "operation": self.wanted.operation.name,
+            "state": self.state,
+            "total": self.total,
+            "finished": len(self.records),
+            "summary": self.summary,
+            "options": self.options,
+            "exit_code": self.exit_code,
+            "error": self.problem,
+        }
+
+    def outputs(self) -> dict[str, Path]:
+        """The files that were written, by their names."""
+        names = (name for record in self.records for name in record["out"])
+        found = {name: self.folder / "out" / name for name in names}
+        return {name: path for name, path in found.items() if path.is_file()}
+
+    def inputs(self) -> dict[str, Path]:
+        """The files that were read, by their names."""
+        return {record["file"]: self.folder / "in" / record["file"] for record in self.records}
+
+    async def tell(self, kind: str, value: dict[str, Any]) -> None:
+        """Add an event, and wake the streams."""
+        async with self.changed:
+            self.events.append((kind, value))
+            self.changed.notify_all()
+
+    async def follow(self, start: int) -> AsyncIterator[str]:
+        """Server-sent events from number `start` to the end of the run."""
+        number = start
+        while True:
+            async with self.changed:
+                if number >= len(self.events):
+                    if self.has_ended:
+                        return
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.changed.wait(), HEARTBEAT)
+                new = self.events[number:]
+            if not new:
+                yield ": waiting\n\n"
+            for kind, value in new:
+                yield event_text(number, kind, value)
+                number += 1
+
+
+def event_text(number: int, kind: str, value: dict[str, Any]) -> str:
+    """A server-sent event."""
+    import json
+
+    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(value)}\n\n"
+
+
+class Jobs:
+    """All runs of a server.
+
+    Args:
+        folder: For the runs.
+        limits: How many are kept.
+        worker: The process that works.
+    """
+
+    def __init__(self, folder: Path, limits: Limits, worker: WorkerProcess) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._worker = worker
+        self._jobs: dict[str, Job] = {}
+        self._queue: asyncio.Queue[Job] = asyncio.Queue()
+
+    def listed(self) -> list[Job]:
+        """All of them, the newest last."""
+        return list(self._jobs.values())
+
+    def get(self, job_id: str) -> Job:
+        """Raises `HttpError` if there is none."""
+        if job_id not in self._jobs:
+            raise HttpError(404, f"there is no run {job_id[:40]!a}")
+        return self._jobs[job_id]
+
+    async def add(self, wanted: Wanted, uploads: Uploads) -> Job:
+        """Queue a run. Raises `HttpError`."""
+        inputs = [uploads.get(one) for one in wanted.uploads]
+        options = {
+            name: [uploads.get(one) for one in chosen.uploads]
+            for name, chosen in wanted.files.items()
+        }
+        self._make_room()
+        job_id = token_hex(8)
+        folder = self._folder / job_id
+        try:
+            await asyncio.to_thread(_lay_out, folder, inputs, options)
+        except HttpError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise HttpError(507, f"the run cannot be stored: {error.strerror}", "E070") from error
+        paths = {name: _option_path(folder, name, wanted) for name in wanted.files}
+        request = {
+            "do": "run",
+            "operation": wanted.operation.name,
+            "inputs": [str(folder / "in")] if inputs else [],
+            "out": str(folder / "out"),
+            "options": {**wanted.options, **paths},
+            "settings": wanted.output,
+        }
+        job = self._jobs[job_id] = Job(job_id, folder, wanted, request)
+        self._queue.put_nowait(job)
+        return job
+
+    def _make_room(self) -> None:
+        if len(self._jobs) < self._limits.jobs:
+            return
+        ended = next((job for job in self._jobs.values() if job.has_ended), None)
+        if ended is None:
+            raise HttpError(429, f"{self._limits.jobs} runs are waiting: try again later")
+        self._forget(ended)
+
+    async def cancel(self, job: Job) -> None:
+        """Stop a run that waits or is in work; otherwise nothing happens."""
+        if job.state == "queued":
+            await self._end(job, "cancelled")
+        elif job.state == "running":
+            await self._worker.cancel()
+            async with job.changed:
+                await job.changed.wait_for(lambda: job.has_ended)
+
+    async def remove(self, job: Job) -> None:
+        """Stop a run, and delete its files."""
+        await self.cancel(job)
+        self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        self._jobs.pop(job.id, None)
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    async def work(self) -> None:
+        """Work off the queue, for ever."""
+        while True:
+            job = await self._queue.get()
+            if job.state != "queued":
+                continue
+            job.state = "running"
+            await job.tell("state", job.as_dict())
+            try:
+                await self._run(job)
+            except WorkError as error:
+                if error.message == "cancelled":
+                    await self._end(job, "cancelled")
+                    continue
+                job.problem = {"code": error.code, "message": _short(job, error.message)}
+                job.exit_code = error.exit_code
+                await self._end(job, "failed")
+
+    async def _run(self, job: Job) -> None:
+        async with aclosing(self._worker.events(job.request)) as events:
+            async for event in events:
+                if event["event"] == "start":
+                    job.total = event["total"]
+                    await job.tell("state", job.as_dict())
+                elif event["event"] == "record":
+                    job.raw.append(event["record"])
+                    job.records.append(_relative(job, event["record"]))
+                    shown = {"number": len(job.records) - 1, "record": job.records[-1]}
+                    await job.tell("record", shown)
+                else:
+                    job.summary, job.options = event["summary"], event["options"]
+                    job.exit_code = event["exit_code"]
+                    await self._end(
+                        job, "cancelled" if event["stopped"] == "interrupted" else "done"
+                    )
+
+    @staticmethod
+    async def _end(job: Job, state: State) -> None:
+        job.state = state
+        await job.tell("state", job.as_dict())
+
+
+def _lay_out(folder: Path, inputs: list[Upload], options: dict[str, list[Upload]]) -> None:
+    """The folders of a run, with links to the uploads."""
+    for name in ("out", "previews"):
+        (folder / name).mkdir(parents=True)
+    for upload in inputs:
+        _link(upload.path, _free_path(folder / "in" / upload.name))
+    for option, uploads in options.items():
+        for upload in uploads:
+            path = folder / "options" / option / upload.name
+            if os.path.lexists(path):  # which input would it belong to?
+                raise HttpError(409, f"{option}: two files are called {upload.name}", "E080")
+            _link(upload.path, path)
+
+
+def _free_path(path: Path) -> Path:
+    """The path, or `a (2).png` if there is `a.png` from another upload."""
+    number, free = 2, path
+    while os.path.lexists(free):
+        free = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        number += 1
+    return free
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _option_path(folder: Path, name: str, wanted: Wanted) -> str:
+    """The path of the files of an option: their folder, or the only one."""
+    place = folder / "options" / name
+    if wanted.files[name].folder:
+        return str(place)
+    return str(next(path for path in sorted(place.rglob("*")) if path.is_file()))
+
+
+def _relative(job: Job, record: dict[str, Any]) -> dict[str, Any]:
+    """A record with paths as the user knows them."""
+    return {
+        **record,
+        "file": _named(record["file"], job.folder / "in"),
+        "out": [_named(name, job.folder / "out") for name in record["out"]],
+        "message": _short(job, record["message"]),
+    }
+
+
+def _named(path: str, folder: Path) -> str:
+    found = Path(path)
+    is_inside = found.is_absolute() and found.is_relative_to(folder)
+    return str(PurePosixPath(*found.relative_to(folder).parts)) if is_inside else path
+
+
+def _short(job: Job, message: str) -> str:
+    """A message without the paths of this server."""
+    for name in ("in", "out", *(f"options/{name}" for name in job.wanted.files)):
+        message = message.replace(f"{job.folder / name}{os.sep}", "")
+    return message.replace(f"{job.folder}{os.sep}", "")

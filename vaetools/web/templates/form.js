@@ -1,0 +1,90 @@
+/** The form of the chosen operation, as a request. */
+
+import { post, upload } from "./api.js";
+import { drawMasks, drawnMasks } from "./mask.js";
+import { uploads } from "./uploads.js";
+
+const $ = (id) => document.getElementById(id);
+
+const chosen = () => document.querySelector(`fieldset[data-op="${CSS.escape($("operation").value)}"]`);
+
+function choose() {
+  for (const fields of document.querySelectorAll("fieldset[data-op]")) fields.hidden = fields.disabled = true;
+  const fields = chosen();
+  fields.hidden = fields.disabled = false;
+  $("form-problem").textContent = "";
+}
+
+/** The value of an option; undefined to leave it out. */
+async function valueOf(field) {
+  const kind = field.dataset.kind, input = field.querySelector("input:not(.files), select");
+  if (kind === "check") return input.checked;
+  if (kind === "files") return filesOf(field);
+  const text = input.value.trim();
+  if (text === "") {
+    if (input.validity?.badInput) throw new Error(`${field.dataset.name}: this is not a number.`);
+    return undefined;
+  }
+  if (kind === "number" || kind === "whole") return Number(text);
+  return kind === "numbers" ? text.split(",").map(Number) : text;
+}
+
+async function filesOf(field) {
+  const files = [...field.querySelector(".files").files], key = field.dataset.name;
+  if (files.length) {
+    const sent = [];
+    for (const file of files) sent.push((await upload(file, file.name, "option")).id);
+    return files.length > 1 ? { uploads: sent, folder: true } : { uploads: sent };
+  }
+  const masks = field.querySelector(".draw") ? await drawnMasks(key) : [];
+  if (masks.length) {
+    const sent = [];
+    for (const [blob, name] of masks) sent.push((await upload(blob, name, "option")).id);
+    return { uploads: sent, folder: true };
+  }
+  const text = field.querySelector(".words")?.value.trim() ?? "";
+  if (text === "") return undefined;
+  return Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+async function request() {
+  const fields = chosen(), body = { uploads: [], options: {}, output: {} };
+  if (fields.dataset.takes !== "nothing") body.uploads = uploads.map((one) => one.id);
+  if (fields.dataset.takes !== "nothing" && uploads.length === 0) throw new Error("Choose images first.");
+  for (const field of fields.querySelectorAll(".field[data-name]")) {
+    const value = await valueOf(field);
+    if (value !== undefined) body.options[field.dataset.name] = value;
+  }
+  const model = fields.querySelector(".field[data-model] select");
+  if (model) body.model = model.value;
+  for (const field of fields.querySelectorAll(".field[data-output]")) {
+    const value = field.querySelector("input, select").value.trim();
+    if (value !== "") body.output[field.dataset.output] = field.dataset.output === "quality_out" ? Number(value) : value;
+  }
+  return body;
+}
+
+/** `started` is called with each run that the form starts. */
+export function startForm(started) {
+  $("operation").addEventListener("change", choose);
+  choose();
+  for (const button of document.querySelectorAll(".draw")) {
+    const field = button.closest(".field");
+    button.addEventListener("click", async () => {
+      const count = await drawMasks(field.dataset.name);
+      field.querySelector(".drawn").textContent = count ? `${count} drawn` : "";
+      button.focus();
+    });
+  }
+  $("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    $("run").disabled = true;
+    $("form-problem").textContent = "";
+    try {
+      started(await post(`/api/operations/${$("operation").value}`, await request()));
+    } catch (error) {
+      $("form-problem").textContent = error.message;
+    }
+    $("run").disabled = false;
+  });
+}

@@ -1,0 +1,122 @@
+/** The images to work on: chosen or dropped, sent to the server, listed. */
+
+import { get, remove, upload } from "./api.js";
+
+const $ = (id) => document.getElementById(id);
+const SHOWN = /\.(png|jpe?g|webp|gif|avif|bmp)$/i; // browsers show these themselves
+const THUMBNAILS = 60;
+const AT_ONCE = 4;
+
+/** What the server has, in order. */
+export const uploads = [];
+
+let waiting = 0;
+
+function say() {
+  const count = uploads.length;
+  const parts = waiting ? [`Sending: ${waiting} left.`] : [];
+  if (count) parts.push(`${count.toLocaleString("en")} ${count === 1 ? "image" : "images"}.`);
+  $("upload-status").textContent = parts.join(" ");
+  $("remove-all").hidden = count < 2;
+  dispatchEvent(new Event("uploads"));
+}
+
+function refuse(text) {
+  const item = document.createElement("li");
+  item.textContent = text;
+  $("refused").append(item);
+}
+
+function show(one, file) {
+  uploads.push(one);
+  const item = document.createElement("li");
+  item.title = one.name;
+  if (one.width !== null && uploads.length <= THUMBNAILS) {
+    const image = document.createElement("img");
+    image.alt = "";
+    image.loading = "lazy";
+    image.src = file && SHOWN.test(one.name) ? URL.createObjectURL(file) : `/api/uploads/${one.id}/image`;
+    item.append(image);
+  }
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "×";
+  button.setAttribute("aria-label", `Remove ${one.name}`);
+  button.addEventListener("click", () => drop(one, item));
+  const name = document.createElement("span");
+  name.textContent = one.name.split("/").pop();
+  item.append(button, name);
+  $("uploads").append(item);
+}
+
+async function drop(one, item) {
+  const index = uploads.indexOf(one);
+  if (index < 0) return;
+  uploads.splice(index, 1);
+  const next = item.nextElementSibling ?? item.previousElementSibling;
+  item.remove();
+  (next?.querySelector("button") ?? $("files")).focus();
+  say();
+  await remove(`/api/uploads/${one.id}`).catch(() => {});
+}
+
+/** Send files; `entries` are pairs of a file and its relative name. */
+async function add(entries) {
+  $("refused").replaceChildren();
+  const rest = entries.filter(([, name]) => !name.split("/").some((part) => part.startsWith(".")));
+  waiting += rest.length;
+  say();
+  const work = async () => {
+    for (let next = rest.shift(); next; next = rest.shift()) {
+      const [file, name] = next;
+      try {
+        show(await upload(file, name, "input"), file);
+      } catch (error) {
+        refuse(error.message);
+      }
+      waiting -= 1;
+      say();
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+}
+
+/** Files of a dropped folder, with their relative names. */
+async function filesOf(entry) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    return [[file, entry.fullPath.replace(/^\//, "")]];
+  }
+  const reader = entry.createReader(), found = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (some.length === 0) return found;
+    for (const one of some) found.push(...(await filesOf(one)));
+  }
+}
+
+export async function startUploads() {
+  for (const id of ["files", "folder"])
+    $(id).addEventListener("change", () => {
+      void add([...$(id).files].map((file) => [file, file.webkitRelativePath || file.name]));
+      $(id).value = "";
+    });
+  addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
+  addEventListener("dragleave", () => $("drop").classList.remove("over"));
+  addEventListener("drop", async (event) => {
+    event.preventDefault();
+    $("drop").classList.remove("over");
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const files = [...event.dataTransfer.files].map((file) => [file, file.name]);
+    await add(entries.length ? (await Promise.all(entries.map(filesOf))).flat() : files);
+  });
+  $("remove-all").addEventListener("click", async () => {
+    const all = uploads.splice(0);
+    $("uploads").replaceChildren();
+    say();
+    $("files").focus();
+    for (const one of all) await remove(`/api/uploads/${one.id}`).catch(() => {});
+  });
+  for (const one of (await get("/api/uploads")).uploads) if (one.purpose === "input") show(one);
+  say();
+}
