@@ -25,7 +25,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, overload
 
-from vaetools.errors import did_you_mean
+from vaetools.errors import UsageError, did_you_mean
 from vaetools.image import Image, most_bytes, read_file
 from vaetools.model.registry import default_folders as model_folders
 from vaetools.objects import run as run_objects
@@ -35,11 +35,14 @@ from vaetools.paths import refuse_url
 from vaetools.plugin.host import PluginHost
 from vaetools.plugin.host import default_folders as plugin_folders
 from vaetools.resolver import Resolver, hint
-from vaetools.runner import Progress, Record, RunResult, RunSettings, input_paths
+from vaetools.runner import Progress, Record, RunResult, RunSettings, WatchResult, input_paths
 from vaetools.runner import run as run_operation
+from vaetools.runner import watch as watch_folders
+from vaetools.runner.watch import INTERVAL
 from vaetools.video import DEPTH, parse_raw, pipe, stream
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Generator, Iterable, Sequence
 
     from vaetools.hub_methods import HubMethods
@@ -254,18 +257,9 @@ class Hub(HubMethods):
         Raises:
             UsageError: clashes and missing inputs, before any work; otherwise as `op`.
         """
-        names = _run_settings() - self._resolver.option_names(op)
-        given = {name: options.pop(name) for name in names & options.keys()}
-        self._resolver.check_names(op, options, _run_settings())
-        operation = self._resolver.resolve(op, options)
-        if "max_pixels" in given:
-            operation = operation.limited(given["max_pixels"])
-        operation.check_complete()
-        for opened in operation.opened:
-            opened.check_files()  # one error now, not one for every image
+        operation, settings = self._run_of(op, out, options)
         listed = input_paths(inputs)
-        settings = RunSettings(out=out, **given)
-        run = run_objects if uses_objects(listed, settings.out) else run_operation
+        run = run_objects if uses_objects(listed, out) else run_operation
         return run(
             operation,
             listed,
@@ -275,6 +269,60 @@ class Hub(HubMethods):
             progress=progress,
             decode=self.preview,
         )
+
+    def watch(
+        self,
+        op: Op,
+        inputs: str | Path | Sequence[str | Path],
+        /,
+        *,
+        out: str | Path,
+        on_record: Callable[[Record], None] | None = None,
+        on_problem: Callable[[str], None] | None = None,
+        interval: float = INTERVAL,
+        stop: threading.Event | None = None,
+        **options: Any,
+    ) -> WatchResult:
+        """`map` for files that arrive in folders, until `stop` is set or Ctrl-C is pressed.
+
+        Args:
+            op, inputs, out, on_record, options: as for `map`, but for `dry_run` and `report`.
+            on_problem: called with one line if a folder cannot be found any more.
+            interval: seconds between two looks; a file that did not change in between is processed.
+            stop: ends the watching when it is set.
+
+        Raises:
+            UsageError: an input does not exist, or a setting has no effect; otherwise as `op`.
+        """
+        operation, settings = self._run_of(op, out, options)
+        listed = input_paths(inputs)
+        if uses_objects(listed, out):
+            raise UsageError("object stores cannot be watched", remedy="watch a local folder")
+        return watch_folders(
+            operation,
+            listed,
+            settings,
+            fingerprint=fingerprint(operation),
+            interval=interval,
+            on_record=on_record,
+            on_problem=on_problem,
+            stop=stop,
+        )
+
+    def _run_of(
+        self, op: Op, out: str | Path, options: dict[str, Any]
+    ) -> tuple[Operation, RunSettings]:
+        """The operation and the settings of a run. Raises as `map`."""
+        names = _run_settings() - self._resolver.option_names(op)
+        given = {name: options.pop(name) for name in names & options.keys()}
+        self._resolver.check_names(op, options, _run_settings())
+        operation = self._resolver.resolve(op, options)
+        if "max_pixels" in given:
+            operation = operation.limited(given["max_pixels"])
+        operation.check_complete()
+        for opened in operation.opened:
+            opened.check_files()  # one error now, not one for every image
+        return operation, RunSettings(out=out, **given)
 
     def preview(self, path: Path) -> Image | None:
         """The image of a file that is not an image, for reports: of a `.vae` file.

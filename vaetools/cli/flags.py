@@ -235,11 +235,33 @@ INPUT_FLAGS = (
 )
 """Inputs and how they are read; names as in `RUN_FLAGS`."""
 
+WATCH_FLAGS = (
+    click.option(
+        "--watch",
+        is_flag=True,
+        help="Go on with files that arrive later, until Ctrl-C; take each when it is complete.",
+    ),
+    click.option(
+        "--interval",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        default=2.0,
+        help="Seconds between two looks at the folders of --watch.",
+    ),
+)
+
 
 def common_flags() -> dict[str, click.Option]:
     """The flags that a config file may set for all operations, by their names in the file."""
     flags = with_flags(
-        OUT, *RUNTIME_FLAGS, *RUN_FLAGS, TO_FLAG, QUALITY_FLAG, *INPUT_FLAGS, *REPORTING_FLAGS
+        OUT,
+        *RUNTIME_FLAGS,
+        *RUN_FLAGS,
+        TO_FLAG,
+        QUALITY_FLAG,
+        *INPUT_FLAGS,
+        *WATCH_FLAGS,
+        *REPORTING_FLAGS,
     )
     command: click.Command = click.command()(flags(lambda: None))
     options = [option for option in command.params if isinstance(option, click.Option)]

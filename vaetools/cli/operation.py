@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from vaetools.cli.flags import (
     RUN_FLAGS,
     RUNTIME_FLAGS,
     TO_FLAG,
+    WATCH_FLAGS,
     is_typed,
     refuse_typed,
     with_flags,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from vaetools.cli.flags import Flag
     from vaetools.hub import Hub
     from vaetools.operation.step import Step
+    from vaetools.runner import RunResult, WatchResult
 
 
 def operation_command(kind: type[Operation]) -> click.Command:
@@ -78,7 +81,7 @@ def command_of(
         *RUN_FLAGS,
         *(() if steps[0].names_outputs else (TO_FLAG,)),
         QUALITY_FLAG,
-        *(() if steps[0].kind.takes == "nothing" else INPUT_FLAGS),
+        *(() if steps[0].kind.takes == "nothing" else (*INPUT_FLAGS, *WATCH_FLAGS)),
         *more,
         *REPORTING_FLAGS,
         config_option(defaults),
@@ -107,12 +110,19 @@ def run_command(
     isolate: bool | None,
     inputs: tuple[str, ...] = (),
     frames: str = "error",
+    watch: bool = False,
+    interval: float = 2.0,
     **settings: Any,
 ) -> None:
     """Run operations over files, report, and exit with the code of the run."""
+    if watch:
+        refuse_typed(ctx, {"dry_run", "prune", "report"}, "a watched folder")
+    else:
+        refuse_typed(ctx, {"interval"}, "a run without --watch")
     if threads is None:
         # A single image gets all cores; with many, one core per image is faster.
-        threads = None if len(inputs) == 1 and Path(inputs[0]).is_file() else 1
+        is_one = len(inputs) == 1 and Path(inputs[0]).is_file() and not watch
+        threads = None if is_one else 1
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     with (
         redirect_stdout(sys.stderr),  # the output of plugins must not mix with the records
@@ -120,13 +130,17 @@ def run_command(
     ):
         step = step_of(hub, steps)
         _refuse_unused(ctx, step.operation, inputs)
+        run: Callable[..., RunResult | WatchResult] = partial(hub.map, progress=report.progress)
+        if watch:
+            del settings["dry_run"], settings["prune"], settings["report"]
+            run = partial(hub.watch, interval=interval, on_problem=report.problem)
+            report.watching(inputs)
         try:
-            result = hub.map(
+            result = run(
                 step,
                 inputs,
                 out=out,
                 on_record=report.record,
-                progress=report.progress,
                 first_frame=frames == "first",
                 **settings,
             )

@@ -50,6 +50,11 @@ RESERVED_OPTIONS = frozenset(
         "memory",
         "shard",
         "report",
+        "watch",
+        "interval",
+        "stop",
+        "on_problem",
+        "times",
         "config",
         "fourcc",
         "video_quality",
@@ -94,6 +99,8 @@ RESERVED_OPERATIONS = frozenset(
         "close",
         "stream",
         "pipe",
+        "watch",
+        "completion",
     }
 )
 """Names of commands and of the hub's own methods."""

@@ -5,6 +5,7 @@
     journal    inputs that earlier runs have completed
     batch      files: read, process and write in parallel, with bounded memory (pipeline)
     video      videos: frame by frame
+    watch      the same for files that arrive in folders, without an end
     record     what happened to each input; result: totals; report: both as an HTML page
 
 `runner.run` does these in order; `recorded` gives the records of runs that have ended.
@@ -22,6 +23,7 @@ from vaetools.runner.recorded import recorded
 from vaetools.runner.result import RunResult
 from vaetools.runner.runner import run
 from vaetools.runner.settings import RunSettings
+from vaetools.runner.watch import WatchResult, watch
 
 if TYPE_CHECKING:
     from vaetools.runner.terminal import TerminalProgress
@@ -31,10 +33,12 @@ __all__ = [
     "Record",
     "RunResult",
     "RunSettings",
+    "WatchResult",
     "input_paths",
     "recorded",
     "run",
     "terminal_progress",
+    "watch",
 ]
 
 

@@ -156,7 +156,7 @@ def _planned(
         return PlannedItem(source, problem=UnreadableError(source.problem, file=source.path))
     try:
         paths = tuple(PurePosixPath(name) for name in outputs(source.relative))
-        files = _identity_of(operation, source)
+        files = identity_of(operation, source)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
@@ -168,7 +168,7 @@ def _planned(
     return PlannedItem(source, names, locations, files, standing=(None,) * len(names))
 
 
-def _identity_of(operation: Operation, source: Source) -> str:
+def identity_of(operation: Operation, source: Source) -> str:
     """See `PlannedItem.files`."""
     found = operation.files_of(str(source.relative), source.path if source.real else None)
     stats = [(file.name, file.stat()) for file in found]

@@ -172,7 +172,7 @@ def run(
     """
     started = time.monotonic()
     work = work_key(fingerprint, settings)
-    journal = _read_journal(settings, work)
+    journal = read_journal(settings, work)
     found = find_inputs(operation, inputs, settings, journal, elsewhere)
     target = target_of(settings.out, one_file=found.one_file)
     if elsewhere is not None:
@@ -197,7 +197,7 @@ def run(
         )
     records = tuple(listeners.records)
     if journal.place is not None and not settings.dry_run:
-        problems += _write_failures(journal.place, records, settings.shard, folder)
+        problems += write_failures(journal.place, records, settings.shard, folder)
     unreached = len(items) - sum(record.status not in PRUNING for record in records)
     seconds = time.monotonic() - started
     result = RunResult(
@@ -222,7 +222,8 @@ def with_report(result: RunResult, path: str | Path, decode: Decode | None) -> R
     return result
 
 
-def _read_journal(settings: RunSettings, work: str) -> Journal:
+def read_journal(settings: RunSettings, work: str) -> Journal:
+    """The journal of a run. Raises `OutputError` and `UsageError`."""
     folder = Path(settings.out)
     kept_in = None if settings.journal is None else Path(settings.journal)
     if kept_in is not None and same_file(kept_in, folder):
@@ -233,14 +234,8 @@ def _read_journal(settings: RunSettings, work: str) -> Journal:
         raise OutputError(f"its journal cannot be read: {error.strerror}", file=folder) from error
 
 
-def find_inputs(
-    operation: Operation,
-    inputs: Sequence[str | Path],
-    settings: RunSettings,
-    journal: Journal,
-    elsewhere: Elsewhere | None = None,
-) -> Found:
-    """The inputs of a run; arguments and errors as for `run`."""
+def wanted_files(operation: Operation, settings: RunSettings, journal: Journal) -> FileFilter:
+    """Which files of a folder are inputs of a run; its own outputs never are."""
     suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
     if takes_videos(operation):
         suffixes += tuple(sorted(VIDEO_SUFFIXES))
@@ -251,7 +246,18 @@ def find_inputs(
     apart = {os.path.realpath(path) for path in (settings.out, *operation.apart)}
     if settings.report is not None:
         apart.add(os.path.realpath(folder_of(Path(settings.report))))
-    wanted = FileFilter(suffixes, settings.include, exclude, apart, made)
+    return FileFilter(suffixes, settings.include, exclude, apart, made)
+
+
+def find_inputs(
+    operation: Operation,
+    inputs: Sequence[str | Path],
+    settings: RunSettings,
+    journal: Journal,
+    elsewhere: Elsewhere | None = None,
+) -> Found:
+    """The inputs of a run; arguments and errors as for `run`."""
+    wanted = wanted_files(operation, settings, journal)
     if operation.takes != "nothing":
         found = (discover if elsewhere is None else elsewhere.discover)(inputs, wanted)
     elif inputs:
@@ -262,7 +268,7 @@ def find_inputs(
         others = plural(found.left_alone, "other file")
         if found.other_kinds:
             others += f": {kinds_of_files(found.other_kinds)}"
-        kinds = f" the suffixes {' '.join(suffixes)}" if suffixes else ""
+        kinds = f" the suffixes {' '.join(wanted.suffixes)}" if wanted.suffixes else ""
         raise NothingMatchedError(
             f"no input matched{kinds}", remedy=f"ignored {others}" if found.left_alone else None
         )
@@ -302,10 +308,10 @@ def _process(
     if journal.place is not None and not os.path.lexists(journal.place.lock(None)):
         # Once before locking creates files, so that a refused run leaves nothing behind.
         check_libraries(operation, resolve_existing(items, journal, settings))
-    with _locked(journal, settings):
+    with locked(journal, settings):
         resolved = resolve_existing(items, journal, settings)
         check_libraries(operation, resolved)
-        _remove_stale(resolved, settings, journal.place)
+        remove_left_behind(resolved, settings, journal.place)
         journal.describe(described(operation, settings))
         stopped = files.process(resolved, folder, journal, listeners)
         if prune is None or stopped:
@@ -331,7 +337,7 @@ def check_libraries(operation: Operation, items: Sequence[PlannedItem]) -> None:
 
 
 @contextmanager
-def _locked(journal: Journal, settings: RunSettings) -> Iterator[None]:
+def locked(journal: Journal, settings: RunSettings) -> Iterator[None]:
     """Lock the output folder, and open its journal for writing."""
     if journal.place is None:
         yield
@@ -346,7 +352,9 @@ def _locked(journal: Journal, settings: RunSettings) -> Iterator[None]:
         yield
 
 
-def _remove_stale(items: Sequence[PlannedItem], settings: RunSettings, place: Place | None) -> None:
+def remove_left_behind(
+    items: Sequence[PlannedItem], settings: RunSettings, place: Place | None
+) -> None:
     """Remove temporary files of killed runs from the folders that this run writes to."""
     outputs = [path for item in items for path in item.outputs]
     own = {temporary_stem(path.name) for path in outputs}
@@ -360,7 +368,7 @@ def _remove_stale(items: Sequence[PlannedItem], settings: RunSettings, place: Pl
     remove_stale(folders if place is None else {*folders, place.folder}, is_stale)
 
 
-def _write_failures(
+def write_failures(
     place: Place, records: Sequence[Record], shard: Shard | None, out: OutputFolder
 ) -> list[str]:
     """Write the records of failed inputs to their list; return what went wrong."""
