@@ -16,6 +16,7 @@ from vaetools.errors import (
     EXIT_DONE,
     EXIT_SOME_FAILED,
     OptionError,
+    OutputError,
     UsageError,
     VaetoolsError,
 )
@@ -242,6 +243,7 @@ class _Watcher:
             looked = time.monotonic() - started
             if ready:
                 self._process(ready)
+            if ready and not self._folder.is_lost:
                 self._write_failures()
             if not self._result.stopped:
                 stop.wait(max(interval, looked / MOST_LOOKING))
@@ -260,7 +262,11 @@ class _Watcher:
                     self._process(part)
             return
         self._clean(items)
-        self._folder.check()
+        try:
+            self._folder.check()
+        except OutputError as error:
+            self._result.stopped = f"stopped because {error.problem}"
+            return
         with Listeners(self._add, None) as listeners:
             self._result.stopped = files.process(items, self._folder, self.journal, listeners)
         self.journal.read()
