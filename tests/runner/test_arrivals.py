@@ -27,7 +27,7 @@ def look(tmp_path: Path) -> object:
     arrivals = Arrivals(Copy())
 
     def call() -> list[str]:
-        return names(arrivals.complete(discover([tmp_path], FileFilter((".txt",))).sources))  # type: ignore[arg-type]
+        return names(arrivals.complete(discover([tmp_path], FileFilter((".txt",))).sources))
 
     return call
 
