@@ -99,18 +99,22 @@ class Compress(vaetools.Operation):
         return (source.with_name(source.name + SUFFIX),)
 
     def process(self, item: vaetools.Image) -> bytes:
-        data = self._coded(item)
+        data = self._smallest(item)
         source = item.encoded
-        if source is None or len(data) <= len(source):
-            self.lose(*item.metadata.notes)
-            return data
-        sizes = f"{len(data)} bytes are more than the source's {len(source)}"
-        if not self.options.keep_smaller:
+        if source is not None and len(data) > len(source):
+            if self.options.keep_smaller:
+                stored = self.codec.store(item, source)
+                return min(stored, data, key=len)
+            sizes = f"{len(data)} bytes are more than the source's {len(source)}"
             log.warning("%s: %s; --keep-smaller stores the source", self.key, sizes)
-            self.lose(*item.metadata.notes)
-            return data
-        stored = self.codec.store(item, source)
-        return min(stored, data, key=len)
+        self.lose(*item.metadata.notes)
+        return data
+
+    def _smallest(self, image: vaetools.Image) -> bytes:
+        """The coded image; or its exact pixels, if these take fewer bytes."""
+        data = self._coded(image)
+        exact = self.codec.store_exactly(image)
+        return data if exact is None or len(exact) >= len(data) else exact
 
     def _coded(self, image: vaetools.Image) -> bytes:
         probes = self.codec.probes(image, self._level_drop(image), refine=self.options.refine)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vaetools_models
+from skimage import data as pictures
 
 from tests import needs
 from tests.codec.miniature import GOLDEN
@@ -166,7 +167,7 @@ def test_torture_folder(vaetools, tmp_path: Path) -> None:
     folder.mkdir()
     expected = write_torture(folder)
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    outcome = vaetools("compress", folder, "-o", tmp_path / "out", "--json", "-q", 10)
+    outcome = vaetools("compress", folder, "-o", tmp_path / "out", "--json", "-q", 10, "-v")
     records = [json.loads(line) for line in outcome.out.splitlines()]
     found = {os.path.relpath(r["file"], folder): r["code"] or None for r in records}
     assert found == expected
@@ -230,23 +231,24 @@ def test_a_region_of_interest_and_a_preview(vaetools, photos: Path, tmp_path: Pa
 
 def test_what_compression_would_make_larger(vaetools, tmp_path: Path) -> None:
     """The warning comes from a process of its own, where it goes where a user sees it."""
-    source, packed = tmp_path / "flat.png", tmp_path / "packed"
-    source.write_bytes(encode_image(Image(np.full((30, 40, 3), 9, np.uint8)), "png"))
+    source, packed = tmp_path / "small.jpg", tmp_path / "packed"
+    photograph = np.ascontiguousarray(pictures.astronaut()[:200, :200, ::-1])
+    source.write_bytes(encode_image(Image(photograph), "jpeg", quality=20))
     words = ["compress", source, "-o", packed, *MINIATURE, "--model", "miniature-codec"]
     command = [sys.executable, "-m", "vaetools", *map(str, words)]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
-    (line,) = (line for line in told.stderr.splitlines() if "flat.png" in line)
-    sizes = (packed / "flat.png.vae").stat().st_size, source.stat().st_size
+    (line,) = (line for line in told.stderr.splitlines() if "small.jpg" in line)
+    sizes = (packed / "small.jpg.vae").stat().st_size, source.stat().st_size
     assert all(str(size) in line for size in sizes) and "--keep-smaller" in line
 
     assert vaetools(*words, "--keep-smaller").code == 0
-    assert sizes[1] < (packed / "flat.png.vae").stat().st_size < sizes[0]
-    facts = json.loads(vaetools("info", packed / "flat.png.vae", "--json").out)
+    assert sizes[1] < (packed / "small.jpg.vae").stat().st_size < sizes[0]
+    facts = json.loads(vaetools("info", packed / "small.jpg.vae", "--json").out)
     assert facts["format"] == "vae 2, a stored file"
     assert vaetools("decompress", packed, "-o", tmp_path / "back").code == 0
-    found = read_image(tmp_path / "back" / "flat.png")
+    found = read_image(tmp_path / "back" / "small.png")
     assert np.array_equal(found.pixels, read_image(source).pixels)
-    assert "1.00000" in vaetools("eval", source, packed / "flat.png.vae").out
+    assert "1.00000" in vaetools("eval", source, packed / "small.jpg.vae").out
 
 
 def test_models_and_plugins_and_doctor(vaetools, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_drop_has_bounds(mini_hub, mask, drop):
         mini_hub.op("compress", roi=mask, roi_drop=drop)
 
 
-def test_arrays_have_no_source_to_keep(mini_hub):
-    """One pixel, whose PNG would be smaller by far: there is none."""
-    data = mini_hub.compress(np.zeros((1, 1, 3), np.uint8), keep_smaller=True)
-    assert unpack(data).one(SectionKind.SOURCE) is None
+def test_one_pixel_is_stored_exactly(mini_hub):
+    data = mini_hub.compress(np.full((1, 1, 3), 77, np.uint8))
+    assert unpack(data).one(SectionKind.SOURCE) is not None and len(data) < 120
+    assert (mini_hub.decompress(data) == 77).all()

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from vaetools.codec import decoding, encoding
 from vaetools.codec.container import Container, check_magic, read_header, read_sections
+from vaetools.codec.lossless import lossless_file
 from vaetools.codec.model import CodecModel
 from vaetools.codec.pixels import source_image
 from vaetools.codec.rate import Probes
@@ -196,6 +197,15 @@ class Codec(CodecModel):
             encoded: its file, in any format that `vaetools.image` reads.
         """
         return encoding.store(self, image, encoded).pack()
+
+    def store_exactly(self, image: Image) -> bytes | None:
+        """A `.vae` file that holds the exact pixels in a lossless format.
+
+        Returns:
+            None unless this may be smaller than an encoded image, as for screenshots and drawings.
+        """
+        file = lossless_file(image)
+        return None if file is None else self.store(image, file)
 
     # --- decoding ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,7 +134,7 @@ def _cicp_of(data: bytes) -> Cicp:
 
 
 def source_image(container: Container, region: Region | None) -> Image:
-    """The image embedded in a stored file, or a region of it.
+    """The image embedded in a stored file, or a region of it; as a whole with its own file.
 
     Raises:
         ChecksumError: the embedded file is damaged, or is not what the header says.
@@ -149,6 +150,8 @@ def source_image(container: Container, region: Region | None) -> Image:
         raise ChecksumError("the size of the embedded image differs from the header")
     if (image.depth, image.grey) != (container.depth, container.grey):
         raise ChecksumError("the bit depth or colour of the embedded image differs from the header")
+    if region is None:
+        return replace(image, encoded=source)
     return image.cropped(*box_within(region, container))
 
 

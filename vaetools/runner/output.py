@@ -150,6 +150,8 @@ def _output(
     if isinstance(result, bytes):
         return Output(result)
     data = None if original is None else original.data
+    if original is None and result.encoded is not None:
+        return _unpacked(path, result, result.encoded, settings)
     if original is None or data is None:
         return Output(result, format_of(path.name))
     name = _format(path, result, planned, settings)
@@ -158,6 +160,13 @@ def _output(
         if copied is not None:
             return Output(copied, copied=True)
     return Output(result, name, Origin(data, _changed(result, original.image)))
+
+
+def _unpacked(path: Path, result: Image, data: bytes, settings: RunSettings) -> Output:
+    """An image that came with its file, such as one that was stored: the file, if it fits."""
+    name, image = format_of(path.name), replace(result, encoded=None)
+    copied = _copied(data, name, settings) if name == result.format else None
+    return Output(image if copied is None else copied, name)
 
 
 def _format(path: Path, result: Image, planned: PlannedItem, settings: RunSettings) -> str:
