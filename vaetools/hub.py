@@ -43,7 +43,7 @@ from vaetools.video import DEPTH, parse_raw, pipe, stream
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from vaetools.hub_methods import HubMethods
     from vaetools.image import ChannelOrder
@@ -246,8 +246,8 @@ class Hub(HubMethods):
         Args:
             op: an operation, a chain, a step, or a list.
             inputs: files, folders or globs; or objects, such as `s3://bucket/photos`; `()` for an
-                operation that takes nothing. The frames of a video are processed in order and
-                written to a video.
+                operation that takes nothing, or with `files_from`. The frames of a video are
+                processed in order and written to a video.
             out: folder, or a file for one input; either may be a URL.
             on_record: called with the record of each input when it is finished.
             progress: reports how far the run is; the command line shows a bar on a terminal.
@@ -257,7 +257,7 @@ class Hub(HubMethods):
         Raises:
             UsageError: clashes and missing inputs, before any work; otherwise as `op`.
         """
-        operation, settings = self._run_of(op, out, options)
+        operation, settings = task_of(self, op, out, options)
         listed = input_paths(inputs)
         run = run_objects if uses_objects(listed, out) else run_operation
         return run(
@@ -294,7 +294,7 @@ class Hub(HubMethods):
         Raises:
             UsageError: an input does not exist, or a setting has no effect; otherwise as `op`.
         """
-        operation, settings = self._run_of(op, out, options)
+        operation, settings = task_of(self, op, out, options)
         listed = input_paths(inputs)
         if uses_objects(listed, out):
             raise UsageError("object stores cannot be watched", remedy="watch a local folder")
@@ -308,21 +308,6 @@ class Hub(HubMethods):
             on_problem=on_problem,
             stop=stop,
         )
-
-    def _run_of(
-        self, op: Op, out: str | Path, options: dict[str, Any]
-    ) -> tuple[Operation, RunSettings]:
-        """The operation and the settings of a run. Raises as `map`."""
-        names = _run_settings() - self._resolver.option_names(op)
-        given = {name: options.pop(name) for name in names & options.keys()}
-        self._resolver.check_names(op, options, _run_settings())
-        operation = self._resolver.resolve(op, options)
-        if "max_pixels" in given:
-            operation = operation.limited(given["max_pixels"])
-        operation.check_complete()
-        for opened in operation.opened:
-            opened.check_files()  # one error now, not one for every image
-        return operation, RunSettings(out=out, **given)
 
     def preview(self, path: Path) -> Image | None:
         """The image of a file that is not an image, for reports: of a `.vae` file.
@@ -443,6 +428,29 @@ class Hub(HubMethods):
     def __repr__(self) -> str:
         names = ", ".join(sorted(self.host.operations))
         return f"Hub(device={self._resolver.device!r}, operations: {names})"
+
+
+def task_of(
+    hub: Hub, op: Op, out: str | Path, options: Mapping[str, Any]
+) -> tuple[Operation, RunSettings]:
+    """The operation and the settings of a run, checked as far as that goes without inputs.
+
+    Args:
+        hub: Opens the operation.
+        op, out, options: As for `Hub.map`, which also says what is raised.
+    """
+    resolver = hub._resolver  # noqa: SLF001
+    names = _run_settings() - resolver.option_names(op)
+    given = {name: value for name, value in options.items() if name in names}
+    options = {name: value for name, value in options.items() if name not in names}
+    resolver.check_names(op, options, _run_settings())
+    operation = resolver.resolve(op, options)
+    if "max_pixels" in given:
+        operation = operation.limited(given["max_pixels"])
+    operation.check_complete()
+    for opened in operation.opened:
+        opened.check_files()  # one error now, not one for every image
+    return operation, RunSettings(out=out, **given)
 
 
 def _hub_of(resolver: Resolver) -> Hub:

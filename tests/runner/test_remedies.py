@@ -23,7 +23,7 @@ from .test_generated import Dice
 KINDS: tuple[type[Operation], ...] = (Copy, Invert, Dice)
 """Operations on files, on images, and without inputs."""
 
-FOR_INPUTS = {"--prune", "--exclude", "--lenient"}
+FOR_INPUTS = {"--prune", "--exclude", "--lenient", "--root"}
 """Named only where there are inputs: see the tests of clashes, and of videos."""
 
 

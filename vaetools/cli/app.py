@@ -34,6 +34,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 COMMANDS = {
     "run": "Run several operations in a row, or one over a video.",
+    "shards": "Divide a folder of files into shards, for a job of many processes.",
     "view": "Show .vae files in the browser.",
     "serve": "Open a page for all operations in the browser.",
     "info": "Show file information without decoding pixels.",

@@ -203,7 +203,26 @@ QUALITY_FLAG = click.option(
 )
 
 INPUT_FLAGS = (
-    click.argument("inputs", nargs=-1, required=True, type=Place(), metavar="IN..."),
+    click.argument("inputs", nargs=-1, type=Place(), metavar="IN..."),
+    click.option(
+        "--files-from",
+        type=LocalPath(allow_dash=True),
+        metavar="LIST",
+        help="Take the inputs from a list of names, one a line or ended by NUL; - for stdin.",
+    ),
+    click.option(
+        "--root",
+        type=LocalPath(),
+        metavar="DIR",
+        show_default="the current folder",
+        help="The folder that the names of --files-from are relative to.",
+    ),
+    click.option(
+        "--job",
+        type=LocalPath(),
+        metavar="RUN",
+        help="Take free shards of a job until there are none; see vaetools shards.",
+    ),
     click.option(
         "--include", multiple=True, metavar="GLOB", help="Only these files of folders (repeatable)."
     ),

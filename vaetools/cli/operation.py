@@ -26,6 +26,7 @@ from vaetools.cli.flags import (
     refuse_typed,
     with_flags,
 )
+from vaetools.cli.job import run_job
 from vaetools.cli.reporter import Reporter
 from vaetools.cli.signals import exit_code
 from vaetools.cli.steps import StepFlags, sentence
@@ -109,14 +110,16 @@ def run_command(
     threads: int | None,
     isolate: bool | None,
     inputs: tuple[str, ...] = (),
+    job: str | None = None,
     frames: str = "error",
     watch: bool = False,
     interval: float = 2.0,
     **settings: Any,
 ) -> None:
-    """Run operations over files, report, and exit with the code of the run."""
+    """Run operations over files or over shards of a job, report, and exit with the code of it."""
+    _check_inputs(ctx, inputs, job)
     if watch:
-        refuse_typed(ctx, {"dry_run", "prune", "report"}, "a watched folder")
+        refuse_typed(ctx, {"dry_run", "prune", "report", "files_from", "job"}, "a watched folder")
     else:
         refuse_typed(ctx, {"interval"}, "a run without --watch")
     if threads is None:
@@ -130,18 +133,20 @@ def run_command(
     ):
         step = step_of(hub, steps)
         _refuse_unused(ctx, step.operation, inputs)
+        settings["first_frame"] = frames == "first"
         run: Callable[..., RunResult | WatchResult] = partial(hub.map, progress=report.progress)
         if watch:
             del settings["dry_run"], settings["prune"], settings["report"]
             run = partial(hub.watch, interval=interval, on_problem=report.problem)
             report.watching(inputs)
         try:
+            if job is not None:
+                ctx.exit(run_job(ctx, hub, step, job, out, report, settings))
             result = run(
                 step,
                 inputs,
                 out=out,
                 on_record=report.record,
-                first_frame=frames == "first",
                 **settings,
             )
         except KeyboardInterrupt:
@@ -151,6 +156,23 @@ def run_command(
     code = report.finish(result)
     if code != EXIT_DONE:
         ctx.exit(exit_code() if code == EXIT_INTERRUPTED else code)
+
+
+def _check_inputs(ctx: click.Context, inputs: Sequence[str], job: str | None) -> None:
+    """Raise `click.UsageError` unless there are inputs in exactly one form."""
+    named = [parameter for parameter in ctx.command.params if parameter.name == "inputs"]
+    if not named:  # an operation without inputs
+        return
+    forms = {
+        "IN": bool(inputs),
+        "--files-from": is_typed(ctx, "files_from"),
+        "--job": job is not None,
+    }
+    given = [name for name, is_given in forms.items() if is_given]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} exclude each other")
+    if not given and ctx.params.get("files_from") is None:
+        raise click.MissingParameter(ctx=ctx, param=named[0])
 
 
 VIDEO_ONLY = frozenset({"fourcc", "video_quality"})

@@ -15,6 +15,7 @@ from vaetools.errors import EXIT_DONE, OutputError, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vaetools.distributed.loop import Work
     from vaetools.runner import Record, RunResult, WatchResult
     from vaetools.runner.terminal import TerminalProgress
 
@@ -93,6 +94,18 @@ class Reporter:
             click.echo(result.summary, err=True)
         lost = EXIT_DONE if self._lost is None else self._lost.exit_code
         return result.exit_code or lost
+
+    def finish_job(self, work: Work) -> int:
+        """The same for what this process did for a job."""
+        self._tell_counts()
+        for error in work.refused:
+            self._warn(error.line)
+        if self._lost is not None:
+            self._warn(self._lost.line)
+        if not self.quiet:
+            click.echo(work.summary, err=True)
+        lost = EXIT_DONE if self._lost is None else self._lost.exit_code
+        return work.exit_code or lost
 
     def interrupted(self) -> None:
         """Print how to go on, for a run that ended without a result."""

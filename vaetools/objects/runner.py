@@ -24,9 +24,10 @@ from vaetools.runner.progress import Listeners
 from vaetools.runner.record import failure, not_processed
 from vaetools.runner.report import reserved
 from vaetools.runner.result import RunResult
-from vaetools.runner.runner import check_libraries, find_inputs, refuse_videos, with_report
+from vaetools.runner.runner import check_libraries, with_report
 from vaetools.runner.runner import run as run_local
 from vaetools.runner.settings import work_key
+from vaetools.runner.sources import find_inputs, refuse_videos
 from vaetools.text import printable
 
 if TYPE_CHECKING:

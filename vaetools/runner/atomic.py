@@ -1,8 +1,8 @@
 """Atomic writing: a path is either absent, the old file, or the complete new file.
 
 Bytes are written to the temporary file `.<name>.<host>-<pid>.part` in the target folder, flushed to
-disk, and only then take their final name. `<host>` is a hash of the name of the machine: a folder
-may be shared by several. A library that chooses the format by suffix writes to
+disk, and only then take their final name. `<host>` stands for the machine, see `machine_id`: a
+folder may be shared by several. A library that chooses the format by suffix writes to
 `.<name>.<host>-<pid>.part.mp4`.
 
 Names that other people can guess are never followed: temporary files are always created (`O_EXCL`),
@@ -12,10 +12,8 @@ and a final name is taken only while what stands there is what the run saw when 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
-import platform
 import re
 import stat
 import sys
@@ -23,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from vaetools.errors import ExistsError
+from vaetools.runner.machine import is_running, machine_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -74,14 +73,9 @@ def temporary_stem(name: str) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:40]
 
 
-@functools.cache
-def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-
-
 def temporary_path(path: Path, suffix: str = "") -> Path:
     """The temporary file for `path`, in the same folder."""
-    return path.with_name(f".{temporary_stem(path.name)}.{_host()}-{os.getpid()}.part{suffix}")
+    return path.with_name(f".{temporary_stem(path.name)}.{machine_id()}-{os.getpid()}.part{suffix}")
 
 
 def create(path: Path, mode: int = 0o666) -> BinaryIO:
@@ -164,6 +158,7 @@ def write_files(
     contents: Sequence[tuple[Path, bytes]],
     *,
     before: Callable[[], None] | None = None,
+    check: Callable[[], None] | None = None,
     prepare: Callable[[Path], None] | None = None,
     standing: Sequence[Stamp | None] | None = None,
     mode: int = 0o666,
@@ -173,6 +168,7 @@ def write_files(
     Args:
         contents: (path, bytes) of each file.
         before: Called when all bytes are on disk, before the first file takes its final name.
+        check: Called before each file takes its final name.
         prepare: Called with the folder of each file before anything is written there; by default
             missing folders are created.
         standing: What stood at each path when the run was planned, see `publish`. By default
@@ -194,6 +190,8 @@ def write_files(
         if before is not None:
             before()
         for temporary, (path, _), stamp in zip(temporaries, contents, stood, strict=True):
+            if check is not None:
+                check()
             if standing is None:
                 temporary.replace(path)
             else:
@@ -209,6 +207,7 @@ def publish_files(
     paths: Sequence[Path],
     standing: Sequence[Stamp | None],
     before: Callable[[], None],
+    check: Callable[[], None],
 ) -> None:
     """Give temporary files of `write_temporary` their final names.
 
@@ -217,6 +216,7 @@ def publish_files(
     try:
         before()
         for temporary, path, stamp in zip(temporaries, paths, standing, strict=True):
+            check()
             take_name(temporary, path, stamp)
     finally:
         discard(temporaries)
@@ -302,7 +302,7 @@ def remove_stale(folders: Iterable[Path], is_stale: Callable[[Temporary], bool])
             match = _TEMPORARY.fullmatch(path.name)
             if match is None:
                 continue
-            is_local = match["host"] in (None, _host())
+            is_local = match["host"] in (None, machine_id())
             if is_stale(Temporary(match["stem"], int(match["pid"]), is_local)):
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -315,19 +315,6 @@ def _listing(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process with this id runs on this machine; always True on Windows."""
-    if sys.platform == "win32":
-        return True  # os.kill(pid, 0) would send Ctrl-C
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def sha256_of(path: Path) -> str:

@@ -11,6 +11,7 @@ from vaetools.errors import DeviceError, LibraryError, ModelError, OutputError
 from vaetools.libraries import library_error
 from vaetools.runner.record import explain
 from vaetools.runner.result import BROKEN_LIBRARY, BROKEN_MODEL
+from vaetools.runner.share import TakenOverError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 DISK_FULL = "stopped because the disk is full"
 FOLDER_LOST = "stopped because the output folder is gone"
 OUT_REFUSED = "stopped because OUT cannot be written to"
+TAKEN_OVER = "stopped because another process has taken over"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Fault:
     @property
     def drops_results(self) -> bool:
         """Whether nothing more can be written."""
-        return self.stops in (DISK_FULL, FOLDER_LOST, OUT_REFUSED)
+        return self.stops in (DISK_FULL, FOLDER_LOST, OUT_REFUSED, TAKEN_OVER)
 
 
 class FaultError(Exception):
@@ -63,7 +65,9 @@ def fault_of(error: BaseException, file: Path, *, folder_is_lost: bool = False) 
     error = library_error(error) or error
     code, message = explain(error, file)
     stops = ""
-    if isinstance(error, OutputError) and _is_disk_full(error.__cause__):
+    if isinstance(error, TakenOverError):
+        stops = TAKEN_OVER
+    elif isinstance(error, OutputError) and _is_disk_full(error.__cause__):
         stops = DISK_FULL
     elif folder_is_lost:
         stops = FOLDER_LOST

@@ -259,6 +259,11 @@ def _real(folder: str, name: str) -> str:
     return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
 
 
+def source_of_file(path: Path, relative: PurePosixPath, folder: str, name: str) -> Source:
+    """The source of a file with this name in a real folder; it need not exist."""
+    return _source(path, relative, _real(folder, name))
+
+
 def _is_followed(folder: Path) -> bool:
     """Whether it is a link to a folder that does not contain the link: that would be a loop."""
     return folder.is_symlink() and not Path(os.path.realpath(folder.parent)).is_relative_to(

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from vaetools.runner.inputs import Source
+    from vaetools.runner.share import Share
 
 
 class Journal:
@@ -60,6 +61,7 @@ class Journal:
         folder: The output folder; None for a journal that remembers and writes nothing.
         work: The work key of the run, see `vaetools.runner.settings.work_key`.
         kept_in: Folder of the journal, if it is not the output folder.
+        share: The share of a job that the run is; it says where the journal is.
 
     Raises:
         OSError: The journal cannot be read.
@@ -67,10 +69,19 @@ class Journal:
         UsageError: It is the journal of another output folder.
     """
 
-    def __init__(self, folder: Path | None, work: str = "", kept_in: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        work: str = "",
+        kept_in: Path | None = None,
+        share: Share | None = None,
+    ) -> None:
         self.folder = folder
         self.work = work
         self.place: Place | None = None if folder is None else Place(folder, kept_in)
+        self._share = share
+        if folder is not None and share is not None:
+            self.place = share.place(folder)
         self._named_folder = ""
         self._real = functools.cache(os.path.realpath)
         self._entries: defaultdict[str, list[JournalEntry]] = defaultdict(list)
@@ -270,11 +281,17 @@ class Journal:
         facts = (name, source.size, source.mtime_ns, work, op, made_of, out, origin)
         return JournalEntry(*facts, *made_on)
 
+    def check(self) -> None:
+        """Raise `TakenOverError` if the outputs must not take their names; see `Share`."""
+        if self._share is not None:
+            self._share.check()
+
     def writing(self, entry: JournalEntry) -> None:
         """Record that outputs are about to be renamed to their final names.
 
-        The line is on disk when this returns. Raises `OSError`.
+        The line is on disk when this returns. Raises `OSError`, and as `check`.
         """
+        self.check()
         self._sync(self._append(entry_line("writing", entry)))
 
     def done(self, entry: JournalEntry, facts: Mapping[str, Any] | None = None) -> None:

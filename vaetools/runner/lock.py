@@ -34,11 +34,7 @@ def folder_lock(place: Place, shard: Shard | None) -> Iterator[None]:
         try:
             place.out.mkdir(parents=True, exist_ok=True)
             place.folder.mkdir(parents=True, exist_ok=True)
-            whole = _opened(held, place.lock(None))
-            own = whole if shard is None else _opened(held, place.lock(shard))
-            locks = [(whole, shard is not None), (own, False)][: 1 if shard is None else 2]
-            if place.legacy_folder() is not None:  # a run of an earlier version
-                locks.append((_opened(held, place.legacy / "lock"), shard is not None))
+            locks = [(_opened(held, path), shared) for path, shared in place.locks(shard)]
         except OSError as error:
             reason = f"cannot be written to: {error.strerror}"
             raise OutputError(reason, file=place.folder) from error

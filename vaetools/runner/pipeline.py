@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from vaetools.runner.atomic import discard
 from vaetools.runner.budget import Channel
-from vaetools.runner.fault import FaultError, fault_of
+from vaetools.runner.fault import TAKEN_OVER, FaultError, fault_of
 from vaetools.runner.job import Job, record_of_done
 from vaetools.runner.record import failed, not_processed
 from vaetools.runner.result import BROKEN_MODEL, NO_WORKERS
@@ -194,6 +194,7 @@ class Pipeline:
         fault = fault_of(error, path, folder_is_lost=is_lost)
         with self._lock:
             is_known = self.stopped == fault.stops and fault.stops in (BROKEN_MODEL, NO_WORKERS)
+            is_known |= fault.stops == TAKEN_OVER  # the other process reports its inputs
             if fault.stops:
                 self.stop(fault.stops, drop_results=fault.drops_results)
         if is_known:  # of inputs in work at the same time; one line is enough

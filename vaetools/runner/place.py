@@ -69,6 +69,19 @@ class Place:
         """The file that a run locks."""
         return self.folder / f"{PREFIX}{_part(shard)}.lock"
 
+    def locks(self, shard: Shard | None) -> list[tuple[Path, bool]]:
+        """The files that a run locks, and whether other runs may hold the same lock.
+
+        Runs of different shards may write at the same time; a run without a shard excludes all
+        others.
+        """
+        locks = [(self.lock(None), shard is not None)]
+        if shard is not None:
+            locks.append((self.lock(shard), False))
+        if self.legacy_folder() is not None:  # a run of an earlier version
+            locks.append((self.legacy / "lock", shard is not None))
+        return locks
+
     def failures(self, shard: Shard | None) -> Path:
         """The list of failed inputs."""
         return self.folder / f"{PREFIX}.failed{_part(shard)}.ndjson"

@@ -10,23 +10,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaetools.errors import NothingMatchedError, OutputError, UsageError, VaetoolsError
-from vaetools.image import SUFFIXES
+from vaetools.errors import OutputError, UsageError, VaetoolsError
 from vaetools.libraries import check_library
-from vaetools.record import kinds_of_files, plural
-from vaetools.report.store import folder_of
 from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
 from vaetools.runner.described import described
 from vaetools.runner.folder import OutputFolder
-from vaetools.runner.inputs import (
-    FileFilter,
-    Found,
-    discover,
-    generated_items,
-    in_shard,
-    same_file,
-)
+from vaetools.runner.inputs import in_shard, same_file
 from vaetools.runner.journal import Journal
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.output import check_input
@@ -38,8 +28,9 @@ from vaetools.runner.report import reserved
 from vaetools.runner.result import PRUNING, RunResult
 from vaetools.runner.settings import work_key
 from vaetools.runner.single import FileJournal
-from vaetools.runner.video import Video, takes_videos, video_output
-from vaetools.video import VIDEO_SUFFIXES, is_video
+from vaetools.runner.sources import find_inputs, refuse_videos
+from vaetools.runner.video import Video, video_output
+from vaetools.video import is_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,12 +39,14 @@ if TYPE_CHECKING:
     from vaetools.operation import Operation
     from vaetools.record import Record
     from vaetools.report.previews import Decode
+    from vaetools.runner.filelist import FileList
     from vaetools.runner.inputs import Elsewhere, Source
     from vaetools.runner.job import Fetch
     from vaetools.runner.place import Place, Shard
     from vaetools.runner.plan import PlannedItem, Target
     from vaetools.runner.progress import Progress
     from vaetools.runner.settings import RunSettings
+    from vaetools.runner.share import Share
 
 
 class Files:
@@ -132,11 +125,12 @@ class Files:
 
 def run(
     operation: Operation,
-    inputs: Sequence[str | Path],
+    inputs: Sequence[str | Path] | FileList,
     settings: RunSettings,
     *,
     fingerprint: str = "",
     elsewhere: Elsewhere | None = None,
+    share: Share | None = None,
     on_record: Callable[[Record], None] | None = None,
     progress: Progress | None = None,
     decode: Decode | None = None,
@@ -149,12 +143,13 @@ def run(
 
     Args:
         operation: The operation, with its model and options.
-        inputs: Files, folders and glob patterns; empty for an operation without inputs, whose
-            generated items take their place.
+        inputs: Files, folders and glob patterns, or a list of files; empty for an operation without
+            inputs, whose generated items take their place, and if `settings.files_from` is set.
         settings: Options of the run.
         fingerprint: Identifies the operation, its options and its model. Inputs that were completed
             with another fingerprint are processed again.
         elsewhere: Where all inputs are, if they are not files of this machine.
+        share: The share of a job that this run is.
         on_record: Called with each record when an input is finished, in the calling thread.
         progress: A progress display.
         decode: For previews in the report; see `RunResult.write_report`.
@@ -172,7 +167,7 @@ def run(
     """
     started = time.monotonic()
     work = work_key(fingerprint, settings)
-    journal = read_journal(settings, work)
+    journal = read_journal(settings, work, share)
     found = find_inputs(operation, inputs, settings, journal, elsewhere)
     target = target_of(settings.out, one_file=found.one_file)
     if elsewhere is not None:
@@ -193,10 +188,10 @@ def run(
     folder = OutputFolder(target.folder)
     with reserved(settings.report), Listeners(on_record, progress) as listeners:
         stopped, problems = _process(
-            files, operation, items, settings, folder, journal, listeners, prune
+            files, operation, items, settings, folder, journal, listeners, share, prune
         )
     records = tuple(listeners.records)
-    if journal.place is not None and not settings.dry_run:
+    if journal.place is not None and share is None and not settings.dry_run:
         problems += write_failures(journal.place, records, settings.shard, folder)
     unreached = len(items) - sum(record.status not in PRUNING for record in records)
     seconds = time.monotonic() - started
@@ -222,68 +217,16 @@ def with_report(result: RunResult, path: str | Path, decode: Decode | None) -> R
     return result
 
 
-def read_journal(settings: RunSettings, work: str) -> Journal:
+def read_journal(settings: RunSettings, work: str, share: Share | None = None) -> Journal:
     """The journal of a run. Raises `OutputError` and `UsageError`."""
     folder = Path(settings.out)
     kept_in = None if settings.journal is None else Path(settings.journal)
     if kept_in is not None and same_file(kept_in, folder):
         kept_in = None
     try:
-        return Journal(folder, work, kept_in)
+        return Journal(folder, work, kept_in, share)
     except OSError as error:
         raise OutputError(f"its journal cannot be read: {error.strerror}", file=folder) from error
-
-
-def wanted_files(operation: Operation, settings: RunSettings, journal: Journal) -> FileFilter:
-    """Which files of a folder are inputs of a run; its own outputs never are."""
-    suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
-    if takes_videos(operation):
-        suffixes += tuple(sorted(VIDEO_SUFFIXES))
-    made = journal.outputs_of(operation.name)
-    if settings.report is not None:
-        made.add(os.path.realpath(settings.report))
-    exclude = (*settings.exclude, *operation.never)
-    apart = {os.path.realpath(path) for path in (settings.out, *operation.apart)}
-    if settings.report is not None:
-        apart.add(os.path.realpath(folder_of(Path(settings.report))))
-    return FileFilter(suffixes, settings.include, exclude, apart, made)
-
-
-def find_inputs(
-    operation: Operation,
-    inputs: Sequence[str | Path],
-    settings: RunSettings,
-    journal: Journal,
-    elsewhere: Elsewhere | None = None,
-) -> Found:
-    """The inputs of a run; arguments and errors as for `run`."""
-    wanted = wanted_files(operation, settings, journal)
-    if operation.takes != "nothing":
-        found = (discover if elsewhere is None else elsewhere.discover)(inputs, wanted)
-    elif inputs:
-        raise UsageError(f"{operation.name} takes no inputs", file=inputs[0])
-    else:
-        found = generated_items(operation.name, operation.items(), wanted)
-    if not found.sources:
-        others = plural(found.left_alone, "other file")
-        if found.other_kinds:
-            others += f": {kinds_of_files(found.other_kinds)}"
-        kinds = f" the suffixes {' '.join(wanted.suffixes)}" if wanted.suffixes else ""
-        raise NothingMatchedError(
-            f"no input matched{kinds}", remedy=f"ignored {others}" if found.left_alone else None
-        )
-    return found
-
-
-def refuse_videos(operation: Operation, sources: Sequence[Source]) -> None:
-    """Raise `UsageError` if there are videos: these are read and written as local files only."""
-    videos = [s for s in sources if operation.takes == "image" and is_video(s.relative)]
-    if videos:
-        raise UsageError(
-            "videos are processed from local files to local files only",
-            file=videos[0].path,
-            remedy=f"copy it first, or --exclude '*{videos[0].path.suffix}'",
-        )
 
 
 def _process(
@@ -294,6 +237,7 @@ def _process(
     folder: OutputFolder,
     journal: Journal,
     listeners: Listeners,
+    share: Share | None,
     prune: Prune | None,
 ) -> tuple[str, list[str]]:
     """Resolve existing outputs, process the rest, and prune.
@@ -311,7 +255,8 @@ def _process(
     with locked(journal, settings):
         resolved = resolve_existing(items, journal, settings)
         check_libraries(operation, resolved)
-        remove_left_behind(resolved, settings, journal.place)
+        if share is None or share.earlier:  # listing a large OUT for each share takes time
+            remove_left_behind(resolved, settings, journal.place, share)
         journal.describe(described(operation, settings))
         stopped = files.process(resolved, folder, journal, listeners)
         if prune is None or stopped:
@@ -353,7 +298,10 @@ def locked(journal: Journal, settings: RunSettings) -> Iterator[None]:
 
 
 def remove_left_behind(
-    items: Sequence[PlannedItem], settings: RunSettings, place: Place | None
+    items: Sequence[PlannedItem],
+    settings: RunSettings,
+    place: Place | None,
+    share: Share | None = None,
 ) -> None:
     """Remove temporary files of killed runs from the folders that this run writes to."""
     outputs = [path for item in items for path in item.outputs]
@@ -362,7 +310,7 @@ def remove_left_behind(
     def is_stale(temporary: Temporary) -> bool:
         if place is None:  # no lock: another run may be writing
             return temporary.stem in own and temporary.is_abandoned
-        return settings.shard is None or temporary.stem in own
+        return (settings.shard is None and share is None) or temporary.stem in own
 
     folders = {path.parent for path in outputs}
     remove_stale(folders if place is None else {*folders, place.folder}, is_stale)

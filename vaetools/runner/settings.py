@@ -58,6 +58,9 @@ class RunSettings:
         video_quality: Constant rate factor of an output video, 0–51; lower is better and larger.
         shard: (i, N), 1 ≤ i ≤ N: process only part i of N of the inputs. The assignment depends on
             the relative path alone, so it is the same on every machine.
+        files_from: A list of the inputs, in their place: a text file with one name a line, or with
+            names that each end with a NUL character; `-` for standard input.
+        root: The folder that the names in `files_from` are relative to; None for the current folder.
         report: Path of an HTML report to write at the end; only an earlier report is replaced.
 
     Raises:
@@ -85,18 +88,22 @@ class RunSettings:
     fourcc: str | None = None
     video_quality: int = VIDEO_QUALITY
     shard: tuple[int, int] | None = None
+    files_from: str | Path | None = None
+    root: str | Path | None = None
     report: str | Path | None = None
     image_quality: int | None = None
     """Deprecated: use `quality_out`."""
 
     def __post_init__(self) -> None:
         refuse_other_url(self.out, "out")
-        for name in ("report", "journal"):
+        for name in ("report", "journal", "files_from", "root"):
             if (path := getattr(self, name)) is not None:
                 refuse_url(path, name)
         if self.image_quality is not None:
             warnings.warn("image_quality is deprecated: use quality_out", DeprecationWarning, 3)
             object.__setattr__(self, "quality_out", self.image_quality)
+        if self.root is not None and self.files_from is None:
+            raise OptionError("root has no effect without files_from", remedy="leave it out")
         self._check_numbers()
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             raise OptionError(f"shard {self.shard[0]}/{self.shard[1]} is not i/N with 1 <= i <= N")

@@ -86,6 +86,7 @@ class Publisher:
             write_files(
                 list(zip(planned.outputs, contents, strict=True)),
                 before=before,
+                check=self._journal.check,
                 prepare=self._folder.prepare,
                 standing=planned.standing,
                 mode=planned.source.mode,
@@ -102,7 +103,8 @@ class Publisher:
                 self._folder.check()
                 before()
 
-            publish_files(job.temporaries, planned.outputs, planned.standing, checked)
+            check = self._journal.check
+            publish_files(job.temporaries, planned.outputs, planned.standing, checked, check)
 
         self._recorded(job, publish)
 

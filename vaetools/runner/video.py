@@ -21,11 +21,13 @@ from vaetools.errors import OutputError, printable
 from vaetools.libraries import library_error
 from vaetools.record import Record
 from vaetools.runner.atomic import publish, sha256_of, temporary_stem
+from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.job import device_of
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.place import PREFIX, Place
 from vaetools.runner.record import failure, not_processed, record_of
 from vaetools.runner.result import INTERRUPTED
+from vaetools.runner.share import TakenOverError
 from vaetools.video import Conversion, check_output, convert, frame_filter, writable_name
 
 if TYPE_CHECKING:
@@ -97,6 +99,8 @@ class Video:
                     listeners.add(not_processed(item, self._operation.name))
         except KeyboardInterrupt:
             return INTERRUPTED
+        except TakenOverError:
+            return TAKEN_OVER
         return ""
 
     def _record(
@@ -107,7 +111,7 @@ class Video:
         position = _Position(Record(str(path), (), op, "done"), listeners)
         try:
             facts = self._convert(item, folder, journal, position)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TakenOverError):
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
             error = library_error(error) or error

@@ -35,10 +35,10 @@ from vaetools.runner.runner import (
     locked,
     read_journal,
     remove_left_behind,
-    wanted_files,
     write_failures,
 )
 from vaetools.runner.settings import work_key
+from vaetools.runner.sources import wanted_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

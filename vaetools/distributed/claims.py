@@ -1,0 +1,185 @@
+"""Claims: which process works on which shard.
+
+Attempt A at shard N is the file `claims/NNNNNN.A`, which only one process can create. That process
+touches it every few seconds. A claim without a sign of life for the lease, or of a process of this
+machine that has ended, is free: another process then makes attempt A + 1. A process that was only
+stopped for a while finds that file before its next output takes its name, and gives up.
+
+Times are those that the file system gives to files, so clocks of machines are not compared unless
+the file system uses them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from vaetools.errors import OutputError
+from vaetools.runner.machine import is_running, machine_id, started
+from vaetools.runner.share import TakenOverError
+from vaetools.tomlfile import from_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vaetools.distributed.job import Job
+
+BEATS = 10
+"""Signs of life within a lease."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that made a claim.
+
+    Attributes:
+        host: Name of the machine.
+        machine: See `machine_id`.
+        pid: Id of the process.
+        started: See `vaetools.runner.machine.started`.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    started: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is known to have ended."""
+        if self.machine != machine_id():
+            return False
+        return not is_running(self.pid) or started(self.pid) != self.started
+
+
+def this_process() -> Owner:
+    """The owner of the claims of this process."""
+    return Owner(platform.node(), machine_id(), os.getpid(), started(os.getpid()))
+
+
+class Claim:
+    """A shard that belongs to this process, as long as no other one takes it over.
+
+    As a context manager, it gives signs of life until the end, and is free then.
+
+    Attributes:
+        number: Of the shard.
+        attempt: Number of the attempt, from 1.
+    """
+
+    def __init__(self, folder: Path, number: int, attempt: int, lease: float) -> None:
+        self.number = number
+        self.attempt = attempt
+        self._path = _path(folder, number, attempt)
+        self._next = _path(folder, number, attempt + 1)
+        self._interval = lease / BEATS
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="vaetools claim", daemon=True)
+
+    def check(self) -> None:
+        """Raise `TakenOverError` if another process has taken over the shard."""
+        if os.path.lexists(self._next) or not os.path.lexists(self._path):
+            problem = f"another process has taken over shard {self.number}"
+            raise TakenOverError(problem, file=self._path)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._interval):
+            with contextlib.suppress(OSError):  # the file system may come back
+                os.utime(self._path)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        with contextlib.suppress(OSError):
+            os.utime(self._path, (0, 0))
+
+
+def take(job: Job, number: int) -> Claim | None:
+    """Claim a shard for this process; None if another process works on it.
+
+    Raises:
+        OutputError: The folder of the claims cannot be written to.
+    """
+    attempt = attempts(job, number)
+    if attempt and not is_free(job, number, attempt):
+        return None
+    path = _path(job.claims, number, attempt + 1)
+    try:
+        job.claims.mkdir(exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(handle, "wb") as file:
+            file.write(json.dumps(vars(this_process())).encode())
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise OutputError(f"cannot be claimed: {error.strerror}", file=path) from error
+    return Claim(job.claims, number, attempt + 1, job.lease)
+
+
+def attempts(job: Job, number: int) -> int:
+    """How many attempts at a shard there were, with the one that goes on."""
+    attempt = 0
+    while os.path.lexists(_path(job.claims, number, attempt + 1)):
+        attempt += 1
+    return attempt
+
+
+def is_free(job: Job, number: int, attempt: int) -> bool:
+    """Whether the process that made the last attempt at a shard has ended, as far as can be seen."""
+    path = _path(job.claims, number, attempt)
+    try:
+        touched = path.stat().st_mtime
+    except OSError:
+        return False
+    owner = owner_of(job, number, attempt)
+    if touched == 0 or (owner is not None and owner.has_ended):
+        return True
+    return _now(job.claims) - touched > job.lease
+
+
+def silence(job: Job, number: int, attempt: int) -> float:
+    """Seconds since the last sign of life of an attempt; infinite for one that has ended."""
+    try:
+        touched = _path(job.claims, number, attempt).stat().st_mtime
+    except OSError:
+        return 0.0
+    return float("inf") if touched == 0 else _now(job.claims) - touched
+
+
+def owner_of(job: Job, number: int, attempt: int) -> Owner | None:
+    """The process that made an attempt; None if its claim does not say."""
+    try:
+        text = _path(job.claims, number, attempt).read_text("utf-8")
+        return from_table(Owner, json.loads(text), OutputError)
+    except (OSError, ValueError, OutputError):
+        return None
+
+
+def _path(folder: Path, number: int, attempt: int) -> Path:
+    return folder / f"{number:06}.{attempt}"
+
+
+def _now(folder: Path) -> float:
+    """The time by the clock that stamps the files of a folder."""
+    path = folder / f".clock.{machine_id()}-{os.getpid()}"
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+        os.utime(path)
+        now = path.stat().st_mtime
+        path.unlink()
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return time.time()
+        raise OutputError(f"cannot be written to: {error.strerror}", file=folder) from error
+    return now

@@ -1,0 +1,239 @@
+"""One shard of a job at a time: what every engine calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from vaetools.distributed.claims import Claim, take
+from vaetools.distributed.job import begin
+from vaetools.distributed.lists import files_of
+from vaetools.errors import NothingMatchedError
+from vaetools.runner import run
+from vaetools.runner.atomic import write_files
+from vaetools.runner.fault import TAKEN_OVER
+from vaetools.runner.filelist import FileList, relative_names
+from vaetools.runner.result import INTERRUPTED, RunResult
+from vaetools.runner.share import Share, TakenOverError
+from vaetools.runner.stages import output_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from vaetools.distributed.job import Job
+    from vaetools.operation import Operation
+    from vaetools.record import Record
+    from vaetools.runner import Progress, RunSettings
+
+State: TypeAlias = Literal["done", "already done", "held", "taken over", "interrupted", "stopped"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What became of a shard.
+
+    Attributes:
+        shard: Its number.
+        state: `done`: by this call; `already done`; `held`: another process works on it; `taken
+            over`: by another process, while this one worked on it; `interrupted`: by Ctrl-C or a
+            signal; `stopped`: for another reason, see `problem`.
+        attempt: Number of the attempt, from 1; 0 without one.
+        counts: Number of inputs by status, those of earlier attempts that are done with `skipped`.
+        left_alone: Number of files in the list that are no inputs of the operation.
+        other_kinds: See `RunResult`.
+        bytes_in, bytes_out: Of the inputs that this attempt did, and of their outputs.
+        seconds: Wall time.
+        cpu_seconds: CPU time of this process.
+        device: That the models ran on; None without a model.
+        host: Name of the machine.
+        problem: Why it stopped; otherwise empty.
+    """
+
+    shard: int
+    state: State
+    attempt: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    left_alone: int = 0
+    other_kinds: Mapping[str, int] = field(default_factory=dict)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    device: str | None = None
+    host: str = ""
+    problem: str = ""
+
+    @property
+    def failed(self) -> int:
+        """Number of inputs that failed."""
+        return self.counts.get("failed", 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as JSON values, with the schema version as `v`."""
+        return {"v": SCHEMA_VERSION, **dataclasses.asdict(self)}
+
+
+class ShardRunner:
+    """Processes shards of a job; can be pickled, as its operation can.
+
+        runner = ShardRunner(job, operation, RunSettings("packed/"), fingerprint(operation))
+        result = runner(17)
+
+    Args:
+        job: The job.
+        operation: What to do, with its model and options.
+        settings: Of the runs. `jobs`, `workers` and `memory` hold for one shard.
+        fingerprint: Of the operation; see `vaetools.hub.fingerprint`.
+        on_record: Called with the record of each input when it is finished.
+        progress: A progress display.
+
+    Raises:
+        UsageError: As `vaetools.distributed.job.begin`.
+        OutputError: A folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        operation: Operation,
+        settings: RunSettings,
+        fingerprint: str,
+        *,
+        on_record: Callable[[Record], None] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.job: Job = begin(job, operation, settings, fingerprint)
+        self.operation = operation
+        self.settings = settings
+        self.fingerprint = fingerprint
+        self.on_record = on_record
+        self.progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "on_record": None, "progress": None}
+
+    def __call__(self, number: int) -> ShardResult:
+        """Process a shard, unless it is done or another process works on it.
+
+        Raises:
+            UsageError: The shard cannot be processed as a whole: its list is damaged, outputs clash
+                or exist. Nothing was done for it.
+            OutputError: A folder cannot be written to.
+            ModelError, LibraryError, DeviceError: Nothing can be processed here.
+        """
+        job = self.job
+        if job.done_file(number).exists():
+            return ShardResult(number, "already done")
+        claim = take(job, number)
+        if claim is None:
+            return ShardResult(number, "held")
+        with claim:
+            if job.done_file(number).exists():
+                return ShardResult(number, "already done", claim.attempt)
+            return self._processed(claim)
+
+    def _processed(self, claim: Claim) -> ShardResult:
+        started, cpu = time.monotonic(), time.process_time()
+        result = self._run(claim)
+        found = ShardResult(
+            claim.number,
+            _state(result),
+            claim.attempt,
+            {name: count for name, count in result.counts.items() if name != "left alone"},
+            result.left_alone,
+            dict(result.other_kinds),
+            result.bytes_in,
+            result.bytes_out,
+            round(time.monotonic() - started, 3),
+            round(time.process_time() - cpu, 3),
+            result.device,
+            platform.node(),
+            "" if result.stopped == INTERRUPTED else result.stopped,
+        )
+        if found.state == "done":
+            found = self._finished(claim, found)
+        return found
+
+    def _finished(self, claim: Claim, result: ShardResult) -> ShardResult:
+        """Write the result, unless another process has taken over."""
+        path = self.job.done_file(claim.number)
+        try:
+            claim.check()
+        except TakenOverError:
+            return dataclasses.replace(result, state="taken over")
+        with output_errors(path):
+            path.parent.mkdir(exist_ok=True)
+            write_files([(path, json.dumps(result.as_dict()).encode("ascii"))])
+        return result
+
+    def _run(self, claim: Claim) -> RunResult:
+        job, number = self.job, claim.number
+        files = [file.name for file in files_of(job, number)]
+        names = tuple(relative_names(files, job.root, job.list_of(number)))
+        journal = job.journal(number, claim.attempt)
+        with output_errors(journal):
+            journal.parent.mkdir(exist_ok=True)
+        earlier = tuple(job.journal(number, attempt) for attempt in range(1, claim.attempt))
+        share = Share(journal, earlier, claim.check)
+        with _Records(job.records(number, claim.attempt), self.on_record) as records:
+            try:
+                return run(
+                    self.operation,
+                    FileList(job.root, names, by_suffix=not job.explicit),
+                    self.settings,
+                    fingerprint=self.fingerprint,
+                    share=share,
+                    on_record=records.add,
+                    progress=self.progress,
+                )
+            except NothingMatchedError:
+                return RunResult((), left_alone=len(names))
+
+
+def _state(result: RunResult) -> State:
+    if result.stopped == TAKEN_OVER:
+        return "taken over"
+    if result.stopped == INTERRUPTED:
+        return "interrupted"
+    return "stopped" if result.stopped else "done"
+
+
+class _Records:
+    """Writes the records that the journal does not have, each when it comes: the process may be killed.
+
+    Args:
+        path: The file, which is created with the first record.
+        also: Called with every record.
+    """
+
+    def __init__(self, path: Path, also: Callable[[Record], None] | None) -> None:
+        self._path = path
+        self._also = also
+        self._file: int | None = None
+
+    def add(self, record: Record) -> None:
+        if record.status != "done":
+            with output_errors(self._path):
+                self._write(json.dumps(record.as_dict()).encode("ascii") + b"\n")
+        if self._also is not None:
+            self._also(record)
+
+    def _write(self, line: bytes) -> None:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.write(self._file, line)
+
+    def __enter__(self) -> _Records:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            os.close(self._file)
