@@ -91,6 +91,7 @@ def test_stamp(run) -> None:
     assert after < 0.15 * before
 
 
+@pytest.mark.slow
 def test_vae_dataset(
     run, codec_hub: Hub, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

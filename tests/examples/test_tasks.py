@@ -108,6 +108,7 @@ def test_replay(run: Run) -> None:
     )  # a copy, but not the same image
 
 
+@pytest.mark.slow
 def test_folder(run: Run) -> None:
     table = run("folder.sh", "photos", "work")
     for name in IMAGES:

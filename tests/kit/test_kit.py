@@ -51,6 +51,7 @@ def run(*words: object, cwd: Path, **more: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_a_new_package_passes_its_own_tests_and_the_check(project: Path) -> None:
     path = os.pathsep.join([str(project / "src"), os.environ.get("PYTHONPATH", str(ROOT))])
     tests = run("pytest", "-q", "-p", "no:cacheprovider", cwd=project, PYTHONPATH=path)
@@ -61,6 +62,7 @@ def test_a_new_package_passes_its_own_tests_and_the_check(project: Path) -> None
     assert "strength (float, 0 … 1, default 0.5)" in findings[1].text
 
 
+@pytest.mark.slow
 def test_a_new_package_is_found_once_it_is_installed(project: Path, tmp_path: Path) -> None:
     """Its entry point as pip writes it; `test_a_new_package_is_built` is the real thing."""
     info = project / "src" / "vaetools_night_sky-0.1.0.dist-info"
