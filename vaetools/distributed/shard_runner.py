@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from vaetools.distributed.claims import Claim, take
 from vaetools.distributed.job import begin
 from vaetools.distributed.lists import files_of
-from vaetools.errors import NothingMatchedError
+from vaetools.errors import NothingMatchedError, UsageError
 from vaetools.runner import run
 from vaetools.runner.atomic import write_files
 from vaetools.runner.fault import TAKEN_OVER
@@ -21,9 +21,10 @@ from vaetools.runner.filelist import FileList, relative_names
 from vaetools.runner.result import INTERRUPTED, RunResult
 from vaetools.runner.share import Share, TakenOverError
 from vaetools.runner.stages import output_errors
+from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from vaetools.distributed.job import Job
@@ -60,9 +61,9 @@ class ShardResult:
     shard: int
     state: State
     attempt: int = 0
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     left_alone: int = 0
-    other_kinds: Mapping[str, int] = field(default_factory=dict)
+    other_kinds: dict[str, int] = field(default_factory=dict)
     bytes_in: int = 0
     bytes_out: int = 0
     seconds: float = 0.0
@@ -70,6 +71,17 @@ class ShardResult:
     device: str | None = None
     host: str = ""
     problem: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> ShardResult | None:
+        """The result in a file; None if there is none, or none of this version."""
+        try:
+            values = json.loads(path.read_bytes())
+            if values.pop("v") != SCHEMA_VERSION:
+                return None
+            return from_table(cls, values, UsageError, file=path)
+        except (OSError, ValueError, KeyError, AttributeError, UsageError):
+            return None
 
     @property
     def failed(self) -> int:
@@ -183,7 +195,7 @@ class ShardRunner:
             journal.parent.mkdir(exist_ok=True)
         earlier = tuple(job.journal(number, attempt) for attempt in range(1, claim.attempt))
         share = Share(journal, earlier, claim.check)
-        with _Records(job.records(number, claim.attempt), self.on_record) as records:
+        with _Records(job.records(number, claim.attempt), job.root, self.on_record) as records:
             try:
                 return run(
                     self.operation,
@@ -211,18 +223,23 @@ class _Records:
 
     Args:
         path: The file, which is created with the first record.
+        root: The folder of the inputs; names are written relative to it, as it may lie elsewhere on
+            another machine.
         also: Called with every record.
     """
 
-    def __init__(self, path: Path, also: Callable[[Record], None] | None) -> None:
+    def __init__(self, path: Path, root: Path, also: Callable[[Record], None] | None) -> None:
         self._path = path
+        self._root = root
         self._also = also
         self._file: int | None = None
 
     def add(self, record: Record) -> None:
         if record.status != "done":
             with output_errors(self._path):
-                self._write(json.dumps(record.as_dict()).encode("ascii") + b"\n")
+                name = os.path.relpath(record.file, self._root)
+                values = {**record.as_dict(), "name": name}
+                self._write(json.dumps(values).encode("ascii") + b"\n")
         if self._also is not None:
             self._also(record)
 

@@ -18,7 +18,7 @@ from vaetools.runner.record import FACTS
 from vaetools.runner.result import RunResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 def recorded(run: str | Path) -> RunResult:
@@ -62,26 +62,47 @@ def _of_folder(folder: Path) -> RunResult:
         if facts is not None and isinstance(facts.get("options"), dict):
             options[entry.op] = facts["options"]
     for path in sorted(folder.glob(".vaetools.failed*.ndjson")):
-        for line in _lines(path):
-            failed = _record(line)
-            if failed is not None and failed.status == "failed":
+        for failed, _ in read_records(path):
+            if failed.status == "failed":
                 records[failed.op, _shown(os.path.abspath(failed.file))] = failed  # noqa: PTH100
     return _result(list(records.values()), options)
 
 
 def _events(folder: Path) -> tuple[Path, list[tuple[JournalEntry, dict[str, Any] | None]]]:
     """The output folder; what was done (with its facts) or pruned (None), in the order of time."""
-    out = folder
+    named, events = read_events(Place(folder).journals())
+    return Path(os.path.normpath(folder / named)), events
+
+
+def read_events(
+    journals: Iterable[Path],
+) -> tuple[str, list[tuple[JournalEntry, dict[str, Any] | None]]]:
+    """What journals say.
+
+    Returns:
+        The output folder that they name, or an empty string; what was done (with its facts) or
+        pruned (None), in the order of time.
+    """
+    out = ""
     events: list[tuple[float, JournalEntry, dict[str, Any] | None]] = []
-    for line in itertools.chain.from_iterable(map(_lines, Place(folder).journals())):
+    for line in itertools.chain.from_iterable(map(_lines, journals)):
         found = parse(line)
         if isinstance(found, str):
-            out = Path(os.path.normpath(folder / found))
+            out = found
         elif found is not None and found[1] in ("done", "pruned"):
             facts = _values(line).get("facts") if found[1] == "done" else None
             known = facts if isinstance(facts, dict) else {}
             events.append((found[0], found[2], known if found[1] == "done" else None))
     return out, [event[1:] for event in sorted(events, key=lambda event: event[0])]
+
+
+def read_records(path: Path) -> Iterator[tuple[Record, dict[str, Any]]]:
+    """Records of a file with the lines of `--json`, each with all values of its line."""
+    for line in _lines(path):
+        values = _values(line)
+        record = _checked(values) if values.get("v") == SCHEMA_VERSION else None
+        if record is not None:
+            yield record, values
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -101,9 +122,22 @@ def _values(line: bytes) -> dict[str, Any]:
 def _of_entry(entry: JournalEntry, facts: Mapping[str, Any], out: Path) -> Record | None:
     source = absolute(entry.source, os.path.realpath(out))
     made = not os.path.isabs(source)  # noqa: PTH117 - a generated item
+    return record_of_entry(entry, facts, out, source if made else _shown(source))
+
+
+def record_of_entry(
+    entry: JournalEntry, facts: Mapping[str, Any], out: Path, file: str
+) -> Record | None:
+    """The record of an input that is done; None if the journal is damaged.
+
+    Args:
+        entry, facts: What the journal has.
+        out: The output folder.
+        file: Path of the input.
+    """
     values = {
         "v": SCHEMA_VERSION,
-        "file": source if made else _shown(source),
+        "file": file,
         "out": [str(out / name) for name in entry.out],
         "op": entry.op,
         "status": "done",
