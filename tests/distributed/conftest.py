@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.runner.conftest import nobody as nobody  # noqa: PLC0414 - a fixture
 from tests.runner.operations import Copy
 from vaetools.distributed.job import Job, open_job
 from vaetools.distributed.lists import Left, walk, write_lists
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vaetools.operation import Operation
-
-MakeJob = "Callable[..., Job]"
 
 FILES = {
     f"{folder}/{number}.txt": f"{folder}{number}".encode() for folder in "ab" for number in range(5)

@@ -98,8 +98,8 @@ class Reporter:
     def finish_job(self, work: Work) -> int:
         """The same for what this process did for a job."""
         self._tell_counts()
-        for error in work.refused:
-            self._warn(error.line)
+        for problem in work.problems:
+            self._warn(problem)
         if self._lost is not None:
             self._warn(self._lost.line)
         if not self.quiet:

@@ -72,11 +72,15 @@ class Claim:
     Attributes:
         number: Of the shard.
         attempt: Number of the attempt, from 1.
+        deaths: Number of earlier attempts whose processes ended without giving the shard back.
     """
 
-    def __init__(self, folder: Path, number: int, attempt: int, lease: float) -> None:
+    def __init__(
+        self, folder: Path, number: int, attempt: int, lease: float, deaths: int = 0
+    ) -> None:
         self.number = number
         self.attempt = attempt
+        self.deaths = deaths
         self._path = _path(folder, number, attempt)
         self._next = _path(folder, number, attempt + 1)
         self._interval = lease / BEATS
@@ -124,7 +128,21 @@ def take(job: Job, number: int) -> Claim | None:
         return None
     except OSError as error:
         raise OutputError(f"cannot be claimed: {error.strerror}", file=path) from error
-    return Claim(job.claims, number, attempt + 1, job.lease)
+    return Claim(job.claims, number, attempt + 1, job.lease, deaths(job, number, attempt))
+
+
+def deaths(job: Job, number: int, attempt: int) -> int:
+    """How many of the attempts at a shard up to this one ended without giving it back."""
+    paths = (_path(job.claims, number, a) for a in range(1, attempt + 1))
+    return sum(_touched(path) != 0 for path in paths)
+
+
+def _touched(path: Path) -> float:
+    """Time of the last sign of life in a claim; 0 if it was given back."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def attempts(job: Job, number: int) -> int:
@@ -174,10 +192,13 @@ def _now(folder: Path) -> float:
     """The time by the clock that stamps the files of a folder."""
     path = folder / f".clock.{machine_id()}-{os.getpid()}"
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
-        os.utime(path)
-        now = path.stat().st_mtime
-        path.unlink()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.write(handle, b"x")
+            now = os.fstat(handle).st_mtime
+        finally:
+            os.close(handle)
+        path.unlink(missing_ok=True)  # another thread may have been faster
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return time.time()

@@ -66,7 +66,14 @@ class Work:
             return EXIT_ENVIRONMENT
         if self.refused:
             return EXIT_USAGE
-        return EXIT_SOME_FAILED if any(result.failed for result in self.results) else EXIT_DONE
+        failed = any(result.failed for result in self.results) or self.problems
+        return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+    @property
+    def problems(self) -> list[str]:
+        """One line for each shard that was refused or given up."""
+        given_up = [result.problem for result in self.results if result.state == "given up"]
+        return [*(error.line for error in self.refused), *given_up]
 
     @property
     def summary(self) -> str:
@@ -81,7 +88,7 @@ class Work:
             sizes = (sum(r.bytes_in for r in self.results), sum(r.bytes_out for r in self.results))
             parts.append(" -> ".join(map(format_bytes, sizes)))
         text = f"{plural(len(done), 'shard')}: {', '.join(parts)} in {format_seconds(self.seconds)}"
-        if self.results and self.results[-1].problem:
+        if self.is_stopped and self.results[-1].problem:
             text += f"; {self.results[-1].problem}"
         if self.missing:
             text += f"; {plural(self.missing, 'shard')} not done: in work elsewhere, or to be done"
@@ -106,7 +113,7 @@ def work(runner: ShardRunner) -> Work:
         left = _pass(runner, left, done)
         if left and not done.is_stopped and not _soon_free(runner.job, left):
             break
-    done.missing = len([n for n in left if not runner.job.done_file(n).exists()])
+    done.missing = runner.job.shards - len({*_done(runner.job)})
     done.seconds = time.monotonic() - started
     return done
 
@@ -122,9 +129,9 @@ def _pass(runner: ShardRunner, numbers: list[int], done: Work) -> list[int]:
                 raise
             done.refused.append(error)
             continue
-        if result.state == "held":
+        if result.state in ("held", "taken over"):
             held.append(number)
-        elif result.state != "already done":
+        if result.state not in ("held", "already done"):
             done.results.append(result)
         if done.is_stopped:
             return [*held, *numbers[position:]]

@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.distributed.claims import Claim, take
@@ -18,6 +19,7 @@ from vaetools.runner import run
 from vaetools.runner.atomic import write_files
 from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.filelist import FileList, relative_names
+from vaetools.runner.processes import pickled
 from vaetools.runner.result import INTERRUPTED, RunResult
 from vaetools.runner.share import Share, TakenOverError
 from vaetools.runner.stages import output_errors
@@ -32,7 +34,12 @@ if TYPE_CHECKING:
     from vaetools.record import Record
     from vaetools.runner import Progress, RunSettings
 
-State: TypeAlias = Literal["done", "already done", "held", "taken over", "interrupted", "stopped"]
+State: TypeAlias = Literal[
+    "done", "already done", "held", "taken over", "given up", "interrupted", "stopped"
+]
+
+MOST_DEATHS = 10
+"""Processes that may end while they work on a shard; then no other one tries."""
 
 SCHEMA_VERSION = 1
 
@@ -44,7 +51,8 @@ class ShardResult:
     Attributes:
         shard: Its number.
         state: `done`: by this call; `already done`; `held`: another process works on it; `taken
-            over`: by another process, while this one worked on it; `interrupted`: by Ctrl-C or a
+            over`: by another process, while this one worked on it; `given up`: too many processes
+            ended while they worked on it; `interrupted`: by Ctrl-C or a
             signal; `stopped`: for another reason, see `problem`.
         attempt: Number of the attempt, from 1; 0 without one.
         counts: Number of inputs by status, those of earlier attempts that are done with `skipped`.
@@ -150,6 +158,9 @@ class ShardRunner:
         with claim:
             if job.done_file(number).exists():
                 return ShardResult(number, "already done", claim.attempt)
+            if claim.deaths >= MOST_DEATHS:
+                problem = f"shard {number} ended {claim.deaths} processes and is given up"
+                return ShardResult(number, "given up", claim.attempt, problem=problem)
             return self._processed(claim)
 
     def _processed(self, claim: Claim) -> ShardResult:
@@ -200,7 +211,7 @@ class ShardRunner:
                 return run(
                     self.operation,
                     FileList(job.root, names, by_suffix=not job.explicit),
-                    self.settings,
+                    self._settings(claim),
                     fingerprint=self.fingerprint,
                     share=share,
                     on_record=records.add,
@@ -208,6 +219,23 @@ class ShardRunner:
                 )
             except NothingMatchedError:
                 return RunResult((), left_alone=len(names))
+
+    def _settings(self, claim: Claim) -> RunSettings:
+        """The settings of a run: after a crash with a worker process, which the next crash ends.
+
+        The input that causes it then fails on its own; see `vaetools.runner.processes`.
+        """
+        if claim.deaths and self.settings.workers in ("auto", 0) and self._can_be_sent:
+            return dataclasses.replace(self.settings, workers=1)
+        return self.settings
+
+    @cached_property
+    def _can_be_sent(self) -> bool:
+        try:
+            pickled(self.operation)
+        except UsageError:
+            return False
+        return True
 
 
 def _state(result: RunResult) -> State:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import stat
@@ -118,9 +119,14 @@ def publish(temporary: Path, path: Path, standing: Stamp | None) -> None:
 
 
 def take_name(temporary: Path, path: Path, standing: Stamp | None) -> None:
-    """Give a file its final name; arguments and errors as for `publish`."""
+    """Give a file its final name; arguments and errors as for `publish`.
+
+    A file with the same content that appeared there meanwhile stays, and so does the temporary file.
+    """
     found = None if standing is None else stamp_of(path)
     if found is not None and found != standing:
+        if _is_same(temporary, path):
+            return
         raise _changed(path, "was changed")
     try:
         if found is None:
@@ -128,7 +134,19 @@ def take_name(temporary: Path, path: Path, standing: Stamp | None) -> None:
         else:
             temporary.replace(path)
     except FileExistsError:
-        raise _changed(path, "appeared") from None
+        if not _is_same(temporary, path):
+            raise _changed(path, "appeared") from None
+
+
+def _is_same(temporary: Path, path: Path) -> bool:
+    """Whether what stands at a path is, byte for byte, what is to be written there.
+
+    Another process that works on the same inputs may have been faster.
+    """
+    try:
+        return sha256_of(path) == sha256_of(temporary)
+    except OSError:
+        return False
 
 
 def _changed(path: Path, happened: str) -> ExistsError:
@@ -274,11 +292,13 @@ class Temporary:
         stem: See `temporary_stem`.
         pid: Id of the process that made it.
         is_local: Whether that process ran on this machine.
+        modified: When it was last written to, by the clock of its file system.
     """
 
     stem: str
     pid: int
     is_local: bool = True
+    modified: float = field(default=math.inf, compare=False)
 
     @property
     def is_abandoned(self) -> bool:
@@ -303,11 +323,19 @@ def remove_stale(folders: Iterable[Path], is_stale: Callable[[Temporary], bool])
             if match is None:
                 continue
             is_local = match["host"] in (None, machine_id())
-            if is_stale(Temporary(match["stem"], int(match["pid"]), is_local)):
+            found = Temporary(match["stem"], int(match["pid"]), is_local, _modified(path))
+            if is_stale(found):
                 with contextlib.suppress(OSError):
                     path.unlink()
                     removed += 1
     return removed
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return math.inf
 
 
 def _listing(folder: Path) -> list[Path]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import math
 import os
 import time
 from contextlib import closing, contextmanager
@@ -15,6 +17,7 @@ from vaetools.libraries import check_library
 from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
 from vaetools.runner.described import described
+from vaetools.runner.filesystem import is_shared
 from vaetools.runner.folder import OutputFolder
 from vaetools.runner.inputs import in_shard, same_file
 from vaetools.runner.journal import Journal
@@ -47,6 +50,10 @@ if TYPE_CHECKING:
     from vaetools.runner.progress import Progress
     from vaetools.runner.settings import RunSettings
     from vaetools.runner.share import Share
+
+
+FOREIGN_AGE = 3600.0
+"""Seconds without a write after which a temporary file of another machine is stale for certain."""
 
 
 class Files:
@@ -307,13 +314,27 @@ def remove_left_behind(
     outputs = [path for item in items for path in item.outputs]
     own = {temporary_stem(path.name) for path in outputs}
 
+    newest = _newest_stale(place)
+
     def is_stale(temporary: Temporary) -> bool:
         if place is None:  # no lock: another run may be writing
             return temporary.stem in own and temporary.is_abandoned
+        if not temporary.is_local and temporary.modified > newest:
+            return False
         return (settings.shard is None and share is None) or temporary.stem in own
 
     folders = {path.parent for path in outputs}
     remove_stale(folders if place is None else {*folders, place.folder}, is_stale)
+
+
+def _newest_stale(place: Place | None) -> float:
+    """Temporary files of other machines that are newer than this may still be in use."""
+    if place is None or not is_shared(place.out):
+        return math.inf  # the lock says that they are not
+    with contextlib.suppress(OSError):
+        os.utime(place.lock(None))
+        return place.lock(None).stat().st_mtime - FOREIGN_AGE
+    return -math.inf
 
 
 def write_failures(
