@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -10,6 +11,11 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit: one line for an error, and the error's own exit code."""
+    if "VAETOOLS_COMPLETE" in os.environ:
+        from vaetools.cli.tab import answer
+
+        answer(sys.argv[1:] if arguments is None else arguments)
+        return
     try:
         from vaetools.cli.signals import like_ctrl_c
 

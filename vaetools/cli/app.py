@@ -45,6 +45,7 @@ COMMANDS = {
     "doctor": "Check the installation.",
     "desktop": "Show .vae files as images in file managers (Linux).",
     "explain": "Explain an error code.",
+    "completion": "Print a script that completes commands and options in a shell.",
     "demo": "Compress sample photographs and show the result.",
     "train": "Train a model from a recipe.",
     "export": "Convert a training run, or weights from elsewhere, into a model.",

@@ -6,6 +6,7 @@ import click
 
 from vaetools import errors
 from vaetools.cli.flags import DEBUG
+from vaetools.cli.values import codes
 from vaetools.errors import UsageError, did_you_mean
 from vaetools.explanations import explanations
 
@@ -49,7 +50,7 @@ def page() -> str:
 
 
 @click.command("explain")
-@click.argument("code", required=False, metavar="[CODE]")
+@click.argument("code", required=False, metavar="[CODE]", shell_complete=codes)
 @click.option("--markdown", is_flag=True, help="Print the page docs/errors.md.")
 @DEBUG
 def command(code: str | None, markdown: bool) -> None:

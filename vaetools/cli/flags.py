@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from click.core import ParameterSource
 
+from vaetools.cli import values
 from vaetools.cli.arguments import LocalPath, Place
 from vaetools.cli.context import COMMAND
 from vaetools.errors import UsageError
@@ -112,6 +113,7 @@ DEVICE = click.option(
     "--device",
     default="auto",
     metavar="D",
+    shell_complete=values.devices,
     help="auto, cpu, cuda or cuda:N; others: tensorrt, openvino, webgpu, coreml, dml, migraphx.",
 )
 THREADS = click.option(

@@ -14,6 +14,7 @@ from vaetools import __version__
 from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import hub_of, warn
 from vaetools.cli.flags import DEBUG, DEVICE, ISOLATE, JSON, MODELS_DIR, refuse_typed
+from vaetools.cli.values import models
 from vaetools.errors import (
     EXIT_SOME_FAILED,
     ExistsError,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=models())
 @click.option(
     "--data",
     multiple=True,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaetools.cli import values
 from vaetools.cli.context import hub_of, warn
 from vaetools.cli.flags import DEBUG, ISOLATE, JSON, MODELS_DIR
 from vaetools.errors import EXIT_ENVIRONMENT, ManifestError, VaetoolsError, did_you_mean
@@ -56,7 +57,7 @@ def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) 
 
 
 @command.command("show")
-@click.argument("model_id", metavar="ID")
+@click.argument("model_id", metavar="ID", shell_complete=values.models())
 @MODELS_DIR
 @DEBUG
 @click.pass_context
@@ -71,7 +72,7 @@ def show(ctx: click.Context, model_id: str, models_dir: tuple[str, ...]) -> None
 
 
 @command.command("verify")
-@click.argument("model_ids", nargs=-1, metavar="[ID]...")
+@click.argument("model_ids", nargs=-1, metavar="[ID]...", shell_complete=values.models())
 @MODELS_DIR
 @ISOLATE
 @DEBUG

@@ -46,6 +46,8 @@ VIDEO_FLAGS = (
 class Chains(click.Group):
     """Takes any operation, chain of operations or pipeline file as the name of a command."""
 
+    is_chain = True
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*host_of(ctx).operations]
 

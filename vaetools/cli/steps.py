@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaetools.cli.flags import is_typed
+from vaetools.cli.values import models
 from vaetools.operation import Operation, OptionSpec, make_options, option_specs
 from vaetools.operation.chain import StepSpec
 
@@ -56,13 +57,15 @@ class StepFlags:
         """The click options of the step. Raises `OptionError`."""
         for spec in self.specs:
             yield _flag(self._parameter(spec.name), spec, self._prefixes(spec.name), self.shared)
-        if self.kind.task is None:
+        tasks = self.kind.task
+        if tasks is None:
             return
         yield click.option(
             self._parameter("model"),
             *(f"--{prefix}model" for prefix in self._prefixes("model")),
             default=self.spec.model,
             metavar="ID",
+            shell_complete=models(*(tasks if isinstance(tasks, tuple) else (tasks,))),
             help="Model to use, if several fit.",
         )
 

@@ -10,6 +10,7 @@ import click
 
 from vaetools.cli.arguments import LocalPath
 from vaetools.cli.flags import DEBUG, DEVICE
+from vaetools.cli.values import recipes
 from vaetools.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ EXPECTED = "docs/training.md, What a few minutes can do"
 
 
 @click.command("train")
-@click.argument("recipe", metavar="RECIPE")
+@click.argument("recipe", metavar="RECIPE", shell_complete=recipes)
 @click.option(
     "--data",
     required=True,
