@@ -25,6 +25,11 @@ class Augment(vaetools.Operation):
     is blurred, and at strength 0 nothing changes. Folders, and so class labels, are kept.
 
     A copy depends only on the seed, on the path of the image and on its number.
+
+    Examples:
+
+        vaetools augment photos/ -o more/ -n 4 --seed 1
+        vaetools augment photos/ -o more/ --strength 0.5 --manifest
     """
 
     name = "augment"
@@ -144,7 +149,12 @@ class Augment(vaetools.Operation):
 
 
 class Replay(vaetools.Operation):
-    """Recreate the copies listed in a manifest, byte for byte."""
+    """Recreate the copies listed in a manifest, byte for byte.
+
+    Examples:
+
+        vaetools replay --manifest more/ --source photos/ -o again/
+    """
 
     name = "replay"
     summary = "Recreate the copies listed in a manifest of augment, byte for byte."

@@ -34,7 +34,14 @@ def parse_bytes(text: str) -> int:
 
 
 class Compress(vaetools.Operation):
-    """Compress photographs with a learned codec."""
+    """Compress photographs with a learned codec.
+
+    Examples:
+
+        vaetools compress photos/ -o packed/
+        vaetools compress photos/ -o small/ --quality 40 --report small.html
+        vaetools compress photo.jpg -o photo.vae --target-size 40k
+    """
 
     name = "compress"
     task = "compress"
@@ -138,7 +145,13 @@ class Compress(vaetools.Operation):
 
 
 class Decompress(vaetools.Operation):
-    """Decode .vae files."""
+    """Decode .vae files.
+
+    Examples:
+
+        vaetools decompress packed/ -o back/
+        vaetools decompress photo.vae -o photo.png
+    """
 
     name = "decompress"
     task = ("compress", "decompress")  # the second: models that only decode

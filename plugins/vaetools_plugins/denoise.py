@@ -22,6 +22,12 @@ class Denoise(Restoring):
     The result is the posterior mean. Posterior samples have the grain and detail that the mean
     averages out. In files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is
     half the width of a 90 % interval, on the 0–255 scale.
+
+    Examples:
+
+        vaetools denoise photos/ -o clean/
+        vaetools denoise photos/ -o clean/ --sigma 15 --strength 0.7
+        vaetools denoise incoming/ -o clean/ --watch
     """
 
     name = "denoise"

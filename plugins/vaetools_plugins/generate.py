@@ -30,6 +30,11 @@ class Generate(vaetools.Operation):
 
     The latent depends only on the seed and on the name of the image: `0005.png` is the same among 8
     as among 16 images, and in a grid.
+
+    Examples:
+
+        vaetools generate -o drawn/ -n 16 --model mnist-conv
+        vaetools generate -o drawn/ -n 64 --model mnist-conv --seed 3 --grid
     """
 
     name = "generate"

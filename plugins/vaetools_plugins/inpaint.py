@@ -22,6 +22,11 @@ class Inpaint(Restoring):
     averages out. In files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is
     half the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that are
     not masked come back unchanged.
+
+    Examples:
+
+        vaetools inpaint photos/ -o whole/ --mask masks/
+        vaetools inpaint photo.png -o whole.png --mask mask.png --grow 2
     """
 
     name = "inpaint"

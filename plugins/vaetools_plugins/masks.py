@@ -77,7 +77,12 @@ class Mask(vaetools.Operation):
 
 
 class MaskDust(Mask):
-    """Detect dust: small specks that are brighter or darker than their surroundings."""
+    """Detect dust: small specks that are brighter or darker than their surroundings.
+
+    Examples:
+
+        vaetools mask-dust photos/ -o masks/ --size 5 --kind bright
+    """
 
     name = "mask-dust"
 
@@ -107,7 +112,12 @@ class MaskDust(Mask):
 
 
 class MaskScratch(Mask):
-    """Detect scratches: long thin lines that are brighter or darker than their surroundings."""
+    """Detect scratches: long thin lines that are brighter or darker than their surroundings.
+
+    Examples:
+
+        vaetools mask-scratch photos/ -o masks/ --width 2
+    """
 
     name = "mask-scratch"
 
@@ -133,7 +143,12 @@ class MaskScratch(Mask):
 
 
 class MaskColour(Mask):
-    """Detect a colour, such as that of a stamp, a date or a pen."""
+    """Detect a colour, such as that of a stamp, a date or a pen.
+
+    Examples:
+
+        vaetools mask-colour photos/ -o masks/ --colour '#ff8800'
+    """
 
     name = "mask-colour"
 
@@ -157,7 +172,12 @@ class MaskColour(Mask):
 
 
 class MaskColor(MaskColour):
-    """The same as mask-colour."""
+    """The same as mask-colour.
+
+    Examples:
+
+        vaetools mask-color photos/ -o masks/ --color '#ff8800'
+    """
 
     name = "mask-color"
 

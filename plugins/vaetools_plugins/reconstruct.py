@@ -27,6 +27,11 @@ class Reconstruct(vaetools.Operation):
     Networks", 2016, arXiv:1609.04468).
 
     Bit depth, greyscale, alpha, ICC and EXIF are those of the input image throughout.
+
+    Examples:
+
+        vaetools reconstruct digits/ -o seen/ --model mnist-conv
+        vaetools reconstruct 3.png -o steps/ --model mnist-conv --towards 8.png
     """
 
     name = "reconstruct"

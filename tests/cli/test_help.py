@@ -69,7 +69,7 @@ def test_defaults_and_ranges_are_those_of_click(
     with pytest.raises(SystemExit):
         main([*words, "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "[default: " in text and "[]" not in text and "…" not in text.split("Options:")[0]
+    assert "[default: " in text and "[]" not in text and "…" not in text.split("Options")[0]
     assert re.search(r"\[default: \w+; \d+<=x", text) or re.search(r"\[default: \w+; x>=\d", text)
 
 

@@ -120,9 +120,13 @@ class Program(click.Group):
 def program(ctx: click.Context, /, strict_plugins: bool, **_: Any) -> None:
     """Image tools built on variational autoencoders.
 
+    vaetools COMMAND --help shows the options of a command, and examples.
+
     \b
-    vaetools compress photos/ -o packed/      vaetools decompress packed/ -o back/
-    vaetools COMMAND --help                   shows the options of a command
+    Examples:
+      vaetools compress photos/ -o packed/
+      vaetools decompress packed/ -o back/
+      vaetools denoise photos/ -o clean/ --report clean.html
     """
     if strict_plugins:
         host_of(ctx)  # even if the command needs no plugin

@@ -107,7 +107,7 @@ def command(shell: str) -> None:
 
     \b
     Examples:
-      vaetools completion bash > ~/.local/share/bash-completion/completions/vaetools
+      vaetools completion bash
       vaetools completion zsh > ~/.zfunc/_vaetools
       vaetools completion fish > ~/.config/fish/completions/vaetools.fish
     """

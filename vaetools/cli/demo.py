@@ -36,6 +36,11 @@ def command(ctx: click.Context, out: Path, device: str) -> None:
 
     Writes OUT/photos, OUT/packed-qQ (.vae files) and OUT/back-qQ (decoded PNG files) for several
     qualities Q. Prints sizes and PSNR, and those of JPEG files of about the same size.
+
+    \b
+    Examples:
+      vaetools demo
+      vaetools demo demo/ --device cpu
     """
     photos = copy_photographs(out / "photos")
     with hub_of(ctx, device=device) as hub:

@@ -18,7 +18,13 @@ MAX_SIZE = 4096
 @click.group("desktop")
 @DEBUG
 def command() -> None:
-    """Show .vae files as images in file managers (Linux)."""
+    """Show .vae files as images in file managers (Linux).
+
+    \b
+    Examples:
+      vaetools desktop install
+      vaetools desktop uninstall
+    """
 
 
 @command.command("install")
@@ -27,6 +33,10 @@ def install_files() -> None:
     """Register the MIME type, a thumbnailer and a viewer for this user.
 
     Writes to $XDG_DATA_HOME, by default ~/.local/share. Running it again changes nothing.
+
+    \b
+    Examples:
+      vaetools desktop install
     """
     for line in install():
         click.echo(line)
@@ -35,7 +45,12 @@ def install_files() -> None:
 @command.command("uninstall")
 @DEBUG
 def uninstall_files() -> None:
-    """Remove what install wrote."""
+    """Remove what install wrote.
+
+    \b
+    Examples:
+      vaetools desktop uninstall
+    """
     for line in uninstall():
         click.echo(line)
 
@@ -50,5 +65,9 @@ def make_thumbnail(ctx: click.Context, source: Path, target: Path, size: int) ->
     """Write a PNG file of at most SIZE x SIZE pixels, as file managers ask for it.
 
     Of a .vae file that is cut short, the preview is shown.
+
+    \b
+    Examples:
+      vaetools desktop thumbnail packed/photo.jpg.vae thumbnail.png 256
     """
     thumbnail(source, target, size, hub_of(ctx, device="cpu"))

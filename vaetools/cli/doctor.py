@@ -25,6 +25,11 @@ def command(ctx: click.Context, device: str, as_json: bool) -> None:
 
     Checks packages, devices, folders, plugins and models, each with a remedy if something is wrong.
     The self-tests of the models run on --device.
+
+    \b
+    Examples:
+      vaetools doctor
+      vaetools doctor --device cuda --json
     """
     parse_device(device)  # refuses a word that is not one
     installation = Installation(

@@ -63,6 +63,11 @@ def command(
 
     REFERENCE and CANDIDATE are two files or two folders. Files of folders are paired if their
     names are equal (a.png.vae counts as a.png), or differ only in the suffix.
+
+    \b
+    Examples:
+      vaetools eval photo.jpg packed/photo.jpg.vae
+      vaetools eval photos/ back/ --json
     """
     hub = hub_of(ctx, models_dir=models_dir, device=device)
     found, alone = pairs(reference, candidate)

@@ -58,6 +58,11 @@ def command(code: str | None, markdown: bool) -> None:
 
     Prints the meaning of CODE, such as E013, its usual causes, a remedy and the exit code. Without
     CODE, all codes are listed.
+
+    \b
+    Examples:
+      vaetools explain
+      vaetools explain E013
     """
     found = explanations()
     if markdown and code is not None:

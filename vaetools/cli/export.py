@@ -33,6 +33,11 @@ HELP = "\n".join(
         "",
         "Weights are read as tensors and never executed, with one exception:",
         "--from module executes the Python file that you name.",
+        "",
+        "\b",
+        "Examples:",
+        "  vaetools export runs/small-photos --to my-models/photos",
+        "  vaetools export vae.py --from module --to my-models/mine --size 64x64",
     ]
 )
 

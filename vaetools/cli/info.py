@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 @DEBUG
 @click.pass_context
 def command(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
-    """Show file information without decoding pixels."""
+    """Show file information without decoding pixels.
+
+    \b
+    Examples:
+      vaetools info photo.jpg
+      vaetools info packed/photo.jpg.vae --json
+    """
     failed = False
     for path in files:
         try:

@@ -122,6 +122,11 @@ def command(
     MODEL is the id of a VAE or its folder. IN is a folder, an image, a quoted glob or an IDX file
     (*-idx3-ubyte, *.gz). Without --data, the report has traversals, effects of the latents and
     samples from the prior.
+
+    \b
+    Examples:
+      vaetools inspect mnist-conv
+      vaetools inspect mnist-conv --data digits/ --samples 16 -o looked-at/
     """
     from vaetools.inspection import Settings
 

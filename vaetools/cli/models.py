@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 @click.group("models")
 @DEBUG
 def command() -> None:
-    """List, show and verify models."""
+    """List, show and verify models.
+
+    \b
+    Examples:
+      vaetools models list
+      vaetools models verify photo-codec
+    """
 
 
 @command.command("list")
@@ -31,7 +37,13 @@ def command() -> None:
 @DEBUG
 @click.pass_context
 def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) -> None:
-    """List all models, and errors in their manifests."""
+    """List all models, and errors in their manifests.
+
+    \b
+    Examples:
+      vaetools models list
+      vaetools models list --models-dir my-models/ --json
+    """
     hub = hub_of(ctx, models_dir=models_dir)
     for entry in hub.registry.entries:
         if entry.manifest is None:
@@ -62,7 +74,12 @@ def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) 
 @DEBUG
 @click.pass_context
 def show(ctx: click.Context, model_id: str, models_dir: tuple[str, ...]) -> None:
-    """Print the manifest of a model."""
+    """Print the manifest of a model.
+
+    \b
+    Examples:
+      vaetools models show photo-codec
+    """
     import tomli_w
 
     from vaetools.model.manifest import manifest_table
@@ -87,6 +104,11 @@ def verify(
 
     Without ID, all models are verified. A model without a self-test, or with a task that no operation
     has, is not valid.
+
+    \b
+    Examples:
+      vaetools models verify
+      vaetools models verify photo-codec photo-denoise
     """
     hub = hub_of(ctx, models_dir=models_dir, device="cpu", isolate=isolate)
     failures = 0

@@ -28,6 +28,7 @@ from vaetools.cli.flags import (
 )
 from vaetools.cli.job import run_job
 from vaetools.cli.reporter import Reporter
+from vaetools.cli.sections import SectionedCommand, help_of, titles_of
 from vaetools.cli.signals import exit_code
 from vaetools.cli.steps import StepFlags, sentence
 from vaetools.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 def operation_command(kind: type[Operation]) -> click.Command:
     """The click command of an operation."""
     step = StepFlags(0, kind, StepSpec(kind.name))
-    return command_of(kind.name, sentence(summary_of(kind)), [step])
+    return command_of(kind.name, help_of(kind, sentence(summary_of(kind))), [step])
 
 
 def command_of(
@@ -88,7 +89,9 @@ def command_of(
         config_option(defaults),
         DEBUG,
     )
-    command: click.Command = click.command(name, help=help_text)(flags(click.pass_context(call)))
+    make = click.command(name, cls=SectionedCommand, help=help_text)
+    command: SectionedCommand = make(flags(click.pass_context(call)))
+    command.steps = titles_of([step.spec.op for step in steps])
     return command
 
 

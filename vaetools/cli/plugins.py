@@ -22,6 +22,12 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """List, create and check plugins.
 
     Without COMMAND, all plugins are listed with their operations and commands.
+
+    \b
+    Examples:
+      vaetools plugins
+      vaetools plugins new sepia
+      vaetools plugins check vaetools-sepia/
     """
     if ctx.invoked_subcommand is not None:
         refuse_typed(ctx, {"as_json"}, f"'plugins {ctx.invoked_subcommand}' in this place")
@@ -52,6 +58,11 @@ def new(ctx: click.Context, name: str, to: Path) -> None:
     """Create a plugin package with one operation, tests and CI.
 
     NAME is the name of the operation: lower case letters, digits and dashes.
+
+    \b
+    Examples:
+      vaetools plugins new sepia
+      vaetools plugins new sepia --to projects/
     """
     from vaetools.kit import new_plugin
     from vaetools.operation import RESERVED_OPERATIONS
@@ -80,6 +91,11 @@ def check(ctx: click.Context, path: Path, seconds: float, as_json: bool) -> None
     PATH is a Python file, a package, or a project with a pyproject.toml. Each operation processes
     small images of every kind, with a tiny model if it needs one. The check finds operations that
     change the shape or the input, or are not deterministic.
+
+    \b
+    Examples:
+      vaetools plugins check sepia.py
+      vaetools plugins check vaetools-sepia/ --json
     """
     from vaetools.kit import check_plugin
 
@@ -113,6 +129,11 @@ def stubs(ctx: click.Context, out: Path | None, built_in: bool) -> None:
     mypy, pyright and editors then know hub.NAME(...) with its options. Run it again after plugins
     were installed, updated or removed. Type checkers look in the folder of installed packages;
     pyright also looks in the folder "typings" of a project.
+
+    \b
+    Examples:
+      vaetools plugins stubs
+      vaetools plugins stubs -o typings/
     """
     from vaetools.kit.stubs import built_in_module, installed_packages, write_stubs
     from vaetools.plugin.host import PluginHost

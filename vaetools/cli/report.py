@@ -57,12 +57,11 @@ def command(
     1 some inputs failed, 5 shards are missing.
 
     \b
-    vaetools denoise photos/ -o clean/
-    vaetools report clean/                                writes clean/report.html
-    vaetools report clean/ --contact-sheet sheet.png
-    vaetools compress photos/ -o packed/ --json > run.ndjson
-    vaetools report run.ndjson -o run.html
-    vaetools report run/ --json > all.ndjson              the records of a job
+    Examples:
+      vaetools report clean/
+      vaetools report clean/ --contact-sheet sheet.png
+      vaetools report run.ndjson -o run.html
+      vaetools report run/ --json > all.ndjson
     """
     from vaetools.distributed.merged import JobResult, retries
 

@@ -12,6 +12,7 @@ import click
 from vaetools.cli.context import host_of, hub_of
 from vaetools.cli.flags import DEBUG, refuse_typed
 from vaetools.cli.operation import command_of, run_command, step_of
+from vaetools.cli.sections import examples_of, with_examples
 from vaetools.cli.steps import step_flags
 from vaetools.errors import OptionError, UsageError
 from vaetools.operation.chain import read_chain
@@ -55,7 +56,13 @@ class Chains(click.Group):
         specs = read_chain(cmd_name)
         hub = hub_of(ctx)
         steps = step_flags([hub.find(spec.op) for spec in specs], specs)
-        help_text = f"Run {', then '.join(spec.op for spec in specs)}."
+        text = f"Run {', then '.join(spec.op for spec in specs)}."
+        first = examples_of(steps[0].kind)
+        if len(steps) > 1 or specs[0].options:
+            inputs = "" if steps[0].kind.takes == "nothing" else "photos/ "
+            first = [f"vaetools {cmd_name} {inputs}-o out/"]
+        lines = [line.replace("vaetools ", "vaetools run ", 1) for line in first]
+        help_text = with_examples(text, lines)
         try:
             return command_of(cmd_name, help_text, steps, *VIDEO_FLAGS, run=run)
         except OptionError as error:
@@ -77,13 +84,17 @@ def command() -> None:
 
     Images stay in memory between the operations.
 
+    Videos keep their frame times and their sound. With - for IN and OUT, raw frames go from stdin to
+    stdout, as ffmpeg writes and reads them.
+
     \b
-    vaetools run denoise,compress photos/ -o packed/ --quality 60
-    vaetools run pipeline.toml photos/ -o out/
-    vaetools run denoise clip.mp4 -o clean.mp4            a video; frame times and sound are kept
-    vaetools run denoise clips/ -o clean/ --video-quality 23
-    vaetools run denoise - -o - --raw 1280x720:bgr24      frames from and to ffmpeg
-    vaetools run denoise,compress --help                  the options of the steps
+    Examples:
+      vaetools run denoise,compress photos/ -o packed/ --quality 60
+      vaetools run pipeline.toml photos/ -o out/
+      vaetools run denoise clip.mp4 -o clean.mp4
+      vaetools run denoise clips/ -o clean/ --video-quality 23
+      vaetools run denoise - -o - --raw 1280x720:bgr24
+      vaetools run denoise,compress --help
     """
 
 

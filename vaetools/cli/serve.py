@@ -73,8 +73,9 @@ def command(
     address with a random token. Uploads and results are deleted when the command ends, with Ctrl+C.
 
     \b
-    vaetools serve
-    vaetools serve --port 8123 --no-browser
+    Examples:
+      vaetools serve
+      vaetools serve --port 8123 --no-browser
     """
     missing = [name for name in MODULES if find_spec(name) is None]
     if missing:

@@ -71,12 +71,13 @@ def command(
     """Divide a folder of files into shards, for a job of many processes.
 
     The folder is searched once. Then start the operation as often as you like, on all machines that
-    see the same files:
+    see the same files. vaetools report shows what was done, with the exit code of the whole.
 
     \b
-    vaetools shards photos/ -o run/
-    vaetools compress --job run/ --out packed/ -q 75      on each machine
-    vaetools report run/                                  what was done; exit code of the whole
+    Examples:
+      vaetools shards photos/ -o run/
+      vaetools compress --job run/ --out packed/ -q 75
+      vaetools report run/
     """
     from vaetools.distributed.lists import Left, listed, walk, write_lists
     from vaetools.runner.filelist import read_list

@@ -102,6 +102,11 @@ def command(
 
     Minutes of training give blurred but recognisable reconstructions of photographs. Samples that
     look like photographs, or a codec or denoiser like those that ship, are out of their reach.
+
+    \b
+    Examples:
+      vaetools train mnist-conv --data mnist/
+      vaetools train small-photos --data photos/ --minutes 30 --run runs/mine
     """
     try:
         import torch

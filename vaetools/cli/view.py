@@ -43,8 +43,9 @@ def command(
     page is closed, or with Ctrl+C.
 
     \b
-    vaetools view photo.png.vae
-    vaetools view packed/
+    Examples:
+      vaetools view photo.png.vae
+      vaetools view packed/
     """
     from vaetools.web.shown import Images, described, files_named
     from vaetools.web.view import View
