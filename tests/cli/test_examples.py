@@ -67,7 +67,7 @@ def test_every_example_is_a_valid_command_line() -> None:
 def test_operations_of_others_get_an_example() -> None:
     class Drawn(Copy):
         name = "drawn"
-        takes = "nothing"
+        takes = "nothing"  # type: ignore[assignment]
 
     class Own(Copy):
         """Is of another.
