@@ -57,6 +57,7 @@ WRITES = Fault("write,create,mkdir,link,rename,fsync,truncate", "ENOSPC", lasts=
 
 CHEAP = ("--plugins-dir", str(PLUGINS))
 NEGATIVE = (*CHEAP, "negative", "{}/in", "-o", "{}/out")
+REPLACE = ("--on-exists", "replace")  # a single output has no journal
 PAIR = (*CHEAP, "pair", "{}/in", "-o", "{}/out")
 
 SCENARIOS = (
@@ -65,9 +66,15 @@ SCENARIOS = (
     Scenario("workers", _images, [(*NEGATIVE, "--workers", "2")]),
     Scenario("journal", _images, [(*NEGATIVE, "--journal", "{}/more/journal")]),
     Scenario("report", _images, [(*NEGATIVE, "--report", "{}/more/r.html")], _html_is_whole),
-    Scenario("single", _images, [(*CHEAP, "negative", "{}/in/a.png", "-o", "{}/out/clean.png")]),
+    Scenario(
+        "single", _images, [(*CHEAP, "negative", "{}/in/a.png", "-o", "{}/out/clean.png", *REPLACE)]
+    ),
     Scenario("video", _video, [(*CHEAP, "run", "negative", "{}/in", "-o", "{}/out")]),
-    Scenario("clip", _video, [(*CHEAP, "run", "negative", "{}/in/clip.mp4", "-o", "{}/out/c.mp4")]),
+    Scenario(
+        "clip",
+        _video,
+        [(*CHEAP, "run", "negative", "{}/in/clip.mp4", "-o", "{}/out/c.mp4", *REPLACE)],
+    ),
     Scenario("chain", _images, [("run", "denoise,compress", "{}/in", "-o", "{}/out")]),
     Scenario("decompress", _streams, [("decompress", "{}/in", "-o", "{}/out")]),
 )

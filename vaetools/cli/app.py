@@ -28,6 +28,7 @@ from vaetools.errors import (
     did_you_mean,
 )
 from vaetools.libraries import library_error
+from vaetools.system_errors import system_error
 from vaetools.text import describe, unfiltered
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -178,8 +179,10 @@ def _run(words: list[str]) -> NoReturn:
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
             full = stdout_error(error)  # raw frames, which pass by the filter
             _fail(full.line, full.exit_code, debug)
-        known = library_error(error) or UnexpectedError(
-            describe(error), remedy="please report it, with --debug"
+        known = (
+            library_error(error)
+            or system_error(error)
+            or UnexpectedError(describe(error), remedy="please report it, with --debug")
         )
         _fail(known.line, known.exit_code, debug)
 

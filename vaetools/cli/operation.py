@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import redirect_stdout
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -127,7 +127,7 @@ def run_command(
         refuse_typed(ctx, {"interval"}, "a run without --watch")
     if threads is None:
         # A single image gets all cores; with many, one core per image is faster.
-        is_one = len(inputs) == 1 and Path(inputs[0]).is_file() and not watch
+        is_one = len(inputs) == 1 and os.path.isfile(inputs[0]) and not watch
         threads = None if is_one else 1
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     with (
@@ -186,7 +186,7 @@ def _refuse_unused(ctx: click.Context, operation: Operation, inputs: Sequence[st
     """Raise `UsageError` for flags on the command line that this run would ignore."""
     from vaetools.video import is_video
 
-    files = [name for name in inputs if not Path(name).is_dir()]
+    files = [name for name in inputs if not os.path.isdir(name)]
     videos = [name for name in files if operation.takes == "image" and is_video(name)]
     if inputs and len(videos) == len(inputs):
         refuse_typed(ctx, {"frames", "to", "quality_out"}, "a video")

@@ -121,7 +121,7 @@ class Masks:
         start = os.path.join(self.path, name.parent, name.stem)  # noqa: PTH118 - called very often
         found: list[Path] = []
         for suffix in _FORMS:
-            if os.path.isfile(start + suffix):  # noqa: PTH113
+            if os.path.isfile(start + suffix):
                 path = Path(start + suffix)
                 if not any(path.samefile(other) for other in found):
                     found.append(path)  # some file systems do not distinguish .png and .PNG

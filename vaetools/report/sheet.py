@@ -74,7 +74,7 @@ def is_contact_sheet(path: Path) -> bool:
             head = file.read(200)
     except OSError:
         return False
-    return not path.is_symlink() and f"Software\0{SOFTWARE}".encode() in head
+    return not os.path.islink(path) and f"Software\0{SOFTWARE}".encode() in head
 
 
 def _cell_width() -> int:

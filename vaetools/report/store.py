@@ -113,7 +113,7 @@ def check_folder(page: Path) -> None:
     folder = folder_of(page)
     if not os.path.lexists(folder):
         return
-    if folder.is_symlink() or not folder.is_dir():
+    if os.path.islink(folder) or not os.path.isdir(folder):
         raise _taken(folder, "is not a folder")
     try:
         names = os.listdir(folder)  # noqa: PTH208
@@ -136,7 +136,7 @@ def remove_previews(folder: Path, is_old: Callable[[str], bool] | None = None) -
         folder: Only real folders with a marker are touched.
         is_old: Takes a name and returns whether to remove the file; by default all are removed.
     """
-    if folder.is_symlink() or not (folder / MARKER).is_file():
+    if os.path.islink(folder) or not os.path.isfile(folder / MARKER):
         return
     with contextlib.suppress(OSError):
         names = [name for name in os.listdir(folder) if _OWN.fullmatch(name)]  # noqa: PTH208

@@ -16,6 +16,7 @@ import hashlib
 import math
 import os
 import re
+import shutil
 import stat
 import sys
 from dataclasses import dataclass, field
@@ -247,6 +248,12 @@ def discard(temporaries: Iterable[Path]) -> None:
     for temporary in temporaries:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, as far as that is possible."""
+    with contextlib.suppress(OSError):  # `ignore_errors` does not cover closing of folders
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_folder(folder: Path) -> None:

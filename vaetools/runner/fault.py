@@ -12,6 +12,7 @@ from vaetools.libraries import library_error
 from vaetools.runner.record import explain
 from vaetools.runner.result import BROKEN_LIBRARY, BROKEN_MODEL
 from vaetools.runner.share import TakenOverError
+from vaetools.system_errors import system_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ def fault_of(error: BaseException, file: Path, *, folder_is_lost: bool = False) 
     """
     if isinstance(error, FaultError):
         return error.fault
-    error = library_error(error) or error
+    error = library_error(error) or system_error(error) or error
     code, message = explain(error, file)
     stops = ""
     if isinstance(error, TakenOverError):

@@ -55,7 +55,7 @@ class OutputFolder:
         self.check()
         if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.path)):
             raise OutputError("leads out of the output folder through a link", file=folder)
-        if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for unusual names
+        if os.path.isdir(folder):
             return
         made = self.path
         for name in folder.relative_to(self.path).parts:

@@ -256,7 +256,7 @@ def _walk(top: Path, apart: AbstractSet[str]) -> tuple[dict[Path, str], list[OSE
 def _real(folder: str, name: str) -> str:
     """The real path of a file in a real folder; much faster than resolving the whole path."""
     path = os.path.join(folder, name)  # noqa: PTH118
-    return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
+    return os.path.realpath(path) if os.path.islink(path) else path
 
 
 def source_of_file(path: Path, relative: PurePosixPath, folder: str, name: str) -> Source:
@@ -266,7 +266,7 @@ def source_of_file(path: Path, relative: PurePosixPath, folder: str, name: str) 
 
 def _is_followed(folder: Path) -> bool:
     """Whether it is a link to a folder that does not contain the link: that would be a loop."""
-    return folder.is_symlink() and not Path(os.path.realpath(folder.parent)).is_relative_to(
+    return os.path.islink(folder) and not Path(os.path.realpath(folder.parent)).is_relative_to(
         os.path.realpath(folder)
     )
 
@@ -275,7 +275,7 @@ def _source(path: Path, relative: PurePosixPath, real: str) -> Source:
     try:
         status = path.stat()
     except OSError as error:
-        broken = path.is_symlink() and isinstance(error, FileNotFoundError)
+        broken = os.path.islink(path) and isinstance(error, FileNotFoundError)
         reason = "a link to a file that does not exist" if broken else error.strerror
         return Source(path, relative, real, problem=f"cannot be read: {reason}")
     if not stat.S_ISREG(status.st_mode):
@@ -300,7 +300,7 @@ def kind_of(mode: int) -> str:
 
 def is_folder(path: Path) -> bool:
     """Whether it is a folder; also False for names that the system cannot look up."""
-    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for such names
+    return os.path.isdir(path)
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:

@@ -320,7 +320,8 @@ class Journal:
         if self._file is not None:
             with contextlib.suppress(OSError):  # a lost line costs time, but no results
                 self._sync(self._written)
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def _append(self, line: bytes) -> int:
         """Write one line; return its number."""

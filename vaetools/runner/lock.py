@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from vaetools.errors import OutputError, UsageError
@@ -46,8 +46,13 @@ def folder_lock(place: Place, shard: Shard | None) -> Iterator[None]:
 
 def _opened(held: ExitStack, path: Path) -> int:
     handle = open_own(path, os.O_RDWR | os.O_CREAT)
-    held.callback(os.close, handle)
+    held.callback(_close, handle)
     return handle
+
+
+def _close(handle: int) -> None:
+    with suppress(OSError):  # nothing was written to it
+        os.close(handle)
 
 
 def _try_lock(handle: int, *, shared: bool) -> bool:

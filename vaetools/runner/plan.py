@@ -396,5 +396,5 @@ def _exists(unowned_outputs: Sequence[tuple[PlannedItem, int]], journal: Journal
 
 def _refuse_folders(items: Sequence[PlannedItem]) -> None:
     for item, _, path in _outputs(items):
-        if item.is_pending and is_folder(path) and not path.is_symlink():
+        if item.is_pending and is_folder(path) and not os.path.islink(path):
             raise UsageError("is a folder; a file was expected", file=path)

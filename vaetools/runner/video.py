@@ -10,17 +10,16 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import stat
 import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from vaetools.device_memory import watched
-from vaetools.errors import OutputError, printable
+from vaetools.errors import OutputError, UsageError, printable
 from vaetools.libraries import library_error
 from vaetools.record import Record
-from vaetools.runner.atomic import publish, sha256_of, temporary_stem
+from vaetools.runner.atomic import publish, remove_tree, sha256_of, temporary_stem
 from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.job import device_of
 from vaetools.runner.lock import folder_lock
@@ -28,6 +27,7 @@ from vaetools.runner.place import PREFIX, Place
 from vaetools.runner.record import failure, not_processed, record_of
 from vaetools.runner.result import INTERRUPTED
 from vaetools.runner.share import TakenOverError
+from vaetools.system_errors import system_error
 from vaetools.video import Conversion, check_output, convert, frame_filter, writable_name
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class Video:
                 if item.is_pending:
                     listeners.add(self._record(item, folder, journal, listeners))
                 else:
+                    if item.problem is None:
+                        _remove_segments(item.outputs[0])
                     listeners.add(not_processed(item, self._operation.name))
         except KeyboardInterrupt:
             return INTERRUPTED
@@ -114,7 +116,7 @@ class Video:
         except (KeyboardInterrupt, TakenOverError):
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, even SystemExit
-            error = library_error(error) or error
+            error = library_error(error) or system_error(error) or error
             record = failure(item, op, error, time.perf_counter() - started)
             known = re.search(r"\bframe \d", record.message)
             text = "" if known else position.text
@@ -219,11 +221,12 @@ def _work_folder(out: Path, *, resume: bool) -> Iterator[Path]:
         OutputError: It cannot be made, or there is something else of its name.
         UsageError: Another run writes the same output.
     """
-    place = out.with_name(f".{temporary_stem(out.name)}.resume")
-    with _naming(out), contextlib.suppress(FileExistsError):
-        place.mkdir(mode=0o700)
-    status = place.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != getattr(os, "geteuid", lambda: 0)():
+    place = _place_of_segments(out)
+    with _naming(out):
+        with contextlib.suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+        status = place.lstat()
+    if not _is_own_folder(status):
         raise OutputError("is not a folder of this user", file=place, remedy="remove it")
     with folder_lock(Place(place), None):
         if not resume:
@@ -232,12 +235,30 @@ def _work_folder(out: Path, *, resume: bool) -> Iterator[Path]:
             yield place
         except (KeyboardInterrupt, OutputError):
             if not any(place.glob("*.segment")):
-                shutil.rmtree(place, ignore_errors=True)
+                remove_tree(place)
             raise
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            remove_tree(place)
             raise
-        shutil.rmtree(place, ignore_errors=True)
+        remove_tree(place)
+
+
+def _place_of_segments(out: Path) -> Path:
+    return out.with_name(f".{temporary_stem(out.name)}.resume")
+
+
+def _is_own_folder(status: os.stat_result) -> bool:
+    user = getattr(os, "geteuid", lambda: 0)()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == user
+
+
+def _remove_segments(out: Path) -> None:
+    """Remove the segments of a video that is complete: an earlier run ended before it did."""
+    place = _place_of_segments(out)
+    with contextlib.suppress(OSError, OutputError, UsageError):
+        if _is_own_folder(place.lstat()):
+            with folder_lock(Place(place), None):
+                remove_tree(place)
 
 
 def _empty(place: Path) -> None:

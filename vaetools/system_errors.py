@@ -1,0 +1,38 @@
+"""Errors of the operating system that are no defects: a full, failing or unreachable disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from vaetools.errors import OutputError, UnreadableError
+
+if TYPE_CHECKING:
+    from vaetools.errors import VaetoolsError
+
+_CANNOT_WRITE = frozenset({errno.ENOSPC, errno.EROFS, errno.EFBIG, getattr(errno, "EDQUOT", 0)})
+
+_CANNOT_ACCESS = frozenset(
+    getattr(errno, name, 0)  # not every system has all of them
+    for name in ("EIO", "ESTALE", "ETIMEDOUT", "ENXIO", "ENODEV", "EREMOTEIO", "EACCES", "EPERM")
+) | {errno.EMFILE, errno.ENFILE}
+
+
+def system_error(error: BaseException) -> VaetoolsError | None:
+    """The error to report for an `OSError` of the system, with its file; otherwise None.
+
+    What depends on the program, such as a missing file or a wrong descriptor, is not one of these.
+    """
+    if not isinstance(error, OSError) or not error.errno:
+        return None
+    file = error.filename if isinstance(error.filename, str | os.PathLike) else None
+    reason = error.strerror or os.strerror(error.errno)
+    if error.errno in _CANNOT_WRITE:
+        found: VaetoolsError = OutputError(f"cannot be written: {reason}", file=file)
+    elif error.errno in _CANNOT_ACCESS:
+        found = UnreadableError(f"cannot be accessed: {reason}", file=file)
+    else:
+        return None
+    found.__cause__ = error
+    return found
