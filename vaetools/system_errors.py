@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.errors import OutputError, UnreadableError
@@ -26,7 +27,7 @@ def system_error(error: BaseException) -> VaetoolsError | None:
     """
     if not isinstance(error, OSError) or not error.errno:
         return None
-    file = error.filename if isinstance(error.filename, str | os.PathLike) else None
+    file = error.filename if isinstance(error.filename, str | Path) else None
     reason = error.strerror or os.strerror(error.errno)
     if error.errno in _CANNOT_WRITE:
         found: VaetoolsError = OutputError(f"cannot be written: {reason}", file=file)

@@ -317,6 +317,16 @@ def test_a_folder_for_segments_that_is_not_ours_is_not_used(
     assert list(elsewhere.iterdir()) == [] and not (tmp_path / "out.mp4").exists()
 
 
+def test_segments_of_a_complete_video_are_removed(hub: Hub, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    hub.map("negative", clip, out=f"{out}/")
+    left = out / f".{visible(out)[0]}.resume"
+    left.mkdir()
+    (left / "0000.segment").write_bytes(b"of a run that was killed before it removed this")
+    assert hub.map("negative", clip, out=f"{out}/").records[0].status == "skipped"
+    assert not left.exists()
+
+
 def test_two_runs_do_not_write_one_video(hub: Hub, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
 
