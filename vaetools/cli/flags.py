@@ -167,6 +167,12 @@ RUN_FLAGS = (
         help="What to do with existing outputs that are not from an earlier run.",
     ),
     click.option(
+        "--times",
+        type=click.Choice(["now", "keep"]),
+        default="now",
+        help="Modification time of outputs: that of writing, or that of the input.",
+    ),
+    click.option(
         "--dry-run",
         is_flag=True,
         help="List what would be done, and which files cannot be read; write nothing.",

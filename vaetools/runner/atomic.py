@@ -19,6 +19,7 @@ import re
 import shutil
 import stat
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -181,6 +182,7 @@ def write_files(
     prepare: Callable[[Path], None] | None = None,
     standing: Sequence[Stamp | None] | None = None,
     mode: int = 0o666,
+    mtime_ns: int | None = None,
 ) -> None:
     """Write several files together.
 
@@ -193,6 +195,7 @@ def write_files(
         standing: What stood at each path when the run was planned, see `publish`. By default
             whatever stands there is replaced.
         mode: Permissions of new files before the umask. A file that is replaced keeps its own.
+        mtime_ns: Modification time of the files in nanoseconds; None for the time of writing.
 
     Raises:
         ExistsError: Something appeared or changed at a path; see `publish`.
@@ -205,7 +208,7 @@ def write_files(
         for (path, data), stamp in zip(contents, stood, strict=True):
             (prepare or _make_folder)(path.parent)
             temporaries.append(temporary_path(path))
-            write_temporary(temporaries[-1], data, mode, stamp)
+            write_temporary(temporaries[-1], data, mode, stamp, mtime_ns)
         if before is not None:
             before()
         for temporary, (path, _), stamp in zip(temporaries, contents, stood, strict=True):
@@ -260,7 +263,9 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_temporary(path: Path, data: bytes, mode: int, standing: Stamp | None) -> None:
+def write_temporary(
+    path: Path, data: bytes, mode: int, standing: Stamp | None, mtime_ns: int | None = None
+) -> None:
     """Write a temporary file and flush it to disk.
 
     Args:
@@ -268,6 +273,7 @@ def write_temporary(path: Path, data: bytes, mode: int, standing: Stamp | None) 
         data: The content.
         mode: Permissions of a new file before the umask.
         standing: The file that it will replace, which passes on its permissions.
+        mtime_ns: Its modification time in nanoseconds; None for now.
 
     Raises:
         OSError: It cannot be written.
@@ -278,6 +284,14 @@ def write_temporary(path: Path, data: bytes, mode: int, standing: Stamp | None) 
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    if mtime_ns is not None:
+        set_time(path, mtime_ns)
+
+
+def set_time(path: Path, mtime_ns: int) -> None:
+    """Set the modification time of a temporary file, in nanoseconds. Raises `OSError`."""
+    follow = os.utime not in os.supports_follow_symlinks
+    os.utime(path, ns=(time.time_ns(), mtime_ns), follow_symlinks=follow)
 
 
 def sync_folder(folder: Path) -> None:

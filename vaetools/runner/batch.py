@@ -69,7 +69,9 @@ class Batch:
                 listeners.finish(not_processed(item, op))
         pending = [item for item in items if item.is_pending]
         folder.enter()
-        stages = self._stages(len(pending), folder, Publisher(op, journal, folder))
+        stages = self._stages(
+            len(pending), folder, Publisher(op, journal, folder, self._settings.times)
+        )
         return run_pipeline(Pipeline(op, pending, stages, folder), listeners.finish)
 
     def _stages(self, count: int, folder: OutputFolder, publisher: Publisher) -> Stages:

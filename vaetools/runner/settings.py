@@ -14,7 +14,10 @@ from vaetools.video import VIDEO_QUALITY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vaetools.runner.inputs import Source
+
 OnExists: TypeAlias = Literal["error", "skip", "replace"]
+Times: TypeAlias = Literal["now", "keep"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class RunSettings:
         force: Process all inputs again and overwrite existing outputs.
         on_exists: What to do with outputs that exist and were not made from the same input by an
             earlier run: refuse the run (`error`), `skip` the input, or `replace` the output.
+        times: Modification time of outputs: that of writing (`now`), or that of the input (`keep`).
         dry_run: Report what would be done; write nothing but the report. Inputs are read, but not
             decoded: damage that shows without decoding fails as in a run.
         prune: After the work, remove the outputs whose inputs are gone from the input folders, if the
@@ -76,6 +80,7 @@ class RunSettings:
     journal: str | Path | None = None
     force: bool = False
     on_exists: OnExists = "error"
+    times: Times = "now"
     dry_run: bool = False
     prune: bool = False
     max_pixels: int = MAX_PIXELS
@@ -109,6 +114,8 @@ class RunSettings:
             raise OptionError(f"shard {self.shard[0]}/{self.shard[1]} is not i/N with 1 <= i <= N")
         if self.on_exists not in ("error", "skip", "replace"):
             raise OptionError(f"on_exists={self.on_exists!r} is not error, skip or replace")
+        if self.times not in ("now", "keep"):
+            raise OptionError(f"times={self.times!r} is not now or keep")
         if self.to not in TO:
             raise OptionError(f"to={self.to!r} is not one of {', '.join(TO)}")
 
@@ -123,6 +130,11 @@ class RunSettings:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or not 0 <= value <= most):
                 raise OptionError(f"{name}={value!r} is not 0 … {most}")
+
+
+def time_of_outputs(source: Source, times: Times) -> int | None:
+    """Modification time that the outputs of an input get, in nanoseconds; None for now."""
+    return source.mtime_ns if times == "keep" and source.real else None
 
 
 def work_key(fingerprint: str, settings: RunSettings) -> str:

@@ -10,6 +10,7 @@ from vaetools.model.session import usable_cores
 from vaetools.runner.atomic import publish_files, write_files
 from vaetools.runner.job import Work, record_of_done
 from vaetools.runner.record import facts_of
+from vaetools.runner.settings import time_of_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from vaetools.runner.job import Fetch, Job
     from vaetools.runner.journal import Journal
     from vaetools.runner.plan import PlannedItem
-    from vaetools.runner.settings import RunSettings
+    from vaetools.runner.settings import RunSettings, Times
 
 _MIN_WRITERS = 4
 """Writers mostly wait for the disk."""
@@ -71,12 +72,16 @@ class Publisher:
         op: Name of the operation.
         journal: The journal of the run.
         folder: The output folder.
+        times: See `RunSettings.times`.
     """
 
-    def __init__(self, op: str, journal: Journal, folder: OutputFolder) -> None:
+    def __init__(
+        self, op: str, journal: Journal, folder: OutputFolder, times: Times = "now"
+    ) -> None:
         self._op = op
         self._journal = journal
         self._folder = folder
+        self._times = times
 
     def write(self, job: Job, contents: Sequence[bytes]) -> None:
         """Write the outputs of an input. Raises `OutputError` or `ExistsError`."""
@@ -90,6 +95,7 @@ class Publisher:
                 prepare=self._folder.prepare,
                 standing=planned.standing,
                 mode=planned.source.mode,
+                mtime_ns=time_of_outputs(planned.source, self._times),
             )
 
         self._recorded(job, write)

@@ -19,13 +19,14 @@ from vaetools.device_memory import watched
 from vaetools.errors import OutputError, UsageError, printable
 from vaetools.libraries import library_error
 from vaetools.record import Record
-from vaetools.runner.atomic import publish, remove_tree, sha256_of, temporary_stem
+from vaetools.runner.atomic import publish, remove_tree, set_time, sha256_of, temporary_stem
 from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.job import device_of
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.place import PREFIX, Place
 from vaetools.runner.record import failure, not_processed, record_of
 from vaetools.runner.result import INTERRUPTED
+from vaetools.runner.settings import time_of_outputs
 from vaetools.runner.share import TakenOverError
 from vaetools.system_errors import system_error
 from vaetools.video import Conversion, check_output, convert, frame_filter, writable_name
@@ -161,6 +162,8 @@ class Video:
                 written = {item.names[0]: (size, sha256_of(done.path))}
                 entry = journal.entry(source, self._operation.name, written, item.files, device)
                 journal.writing(entry)
+                if (mtime_ns := time_of_outputs(source, settings.times)) is not None:
+                    set_time(done.path, mtime_ns)
                 publish(done.path, out, item.standing[0])
                 journal.done(entry, {"width": done.width, "height": done.height})
         return {

@@ -25,6 +25,7 @@ from vaetools.runner.atomic import discard, temporary_path, write_temporary
 from vaetools.runner.fault import Fault, fault_of
 from vaetools.runner.frames import Frames
 from vaetools.runner.job import Facts, Job, Work
+from vaetools.runner.settings import time_of_outputs
 from vaetools.runner.stages import output_errors
 
 if TYPE_CHECKING:
@@ -193,12 +194,13 @@ class _Worker:
 
     def _write(self, job: Job, contents: Sequence[bytes]) -> None:
         planned = job.planned
+        mtime_ns = time_of_outputs(planned.source, self._work.settings.times)
         with output_errors(planned.outputs[0]):
             for path, data, standing in zip(
                 job.temporaries, contents, planned.standing, strict=True
             ):
                 self._folder.prepare(path.parent)
-                write_temporary(path, data, planned.source.mode, standing)
+                write_temporary(path, data, planned.source.mode, standing, mtime_ns)
 
 
 class _Watch:
