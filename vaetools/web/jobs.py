@@ -236,7 +236,8 @@ class Jobs:
                     shown = {"number": len(job.records) - 1, "record": job.records[-1]}
                     await job.tell("record", shown)
                 else:
-                    job.summary, job.options = event["summary"], event["options"]
+                    job.summary = event["summary"]
+                    job.options = {k: _short(job, v) for k, v in event["options"].items()}
                     job.exit_code = event["exit_code"]
                     await self._end(
                         job, "cancelled" if event["stopped"] == "interrupted" else "done"

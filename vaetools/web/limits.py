@@ -54,6 +54,11 @@ class HttpError(Exception):
         super().__init__(message)
         self.status, self.message, self.code = status, message, code
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Closes the connection of a client that may still be sending."""
+        return {"Connection": "close"} if self.status in (408, 413) else {}
+
     @classmethod
     def of(cls, code: str, message: str) -> HttpError:
         """With the status that fits an error code."""

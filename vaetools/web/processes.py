@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from vaetools.model.child import child_command
@@ -123,6 +124,7 @@ class WorkerProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), tempfile.gettempdir())},
             limit=_LONGEST_LINE,
             **group,
         )

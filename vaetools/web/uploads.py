@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import unicodedata
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ MOST_DEPTH = 16
 _FORBIDDEN = '\\:"<>|?*' if os.name == "nt" else "\\"
 
 _AT_ONCE = 8
+
+_DRAINED_BYTES, _DRAINED_SECONDS = 64 * 2**20, 1.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,17 @@ class Uploads:
         Raises:
             HttpError: Nothing of the request is kept.
         """
+        receive = request.receive
+        try:
+            return await self._add(request, is_input=is_input)
+        except HttpError as error:
+            if error.status == 413:
+                await drained(receive)
+            raise
+
+    async def _add(
+        self, request: Request, *, is_input: bool
+    ) -> tuple[list[Upload], list[HttpError]]:
         self._check_length(request)
         async with self._at_once, self._counted(request):
             free = self._limits.files - len(self._found)
@@ -257,6 +270,19 @@ async def timed(receive: Receive, seconds: float) -> Message:
         return await asyncio.wait_for(receive(), seconds)
     except TimeoutError:
         raise HttpError(408, "the request stopped before its end") from None
+
+
+async def drained(receive: Receive) -> None:
+    """Take the rest of a request that is refused, within limits: a client that is still sending
+    would see a reset connection in place of the reason."""
+    left = _DRAINED_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAINED_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 def _copy(file: UploadFile, path: Path) -> None:
