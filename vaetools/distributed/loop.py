@@ -22,6 +22,7 @@ from vaetools.errors import (
     UsageError,
 )
 from vaetools.record import format_bytes, format_seconds, plural
+from vaetools.runner.result import BROKEN_LIBRARY, BROKEN_MODEL, NO_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,12 +59,13 @@ class Work:
 
     @property
     def exit_code(self) -> int:
-        """0 all done here, 1 some inputs failed, 2 shards refused, 4 stopped, 130 interrupted."""
+        """0 all done here, 1 some inputs failed or a full disk, 2 shards refused, 4, 130."""
         states = {result.state for result in self.results}
         if "interrupted" in states:
             return EXIT_INTERRUPTED
         if "stopped" in states:
-            return EXIT_ENVIRONMENT
+            is_broken = self.results[-1].problem in (BROKEN_MODEL, BROKEN_LIBRARY, NO_WORKERS)
+            return EXIT_ENVIRONMENT if is_broken else EXIT_SOME_FAILED
         if self.refused:
             return EXIT_USAGE
         failed = any(result.failed for result in self.results) or self.problems

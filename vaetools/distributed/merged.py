@@ -24,7 +24,7 @@ from vaetools.runner.recorded import read_events, read_records, record_of_entry
 from vaetools.runner.result import RunResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vaetools.distributed.job import Job
 
@@ -115,7 +115,7 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
                 records += [r for r in shard_records(job, number, 1) if r.status == "failed"]
             continue
         found = [*shard_records(job, number, count)]
-        records += [r for r in found if r.status == "failed" or len(records) < most]
+        records += _kept(found, most - len(records))
         totals.update(record.status for record in found)
         done = [record for record in found if record.status == "done"]
         totals.update(
@@ -145,6 +145,16 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
         retried,
         round(cpu_seconds, 3),
     )
+
+
+def _kept(records: Sequence[Record], most: int) -> Iterator[Record]:
+    """All failures, and up to `most` others."""
+    for record in records:
+        if record.status == "failed":
+            yield record
+        elif most > 0:
+            most -= 1
+            yield record
 
 
 def retries(retried: Mapping[int, tuple[str, ...]]) -> Iterator[str]:

@@ -311,7 +311,13 @@ def make_options(options: type, values: Mapping[str, Any]) -> Any:
             raise OptionError(f"there is no option {name!r}", remedy=f"options: {known}")
     checked = {name: specs[name].check(value) for name, value in values.items()}
     _refuse_rivals(specs.values(), checked)
-    return options(**checked)
+    # A default such as `40` of a float: 40.0 on the command line must be the same work.
+    whole = {
+        s.name: float(s.default)
+        for s in specs.values()
+        if s.kind is float and type(s.default) is int
+    }
+    return options(**{**whole, **checked})
 
 
 def _refuse_rivals(specs: Iterable[OptionSpec], values: Mapping[str, Any]) -> None:
