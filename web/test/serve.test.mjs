@@ -1,0 +1,254 @@
+// `vaetools serve` and `vaetools view` in a real browser. PYTHON names an interpreter with vaetools.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { encode } from "fast-png";
+import { chromium } from "playwright-core";
+
+const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const PYTHON = process.env.PYTHON;
+const skip = !PYTHON ? "PYTHON is not set" : existsSync(BROWSER) ? false : "there is no chromium";
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const ROOT = new URL("../..", import.meta.url).pathname;
+const GOLDEN = join(ROOT, "tests/codec/golden");
+
+let browser, address;
+const running = [];
+
+/** The address that a command prints. */
+function run(...words) {
+  const command = spawn(PYTHON, ["-m", "vaetools", ...words, "--no-browser"], { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+  running.push(command);
+  return new Promise((resolve, reject) => {
+    command.stdout.on("data", (data) => {
+      const found = String(data).match(/http:\S+/);
+      if (found) resolve({ address: found[0], command });
+    });
+    command.on("exit", (code) => reject(new Error(`ended with ${code}`)));
+  });
+}
+before(async () => {
+  if (skip) return;
+  browser = await chromium.launch({ executablePath: BROWSER, args: ["--no-sandbox"] });
+  ({ address } = await run("serve"));
+});
+after(async () => {
+  await browser?.close();
+  for (const command of running) command.kill("SIGINT");
+});
+
+/** A page that notes errors, and requests to anything but its server. */
+async function open(at, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  const faults = [], origin = new URL(at).origin;
+  page.on("pageerror", (error) => faults.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && !/Failed to load resource/.test(message.text()) && faults.push(message.text()));
+  page.on("request", (request) => request.url().startsWith(origin) || /^(data|blob):/.test(request.url()) || faults.push(request.url()));
+  await page.goto(at);
+  await page.waitForSelector("#files, #images");
+  return { page, faults };
+}
+const serious = async (page) => {
+  await page.evaluate(readFileSync(AXE, "utf8"));
+  return (await page.evaluate(() => axe.run())).violations.filter((found) => ["serious", "critical"].includes(found.impact)).map((found) => found.id);
+};
+const shoot = (page, name) => process.env.SHOTS && page.screenshot({ path: join(process.env.SHOTS, `${name}.png`), fullPage: true });
+const width = (page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+
+/** A PNG image with a dark speck, 120 × 80. */
+function speck() {
+  const data = new Uint8Array(120 * 80 * 3).map((_, index) => 100 + (index % 360) / 4);
+  for (let y = 38; y < 42; y++) data.fill(0, (y * 120 + 58) * 3, (y * 120 + 62) * 3);
+  return Buffer.from(encode({ width: 120, height: 80, data, channels: 3 }));
+}
+const image = (name) => ({ name, mimeType: "image/png", buffer: speck() });
+const said = (page, id, words) =>
+  page.waitForFunction(([id, words]) => new RegExp(words).test(document.getElementById(id).textContent), [id, words], { timeout: 90_000 });
+/** No images and no runs. */
+async function clear(page) {
+  await page.evaluate(async () => {
+    for (const { id } of (await (await fetch("/api/uploads")).json()).uploads) await fetch(`/api/uploads/${id}`, { method: "DELETE" });
+    for (const { id } of (await (await fetch("/api/jobs")).json()).jobs) await fetch(`/api/jobs/${id}`, { method: "DELETE" });
+  });
+  await page.reload();
+  await page.waitForFunction(() => !document.getElementById("none").hidden);
+}
+
+test("a run: upload, options, results, slider, zip", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  assert.equal(new URL(page.url()).search, ""); // the token is out of the address
+  assert.equal(await page.evaluate(() => document.cookie), "");
+  await page.setInputFiles("#files", [image("a.png"), image("<b>.png"), { name: "bad.png", mimeType: "image/png", buffer: Buffer.from("no") }]);
+  await said(page, "upload-status", "^2 images");
+  assert.match(await page.textContent("#refused"), /^E010 bad\.png: /);
+  await page.selectOption("#operation", "mask-dust");
+  await page.fill("#mask-dust-size", "500");
+  await page.click("#run");
+  await said(page, "form-problem", "^E004 size=500 is not 1 … 99");
+  await page.fill("#mask-dust-size", "9");
+  await page.click("#run");
+  await said(page, "results", "mask-dust: done");
+  assert.match(await page.textContent(".job .summary"), /^2 done/);
+  await page.waitForSelector(".job a.shot >> nth=3");
+  await page.locator(".job li", { hasText: "<b>.png" }).locator("a.shot").first().click();
+  await page.waitForFunction(() => document.querySelector("#v-b img").naturalWidth === 120);
+  await page.focus("#v-split");
+  const clip = () => page.evaluate(() => getComputedStyle(document.getElementById("v-b")).clipPath);
+  for (let count = 0; count < 20; count++) await page.keyboard.press("ArrowRight");
+  assert.equal(await clip(), "inset(0px 0px 0px 60%)");
+  await page.keyboard.press("Escape");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Save all as zip")]);
+  assert.equal(download.suggestedFilename(), "mask-dust.zip");
+  await page.reload(); // everything is still there
+  await said(page, "results", "mask-dust: done");
+  assert.equal(await page.locator("#uploads li").count(), 2);
+  await page.waitForSelector(".job a.shot >> nth=3");
+  await page.click(".job button:has-text('Remove')");
+  await page.waitForFunction(() => !document.getElementById("none").hidden);
+  assert.deepEqual(faults, []);
+});
+
+test("a mask is drawn with the mouse and fills a hole", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  await page.setInputFiles("#files", [image("a.png"), image("b.png")]);
+  await said(page, "upload-status", "^2 images");
+  await page.selectOption("#operation", "inpaint");
+  await page.click("#run");
+  await said(page, "form-problem", "^E004 mask is not given");
+  await page.click("fieldset[data-op=inpaint] .draw");
+  await page.waitForFunction(() => document.getElementById("m-photo").naturalWidth === 120);
+  await page.fill("#m-size", "8");
+  const box = await page.locator("#m-canvas").boundingBox();
+  await page.mouse.move(box.x + box.width * 0.47, box.y + box.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.53, box.y + box.height / 2, { steps: 8 });
+  await page.mouse.up();
+  await shoot(page, "serve-mask");
+  await page.click("#m-done");
+  assert.equal(await page.textContent("fieldset[data-op=inpaint] .drawn"), "1 drawn");
+  await page.selectOption("#inpaint-missing_mask", "copy");
+  await page.click("#run");
+  await said(page, "results", "inpaint: done");
+  assert.match(await page.textContent(".job .summary"), /^2 done, 1 of 2 unchanged/);
+  const level = await page.evaluate(async () => {
+    const bitmap = await createImageBitmap(await (await fetch(document.querySelector(".job li a[download='a.png']").href)).blob());
+    const context = new OffscreenCanvas(120, 80).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    return context.getImageData(60, 40, 1, 1).data[1];
+  });
+  assert.ok(level > 60, `the speck is still there: ${level}`);
+  assert.deepEqual(faults, []);
+});
+
+test("keys alone: upload, draw, run, compare", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  await page.focus("#files");
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
+  await chooser.setFiles([image("a.png")]);
+  await said(page, "upload-status", "^1 image\\.");
+  const reach = async (wanted) => {
+    for (let count = 0; count < 60; count++) {
+      if (await page.evaluate((selector) => document.activeElement.matches(selector), wanted)) return;
+      await page.keyboard.press("Tab");
+    }
+    assert.fail(`${wanted} is not reached with Tab`);
+  };
+  await reach("#operation");
+  await page.keyboard.type("inpaint");
+  await reach("fieldset[data-op=inpaint] .draw");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.activeElement.id === "m-canvas");
+  await page.keyboard.press("Space");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Space");
+  await reach("#m-done");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.textContent("fieldset[data-op=inpaint] .drawn"), "1 drawn");
+  await reach("#run");
+  await page.keyboard.press("Enter");
+  await said(page, "results", "inpaint: done");
+  await page.waitForSelector(".job a.shot >> nth=1");
+  await reach("a.shot");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.getElementById("viewer").open);
+  await page.keyboard.press("d");
+  assert.equal(await page.getAttribute("#v-modes [data-mode=diff]", "aria-pressed"), "true");
+  await page.keyboard.press("Escape");
+  assert.deepEqual(faults, []);
+});
+
+test("a run is cancelled", { skip }, async () => {
+  const { page } = await open(address);
+  await clear(page);
+  await page.selectOption("#operation", "denoise");
+  await page.setInputFiles("#files", [image("a.png")]);
+  await said(page, "upload-status", "^1 image\\.");
+  for (let count = 0; count < 2; count++) {
+    await page.fill("#denoise-samples", "64");
+    await page.click("#run");
+    await page.waitForSelector(`article >> nth=${count}`);
+  }
+  await page.locator("article").first().locator("button:has-text('Cancel')").click(); // the one that waits
+  await said(page, "results", "denoise: cancelled");
+  await clear(page);
+});
+
+const view = async () => run("view", join(GOLDEN, "streams/stored.vae"), join(GOLDEN, "streams/grey.vae"), "--models-dir", GOLDEN);
+
+test("view shows images, and ends when its page is closed", { skip }, async () => {
+  const { address: at, command } = await view();
+  const { page, faults } = await open(at);
+  await page.waitForFunction(() => [...document.images].filter((one) => one.closest("#images")).every((one) => one.naturalWidth > 0));
+  await page.locator("a.shot").first().click();
+  await page.waitForFunction(() => document.querySelector("#v-a img").naturalWidth > 0);
+  await page.keyboard.press("n");
+  assert.equal(await page.textContent("#v-count"), "2 of 2");
+  await page.keyboard.press("Escape");
+  assert.deepEqual(faults, []);
+  const end = new Promise((resolve) => command.on("exit", resolve));
+  await page.context().close();
+  assert.equal(await end, 0);
+});
+
+for (const colorScheme of ["light", "dark"])
+  for (const size of [1280, 390])
+    test(`accessible at ${size} pixels, ${colorScheme}`, { skip }, async () => {
+      const options = { bypassCSP: true, colorScheme, viewport: { width: size, height: 844 } };
+      const { page } = await open(address, options);
+      await clear(page);
+      await page.setInputFiles("#files", [image("a.png"), { name: "bad.png", mimeType: "image/png", buffer: Buffer.from("no") }]);
+      await said(page, "upload-status", "^1 image\\.");
+      await page.selectOption("#operation", "mask-dust");
+      await page.click("#run");
+      await said(page, "results", "mask-dust: done");
+      await page.waitForSelector(".job a.shot >> nth=1");
+      for (const name of await page.locator("#operation option").allTextContents()) {
+        await page.selectOption("#operation", name);
+        assert.equal(await width(page), 0, name);
+      }
+      await page.selectOption("#operation", "inpaint");
+      assert.deepEqual(await serious(page), []);
+      await shoot(page, `serve-${size}-${colorScheme}`);
+      await page.click("fieldset[data-op=inpaint] .draw");
+      await page.waitForFunction(() => document.getElementById("m-photo").naturalWidth === 120);
+      assert.deepEqual(await serious(page), []);
+      await shoot(page, `serve-mask-${size}-${colorScheme}`);
+      await page.click("#m-done");
+      await page.locator(".job a.shot").first().click();
+      assert.deepEqual(await serious(page), []);
+      await shoot(page, `serve-viewer-${size}-${colorScheme}`);
+      const other = await open((await view()).address, options);
+      await other.page.waitForFunction(() => document.querySelector("#images img").naturalWidth > 0);
+      assert.equal(await width(other.page), 0);
+      assert.deepEqual(await serious(other.page), []);
+      await shoot(other.page, `view-${size}-${colorScheme}`);
+      await other.page.context().close();
+      await page.context().close();
+    });
