@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -22,6 +23,8 @@ def is_shared(folder: Path) -> bool:
     systems accept every lock. Every FUSE file system counts, as it may be one of a network. Elsewhere
     than on Linux, and if it cannot be found out, the answer is no.
     """
+    if sys.platform != "linux":
+        return False
     try:
         device = folder.stat().st_dev
         mounts = _MOUNTS.read_text(errors="replace")
