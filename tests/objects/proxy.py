@@ -24,6 +24,9 @@ FAULTS = ("503", "slow", "cut request", "cut answer", "no answer")
 BUSY = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"""
 
+UNKNOWN = b"""<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>NotImplemented</Code><Message>A header is not implemented.</Message></Error>"""
+
 _KEPT_OUT = ("connection", "transfer-encoding", "keep-alive")
 
 
@@ -36,6 +39,7 @@ class FaultProxy:
         seed: Of the faults.
         faults: Which ones.
         delay: Seconds of a slow answer.
+        conditions: Whether the server knows conditions for PUT; without, the answer to them is 501.
 
     Attributes:
         seen: Number of requests by method, and of faults by name.
@@ -48,11 +52,14 @@ class FaultProxy:
         seed: int = 0,
         faults: tuple[str, ...] = FAULTS,
         delay: float = 0.5,
+        *,
+        conditions: bool = True,
     ) -> None:
         self.target = target
         self.rate = rate
         self.faults = faults
         self.delay = delay
+        self.conditions = conditions
         self.seen: Counter[str] = Counter()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -107,6 +114,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if fault == "503":
             self._answer(503, {"Content-Type": "application/xml"}, BUSY)
+            return
+        is_condition = {"if-match", "if-none-match"} & {name.lower() for name in self.headers}
+        if self.command == "PUT" and is_condition and not proxy.conditions:
+            self._answer(501, {"Content-Type": "application/xml"}, UNKNOWN)
             return
         if fault == "slow":
             time.sleep(proxy.delay)
