@@ -413,3 +413,24 @@ def test_generated_images(bucket: MemoryBucket) -> None:
         assert result.counts["done"] == 2 and len(bucket.content("out/")) == 2
         again = hub.map("generate", (), out=OUT, n=3, seed=3, model="mnist-mlp")
         assert again.counts["done"] == 1 and again.counts["skipped"] == 2
+
+
+def test_lists_of_local_files_go_to_a_store(bucket: MemoryBucket, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.txt").write_bytes(b"abc")
+    (tmp_path / "b.txt").write_bytes(b"left out")
+    (tmp_path / "list").write_text("deep/a.txt\n")
+    assert go(inputs=[], files_from=tmp_path / "list", root=tmp_path).counts["done"] == 1
+    assert bucket.content("out/") == {"deep/a.txt": b"cba"}
+
+
+def test_jobs_are_local(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    job = str(tmp_path / "run")
+    code, _, err = command(capsys, "shards", IN, "-o", job)
+    assert code == 2 and "is a URL" in err
+    assert command(capsys, "shards", str(tmp_path / "in"), "-o", job)[0] == 0
+    words = ("reconstruct", "--model", "mnist-mlp", "--job", job, "-o", OUT)
+    code, _, err = command(capsys, *words)
+    assert code == 2 and err.startswith(f"E002 {OUT}: OUT of a job must be local")

@@ -15,6 +15,7 @@ from vaetools.distributed.claims import Claim, take
 from vaetools.distributed.job import begin
 from vaetools.distributed.lists import files_of
 from vaetools.errors import NothingMatchedError, UsageError
+from vaetools.paths import refuse_url
 from vaetools.runner import run
 from vaetools.runner.atomic import write_files
 from vaetools.runner.fault import TAKEN_OVER
@@ -130,6 +131,7 @@ class ShardRunner:
         on_record: Callable[[Record], None] | None = None,
         progress: Progress | None = None,
     ) -> None:
+        refuse_url(settings.out, "OUT of a job")
         self.job: Job = begin(job, operation, settings, fingerprint)
         self.operation = operation
         self.settings = settings

@@ -47,7 +47,7 @@ _EVERYWHERE = frozenset(
     {
         "out", "jobs", "workers", "include", "exclude", "resume", "force", "on_exists", "dry_run",
         "max_pixels", "strict", "first_frame", "strip", "to", "quality_out", "image_quality",
-        "memory", "shard", "report",
+        "memory", "shard", "report", "files_from", "root",
     }
 )  # fmt: skip
 """Settings that have their usual meaning wherever inputs and outputs are."""
