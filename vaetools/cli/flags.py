@@ -175,7 +175,7 @@ RUN_FLAGS = (
     click.option(
         "--dry-run",
         is_flag=True,
-        help="List what would be done, and which files cannot be read; write nothing.",
+        help="List what would be done, what is broken, and about how long it takes; write nothing.",
     ),
     click.option(
         "--max-pixels",

@@ -104,9 +104,14 @@ def decode_image(
 
 def check_image(
     data: bytes, *, max_pixels: int = MAX_PIXELS, first_frame: bool = False, strict: bool = True
-) -> None:
-    """Check everything that `decode_image` checks before it decodes pixels. Raises as it does."""
-    _checked(bytes(data), max_pixels, first_frame, strict)
+) -> int:
+    """Check everything that `decode_image` checks before it decodes pixels. Raises as it does.
+
+    Returns:
+        Width × height.
+    """
+    _, opened = _checked(bytes(data), max_pixels, first_frame, strict)
+    return opened.width * opened.height
 
 
 @dataclass(frozen=True)

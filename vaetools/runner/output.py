@@ -76,13 +76,17 @@ def read_original(path: Path, settings: RunSettings, data: bytes | None = None) 
     return Original(strip_metadata(image, settings.strip), data)
 
 
-def check_input(operation: Operation, path: Path, settings: RunSettings) -> None:
-    """Read an input as far as that is possible without decoding it. Raises as a run would."""
+def check_input(operation: Operation, path: Path, settings: RunSettings) -> int:
+    """Read an input as far as that is possible without decoding it. Raises as a run would.
+
+    Returns:
+        Its size, at least 1: pixels of an image, bytes of another file.
+    """
     if operation.takes == "file":
-        read_file(path, check_head=operation.check_head, most=most_bytes(settings.max_pixels))
-        return
+        most = most_bytes(settings.max_pixels)
+        return max(1, len(read_file(path, check_head=operation.check_head, most=most)))
     data = read_file(path, check_head=lambda _: None, most=most_bytes(settings.max_pixels))
-    check_image(
+    return check_image(
         data,
         max_pixels=settings.max_pixels,
         first_frame=settings.first_frame,

@@ -36,6 +36,27 @@ STATUSES: tuple[Status, ...] = ("done", "failed", "skipped", "planned")
 PRUNING: tuple[Status, ...] = ("pruned", "obsolete", "kept")
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would need, on this machine and with these settings.
+
+    Attributes:
+        seconds: Wall time.
+        bytes_out: Total size of the outputs in bytes.
+        tried: Number of inputs that were processed for it.
+        inputs: Number of inputs that it is about.
+    """
+
+    seconds: float
+    bytes_out: int
+    tried: int
+    inputs: int
+
+    def __str__(self) -> str:
+        need = f"about {format_seconds(self.seconds)} and {format_bytes(self.bytes_out)}"
+        return f"{need}, estimated from {self.tried:,} of {plural(self.inputs, 'input')}"
+
+
 @dataclass(frozen=True, repr=False)
 class RunResult:
     """The outcome of a run: one record per input, and totals.
@@ -58,6 +79,7 @@ class RunResult:
         options: Operation, model and options of the run, by name, as the report shows them.
         other_kinds: How many of the files that were left alone have which suffix, as in
             `{".heic": 3}`; without those that `exclude` names and outputs of earlier runs.
+        estimate: Of a dry run: what the run would need; None if no input could be tried.
     """
 
     records: tuple[Record, ...]
@@ -68,6 +90,7 @@ class RunResult:
     problems: tuple[str, ...] = ()
     other_kinds: Mapping[str, int] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    estimate: Estimate | None = None
 
     def __repr__(self) -> str:
         device = f" on {self.device}" if self.device else ""
@@ -167,7 +190,9 @@ class RunResult:
         if counts["done"]:
             parts.append(f"{format_bytes(self.bytes_in)} -> {format_bytes(self.bytes_out)}")
         text = ", ".join(parts)
-        if self.seconds is not None:
+        if self.estimate is not None:
+            text += f"; a run needs {self.estimate}"
+        elif self.seconds is not None:
             text += f" in {format_seconds(self.seconds)}"
         if not self.stopped:
             return text
@@ -229,6 +254,8 @@ class RunResult:
             facts["after"] = format_bytes(self.bytes_out)
         if self.bytes_out and self.bytes_in:
             facts["after / before"] = f"{self.bytes_out / self.bytes_in:.1%}"
+        if self.estimate is not None:
+            facts["a run needs"] = str(self.estimate)
         if self.device:
             facts["device"] = self.device
         if self.onnxruntime:

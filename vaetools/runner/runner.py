@@ -9,6 +9,7 @@ import math
 import os
 import time
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,17 @@ from vaetools.libraries import check_library
 from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
 from vaetools.runner.described import described
+from vaetools.runner.dry import DryRun
 from vaetools.runner.filesystem import is_shared
 from vaetools.runner.folder import OutputFolder
 from vaetools.runner.inputs import in_shard, same_file
 from vaetools.runner.journal import Journal
 from vaetools.runner.lock import folder_lock
-from vaetools.runner.output import check_input
 from vaetools.runner.plan import plan, refuse_report, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
 from vaetools.runner.prune import Prune, check_prune
-from vaetools.runner.record import failure, not_processed
 from vaetools.runner.report import reserved
-from vaetools.runner.result import PRUNING, RunResult
+from vaetools.runner.result import PRUNING, Estimate, RunResult
 from vaetools.runner.settings import work_key
 from vaetools.runner.single import FileJournal
 from vaetools.runner.sources import find_inputs, refuse_videos
@@ -102,15 +102,11 @@ class Files:
             return (video_output(source, self._target),)
         return self._operation.outputs(source)
 
-    def preview(self, item: PlannedItem) -> Record:
-        """What a run would do with an item, as far as can be seen without decoding pixels."""
-        source = item.source
-        if item.is_pending and source.real and source.relative not in self.videos:
-            try:
-                check_input(self._operation, source.path, self._settings)
-            except Exception as error:  # noqa: BLE001 - as in the pipeline
-                return failure(item, self._operation.name, error)
-        return not_processed(item, self._operation.name)
+    def preview(
+        self, items: Sequence[PlannedItem], listeners: Listeners
+    ) -> tuple[Estimate | None, list[str]]:
+        """Say what a run would do with the items; see `DryRun.run`."""
+        return DryRun(self._operation, self._settings, self.videos).run(items, listeners)
 
     def process(
         self,
@@ -194,10 +190,10 @@ def run(
         items = [item for item in items if in_shard(item.source.relative, settings.shard)]
     folder = OutputFolder(target.folder)
     with reserved(settings.report), Listeners(on_record, progress) as listeners:
-        stopped, problems = _process(
+        outcome = _process(
             files, operation, items, settings, folder, journal, listeners, share, prune
         )
-    records = tuple(listeners.records)
+    records, problems = tuple(listeners.records), outcome.problems
     if journal.place is not None and share is None and not settings.dry_run:
         problems += write_failures(journal.place, records, settings.shard, folder)
     unreached = len(items) - sum(record.status not in PRUNING for record in records)
@@ -207,12 +203,28 @@ def run(
         found.left_alone,
         unreached,
         seconds,
-        stopped,
+        outcome.stopped,
         tuple(problems),
         found.other_kinds,
         described(operation, settings),
+        outcome.estimate,
     )
     return result if settings.report is None else with_report(result, settings.report, decode)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How the work of a run ended.
+
+    Attributes:
+        stopped: Why it stopped early; otherwise empty.
+        problems: What went wrong besides inputs.
+        estimate: Of a dry run.
+    """
+
+    stopped: str = ""
+    problems: list[str] = field(default_factory=list)
+    estimate: Estimate | None = None
 
 
 def with_report(result: RunResult, path: str | Path, decode: Decode | None) -> RunResult:
@@ -246,16 +258,13 @@ def _process(
     listeners: Listeners,
     share: Share | None,
     prune: Prune | None,
-) -> tuple[str, list[str]]:
-    """Resolve existing outputs, process the rest, and prune.
-
-    Returns:
-        Why the run stopped early, or an empty string; and what went wrong besides inputs.
-    """
+) -> _Outcome:
+    """Resolve existing outputs, process the rest, and prune."""
     if settings.dry_run:
-        for item in resolve_existing(items, journal, settings):
-            listeners.add(files.preview(item))
-        return "", [] if prune is None else _pruned(prune.preview(), listeners)
+        estimate, problems = files.preview(resolve_existing(items, journal, settings), listeners)
+        if prune is not None:
+            problems += _pruned(prune.preview(), listeners)
+        return _Outcome(estimate=estimate, problems=problems)
     if journal.place is not None and not os.path.lexists(journal.place.lock(None)):
         # Once before locking creates files, so that a refused run leaves nothing behind.
         check_libraries(operation, resolve_existing(items, journal, settings))
@@ -267,8 +276,8 @@ def _process(
         journal.describe(described(operation, settings))
         stopped = files.process(resolved, folder, journal, listeners)
         if prune is None or stopped:
-            return stopped, []
-        return "", _pruned(prune.remove(folder), listeners)
+            return _Outcome(stopped)
+        return _Outcome(problems=_pruned(prune.remove(folder), listeners))
 
 
 def _pruned(records: Iterator[Record], listeners: Listeners) -> list[str]:

@@ -45,7 +45,8 @@ class RunSettings:
             earlier run: refuse the run (`error`), `skip` the input, or `replace` the output.
         times: Modification time of outputs: that of writing (`now`), or that of the input (`keep`).
         dry_run: Report what would be done; write nothing but the report. Inputs are read, but not
-            decoded: damage that shows without decoding fails as in a run.
+            decoded: damage that shows without decoding fails as in a run. A sample of them is
+            processed in memory, to estimate time and size.
         prune: After the work, remove the outputs whose inputs are gone from the input folders, if the
             journal proves that a run wrote them and nobody changed them. `dry_run` lists them.
         max_pixels: Largest image in pixels (width × height).
