@@ -47,7 +47,7 @@ COMMANDS = {
     "desktop": "Show .vae files as images in file managers (Linux).",
     "explain": "Explain an error code.",
     "completion": "Print a script that completes commands and options in a shell.",
-    "demo": "Compress sample photographs and show the result.",
+    "demo": "Try all four operations on sample photographs.",
     "train": "Train a model from a recipe.",
     "export": "Convert a training run, or weights from elsewhere, into a model.",
     "inspect": "Inspect a VAE: latents, traversals, which images it knows.",

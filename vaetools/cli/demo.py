@@ -1,8 +1,7 @@
-"""`vaetools demo OUT`: compresses the photographs of scikit-image, from start to finish."""
+"""`vaetools demo OUT`: the four operations on the photographs of scikit-image."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +9,30 @@ import click
 
 from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import hub_of
+from vaetools.cli.demo_images import (
+    SIGMA,
+    copy_photographs,
+    jpeg_of_size,
+    write_noisy,
+    write_scratched,
+)
 from vaetools.cli.flags import DEBUG, DEVICE
-from vaetools.errors import OutputError, UsageError
+from vaetools.errors import OutputError
 
 if TYPE_CHECKING:
     from vaetools.hub import Hub
-
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg")
-"""Colour images that scikit-image installs (public domain or CC0)."""
+    from vaetools.record import Record
 
 MODEL = "photo-codec"
 
 QUALITIES = (25, 50, 75, 100)
 
-HEADER = "image                    q  vae bytes    bpp   PSNR   JPEG bytes   PSNR"
+REPORTED = 75
+"""The quality that the report shows."""
+
+SIZES = "image                    q  vae bytes    bpp   PSNR   JPEG bytes   PSNR"
+
+RESTORED = "image                     noisy  denoised   scratched  inpainted"
 
 
 @click.command("demo")
@@ -32,10 +41,11 @@ HEADER = "image                    q  vae bytes    bpp   PSNR   JPEG bytes   PSN
 @DEBUG
 @click.pass_context
 def command(ctx: click.Context, out: Path, device: str) -> None:
-    """Compress sample photographs and show the result.
+    """Compress, denoise, inpaint and augment sample photographs.
 
-    Writes OUT/photos, OUT/packed-qQ (.vae files) and OUT/back-qQ (decoded PNG files) for several
-    qualities Q. Prints sizes and PSNR, and those of JPEG files of about the same size.
+    Writes OUT/photos and what the operations make of them: OUT/packed-qQ (.vae files) and OUT/back-qQ
+    (decoded) for several qualities Q, OUT/denoised, OUT/inpainted, OUT/augmented. Prints sizes and
+    PSNR, and those of JPEG files of about the same size. OUT/report.html compares all of them.
 
     \b
     Examples:
@@ -44,73 +54,99 @@ def command(ctx: click.Context, out: Path, device: str) -> None:
     """
     photos = copy_photographs(out / "photos")
     with hub_of(ctx, device=device) as hub:
-        click.echo(f"device: {hub.runtime.device}")
-        lines = []
-        for quality in QUALITIES:
-            packed, back = out / f"packed-q{quality}", out / f"back-q{quality}"
-            _do(hub, "compress", photos, packed, model=MODEL, quality=quality)
-            files = [packed / f"{photo.name}.vae" for photo in photos]
-            _do(hub, "decompress", files, back)
-            lines += _rows(photos, packed, back, quality)
-    click.echo("\n".join([HEADER, *sorted(lines)]))
-    click.echo(f"\nCompare {out}/photos with {out}/back-q75.")
+        click.echo(f"device: {hub.runtime.device}\n")
+        records = [*_compress(hub, photos, out), *_restore(hub, photos, out)]
+        records += _do(hub, "augment", photos, out / "augmented", n=2)
+        report = out / "report.html"
+        _report(hub, records, report)
+    click.echo(f"\nOpen {report} in a browser: it compares inputs and outputs with a slider.")
 
 
-def _do(hub: Hub, name: str, inputs: list[Path], out: Path, **options: Any) -> None:
+def _do(
+    hub: Hub, name: str, inputs: list[Path], out: Path, **options: Any
+) -> tuple[Record, ...]:  # fmt: skip
     """One run. Raises `OutputError` if some input failed."""
-    result = hub.map(name, inputs, out=out, on_exists="replace", **options)
+    result = hub.map(name, inputs, out=out, force=True, **options)
     if result.exit_code:
         failures = "; ".join(r.message for r in result.records if r.status == "failed")
         raise OutputError(f"{name} failed: {failures or result.summary}", file=out)
+    return result.records
 
 
-def copy_photographs(folder: Path) -> list[Path]:
-    """Copy the photographs of scikit-image to `folder`. Raises `UsageError` if there are none."""
-    from skimage import data
+def _compress(hub: Hub, photos: list[Path], out: Path) -> list[Record]:
+    """Compress and decompress at all qualities; print a table."""
+    records: list[Record] = []
+    lines = []
+    for quality in QUALITIES:
+        packed, back = out / f"packed-q{quality}", out / f"back-q{quality}"
+        done = _do(hub, "compress", photos, packed, model=MODEL, quality=quality)
+        _do(hub, "decompress", [packed / f"{photo.name}.vae" for photo in photos], back)
+        records += done if quality == REPORTED else ()
+        lines += [_size_row(photo, packed, back, quality) for photo in photos]
+    click.echo("\n".join([SIZES, *sorted(lines)]))
+    return records
 
-    source = Path(data.__file__).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    found = [source / name for name in PHOTOGRAPHS if (source / name).exists()]
-    if not found:
-        raise UsageError("the installed scikit-image has no photographs", file=source)
-    return [Path(shutil.copyfile(path, folder / path.name)) for path in found]
 
-
-def _rows(photos: list[Path], packed: Path, back: Path, quality: int) -> list[str]:
+def _size_row(photo: Path, packed: Path, back: Path, quality: int) -> str:
     from vaetools.image import read_image
     from vaetools.metrics import bpp, psnr
 
-    rows = []
-    for photo in photos:
-        original = read_image(photo)
-        decoded = read_image(back / photo.with_suffix(".png").name)
-        size = (packed / f"{photo.name}.vae").stat().st_size
-        jpeg_size, jpeg_psnr = _jpeg_of_size(photo, size)
-        rate = bpp(size, original.width, original.height)
-        rows.append(
-            f"{photo.name:22} {quality:3d} {size:10d} {rate:6.3f} "
-            f"{psnr(original.pixels, decoded.pixels):6.2f}   {jpeg_size:10d} {jpeg_psnr:6.2f}"
+    original = read_image(photo)
+    decoded = read_image(back / photo.with_suffix(".png").name)
+    size = (packed / f"{photo.name}.vae").stat().st_size
+    jpeg_size, jpeg_psnr = jpeg_of_size(original, size)
+    rate = bpp(size, original.width, original.height)
+    return (
+        f"{photo.name:22} {quality:3d} {size:10d} {rate:6.3f} "
+        f"{psnr(original.pixels, decoded.pixels):6.2f}   {jpeg_size:10d} {jpeg_psnr:6.2f}"
+    )
+
+
+def _restore(hub: Hub, photos: list[Path], out: Path) -> list[Record]:
+    """Add noise and remove it, draw scratches and fill them; print a table."""
+    masks = out / "masks"
+    noisy = [write_noisy(photo, out / "noisy", i) for i, photo in enumerate(photos)]
+    scratched = [
+        write_scratched(photo, out / "scratched", masks, i) for i, photo in enumerate(photos)
+    ]
+    denoised, inpainted = out / "denoised", out / "inpainted"
+    records = [
+        *_do(hub, "denoise", noisy, denoised),
+        *_do(hub, "inpaint", scratched, inpainted, mask=masks),
+    ]
+    click.echo(f"\nPSNR in dB, noise of σ {SIGMA:g}; of scratches, within the scratches only")
+    click.echo(RESTORED)
+    for photo, before, damaged in zip(photos, noisy, scratched, strict=True):
+        mask = masks / damaged.name
+        values = (
+            _psnr(photo, before),
+            _psnr(photo, denoised / before.name),
+            _psnr(photo, damaged, mask),
+            _psnr(photo, inpainted / damaged.name, mask),
         )
-    return rows
+        click.echo(
+            "{:22} {:8.2f} {:9.2f} {:11.2f} {:10.2f}".format(
+                photo.with_suffix(".png").name, *values
+            )
+        )
+    return records
 
 
-def _jpeg_of_size(photo: Path, size: int) -> tuple[int, float]:
-    """(bytes, PSNR) of the best optimised 4:2:0 JPEG of at most `size` bytes, or of the smallest."""
-    import io
+def _psnr(photo: Path, other: Path, mask: Path | None = None) -> float:
+    """PSNR in dB, of the pixels of a mask only if there is one."""
+    import numpy as np
 
-    from PIL import Image as PillowImage
-
-    from vaetools.image import decode_image, read_image
+    from vaetools.image import read_image
     from vaetools.metrics import psnr
 
-    original = read_image(photo)
-    rgb = PillowImage.fromarray(original.pixels[:, :, ::-1].copy())
-    low, high, best = 1, 95, b""
-    while low <= high:
-        middle = (low + high) // 2
-        buffer = io.BytesIO()
-        rgb.save(buffer, "JPEG", quality=middle, subsampling="4:2:0", optimize=True)
-        if len(buffer.getvalue()) <= size or not best:
-            best = buffer.getvalue()
-        low, high = (middle + 1, high) if len(buffer.getvalue()) <= size else (low, middle - 1)
-    return len(best), psnr(original.pixels, decode_image(best).pixels)
+    a, b = read_image(photo).pixels, read_image(other).pixels
+    if mask is not None:
+        hole = np.asarray(read_image(mask).pixels) > 0
+        a, b = a[hole][None], b[hole][None]
+    return psnr(a, b)
+
+
+def _report(hub: Hub, records: list[Record], path: Path) -> None:
+    from vaetools.runner.result import RunResult
+
+    RunResult(tuple(records), seconds=None).write_report(path, decode=hub.preview)
