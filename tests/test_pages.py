@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -189,6 +190,28 @@ def test_the_api_page_has_every_public_name() -> None:
     assert sorted(re.findall(r"^### (\w+)$", page, re.MULTILINE)) == sorted(vaetools.__all__)
 
 
+def test_the_tables_of_results_are_those_of_the_results() -> None:
+    """Regenerate them with `make docs`."""
+    spec = importlib.util.spec_from_file_location("make_benchmarks", DOCS / "make_benchmarks.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    path = list(sys.path)
+    spec.loader.exec_module(script)
+    seen = set()
+    for page in script.PAGES:
+        text = page.read_text(encoding="utf-8")
+        seen |= set(re.findall(r"^<!-- end ([\w-]+) -->$", text, re.MULTILINE))
+        assert script.filled(text) == text, page
+    assert seen == set(script.TABLES)
+    sys.path[:] = path
+
+
+def test_images_of_the_readme_are_small() -> None:
+    names = re.findall(r"\]\((docs/[\w/-]+\.(?:jpg|png|svg))\)", (ROOT / "README.md").read_text())
+    assert len(names) == 3
+    assert sum((ROOT / name).stat().st_size for name in names) < 250_000
+
+
 def containerfile() -> str:
     """The Containerfile of docs/install.md, with continued lines joined."""
     text = (DOCS / "install.md").read_text().split("<!-- containerfile -->\n")[1]
@@ -247,8 +270,9 @@ def test_every_variable_that_the_code_reads_is_on_the_page() -> None:
 
 def test_the_index_has_every_page() -> None:
     index = (DOCS / "index.md").read_text()
-    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", index))
-    assert linked == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    linked = set(re.findall(r"\]\(([\w/-]+\.md)\)", index))
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    assert linked == pages - {"index.md"}
 
 
 @each_page

@@ -95,7 +95,9 @@ class Hub(HubMethods):
     Args:
         host: the plugins.
         folders: search path of the models.
-        device, threads, isolate: for the runtime, which starts when the first model is needed.
+        device: of the runtime, which starts when the first model is needed.
+        threads: of the runtime.
+        isolate: of the runtime; see `open`.
     """
 
     def __init__(
@@ -343,9 +345,12 @@ class Hub(HubMethods):
         """Raw frames from one binary file to another, as FFmpeg writes and reads them.
 
         Args:
-            source, sink: buffered, such as `sys.stdin.buffer` and `sys.stdout.buffer`.
+            source: buffered, such as `sys.stdin.buffer`.
+            sink: buffered, such as `sys.stdout.buffer`.
             raw: size and FFmpeg's name of the pixel format, `1280x720:bgr24`.
-            depth, threads, options: as for `stream`.
+            depth: as for `stream`.
+            threads: as for `stream`.
+            options: as for `stream`.
 
         Returns:
             Number of frames written.

@@ -40,7 +40,8 @@ class JitterTransformer:
 
     Args:
         model: id of a model, or its folder.
-        strength, levels: see `LatentJitter`.
+        strength: see `LatentJitter`.
+        levels: see `LatentJitter`.
         shape: (height, width) or (height, width, 3), RGB, of the image in each row of X; None if X is
             (n, height, width) or (n, height, width, 3).
         white: the value of white; samples are in [0, white].

@@ -84,7 +84,9 @@ def decode_image(
 
     Args:
         file: named in errors.
-        max_pixels, first_frame, strict: as for `read_image`.
+        max_pixels: as for `read_image`.
+        first_frame: as for `read_image`.
+        strict: as for `read_image`.
 
     Raises:
         EmptyFileError: no bytes (E011).

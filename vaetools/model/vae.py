@@ -82,7 +82,9 @@ class Vae(Model):
         """A latent from the prior N(0, temperature²), for an image of that size.
 
         Args:
-            height, width: in pixels; a model of one size needs none.
+            height: in pixels; a model of one size needs none.
+            width: in pixels.
+            temperature: scale of the standard deviation.
 
         Raises:
             OptionError: no size, or another than the model's only one.

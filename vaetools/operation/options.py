@@ -50,7 +50,8 @@ def option(
 
     Args:
         default: the value of an option that is not given; the field's annotation gives the kind.
-        min, max: inclusive bounds of a number.
+        min: inclusive lower bound of a number.
+        max: inclusive upper bound of a number.
         choices: the words that are allowed.
         words: for an option that is an image: words with a meaning of their own, which are no paths.
         help: one line, shown by `--help` and in docstrings.
