@@ -37,6 +37,8 @@ class Scenario:
         name: In test ids.
         plant: Writes the inputs, given the folder `in`.
         commands: Words of each command; `{}` stands for the folder.
+        first: A command that is run before them until `made` exists.
+        made: A path that it makes.
         whole: Whether what stands below `more/` under its final name is complete, given its bytes.
     """
 
@@ -44,6 +46,14 @@ class Scenario:
     plant: Callable[[Path], None]
     commands: Sequence[Sequence[str]]
     whole: Callable[[bytes], bool] = bool
+    first: Sequence[str] = ()
+    made: str = ""
+
+    def words(self, root: Path) -> list[list[str]]:
+        """The commands that are to be run now, in the folder `root`."""
+        is_first = bool(self.first) and not (root / self.made).exists()
+        commands = [self.first, *self.commands] if is_first else self.commands
+        return [[word.replace("{}", str(root)) for word in words] for words in commands]
 
 
 @dataclass
@@ -62,26 +72,44 @@ class Tally:
 
 
 class Server(AbstractContextManager["Server"]):
-    """Runs commands in forks of one process; see `tests.faults.server`."""
+    """Runs commands in forks of one process; see `tests.faults.server`.
 
-    def __init__(self, library: Path) -> None:
+    Args:
+        library: That of `tests.faults.shim`, or None.
+    """
+
+    def __init__(self, library: Path | None) -> None:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        preload = {} if library is None else {"LD_PRELOAD": str(library)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": path},
+            env={**os.environ, **preload, "PYTHONPATH": path},
             text=True,
         )
 
     def run(
-        self, words: Sequence[str], env: dict[str, str], stdout: Path, stderr: Path
+        self,
+        words: Sequence[str],
+        env: dict[str, str],
+        stdout: Path,
+        stderr: Path,
+        kill_after: float | None = None,
+        watch: Path | None = None,
     ) -> int | None:
-        """The exit code; None if the command hangs."""
+        """The exit code; None if the command hangs, -9 if it was killed.
+
+        Args:
+            kill_after: Seconds until it is killed.
+            watch: Count them from the first change in this folder.
+        """
         request = {"words": words, "env": env, "stdout": str(stdout), "stderr": str(stderr)}
+        request |= {"seconds": SECONDS, "kill_after": kill_after}
+        request |= {"watch": None if watch is None else str(watch)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps({**request, "seconds": SECONDS}), file=self._process.stdin, flush=True)
+        print(json.dumps(request), file=self._process.stdin, flush=True)
         code: int | None = json.loads(self._process.stdout.readline())
         return code
 
@@ -108,7 +136,7 @@ class Trial:
         self._state = folder / "state"
         shim.reset(self._state)
         scenario.plant(self._root / "in")
-        self._inputs = _state(self._root / "in")
+        self._inputs = state(self._root / "in")
         code = self._run({})
         assert code == 0, (code, self._printed())
         self._wanted = digests(self._root / "out")
@@ -181,7 +209,7 @@ class Trial:
         return problems + self._always()
 
     def _always(self) -> list[str]:
-        problems = [] if _state(self._root / "in") == self._inputs else ["an input changed"]
+        problems = [] if state(self._root / "in") == self._inputs else ["an input changed"]
         problems += [
             f"{path.name} is half-written"
             for path in (self._root / "more").rglob("[!.]*")
@@ -192,9 +220,8 @@ class Trial:
     def _run(self, variables: dict[str, str]) -> int | None:
         """The code of the first command that fails, or 0."""
         env = {"XDG_CACHE_HOME": str(self._root / "cache"), "FAULT_CALLS": "", **variables}
-        for words in self._scenario.commands:
-            filled = [word.replace("{}", str(self._root)) for word in words]
-            code = self._server.run(filled, env, self._stdout, self._stderr)
+        for words in self._scenario.words(self._root):
+            code = self._server.run(words, env, self._stdout, self._stderr)
             if code != 0:
                 return code
         return 0
@@ -216,6 +243,6 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def _state(folder: Path) -> dict[str, Any]:
+def state(folder: Path) -> dict[str, Any]:
     times = {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
     return {**times, **digests(folder)}

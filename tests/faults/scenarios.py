@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def _images(folder: Path) -> None:
+def _images(folder: Path, copies: int = 1) -> None:
     from vaetools.image import Image, encode_image
 
     rng = np.random.default_rng(0)
-    for name in ("a.png", "sub/b.jpg", "sub/deep/c.webp"):
+    names = ("a.png", "sub/b.jpg", "sub/deep/c.webp")
+    for name in [f"{n}/{name}" if n else name for n in range(copies) for name in names]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, (24, 32, 3), np.uint8)
@@ -27,13 +29,26 @@ def _images(folder: Path) -> None:
         )
 
 
+def _many(folder: Path) -> None:
+    _images(folder, copies=4)
+
+
+def _holes(folder: Path) -> None:
+    from vaetools.image import Image, encode_image
+
+    _many(folder)
+    mask = np.zeros((24, 32), np.uint8)
+    mask[8:16, 8:16] = 255
+    (folder.parent / "mask.png").write_bytes(encode_image(Image.from_array(mask), "png"))
+
+
 def _streams(folder: Path) -> None:
     from vaetools import open as open_hub
 
     _images(folder)
     with open_hub() as hub:
         for path in [path for path in folder.rglob("*") if path.is_file()]:
-            path.with_name(path.name + ".vae").write_bytes(hub.compress(path.read_bytes()))
+            path.with_name(path.name + ".vae").write_bytes(hub.compress(path))
             path.unlink()
 
 
@@ -60,6 +75,14 @@ NEGATIVE = (*CHEAP, "negative", "{}/in", "-o", "{}/out")
 REPLACE = ("--on-exists", "replace")  # a single output has no journal
 PAIR = (*CHEAP, "pair", "{}/in", "-o", "{}/out")
 
+JOB = Scenario(
+    "job",
+    _images,
+    [(*CHEAP, "negative", "--job", "{}/more/run", "-o", "{}/out")],
+    first=("shards", "{}/in", "-o", "{}/more/run", "--size", "1"),
+    made="more/run/job.toml",
+)
+
 SCENARIOS = (
     Scenario("folder", _images, [NEGATIVE]),
     Scenario("outputs", _images, [PAIR]),
@@ -75,6 +98,7 @@ SCENARIOS = (
         _video,
         [(*CHEAP, "run", "negative", "{}/in/clip.mp4", "-o", "{}/out/c.mp4", *REPLACE)],
     ),
+    JOB,
     Scenario("chain", _images, [("run", "denoise,compress", "{}/in", "-o", "{}/out")]),
     Scenario("decompress", _streams, [("decompress", "{}/in", "-o", "{}/out")]),
 )
@@ -95,3 +119,18 @@ FAULTS = (
         "open,create,read,write,fsync,close,mkdir,unlink,link,rename,list,stat", "EIO", lasts=True
     ),
 )
+
+OPERATIONS = (
+    Scenario("compress", _many, [("compress", "{}/in", "-o", "{}/out")]),
+    Scenario("decompress", _streams, [("decompress", "{}/in", "-o", "{}/out")]),
+    Scenario("denoise", _many, [("denoise", "{}/in", "-o", "{}/out")]),
+    Scenario("inpaint", _holes, [("inpaint", "{}/in", "-o", "{}/out", "--mask", "{}/mask.png")]),
+    Scenario("augment", _many, [("augment", "{}/in", "-o", "{}/out", "-n", "2")]),
+    Scenario("chain", _many, [("run", "denoise,compress", "{}/in", "-o", "{}/out")]),
+    Scenario("workers", _many, [(*NEGATIVE, "--workers", "2")]),
+    Scenario("outputs", _many, [PAIR]),
+    Scenario("video", _video, [(*CHEAP, "run", "negative", "{}/in", "-o", "{}/out")]),
+    Scenario("clip", _video, [(*CHEAP, "run", "negative", "{}/in/clip.mp4", "-o", "{}/out/c.mp4")]),
+    dataclasses.replace(JOB, plant=_many),
+)
+"""Commands that are killed: all kinds of operations and runs."""

@@ -1,11 +1,17 @@
 """Runs commands of vaetools in forks of one process, which has imported everything once.
 
-Reads a JSON object per line: `words`, `env`, `stdout`, `stderr` (paths) and `seconds`; answers each with
-the exit status, or null if the command did not end in time. The library of `shim.py` is preloaded.
+Reads a JSON object per line, and answers each with the exit status, or null if the command did not end
+in time. The library of `shim.py` may be preloaded. Keys:
+
+    words, env, stdout, stderr   the command; the last two are paths
+    seconds                      for the command
+    kill_after                   null, or seconds until SIGKILL
+    watch                        null, or a folder: these seconds count from the first change in it
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -14,6 +20,7 @@ import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 MODULES = ("cv2", "PIL.Image", "onnxruntime", "av", "jinja2", "vaetools.cli.app", "vaetools.hub")
@@ -31,7 +38,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _child(request)
-        print(json.dumps(_status(pid, request["seconds"])), flush=True)
+        print(json.dumps(_status(pid, request)), flush=True)
 
 
 def _child(request: dict[str, Any]) -> NoReturn:
@@ -41,7 +48,8 @@ def _child(request: dict[str, Any]) -> NoReturn:
         handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, number)
         os.close(handle)
-    ctypes.CDLL(None).fault_setup()
+    if "LD_PRELOAD" in os.environ:
+        ctypes.CDLL(None).fault_setup()
     from vaetools.cli import main
 
     try:
@@ -57,16 +65,34 @@ def _child(request: dict[str, Any]) -> NoReturn:
     os._exit(code)
 
 
-def _status(pid: int, seconds: float) -> int | None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def _status(pid: int, request: dict[str, Any]) -> int | None:
+    killed_after = request["kill_after"]
+    watched = None if request["watch"] is None else Path(request["watch"])
+    before = _extent(watched)
+    started = begun = time.monotonic()
+    while time.monotonic() - started < request["seconds"]:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
+        if watched is not None and _extent(watched) != before:
+            watched, begun = None, time.monotonic()
+        is_due = watched is None and time.monotonic() - begun >= (killed_after or 0)
+        if killed_after is not None and is_due:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        time.sleep(0.001)
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return None
+
+
+def _extent(folder: Path | None) -> list[tuple[str, int]]:
+    """Names and sizes of all files in a folder."""
+    found = []
+    for path in [] if folder is None else folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            found.append((str(path), path.stat().st_size))
+    return found
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.harness import Command, kill_runs, own_command, plant_inputs, worker_command
+from tests.faults.harness import Scenario, Server
+from tests.faults.scenarios import OPERATIONS
+from tests.kills.commands import Killed
+from tests.kills.harness import Command, Tally, kill_runs, own_command, plant_inputs, worker_command
 
 
 @pytest.mark.parametrize(
@@ -23,3 +26,13 @@ def test_killed_runs_lose_nothing_and_resume_to_the_same_tree(
     assert tally.is_clean, tally
     assert tally.kills == kills
     assert tally.at_work >= kills // 2, tally
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", OPERATIONS, ids=lambda scenario: scenario.name)
+def test_every_kind_of_run_survives_kills(tmp_path: Path, scenario: Scenario) -> None:
+    tally = Tally()
+    with Server(None) as server:
+        Killed(server, scenario, tmp_path).kill(8, tally)
+    assert tally.is_clean, tally
+    assert tally.kills == 8
