@@ -6,6 +6,7 @@ Kubernetes job.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
@@ -166,7 +167,9 @@ def _done(job: Job) -> Iterator[int]:
 def _soon_free(job: Job, numbers: list[int]) -> bool:
     """Wait, if the process of one of the shards gives no sign of life; whether there was one."""
     interval = job.lease / BEATS
-    if not any(silence(job, n, attempts(job, n)) > 2 * interval for n in numbers):
+    longest = max(silence(job, number, attempts(job, number)) for number in numbers)
+    if longest <= 2 * interval:
         return False
-    time.sleep(interval)
+    if not math.isinf(longest):  # one that was given back is free, or done, now
+        time.sleep(interval)
     return True
