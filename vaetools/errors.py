@@ -286,7 +286,7 @@ class PluginError(VaetoolsError):
 class DeviceError(VaetoolsError):
     """The device that was asked for is not available.
 
-    Causes: no such hardware; an old driver; missing or clashing packages and libraries.
+    Causes: no such hardware; an old driver; missing or clashing packages; no Ray cluster there.
     Remedy: `vaetools doctor` shows the cause; use `--device cpu` or `--device auto`.
     """
 

@@ -16,7 +16,7 @@ import pytest
 from tests.paths import DOCS, PLUGINS
 from vaetools.cli import main
 from vaetools.distributed.claims import take
-from vaetools.distributed.loop import _order, work
+from vaetools.distributed.loop import left_in_order, work
 from vaetools.distributed.merged import merged
 from vaetools.image import Image, encode_image
 from vaetools.testing import gradient
@@ -69,7 +69,7 @@ def test_processes_begin_at_different_shards(
     starts = []
     for number in range(5):
         monkeypatch.setenv(name, str(number))
-        order = _order(job)
+        order = left_in_order(job)
         assert sorted(order) == [*range(20)]
         starts.append(order[0])
     assert len({*starts}) == 5

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import click
 
+    from vaetools.cli.engine import Engine
     from vaetools.cli.reporter import Reporter
-    from vaetools.distributed.loop import Work
     from vaetools.hub import Hub
     from vaetools.operation.step import Step
 
@@ -34,8 +34,20 @@ def run_job(
     out: str,
     report: Reporter,
     settings: Mapping[str, Any],
+    engine: Engine | None,
 ) -> int:
-    """Process free shards, print what was done, and return the exit code."""
+    """Process free shards, print what was done, and return the exit code.
+
+    Args:
+        ctx: The context.
+        hub: Of this process.
+        step: The operations.
+        job: The job folder.
+        out: The output folder.
+        report: Prints what happens.
+        settings: Fields of `RunSettings`.
+        engine: Hands the shards to other processes; None: this process takes free ones.
+    """
     from vaetools.distributed.job import open_job
     from vaetools.distributed.loop import work
     from vaetools.distributed.shard_runner import ShardRunner
@@ -51,6 +63,6 @@ def run_job(
     runner = ShardRunner(
         opened, operation, run_settings, fingerprint(operation), on_record=report.record
     )
-    done: Work = work(runner)
+    done = work(runner) if engine is None else engine.run(runner.job, root, out, given, report)
     code = report.finish_job(done)
     return exit_code() if code == EXIT_INTERRUPTED else code

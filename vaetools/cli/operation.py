@@ -12,6 +12,7 @@ import click
 
 from vaetools.cli.config import config_option
 from vaetools.cli.context import hub_of
+from vaetools.cli.engine import ENGINE_FLAGS, PARAMETERS, engine_of
 from vaetools.cli.flags import (
     DEBUG,
     INPUT_FLAGS,
@@ -83,7 +84,7 @@ def command_of(
         *RUN_FLAGS,
         *(() if steps[0].names_outputs else (TO_FLAG,)),
         QUALITY_FLAG,
-        *(() if steps[0].kind.takes == "nothing" else (*INPUT_FLAGS, *WATCH_FLAGS)),
+        *(() if steps[0].kind.takes == "nothing" else (*INPUT_FLAGS, *WATCH_FLAGS, *ENGINE_FLAGS)),
         *more,
         *REPORTING_FLAGS,
         config_option(defaults),
@@ -130,9 +131,19 @@ def run_command(
         is_one = len(inputs) == 1 and os.path.isfile(inputs[0]) and not watch
         threads = None if is_one else 1
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
+    opened = {
+        "device": device,
+        "models_dirs": models_dir,
+        "plugins_dirs": ctx.find_root().params.get("plugins_dir") or (),
+        "threads": threads,
+        "isolate": isolate,
+    }
+    chosen = {name: settings.pop(name) for name in PARAMETERS & settings.keys()}
+    engine = engine_of(ctx, job, steps, opened, chosen)
+    here = device if engine is None else "cpu"  # the processes of an engine find the device
     with (
         redirect_stdout(sys.stderr),  # the output of plugins must not mix with the records
-        hub_of(ctx, models_dir=models_dir, device=device, threads=threads, isolate=isolate) as hub,
+        hub_of(ctx, models_dir=models_dir, device=here, threads=threads, isolate=isolate) as hub,
     ):
         step = step_of(hub, steps)
         _refuse_unused(ctx, step.operation, inputs)
@@ -144,7 +155,7 @@ def run_command(
             report.watching(inputs)
         try:
             if job is not None:
-                ctx.exit(run_job(ctx, hub, step, job, out, report, settings))
+                ctx.exit(run_job(ctx, hub, step, job, out, report, settings, engine))
             result = run(
                 step,
                 inputs,

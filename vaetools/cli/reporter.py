@@ -95,6 +95,10 @@ class Reporter:
         lost = EXIT_DONE if self._lost is None else self._lost.exit_code
         return result.exit_code or lost
 
+    def trouble(self, line: str) -> None:
+        """Print what happened to an attempt at a shard."""
+        self._warn(line)
+
     def finish_job(self, work: Work) -> int:
         """The same for what this process did for a job."""
         self._tell_counts()

@@ -25,7 +25,11 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "Run": (
         *("resume", "force", "dry_run", "journal", "jobs", "workers", "threads"),
-        *("shard", "job", "engine", "config"),
+        *("shard", "config"),
+    ),
+    "Jobs on several machines": (
+        *("job", "engine", "retries"),
+        *("address", "gpus_per_task", "cpus_per_task"),
     ),
     "Models and devices": ("models_dir", "device", "isolate"),
     "Messages": ("json", "as_json", "quiet", "verbose", "debug", "help"),

@@ -44,12 +44,14 @@ class Owner:
         machine: See `machine_id`.
         pid: Id of the process.
         started: See `vaetools.runner.machine.started`.
+        engine: Identifies the engine that the process works for; empty if it works on its own.
     """
 
     host: str
     machine: str
     pid: int
     started: str
+    engine: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -59,9 +61,9 @@ class Owner:
         return not is_running(self.pid) or started(self.pid) != self.started
 
 
-def this_process() -> Owner:
+def this_process(engine: str = "") -> Owner:
     """The owner of the claims of this process."""
-    return Owner(platform.node(), machine_id(), os.getpid(), started(os.getpid()))
+    return Owner(platform.node(), machine_id(), os.getpid(), started(os.getpid()), engine)
 
 
 class Claim:
@@ -109,21 +111,27 @@ class Claim:
             os.utime(self._path, (0, 0))
 
 
-def take(job: Job, number: int) -> Claim | None:
+def take(job: Job, number: int, engine: str = "") -> Claim | None:
     """Claim a shard for this process; None if another process works on it.
+
+    Args:
+        job: The job.
+        number: Of the shard.
+        engine: The engine that this process works for. A claim of the same engine is free: it hands out
+            no shard twice, unless it knows that the first process has ended or hangs.
 
     Raises:
         OutputError: The folder of the claims cannot be written to.
     """
     attempt = attempts(job, number)
-    if attempt and not is_free(job, number, attempt):
+    if attempt and not is_free(job, number, attempt, engine):
         return None
     path = _path(job.claims, number, attempt + 1)
     try:
         job.claims.mkdir(exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "wb") as file:
-            file.write(json.dumps(vars(this_process())).encode())
+            file.write(json.dumps(vars(this_process(engine))).encode())
     except FileExistsError:
         return None
     except OSError as error:
@@ -153,7 +161,7 @@ def attempts(job: Job, number: int) -> int:
     return attempt
 
 
-def is_free(job: Job, number: int, attempt: int) -> bool:
+def is_free(job: Job, number: int, attempt: int, engine: str = "") -> bool:
     """Whether the process that made the last attempt at a shard has ended, as far as can be seen."""
     path = _path(job.claims, number, attempt)
     try:
@@ -162,6 +170,8 @@ def is_free(job: Job, number: int, attempt: int) -> bool:
         return False
     owner = owner_of(job, number, attempt)
     if touched == 0 or (owner is not None and owner.has_ended):
+        return True
+    if engine and owner is not None and owner.engine == engine:
         return True
     return _now(job.claims) - touched > job.lease
 

@@ -44,12 +44,14 @@ class Work:
     Attributes:
         results: Of the shards that it worked on.
         refused: Errors of shards that could not be processed as a whole.
+        retried: Number of attempts that failed and were made again.
         missing: Number of shards that are not done; other processes work on them, or stopped.
         seconds: Wall time.
     """
 
     results: list[ShardResult] = field(default_factory=list)
     refused: list[UsageError] = field(default_factory=list)
+    retried: int = 0
     missing: int = 0
     seconds: float = 0.0
 
@@ -91,6 +93,8 @@ class Work:
             sizes = (sum(r.bytes_in for r in self.results), sum(r.bytes_out for r in self.results))
             parts.append(" -> ".join(map(format_bytes, sizes)))
         text = f"{plural(len(done), 'shard')}: {', '.join(parts)} in {format_seconds(self.seconds)}"
+        if self.retried:
+            text += f"; {plural(self.retried, 'attempt')} made again"
         if self.is_stopped and self.results[-1].problem:
             text += f"; {self.results[-1].problem}"
         if self.missing:
@@ -111,10 +115,10 @@ def work(runner: ShardRunner) -> Work:
     """
     started = time.monotonic()
     done = Work()
-    left = _order(runner.job)
+    left = left_in_order(runner.job)
     while left and not done.is_stopped:
         left = _pass(runner, left, done)
-        if left and not done.is_stopped and not _soon_free(runner.job, left):
+        if left and not done.is_stopped and not soon_free(runner.job, left):
             break
     done.missing = runner.job.shards - len({*_done(runner.job)})
     done.seconds = time.monotonic() - started
@@ -141,7 +145,7 @@ def _pass(runner: ShardRunner, numbers: list[int], done: Work) -> list[int]:
     return held
 
 
-def _order(job: Job) -> list[int]:
+def left_in_order(job: Job) -> list[int]:
     """The shards that are not done, from a place of its own for each process."""
     numbers = [int(text) for name in NUMBERS if (text := os.environ.get(name, "")).isdigit()]
     place = numbers[0] * _GOLDEN % 1 if numbers else random.random()  # noqa: S311 - no secret
@@ -164,7 +168,7 @@ def _done(job: Job) -> Iterator[int]:
             yield int(stem)
 
 
-def _soon_free(job: Job, numbers: list[int]) -> bool:
+def soon_free(job: Job, numbers: list[int]) -> bool:
     """Wait, if the process of one of the shards gives no sign of life; whether there was one."""
     interval = job.lease / BEATS
     longest = max(silence(job, number, attempts(job, number)) for number in numbers)

@@ -132,18 +132,17 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
         options["retried"] = "; ".join(retries(retried))
     return JobResult(
         tuple(records),
-        left_alone,
-        unreached,
-        None,
-        "",
-        tuple(problems),
-        dict(kinds),
-        options,
-        dict(totals),
-        job.shards,
-        tuple(missing),
-        retried,
-        round(cpu_seconds, 3),
+        left_alone=left_alone,
+        unreached=unreached,
+        seconds=None,
+        problems=tuple(problems),
+        other_kinds=dict(kinds),
+        options=options,
+        totals=dict(totals),
+        shards=job.shards,
+        missing=tuple(missing),
+        retried=retried,
+        cpu_seconds=round(cpu_seconds, 3),
     )
 
 
@@ -183,6 +182,7 @@ def shard_records(job: Job, number: int, count: int) -> Iterator[Record]:
     """
     records: dict[str, Record] = {}
     out = _out(job)
+    begun: dict[str, Record] = {}
     for attempt in range(1, count + 1):
         journal, kept = job.journal(number, attempt), job.records(number, attempt)
         for entry, facts in read_events([journal])[1] if journal.exists() else ():
@@ -193,8 +193,17 @@ def shard_records(job: Job, number: int, count: int) -> Iterator[Record]:
         for record, values in read_records(kept) if kept.exists() else ():
             name = str(values.get("name", record.file))
             known = records.get(name)
+            if known is None and record.message.endswith("is already done") and name in begun:
+                # Its process ended before it could confirm what is there now.
+                records[name] = begun[name]
+                continue
             if known is None or known.status != "done" or record.status == "failed":
                 records[name] = _named(record, str(job.root / name))
+        for entry, facts in read_events([journal], begun=True)[1] if journal.exists() else ():
+            file = str(job.root / entry.file)
+            record = record_of_entry(entry, facts or {}, out, file)
+            if record is not None:
+                begun[entry.file] = record
     yield from records.values()
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from vaetools.distributed.claims import Claim, take
 from vaetools.distributed.job import begin
 from vaetools.distributed.lists import files_of
-from vaetools.errors import NothingMatchedError, UsageError
+from vaetools.distributed.parts import Part
+from vaetools.errors import NothingMatchedError, UnexpectedError, UsageError, printable
 from vaetools.paths import refuse_url
+from vaetools.record import Record
 from vaetools.runner import run
 from vaetools.runner.atomic import write_files
 from vaetools.runner.fault import TAKEN_OVER
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.distributed.job import Job
+    from vaetools.distributed.lists import ListedFile
     from vaetools.operation import Operation
-    from vaetools.record import Record
     from vaetools.runner import Progress, RunSettings
 
 State: TypeAlias = Literal[
@@ -142,8 +144,13 @@ class ShardRunner:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "on_record": None, "progress": None}
 
-    def __call__(self, number: int) -> ShardResult:
+    def __call__(self, number: int, *, part: Part | None = None, engine: str = "") -> ShardResult:
         """Process a shard, unless it is done or another process works on it.
+
+        Args:
+            number: Of the shard.
+            part: Which of its inputs to process; the shard is done only with all of them.
+            engine: See `vaetools.distributed.claims.take`.
 
         Raises:
             UsageError: The shard cannot be processed as a whole: its list is damaged, outputs clash
@@ -154,20 +161,20 @@ class ShardRunner:
         job = self.job
         if job.done_file(number).exists():
             return ShardResult(number, "already done")
-        claim = take(job, number)
+        claim = take(job, number, engine)
         if claim is None:
             return ShardResult(number, "held")
         with claim:
             if job.done_file(number).exists():
                 return ShardResult(number, "already done", claim.attempt)
-            if claim.deaths >= MOST_DEATHS:
+            if part is None and claim.deaths >= MOST_DEATHS:
                 problem = f"shard {number} ended {claim.deaths} processes and is given up"
                 return ShardResult(number, "given up", claim.attempt, problem=problem)
-            return self._processed(claim)
+            return self._processed(claim, part or Part(number))
 
-    def _processed(self, claim: Claim) -> ShardResult:
+    def _processed(self, claim: Claim, part: Part) -> ShardResult:
         started, cpu = time.monotonic(), time.process_time()
-        result = self._run(claim)
+        result = self._run(claim, part)
         found = ShardResult(
             claim.number,
             _state(result),
@@ -183,7 +190,7 @@ class ShardRunner:
             platform.node(),
             "" if result.stopped == INTERRUPTED else result.stopped,
         )
-        if found.state == "done":
+        if found.state == "done" and part.is_whole:
             found = self._finished(claim, found)
         return found
 
@@ -199,9 +206,11 @@ class ShardRunner:
             write_files([(path, json.dumps(result.as_dict()).encode("ascii"))])
         return result
 
-    def _run(self, claim: Claim) -> RunResult:
+    def _run(self, claim: Claim, part: Part) -> RunResult:
         job, number = self.job, claim.number
-        files = [file.name for file in files_of(job, number)]
+        listed = files_of(job, number)
+        wanted = [*range(len(listed))[part.begin : part.end]]
+        files = [listed[position].name for position in wanted if position not in part.killers]
         names = tuple(relative_names(files, job.root, job.list_of(number)))
         journal = job.journal(number, claim.attempt)
         with output_errors(journal):
@@ -210,7 +219,7 @@ class ShardRunner:
         share = Share(journal, earlier, claim.check)
         with _Records(job.records(number, claim.attempt), job.root, self.on_record) as records:
             try:
-                return run(
+                result = run(
                     self.operation,
                     FileList(job.root, names, by_suffix=not job.explicit),
                     self._settings(claim),
@@ -220,7 +229,28 @@ class ShardRunner:
                     progress=self.progress,
                 )
             except NothingMatchedError:
-                return RunResult((), left_alone=len(names))
+                result = RunResult((), left_alone=len(names))
+            if result.stopped or not part.is_whole:
+                return result
+            killers = [self._killer(listed[n], how) for n, how in part.killers.items()]
+            for record in killers:
+                records.add(record)
+            return dataclasses.replace(result, records=(*result.records, *killers))
+
+    def _killer(self, file: ListedFile, how: str) -> Record:
+        """The record of an input that ends the processes that work on it."""
+        path = self.job.root / file.name
+        remedy = "a library crashed or memory ran out: leave it out, or use fewer --jobs"
+        error = UnexpectedError(f"ended each of its processes: {how}", file=path, remedy=remedy)
+        return Record(
+            str(path),
+            (),
+            self.operation.name,
+            "failed",
+            code=error.code,
+            message=printable(str(error)),
+            bytes_in=file.size,
+        )
 
     def _settings(self, claim: Claim) -> RunSettings:
         """The settings of a run: after a crash with a worker process, which the next crash ends.

@@ -123,7 +123,7 @@ class Worker:
             for answer in self._frames:
                 self._pass_on(answer)
         self._process.kill()
-        end = _how(self._process.wait())
+        end = how_ended(self._process.wait())
         self._source.close()
         self._frames.close()
         with self._lock:
@@ -160,7 +160,8 @@ def _print(text: str, stream: TextIO | None) -> None:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _how(code: int) -> str:
+def how_ended(code: int) -> str:
+    """How a process ended, in words, by the return code of `Popen.wait`."""
     if code >= 0:
         return f"exit code {code}"
     try:

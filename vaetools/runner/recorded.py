@@ -75,9 +75,13 @@ def _events(folder: Path) -> tuple[Path, list[tuple[JournalEntry, dict[str, Any]
 
 
 def read_events(
-    journals: Iterable[Path],
+    journals: Iterable[Path], *, begun: bool = False
 ) -> tuple[str, list[tuple[JournalEntry, dict[str, Any] | None]]]:
     """What journals say.
+
+    Args:
+        journals: Their paths.
+        begun: Whether to count as done what an attempt began to write and did not confirm.
 
     Returns:
         The output folder that they name, or an empty string; what was done (with its facts) or
@@ -89,10 +93,10 @@ def read_events(
         found = parse(line)
         if isinstance(found, str):
             out = found
-        elif found is not None and found[1] in ("done", "pruned"):
-            facts = _values(line).get("facts") if found[1] == "done" else None
+        elif found is not None and (begun or found[1] in ("done", "pruned")):
+            facts = _values(line).get("facts")
             known = facts if isinstance(facts, dict) else {}
-            events.append((found[0], found[2], known if found[1] == "done" else None))
+            events.append((found[0], found[2], None if found[1] == "pruned" else known))
     return out, [event[1:] for event in sorted(events, key=lambda event: event[0])]
 
 

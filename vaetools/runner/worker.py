@@ -227,7 +227,7 @@ def main() -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    frames = Frames(*_streams())
+    frames = Frames(*own_streams())
     sys.stdout, sys.stderr = (
         cast("Any", _Printed(frames, is_error=is_error)) for is_error in (False, True)
     )
@@ -245,7 +245,7 @@ def main() -> None:
     os._exit(0)  # whatever the threads are doing: nobody waits for it
 
 
-def _streams() -> tuple[BinaryIO, BinaryIO]:
+def own_streams() -> tuple[BinaryIO, BinaryIO]:
     """Stdin and stdout for messages alone: libraries find nothing to read, and print on stderr."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
