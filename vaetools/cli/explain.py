@@ -6,6 +6,7 @@ import click
 
 from vaetools import errors
 from vaetools.cli.flags import DEBUG
+from vaetools.cli.table import table
 from vaetools.cli.values import codes
 from vaetools.errors import UsageError, did_you_mean
 from vaetools.explanations import explanations
@@ -70,8 +71,8 @@ def command(code: str | None, markdown: bool) -> None:
     if markdown:
         click.echo(page(), nl=False)
     elif code is None:
-        for one in found.values():
-            click.echo(f"{one.code}  {one.meaning}")
+        for line in table([[one.code, one.meaning] for one in found.values()], ["code", "meaning"]):
+            click.echo(line)
     elif code.upper() in found:
         click.echo(found[code.upper()].text)
     else:

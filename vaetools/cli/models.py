@@ -10,6 +10,7 @@ import click
 from vaetools.cli import values
 from vaetools.cli.context import hub_of, warn
 from vaetools.cli.flags import DEBUG, ISOLATE, JSON, MODELS_DIR
+from vaetools.cli.table import table
 from vaetools.errors import EXIT_ENVIRONMENT, ManifestError, VaetoolsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) 
       vaetools models list --models-dir my-models/ --json
     """
     hub = hub_of(ctx, models_dir=models_dir)
+    rows = []
     for entry in hub.registry.entries:
         if entry.manifest is None:
             warn(entry.error)
@@ -65,7 +67,9 @@ def list_models(ctx: click.Context, models_dir: tuple[str, ...], as_json: bool) 
             size = f"{manifest.bytes / 1e6:.1f} MB"
             stream = "" if manifest.codec is None else f"; stream id {manifest.codec.stream_id}"
             tasks = ", ".join(manifest.tasks)
-            click.echo(f"{manifest.id:20} {manifest.version:6} {size:>9}  {tasks}{stream}")
+            rows.append([manifest.id, manifest.version, size, f"{tasks}{stream}"])
+    for line in table(rows, ["id", "version", "size", "tasks"], right={2}):
+        click.echo(line)
 
 
 @command.command("show")

@@ -11,6 +11,7 @@ import click
 from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import host_of
 from vaetools.cli.flags import DEBUG, JSON, refuse_typed
+from vaetools.cli.table import table
 from vaetools.errors import EXIT_SOME_FAILED, printable
 
 
@@ -32,6 +33,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         refuse_typed(ctx, {"as_json"}, f"'plugins {ctx.invoked_subcommand}' in this place")
         return
+    rows = []
     for plugin in host_of(ctx, retry=True).plugins:
         error = None if plugin.error is None else plugin.error.line
         if as_json:
@@ -39,7 +41,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
             click.echo(json.dumps(facts))
         else:
             offers = ", ".join([*plugin.operations, *plugin.commands]) or "-"
-            click.echo(f"{plugin.name:30} {plugin.origin:20} {error or offers}")
+            rows.append([printable(plugin.name), printable(plugin.origin), error or offers])
+    for line in table(rows, ["plugin", "origin", "operations and commands"]):
+        click.echo(line)
 
 
 @command.command("new")
