@@ -41,7 +41,7 @@ RESTORED = "image                     noisy  denoised   scratched  inpainted"
 @DEBUG
 @click.pass_context
 def command(ctx: click.Context, out: Path, device: str) -> None:
-    """Compress, denoise, inpaint and augment sample photographs.
+    """Try all four operations on sample photographs.
 
     Writes OUT/photos and what the operations make of them: OUT/packed-qQ (.vae files) and OUT/back-qQ
     (decoded) for several qualities Q, OUT/denoised, OUT/inpainted, OUT/augmented. Prints sizes and
