@@ -311,7 +311,7 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _no_cluster(address: str, reason: str) -> DeviceError:
-    remedy = "start one with ray start --head, or use --address local"
+    remedy = "start one with ray start, or use --address local"
     return DeviceError(f"no Ray cluster at {address}: {reason}", remedy=remedy)
 
 
