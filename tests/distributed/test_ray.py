@@ -7,9 +7,11 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -358,3 +360,16 @@ def test_nothing_is_left_of_a_cluster_when_a_test_fails() -> None:
         raise RuntimeError("a test")
     assert not cluster.processes()
     assert not folder.exists()
+
+
+def test_a_cluster_for_one_command(tmp_path: Path) -> None:
+    place = Place(tmp_path, 5)
+    command = place.copy("local")
+    folder = tempfile.mkdtemp(prefix="vt", dir="/tmp")
+    try:
+        done = place.finish(place.start(command, RAY_TMPDIR=folder))
+    finally:
+        shutil.rmtree(folder)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert re.fullmatch(r"1 shard: 5 done, 2\.5 kB -> 2\.5 kB in \S+( s)?\n", done.stderr)
+    place.check()

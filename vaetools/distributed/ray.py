@@ -302,7 +302,7 @@ def _connected(address: str) -> Iterator[None]:
                     **more,
                 )
         except (Exception, SystemExit) as error:  # noqa: BLE001 - of many unrelated types
-            raise _no_cluster(address, describe(error)) from None
+            raise _no_cluster(address, describe(error).partition(". ")[0]) from None
         try:
             yield
         finally:
@@ -356,14 +356,17 @@ def _same_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what Ray's libraries write to stderr on their own."""
+    """Without what Ray and its libraries write to stdout and stderr on their own."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    kept = {number: os.dup(number) for number in (1, 2)}
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
-        yield
+        for number in kept:
+            os.dup2(nowhere, number)
+        with contextlib.redirect_stderr(_Nowhere()):
+            yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
         os.close(nowhere)
