@@ -13,6 +13,7 @@ import io
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from common import Rgb, circumstances, read_images
@@ -20,6 +21,47 @@ from PIL import Image
 
 import vaetools
 from vaetools.metrics import psnr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Row(TypedDict):
+    """A screenshot.
+
+    Attributes:
+        image: Name of its file.
+        vae: Bytes of its `.vae` file.
+        psnr: Of that file, in dB; None if it is exact.
+        coded: Bytes of the coded image if the pixels were stored instead; otherwise as `vae`.
+        webp: Bytes of a lossless WebP file.
+        lossy_webp: Bytes of a lossy WebP file of that PSNR; None if there is none.
+    """
+
+    image: str
+    vae: int
+    psnr: float | None
+    coded: int
+    webp: int
+    lossy_webp: int | None
+
+
+def screenshots(hub: vaetools.Hub, images: dict[str, Rgb], quality: float) -> Iterator[Row]:
+    """Compress each image."""
+    for name, rgb in images.items():
+        bgr = np.ascontiguousarray(rgb[..., ::-1])
+        data = hub.compress(bgr, quality=quality)
+        found = hub.decompress(data)
+        is_exact = np.array_equal(bgr, found)
+        reached = psnr(bgr, found)
+        yield {
+            "image": name,
+            "vae": len(data),
+            "psnr": None if is_exact else reached,
+            "coded": _coded(hub, bgr, quality) if is_exact else len(data),
+            "webp": len(_webp(rgb, lossless=True, quality=75)),
+            "lossy_webp": None if is_exact else _lossy_webp(rgb, reached),
+        }
 
 
 def main() -> None:
@@ -29,26 +71,20 @@ def main() -> None:
     options = parser.parse_args()
     images, _ = read_images(options.folder, None)
     print("\n".join(circumstances("python " + shlex.join(sys.argv))), end="\n\n")
-    print("| image | .vae | PSNR | coded instead | lossless WebP | lossy WebP |")
+    print("| image | .vae | PSNR | coded | lossless WebP | lossy WebP |")
     print("|---|---:|---:|---:|---:|---:|")
-    larger = 0
-    hub = vaetools.open(device="cpu")
-    for name, rgb in images.items():
-        bgr = np.ascontiguousarray(rgb[..., ::-1])
-        data = hub.compress(bgr, quality=options.quality)
-        exact = len(_webp(rgb, lossless=True, quality=75))
-        found = hub.decompress(data)
-        quality, is_stored = psnr(bgr, found), np.array_equal(bgr, found)
-        larger += not is_stored and len(data) > exact
-        coded = f"{_coded(hub, bgr, options.quality):,}" if is_stored else ""
-        shown = "exact" if is_stored else f"{quality:.1f} dB"
-        lossy = "" if is_stored else _bytes(_equal_webp(rgb, quality))
-        print(f"| {name} | {len(data):,} | {shown} | {coded} | {exact:,} | {lossy} |", flush=True)
-    print(f"\nLarger than a lossless WebP file and not exact: {larger} of {len(images)}")
+    bad = 0
+    for row in screenshots(vaetools.open(device="cpu"), images, options.quality):
+        bad += row["psnr"] is not None and row["vae"] > row["webp"]
+        shown = "exact" if row["psnr"] is None else f"{row['psnr']:.1f} dB"
+        lossy = "" if row["psnr"] is None else _bytes(row["lossy_webp"])
+        print(f"| {row['image']} | {row['vae']:,} | {shown} | {row['coded']:,} | {row['webp']:,} |"
+              f" {lossy} |", flush=True)  # fmt: skip
+    print(f"\nLarger than a lossless WebP file and not exact: {bad} of {len(images)}")
 
 
-def _bytes(count: int) -> str:
-    return f"{count:,}" if count else "–"
+def _bytes(count: int | None) -> str:
+    return "–" if count is None else f"{count:,}"
 
 
 def _coded(hub: vaetools.Hub, bgr: Rgb, quality: float) -> int:
@@ -64,9 +100,9 @@ def _webp(rgb: Rgb, **options: object) -> bytes:
     return out.getvalue()
 
 
-def _equal_webp(rgb: Rgb, wanted: float) -> int:
-    """Bytes of the lossy WebP file of the lowest quality with at least this PSNR; 0 for none."""
-    low, high, best = 0, 100, 0
+def _lossy_webp(rgb: Rgb, wanted: float) -> int | None:
+    """Bytes of the lossy WebP file of the lowest quality with at least this PSNR."""
+    low, high, best = 0, 100, None
     while low <= high:
         middle = (low + high) // 2
         data = _webp(rgb, quality=middle)

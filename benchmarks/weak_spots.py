@@ -2,7 +2,7 @@
 
     python benchmarks/weak_spots.py SCREENSHOTS [--out DIR]
 
-Screenshots: the size and PSNR of `.vae` files of quality 75 against lossless WebP files. Gradients:
+Screenshots: the size and PSNR of `.vae` files of quality 75 against WebP files. Gradients:
 PSNR within squares of 32 pixels, filled by `inpaint` and by scikit-image's biharmonic method. Images
 without noise: what `denoise` with a given level removes from them. Writes `weak_spots.json`.
 """
@@ -10,7 +10,6 @@ without noise: what `denoise` with a given level removes from them. Writes `weak
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import shlex
 import sys
@@ -18,29 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 import vaetools
 from vaetools import metrics
 
 from common import Rgb, circumstances, read_images  # isort: skip
 from inpaint_masks import mask_of  # isort: skip
+from screens import screenshots  # isort: skip
 
 SIDE = 384
-
-
-def screenshots(hub: vaetools.Hub, images: dict[str, Rgb]) -> list[dict[str, Any]]:
-    rows = []
-    for name, rgb in images.items():
-        packed = hub.compress(rgb, quality=75, channel_order="rgb")
-        back = hub.decompress(packed, channel_order="rgb")
-        buffer = io.BytesIO()
-        Image.fromarray(rgb).save(buffer, "WebP", lossless=True, method=6)
-        lossless = len(buffer.getvalue())
-        row = {"image": name, "vae": len(packed), "psnr": metrics.psnr(rgb, back), "webp": lossless}
-        rows.append(row)
-        print(row, flush=True)
-    return rows
 
 
 def gradients() -> dict[str, Rgb]:
@@ -93,7 +78,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with vaetools.open("cpu") as hub:
         found: dict[str, Any] = {
-            "screenshots": screenshots(hub, images),
+            "screenshots": [*screenshots(hub, images, 75)],
             "gradients": fills(hub),
             "clean": clean(hub),
         }

@@ -111,14 +111,22 @@ def codec_short() -> list[str]:
 def screenshots() -> list[str]:
     found = result("weak_spots")
     lines = [
-        "| screenshot | `.vae`, kB | its PSNR, dB | lossless WebP, kB |",
-        "|---|---:|---:|---:|",
+        "| screenshot | `.vae`, kB | its PSNR, dB | lossless WebP, kB | lossy WebP of that PSNR, kB |",
+        "|---|---:|---:|---:|---:|",
     ]
     for row in found["screenshots"]:
         name = row["image"].rpartition(".")[0]
-        cells = f"{row['vae'] / 1000:.0f} | {row['psnr']:.1f} | {row['webp'] / 1000:.0f}"
+        if row["psnr"] is None:
+            quality, lossy = "exact", ""
+        else:
+            quality, lossy = f"{row['psnr']:.1f}", _kilobytes(row["lossy_webp"])
+        cells = f"{_kilobytes(row['vae'])} | {quality} | {_kilobytes(row['webp'])} | {lossy}"
         lines.append(f"| {name} | {cells} |")
     return lines + ran(found["run"])
+
+
+def _kilobytes(size: int | None) -> str:
+    return "not reached" if size is None else f"{size / 1000:.0f}"
 
 
 def gradients() -> list[str]:
