@@ -119,10 +119,12 @@ def drawing(height: int, width: int, kind: str) -> Image:
     depth = np.uint16(257) if "16" in kind else np.uint8(1)
     pixels = whole[..., 0] if "grey" in kind else whole[..., :3]
     alpha = whole[..., 3] * depth if "alpha" in kind else None
+    if "opaque" in kind:
+        alpha = np.full((height, width), 255, np.uint8)
     return Image(np.ascontiguousarray(pixels) * depth, alpha=alpha)
 
 
-@pytest.mark.parametrize("kind", ["colour", "grey", "alpha", "16", "16 grey alpha"])
+@pytest.mark.parametrize("kind", ["colour", "grey", "alpha", "opaque", "16", "16 grey alpha"])
 def test_a_lossless_file_has_the_same_pixels(kind):
     image = drawing(120, 150, kind)
     file = lossless_file(image)

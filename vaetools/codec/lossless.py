@@ -29,8 +29,7 @@ def lossless_file(image: Image) -> bytes | None:
     """
     if image.depth > 16 or not (image.width * image.height <= _SMALL or _is_flat(image)):
         return None
-    formats = ("png",) if image.grey or image.depth > 8 else ("webp", "png")
-    for name in formats:
+    for name in ("webp", "png") if _is_for_webp(image) else ("png",):
         if set(not_kept(image, name)) > set(image.metadata.notes):
             continue
         try:
@@ -38,6 +37,11 @@ def lossless_file(image: Image) -> bytes | None:
         except UnsupportedImageError:  # too large for WebP
             continue
     return None
+
+
+def _is_for_webp(image: Image) -> bool:
+    """WebP has 8 bits and colour, and drops an alpha channel that is opaque everywhere."""
+    return image.depth == 8 and not image.grey and (image.alpha is None or image.alpha.min() < 255)
 
 
 def _is_flat(image: Image) -> bool:

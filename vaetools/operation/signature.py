@@ -114,8 +114,11 @@ def _returned(hint: Any) -> list[str]:
 
 
 def documentation(operation: type[Operation]) -> str:
-    """A docstring for `hub.<operation>`, with a line for each option."""
-    text = inspect.cleandoc(operation.__doc__ or "")
+    """A docstring for `hub.<operation>`, with a line for each option.
+
+    Examples in the docstring of the operation are command lines, and are left out.
+    """
+    text = inspect.cleandoc(operation.__doc__ or "").partition("\nExamples:\n")[0]
     _, _, rest = text.partition("\n")
     lines = [summary_of(operation), *([rest.rstrip()] if rest.strip() else []), "", "Args:"]
     if operation.takes == "image":
