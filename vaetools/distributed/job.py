@@ -23,7 +23,7 @@ import tomli_w
 from vaetools.errors import ExistsError, UsageError
 from vaetools.libraries import runtime_version
 from vaetools.operation.chain import Chain
-from vaetools.runner.atomic import write_files
+from vaetools.runner.atomic import remove_stale, temporary_stem, write_files
 from vaetools.runner.described import described
 from vaetools.runner.entries import absolute, relative
 from vaetools.runner.inputs import is_folder
@@ -235,6 +235,7 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
     with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     task = _task(job, operation, settings, fingerprint)
+    _remove_left_behind(job, out)
     if job.task is None:
         task = dataclasses.replace(task, mark=_marked(job, out))
         with contextlib.suppress(ExistsError), output_errors(job.folder):
@@ -246,6 +247,12 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
         problem = f"is not the output folder of the job, which is {printable(begun.out)}"
         raise UsageError(problem, file=out, remedy="use that one, or make a new job")
     return dataclasses.replace(job, task=begun)
+
+
+def _remove_left_behind(job: Job, out: Path) -> None:
+    """Remove temporary files of processes that were killed while they began the job."""
+    stems = {temporary_stem(path.name) for path in (_mark_file(job, out), Path(OPERATION_FILE))}
+    remove_stale([out, job.folder], lambda found: found.stem in stems and found.is_abandoned)
 
 
 def _task(job: Job, operation: Operation, settings: RunSettings, fingerprint: str) -> Task:

@@ -19,7 +19,7 @@ from vaetools.errors import NothingMatchedError, UnexpectedError, UsageError, pr
 from vaetools.paths import refuse_url
 from vaetools.record import Record
 from vaetools.runner import run
-from vaetools.runner.atomic import write_files
+from vaetools.runner.atomic import remove_stale, temporary_stem, write_files
 from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.filelist import FileList, relative_names
 from vaetools.runner.processes import pickled
@@ -203,6 +203,8 @@ class ShardRunner:
             return dataclasses.replace(result, state="taken over")
         with output_errors(path):
             path.parent.mkdir(exist_ok=True)
+            stem = temporary_stem(path.name)  # of attempts that were killed here
+            remove_stale([path.parent], lambda found: found.stem == stem and found.is_abandoned)
             write_files([(path, json.dumps(result.as_dict()).encode("ascii"))])
         return result
 
