@@ -4,13 +4,12 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { launch, skipWithout, watched } from "./browser.mjs";
 import { GOLDEN, read } from "./helpers.mjs";
 
-const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const PAGE = new URL("../dist/page/", import.meta.url).pathname;
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".json": "application/json" };
-const skip = existsSync(BROWSER) ? false : "there is no chromium";
+const skip = skipWithout();
 
 let server, browser, address;
 before(async () => {
@@ -28,25 +27,19 @@ before(async () => {
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
   address = `http://127.0.0.1:${server.address().port}/`;
-  browser = await chromium.launch({ executablePath: BROWSER, args: ["--no-sandbox"] });
+  browser = await launch();
 });
 after(async () => {
   await browser?.close();
   server?.close();
 });
 
-/** A page that notes what must not happen: errors, and requests to other hosts. */
+/** The page. */
 async function open(width = 1280) {
-  const page = await browser.newPage({ viewport: { width, height: 900 } });
-  const faults = [];
-  page.on("pageerror", (error) => faults.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
-  page.on("request", (request) => {
-    const url = request.url();
-    if (!url.startsWith(address) && !url.startsWith("blob:")) faults.push(url);
-  });
-  await page.goto(address);
-  return { page, faults };
+  const isExpected = (url) => url.startsWith(address) || url.startsWith("blob:");
+  const found = await watched(browser, isExpected, { viewport: { width, height: 900 } });
+  await found.page.goto(address);
+  return found;
 }
 
 const file = (name, buffer) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.from(buffer) });

@@ -1,33 +1,26 @@
 // The report of a run in a real browser. Its pages are written before, in the root of the repository:
 // python -m tests.report.for_browsers DIR; then here REPORT_FOLDER=DIR npm test.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { chromium } from "playwright-core";
+import { excess, launch, serious, skipWithout, watched } from "./browser.mjs";
 
-const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const FOLDER = process.env.REPORT_FOLDER;
-const skip = !FOLDER ? "REPORT_FOLDER is not set" : existsSync(BROWSER) ? false : "there is no chromium";
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const skip = skipWithout("REPORT_FOLDER");
 
 let browser;
 before(async () => {
-  if (!skip) browser = await chromium.launch({ executablePath: BROWSER, args: ["--no-sandbox"] });
+  if (!skip) browser = await launch();
 });
 after(() => browser?.close());
 
-/** A page that notes errors, and requests to anything but files. */
+/** The page of a report. */
 async function open(name, options = {}) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...options });
-  const faults = [];
-  page.on("pageerror", (error) => faults.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
-  page.on("request", (request) => /^(file|data):/.test(request.url()) || faults.push(request.url()));
-  await page.goto(pathToFileURL(join(FOLDER, name, "report.html")).href);
-  return { page, faults };
+  const found = await watched(browser, (url) => /^(file|data):/.test(url), options);
+  await found.page.goto(pathToFileURL(join(FOLDER, name, "report.html")).href);
+  return found;
 }
 const transform = (page, id) => page.evaluate((pane) => document.querySelector(`#${pane} img`).style.transform, id);
 const settled = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
@@ -116,10 +109,8 @@ for (const colorScheme of ["light", "dark"])
   for (const width of [1280, 390])
     test(`accessible at ${width} pixels, ${colorScheme}`, { skip }, async () => {
       const { page } = await open("small", { bypassCSP: true, colorScheme, viewport: { width, height: 844 } });
-      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
-      await page.evaluate(readFileSync(AXE, "utf8"));
-      const serious = async () => (await page.evaluate(() => axe.run())).violations.filter((found) => ["serious", "critical"].includes(found.impact)).map((found) => found.id);
-      assert.deepEqual(await serious(), []);
+      assert.equal(await excess(page), 0);
+      assert.deepEqual(await serious(page), []);
       await page.locator("tr", { hasText: "a.png" }).locator("a.shot").first().click();
-      assert.deepEqual(await serious(), []);
+      assert.deepEqual(await serious(page), []);
     });

@@ -1,17 +1,13 @@
 // `vaetools serve` and `vaetools view` in a real browser. PYTHON names an interpreter with vaetools.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { encode } from "fast-png";
-import { chromium } from "playwright-core";
+import { excess, launch, serious, skipWithout, watched } from "./browser.mjs";
 
-const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const PYTHON = process.env.PYTHON;
-const skip = !PYTHON ? "PYTHON is not set" : existsSync(BROWSER) ? false : "there is no chromium";
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const skip = skipWithout("PYTHON");
 const ROOT = new URL("../..", import.meta.url).pathname;
 const GOLDEN = join(ROOT, "tests/codec/golden");
 
@@ -32,7 +28,7 @@ function run(...words) {
 }
 before(async () => {
   if (skip) return;
-  browser = await chromium.launch({ executablePath: BROWSER, args: ["--no-sandbox"] });
+  browser = await launch();
   ({ address } = await run("serve"));
 });
 after(async () => {
@@ -40,24 +36,16 @@ after(async () => {
   for (const command of running) command.kill("SIGINT");
 });
 
-/** A page that notes errors, and requests to anything but its server. */
+/** A page of a server. */
 async function open(at, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  const page = await context.newPage();
-  const faults = [], origin = new URL(at).origin;
-  page.on("pageerror", (error) => faults.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && !/Failed to load resource/.test(message.text()) && faults.push(message.text()));
-  page.on("request", (request) => request.url().startsWith(origin) || /^(data|blob):/.test(request.url()) || faults.push(request.url()));
-  await page.goto(at);
-  await page.waitForSelector("#files, #images");
-  return { page, faults };
+  const { origin } = new URL(at);
+  const isNoise = (text) => /Failed to load resource/.test(text);
+  const found = await watched(browser, (url) => url.startsWith(origin) || /^(data|blob):/.test(url), { isNoise, ...options });
+  await found.page.goto(at);
+  await found.page.waitForSelector("#files, #images");
+  return found;
 }
-const serious = async (page) => {
-  await page.evaluate(readFileSync(AXE, "utf8"));
-  return (await page.evaluate(() => axe.run())).violations.filter((found) => ["serious", "critical"].includes(found.impact)).map((found) => found.id);
-};
 const shoot = (page, name) => process.env.SHOTS && page.screenshot({ path: join(process.env.SHOTS, `${name}.png`), fullPage: true });
-const width = (page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 
 /** A PNG image with a dark speck, 120 × 80. */
 function speck() {
@@ -234,7 +222,7 @@ for (const colorScheme of ["light", "dark"])
       await page.waitForSelector(".job a.shot >> nth=1");
       for (const name of await page.locator("#operation option").allTextContents()) {
         await page.selectOption("#operation", name);
-        assert.equal(await width(page), 0, name);
+        assert.equal(await excess(page), 0, name);
       }
       await page.selectOption("#operation", "inpaint");
       assert.deepEqual(await serious(page), []);
@@ -249,7 +237,7 @@ for (const colorScheme of ["light", "dark"])
       await shoot(page, `serve-viewer-${size}-${colorScheme}`);
       const other = await open((await view()).address, options);
       await other.page.waitForFunction(() => document.querySelector("#images img").naturalWidth > 0);
-      assert.equal(await width(other.page), 0);
+      assert.equal(await excess(other.page), 0);
       assert.deepEqual(await serious(other.page), []);
       await shoot(other.page, `view-${size}-${colorScheme}`);
       await other.page.context().close();
