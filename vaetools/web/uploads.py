@@ -119,8 +119,8 @@ class Uploads:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     def listed(self) -> list[Upload]:
-        """All of them, in order."""
-        return list(self._found.values())
+        """All of them, by name."""
+        return sorted(self._found.values(), key=lambda upload: upload.name)
 
     def get(self, upload_id: str) -> Upload:
         """Raises `HttpError` if there is none."""

@@ -7,7 +7,7 @@ const SHOWN = /\.(png|jpe?g|webp|gif|avif|bmp)$/i; // browsers show these themse
 const THUMBNAILS = 60;
 const AT_ONCE = 4;
 
-/** What the server has, in order. */
+/** What the server has, by name: several are sent at a time, and arrive in any order. */
 export const uploads = [];
 
 let waiting = 0;
@@ -28,7 +28,8 @@ function refuse(text) {
 }
 
 function show(one, file) {
-  uploads.push(one);
+  const after = uploads.findIndex((other) => other.name > one.name), at = after < 0 ? uploads.length : after;
+  uploads.splice(at, 0, one);
   const item = document.createElement("li");
   item.title = one.name;
   if (one.width !== null && uploads.length <= THUMBNAILS) {
@@ -46,7 +47,7 @@ function show(one, file) {
   const name = document.createElement("span");
   name.textContent = one.name.split("/").pop();
   item.append(button, name);
-  $("uploads").append(item);
+  $("uploads").insertBefore(item, $("uploads").children[at] ?? null);
 }
 
 async function drop(one, item) {
