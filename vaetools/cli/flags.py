@@ -210,21 +210,24 @@ QUALITY_FLAG = click.option(
     help="Quality of lossy image files, 0 to 100.",
 )
 
+FILES_FROM = click.option(
+    "--files-from",
+    type=LocalPath(allow_dash=True),
+    metavar="LIST",
+    help="Take the inputs from a list of names, one a line or ended by NUL; - for stdin.",
+)
+ROOT = click.option(
+    "--root",
+    type=LocalPath(),
+    metavar="DIR",
+    show_default="the current folder",
+    help="The folder that the names of --files-from are relative to.",
+)
+
 INPUT_FLAGS = (
     click.argument("inputs", nargs=-1, type=Place(), metavar="IN..."),
-    click.option(
-        "--files-from",
-        type=LocalPath(allow_dash=True),
-        metavar="LIST",
-        help="Take the inputs from a list of names, one a line or ended by NUL; - for stdin.",
-    ),
-    click.option(
-        "--root",
-        type=LocalPath(),
-        metavar="DIR",
-        show_default="the current folder",
-        help="The folder that the names of --files-from are relative to.",
-    ),
+    FILES_FROM,
+    ROOT,
     click.option(
         "--job",
         type=LocalPath(),

@@ -11,7 +11,7 @@ import click
 
 from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import host_of
-from vaetools.cli.flags import DEBUG, JSON
+from vaetools.cli.flags import DEBUG, FILES_FROM, JSON, ROOT
 from vaetools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,19 +30,8 @@ if TYPE_CHECKING:
     default=2000,
     help="Files in a shard.",
 )
-@click.option(
-    "--files-from",
-    type=LocalPath(allow_dash=True),
-    metavar="LIST",
-    help="Take the inputs from a list of names, one a line or ended by NUL; - for stdin.",
-)
-@click.option(
-    "--root",
-    type=LocalPath(),
-    metavar="DIR",
-    show_default="the current folder",
-    help="The folder that the names of --files-from are relative to.",
-)
+@FILES_FROM
+@ROOT
 @click.option("--include", multiple=True, metavar="GLOB", help="Only these files (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not these files (repeatable).")
 @click.option(
