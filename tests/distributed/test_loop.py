@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.paths import DOCS, PLUGINS
+from tests.runner.operations import Copy
 from vaetools.cli import main
+from vaetools.cli.reporter import Reporter
 from vaetools.distributed.claims import take
 from vaetools.distributed.loop import left_in_order, work
 from vaetools.distributed.merged import merged
@@ -43,6 +45,26 @@ def test_all_shards(
     assert report.exit_code == 0 and not report.missing and not report.retried
     assert report.summary == "4 of 4 shards: 10 done, 20 B -> 20 B"
     assert sorted(r.file for r in report.records) == sorted(str(tmp_path / "in" / f) for f in FILES)
+
+
+class Losing(Copy):
+    """Keeps less of some inputs."""
+
+    def process(self, item: bytes) -> bytes:
+        if item.startswith(b"a"):
+            self.lose("gain map")
+        return super().process(item)
+
+
+def test_lost_metadata_is_named_at_the_end(
+    make_job: Callable[..., Job],
+    runner_of: Callable[..., ShardRunner],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    done = work(runner_of(make_job(), Losing()))
+    assert done.not_kept == {"gain map": 5}
+    assert Reporter(as_json=False, quiet=False).finish(done) == 0
+    assert "not kept: gain map, 5 inputs" in capsys.readouterr().err
 
 
 def test_shards_of_living_processes_are_left_to_them(

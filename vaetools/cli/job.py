@@ -64,5 +64,5 @@ def run_job(
         opened, operation, run_settings, fingerprint(operation), on_record=report.record
     )
     done = work(runner) if engine is None else engine.run(runner.job, root, out, given, report)
-    code = report.finish_job(done)
+    code = report.finish(done)
     return exit_code() if code == EXIT_INTERRUPTED else code

@@ -82,7 +82,7 @@ class Reporter:
         elif record.status == "obsolete" and not self.as_json:
             self._print(printable(f"{record.file} is gone: remove {', '.join(record.out)}"))
 
-    def finish(self, result: RunResult | WatchResult) -> int:
+    def finish(self, result: RunResult | WatchResult | Work) -> int:
         """Print what else failed, and the summary as the last line; return the exit code."""
         self._tell_counts()
         for problem in result.problems:
@@ -98,18 +98,6 @@ class Reporter:
     def trouble(self, line: str) -> None:
         """Print what happened to an attempt at a shard."""
         self._warn(line)
-
-    def finish_job(self, work: Work) -> int:
-        """The same for what this process did for a job."""
-        self._tell_counts()
-        for problem in work.problems:
-            self._warn(problem)
-        if self._lost is not None:
-            self._warn(self._lost.line)
-        if not self.quiet:
-            click.echo(work.summary, err=True)
-        lost = EXIT_DONE if self._lost is None else self._lost.exit_code
-        return work.exit_code or lost
 
     def interrupted(self) -> None:
         """Print how to go on, for a run that ended without a result."""

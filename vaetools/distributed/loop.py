@@ -10,6 +10,7 @@ import math
 import os
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,14 @@ class Work:
         """One line for each shard that was refused or given up."""
         given_up = [result.problem for result in self.results if result.state == "given up"]
         return [*(error.line for error in self.refused), *given_up]
+
+    @property
+    def not_kept(self) -> dict[str, int]:
+        """What metadata of inputs no output has, and for how many inputs."""
+        found: Counter[str] = Counter()
+        for result in self.results:
+            found.update(result.not_kept)
+        return dict(found.most_common())
 
     @property
     def summary(self) -> str:

@@ -55,8 +55,8 @@ class ShardResult:
         shard: Its number.
         state: `done`: by this call; `already done`; `held`: another process works on it; `taken
             over`: by another process, while this one worked on it; `given up`: too many processes
-            ended while they worked on it; `interrupted`: by Ctrl-C or a
-            signal; `stopped`: for another reason, see `problem`.
+            ended while they worked on it; `interrupted`: by Ctrl-C or a signal; `stopped`: for
+            another reason, see `problem`.
         attempt: Number of the attempt, from 1; 0 without one.
         counts: Number of inputs by status, those of earlier attempts that are done with `skipped`.
         left_alone: Number of files in the list that are no inputs of the operation.
@@ -67,6 +67,7 @@ class ShardResult:
         device: That the models ran on; None without a model.
         host: Name of the machine.
         problem: Why it stopped; otherwise empty.
+        not_kept: See `RunResult`.
     """
 
     shard: int
@@ -82,6 +83,7 @@ class ShardResult:
     device: str | None = None
     host: str = ""
     problem: str = ""
+    not_kept: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> ShardResult | None:
@@ -189,6 +191,7 @@ class ShardRunner:
             result.device,
             platform.node(),
             "" if result.stopped == INTERRUPTED else result.stopped,
+            result.not_kept,
         )
         if found.state == "done" and part.is_whole:
             found = self._finished(claim, found)
