@@ -48,5 +48,5 @@ def _is_flat(image: Image) -> bool:
     rows = image.pixels[::_EVERY]
     same = rows[:, 1:] == rows[:, :-1]
     if same.ndim == 3:
-        same = same.all(axis=2)
+        same = same[..., 0] & same[..., 1] & same[..., 2]  # faster than all(axis=2)
     return bool(same.mean() >= _FLAT) if same.size else True
