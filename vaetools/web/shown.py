@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,7 +21,6 @@ from vaetools.errors import (
 from vaetools.image import SUFFIXES, encode_image, read_image
 from vaetools.record import format_bytes, plural
 from vaetools.report.previews import THUMBNAIL_EDGE, THUMBNAIL_QUALITY, encoded
-from vaetools.report.previews import shrunk as eight_bit
 from vaetools.runner.record import explain
 
 if TYPE_CHECKING:
@@ -38,8 +36,6 @@ Content: TypeAlias = tuple[str, bytes]
 
 KEPT_BYTES = 512 * 2**20
 """Decoded images that are kept for the next request."""
-
-_LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class Shown:
         kind = "grey" if info.grey else "colour"
         kind += " with alpha" if info.alpha else ""
         rate = 8 * self.size / (info.width * info.height)
-        made = "source file stored" if info.stored else f"{info.model_id}, quality {info.level}"
+        made = "source file stored" if info.stored else f"{info.model_id}, rate index {info.level}"
         return [
             f"{info.width} × {info.height} pixels, {kind}, {info.depth} bits per sample",
             f"{format_bytes(self.size)}, {rate:.3f} bits per pixel",
@@ -137,11 +133,12 @@ class Images:
 
     def whole(self, number: int, role: str) -> Content:
         """All pixels, as a PNG file; floats with 8 bits. Raises `VaetoolsError`."""
+        from vaetools.pillow import eight_bit
+
         image = self._image((number, role))
         if image.pixels.dtype == np.float32:
-            pixels, alpha = eight_bit(image.pixels, _LARGEST), image.alpha
-            alpha = None if alpha is None else eight_bit(alpha, _LARGEST)
-            image = dataclasses.replace(image, pixels=pixels, alpha=alpha)
+            alpha = None if image.alpha is None else eight_bit(image.alpha)
+            image = replace(image, pixels=eight_bit(image.pixels), alpha=alpha)
         return "image/png", encode_image(image, "png")
 
     def _image(self, key: tuple[int, str]) -> Image:
