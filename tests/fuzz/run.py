@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import random
 import sys
 import time
@@ -17,6 +18,8 @@ from typing import TypeAlias
 from tests.fuzz.mutations import Case, mutated
 from vaetools.codec.container import Container
 from vaetools.errors import BitstreamError
+
+_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 
 ROOM = 128 * 2**20
 """Address space that all cases together may use beyond that of the good files."""
@@ -122,8 +125,16 @@ def limit_memory(room: int) -> None:
 
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         ceiling = pages * resource.getpagesize() + room
+        _one_arena()
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (ceiling, hard))
+
+
+def _one_arena() -> None:
+    """Let all threads allocate from one arena: glibc reserves 64 MiB of addresses for each further
+    one, which would count as memory, and how many there are depends on chance."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def peak_memory() -> int:
