@@ -27,9 +27,8 @@ def test_each_passes_the_check(name: str) -> None:
         assert noted == [] and len(tried) == 4
 
 
-@pytest.mark.parametrize(
-    "name", [NAMES[0], *(pytest.param(n, marks=pytest.mark.slow) for n in NAMES[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_their_own_tests_pass(name: str) -> None:
     path = os.pathsep.join([str(PLUGINS / name / "src"), os.environ.get("PYTHONPATH", str(ROOT))])
     done = subprocess.run(
