@@ -49,10 +49,12 @@ def test_a_process_that_lost_its_shard_writes_nothing_more(
 ) -> None:
     job, slow = make_job(), Slow()
     zombie = runner_of(job, slow)
+    first = threading.Event()  # the first input is in the journal
+    zombie.on_record = lambda _: first.set()
     results: list[ShardResult] = []
     thread = threading.Thread(target=lambda: results.append(zombie(0)))
     thread.start()
-    slow.begun.acquire()
+    assert slow.begun.acquire(timeout=60) and first.wait(60)
     forget(job, 0, 1)
     other = runner_of(job)
     result = other(0)
