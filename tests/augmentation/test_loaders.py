@@ -125,6 +125,17 @@ def test_pools_of_forked_processes_draw_anew_in_every_epoch(jitter: LatentJitter
     assert before.tobytes() == data[0].tobytes()  # the parent draws as if it had not forked
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_gets_a_transform_with_every_task_draws_anew(jitter: LatentJitter) -> None:
+    data = Copies(DictTransform(jitter, seed=3))
+    data[0]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        copies = [pool.apply(data.__getitem__, (0,)).tobytes() for _ in range(3)]
+        data[0]  # counts here alone
+        copies.append(pool.apply(data.__getitem__, (1,)).tobytes())
+    assert len({*copies}) == 4
+
+
 @pytest.mark.parametrize("context", ["spawn", "forkserver"])
 @pytest.mark.slow
 def test_other_loaders_draw_as_forked_ones(jitter: LatentJitter, context: str) -> None:

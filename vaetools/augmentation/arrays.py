@@ -4,7 +4,7 @@ Pixels are RGB, as in both libraries. By default every call draws new noise. The
 
 - `seed` of the transform,
 - the pixels of the image,
-- the number of calls before this one, counted by each transform in each process,
+- the number of calls of this transform before this one, counted in each process,
 - in a worker of a PyTorch `DataLoader`, the seed that the loader gave to that worker, and
 - in any other forked process, how many its parent had forked before.
 
@@ -12,9 +12,10 @@ A loader draws new seeds for its workers in every epoch, and persistent workers 
 every epoch gets new copies with any number of workers, forked or spawned, and a run is reproduced by
 the same `seed`, the same `torch.manual_seed` (or the same state of the loader's `generator`) and the
 same number of workers. In other pools of forked processes every process draws other copies, also in
-pools that are made anew. A transform that was pickled (spawned processes, joblib, Ray) continues from
-the count at which it was. Name the copy there: with `key` and `copy` the draw depends on these two
-and `seed` alone, see `copy_generator`.
+pools that are made anew. A transform that was pickled continues from the count at which it was; all
+that one process unpickles of it count together, as a pool pickles it anew for every task. Spawned
+processes, joblib and Ray have no such numbers, and two processes may draw the same. Name the copy
+there: with `key` and `copy` the draw depends on these two and `seed` alone, see `copy_generator`.
 
 Transforms can be pickled. The model is opened when the unpickled transform is first used.
 """
@@ -48,14 +49,7 @@ class _Transform:
     def __init__(self, jitter: LatentJitter, *, seed: int = 0) -> None:
         self.jitter = jitter
         self.seed = seed
-        self._calls = 0
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self._calls = _Calls()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.jitter!r}, seed={self.seed})"
@@ -64,15 +58,50 @@ class _Transform:
         """A copy of (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), with the same shape and dtype."""
         image = Image.from_array(array, channel_order="rgb")
         name = hashlib.sha256(image.pixels.tobytes()).hexdigest() if key is None else key
-        draw = self._new_draw() if copy is None else (copy,)
+        draw = (self._calls.next(), *_process_seed()) if copy is None else (copy,)
         moved = next(self.jitter.copies_of(image, [seeded_generator(self.seed, name, *draw)]))
         return moved.to_array(channel_order="rgb").reshape(array.shape)
 
-    def _new_draw(self) -> tuple[int, ...]:
-        """Numbers that no other call has, for one seed and one image."""
+
+class _Calls:
+    """Counts the calls of a transform.
+
+    A copy of the transform in the same process counts on its own. Copies that come from another
+    process count together.
+    """
+
+    def __init__(self, count: int = 0, name: bytes = b"") -> None:
+        self._name = name or os.urandom(8)
+        self._count = count
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        """The number of this call, from 1."""
         with self._lock:
-            self._calls += 1
-            return (self._calls, *_process_seed())
+            self._count += 1
+            return self._count
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled_calls, (self._name, self._count, os.getpid(), _MODULE)
+
+    def at_least(self, count: int) -> _Calls:
+        """This one, after `count` calls or more."""
+        with self._lock:
+            self._count = max(self._count, count)
+        return self
+
+
+_MODULE = os.urandom(8)
+"""Tells this process, and those forked from it, from all others."""
+
+_from_elsewhere: dict[bytes, _Calls] = {}
+"""The calls of transforms that came from other processes, by name."""
+
+
+def _unpickled_calls(name: bytes, count: int, process: int, module: bytes) -> _Calls:
+    if (process, module) == (os.getpid(), _MODULE):
+        return _Calls(count)
+    return _from_elsewhere.setdefault(name, _Calls(name=name)).at_least(count)
 
 
 class _Forks:
