@@ -64,7 +64,7 @@ def make_folder(
             decompress are compressed.
         kind: `same` (landscape format, one size), `mixed` (crops of many sizes), `large` (24 MP,
             photographs side by side), or `one` (the same image each time).
-        suffix: `png` or `jpg`, which is also what `decompress` writes.
+        suffix: `png` or `jpg`, which is also what the operation writes.
         count: of images.
     """
     inputs = target / "inputs"
@@ -83,9 +83,9 @@ def make_folder(
     options = dict(OPTIONS[op])
     if op == "inpaint":
         options["mask"] = str(target / "masks")
+    if op in ("augment", "decompress") and suffix == "jpg":  # otherwise PNG
+        options["to"] = "jpg"
     if op == "decompress":
-        if suffix == "jpg":  # otherwise PNG
-            options["to"] = "jpg"
         inputs = _compressed(inputs, target / "packed")
     return Folder(inputs, options, pixels / 1e6, count)
 
