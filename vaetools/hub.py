@@ -16,34 +16,23 @@ for frame in hub.stream("denoise", capture):            # frames, in order
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import hashlib
-import json
 import types
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, overload
 
-from vaetools.errors import UsageError, did_you_mean
-from vaetools.image import Image, most_bytes, read_file
+from vaetools.errors import did_you_mean
+from vaetools.hub_runs import Runs, fingerprint
 from vaetools.model.registry import default_folders as model_folders
-from vaetools.objects import run as run_objects
-from vaetools.objects import uses_objects
 from vaetools.operation.method import method
 from vaetools.paths import refuse_url
 from vaetools.plugin.host import PluginHost
 from vaetools.plugin.host import default_folders as plugin_folders
 from vaetools.resolver import Resolver, hint
-from vaetools.runner import Progress, Record, RunResult, RunSettings, WatchResult, input_paths
-from vaetools.runner import run as run_operation
-from vaetools.runner import watch as watch_folders
-from vaetools.runner.watch import INTERVAL
 from vaetools.video import DEPTH, parse_raw, pipe, stream
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from vaetools.hub_methods import HubMethods
     from vaetools.image import ChannelOrder
@@ -55,6 +44,8 @@ if TYPE_CHECKING:
     from vaetools.video import Source
 else:
     HubMethods = object
+
+__all__ = ["Hub", "fingerprint", "open"]
 
 R = TypeVar("R")
 
@@ -87,7 +78,7 @@ def open(  # noqa: A001 - `vaetools.open()`
     return Hub(host, folders, device=device, threads=threads, isolate=isolate)
 
 
-class Hub(HubMethods):
+class Hub(Runs, HubMethods):
     """What `vaetools.open()` returns; also a context manager. Operations are methods by their name.
 
     A hub can be pickled: the other process opens its own, once for equal settings.
@@ -229,107 +220,6 @@ class Hub(HubMethods):
         step = self._resolver.step(op, options, channel_order)
         return stream(step, source, depth=depth, threads=threads)
 
-    def map(
-        self,
-        op: Op,
-        inputs: str | Path | Sequence[str | Path],
-        /,
-        *,
-        out: str | Path,
-        on_record: Callable[[Record], None] | None = None,
-        progress: Progress | None = None,
-        **options: Any,
-    ) -> RunResult:
-        """Apply an operation to files and folders, videos among them; what the command line calls.
-
-            result = hub.map("compress", "photos/", out="packed/", quality=60, jobs=2)
-            result.raise_for_failures()
-
-        Args:
-            op: an operation, a chain, a step, or a list.
-            inputs: files, folders or globs; or objects, such as `s3://bucket/photos`; `()` for an
-                operation that takes nothing, or with `files_from`. The frames of a video are
-                processed in order and written to a video.
-            out: folder, or a file for one input; either may be a URL.
-            on_record: called with the record of each input when it is finished.
-            progress: reports how far the run is; the command line shows a bar on a terminal.
-            options: `model` and options of the operation, and any field of `RunSettings`, such as
-                `jobs=4`, `on_exists="skip"`, `dry_run=True`.
-
-        Raises:
-            UsageError: clashes and missing inputs, before any work; otherwise as `op`.
-        """
-        operation, settings = task_of(self, op, out, options)
-        listed = input_paths(inputs)
-        run = run_objects if uses_objects(listed, out) else run_operation
-        return run(
-            operation,
-            listed,
-            settings,
-            fingerprint=fingerprint(operation),
-            on_record=on_record,
-            progress=progress,
-            decode=self.preview,
-        )
-
-    def watch(
-        self,
-        op: Op,
-        inputs: str | Path | Sequence[str | Path],
-        /,
-        *,
-        out: str | Path,
-        on_record: Callable[[Record], None] | None = None,
-        on_problem: Callable[[str], None] | None = None,
-        interval: float = INTERVAL,
-        stop: threading.Event | None = None,
-        **options: Any,
-    ) -> WatchResult:
-        """`map` for files that arrive in folders, until `stop` is set or Ctrl-C is pressed.
-
-        Args:
-            op, inputs, out, on_record, options: as for `map`, but for `dry_run` and `report`.
-            on_problem: called with one line if a folder cannot be found any more.
-            interval: seconds between two looks; a file that did not change in between is processed.
-            stop: ends the watching when it is set.
-
-        Raises:
-            UsageError: an input does not exist, or a setting has no effect; otherwise as `op`.
-        """
-        operation, settings = task_of(self, op, out, options)
-        listed = input_paths(inputs)
-        if uses_objects(listed, out):
-            raise UsageError("object stores cannot be watched", remedy="watch a local folder")
-        return watch_folders(
-            operation,
-            listed,
-            settings,
-            fingerprint=fingerprint(operation),
-            interval=interval,
-            on_record=on_record,
-            on_problem=on_problem,
-            stop=stop,
-        )
-
-    def preview(self, path: Path) -> Image | None:
-        """The image of a file that is not an image, for reports: of a `.vae` file.
-
-            result.write_report("report.html", decode=hub.preview)
-
-        Returns:
-            The image; None for other files.
-
-        Raises:
-            BitstreamError: the file is damaged or of an unknown model. UnreadableError.
-        """
-        kind = self.host.operations.get("decompress")
-        if kind is None or path.suffix.lower() not in kind.suffixes:
-            return None
-        operation = self._step("decompress", {}).operation
-        most = most_bytes(operation.max_pixels)
-        image = operation.process(read_file(path, check_head=operation.check_head, most=most))
-        return image if isinstance(image, Image) else None
-
     def pipe(
         self,
         op: Op,
@@ -435,29 +325,6 @@ class Hub(HubMethods):
         return f"Hub(device={self._resolver.device!r}, operations: {names})"
 
 
-def task_of(
-    hub: Hub, op: Op, out: str | Path, options: Mapping[str, Any]
-) -> tuple[Operation, RunSettings]:
-    """The operation and the settings of a run, checked as far as that goes without inputs.
-
-    Args:
-        hub: Opens the operation.
-        op, out, options: As for `Hub.map`, which also says what is raised.
-    """
-    resolver = hub._resolver  # noqa: SLF001
-    names = _run_settings() - resolver.option_names(op)
-    given = {name: value for name, value in options.items() if name in names}
-    options = {name: value for name, value in options.items() if name not in names}
-    resolver.check_names(op, options, _run_settings())
-    operation = resolver.resolve(op, options)
-    if "max_pixels" in given:
-        operation = operation.limited(given["max_pixels"])
-    operation.check_complete()
-    for opened in operation.opened:
-        opened.check_files()  # one error now, not one for every image
-    return operation, RunSettings(out=out, **given)
-
-
 def _hub_of(resolver: Resolver) -> Hub:
     """A hub of a pickle."""
     hub = Hub.__new__(Hub)
@@ -470,16 +337,3 @@ def _listed(folders: str | Path | Iterable[str | Path]) -> list[str | Path]:
     for folder in listed:
         refuse_url(folder, "a folder")
     return listed
-
-
-@functools.cache
-def _run_settings() -> frozenset[str]:
-    """Names of the run settings that `map` takes."""
-    names = {field.name for field in dataclasses.fields(RunSettings)}
-    return frozenset(names - {"out"})
-
-
-def fingerprint(operation: Operation) -> str:
-    """A hash of everything that decides an operation's results: its name, facts and model."""
-    text = json.dumps(operation.identity(), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

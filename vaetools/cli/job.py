@@ -51,7 +51,7 @@ def run_job(
     from vaetools.distributed.job import open_job
     from vaetools.distributed.loop import work
     from vaetools.distributed.shard_runner import ShardRunner
-    from vaetools.hub import fingerprint, task_of
+    from vaetools.hub_runs import fingerprint, task_of
 
     refuse_typed(ctx, OF_RUNS, "a job")
     opened = open_job(job)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from vaetools.distributed.job import open_job
 from vaetools.distributed.shard_runner import ShardResult, ShardRunner
 from vaetools.errors import UsageError, VaetoolsError
-from vaetools.hub import fingerprint, task_of
 from vaetools.hub import open as open_hub
+from vaetools.hub_runs import fingerprint, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
