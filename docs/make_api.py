@@ -143,10 +143,19 @@ def _items(text: str) -> list[str]:
     return items
 
 
+def _own(value: type) -> dict[str, Any]:
+    """Attributes of a class, then those of its mixins: bases of ours that have no constructor."""
+    found = dict(vars(value))
+    for base in value.__mro__[1:]:
+        if base.__module__.startswith("vaetools.") and "__init__" not in vars(base):
+            found |= {name: member for name, member in vars(base).items() if name not in found}
+    return found
+
+
 def _members(value: type) -> list[str]:
     """Public methods and properties with the first sentence of their docstrings."""
     lines: list[str] = []
-    for name, member in vars(value).items():
+    for name, member in _own(value).items():
         function = getattr(member, "__func__", member)
         lazy = isinstance(member, (property, cached_property))
         if name.startswith("_") or not (lazy or inspect.isroutine(function)):
