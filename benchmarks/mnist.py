@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+from common import circumstances
 
 from vaetools import Vae
 from vaetools.image.idx import read_idx
@@ -64,7 +67,9 @@ def main() -> None:
         rows.append(measure(Vae(read_manifest(folder), folder, runtime), images, options))
         print(json.dumps(rows[-1]), flush=True)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        command = shlex.join(["python", "benchmarks/mnist.py", *sys.argv[1:]])
+        found = {"run": circumstances(command), "samples": options.samples, "models": rows}
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(rows, options.samples))
 
 
