@@ -1,31 +1,13 @@
 // `vaetools serve` and `vaetools view` in a real browser. PYTHON names an interpreter with vaetools.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { encode } from "fast-png";
 import { excess, launch, serious, skipWithout, watched } from "./browser.mjs";
+import { clear, GOLDEN, image, interrupt, run, said } from "./serving.mjs";
 
-const PYTHON = process.env.PYTHON;
 const skip = skipWithout("PYTHON");
-const ROOT = new URL("../..", import.meta.url).pathname;
-const GOLDEN = join(ROOT, "tests/codec/golden");
 
 let browser, address;
-const running = [];
-
-/** The address that a command prints. */
-function run(...words) {
-  const command = spawn(PYTHON, ["-m", "vaetools", ...words, "--no-browser"], { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
-  running.push(command);
-  return new Promise((resolve, reject) => {
-    command.stdout.on("data", (data) => {
-      const found = String(data).match(/http:\S+/);
-      if (found) resolve({ address: found[0], command });
-    });
-    command.on("exit", (code) => reject(new Error(`ended with ${code}`)));
-  });
-}
 before(async () => {
   if (skip) return;
   browser = await launch();
@@ -33,7 +15,7 @@ before(async () => {
 });
 after(async () => {
   await browser?.close();
-  for (const command of running) command.kill("SIGINT");
+  interrupt();
 });
 
 /** A page of a server. */
@@ -46,25 +28,6 @@ async function open(at, options = {}) {
   return found;
 }
 const shoot = (page, name) => process.env.SHOTS && page.screenshot({ path: join(process.env.SHOTS, `${name}.png`), fullPage: true });
-
-/** A PNG image with a dark speck, 120 × 80. */
-function speck() {
-  const data = new Uint8Array(120 * 80 * 3).map((_, index) => 100 + (index % 360) / 4);
-  for (let y = 38; y < 42; y++) data.fill(0, (y * 120 + 58) * 3, (y * 120 + 62) * 3);
-  return Buffer.from(encode({ width: 120, height: 80, data, channels: 3 }));
-}
-const image = (name) => ({ name, mimeType: "image/png", buffer: speck() });
-const said = (page, id, words) =>
-  page.waitForFunction(([id, words]) => new RegExp(words).test(document.getElementById(id).textContent), [id, words], { timeout: 90_000 });
-/** No images and no runs. */
-async function clear(page) {
-  await page.evaluate(async () => {
-    for (const { id } of (await (await fetch("/api/uploads")).json()).uploads) await fetch(`/api/uploads/${id}`, { method: "DELETE" });
-    for (const { id } of (await (await fetch("/api/jobs")).json()).jobs) await fetch(`/api/jobs/${id}`, { method: "DELETE" });
-  });
-  await page.reload();
-  await page.waitForFunction(() => !document.getElementById("none").hidden);
-}
 
 test("a run: upload, options, results, slider, zip", { skip }, async () => {
   const { page, faults } = await open(address);

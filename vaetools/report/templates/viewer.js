@@ -21,7 +21,8 @@ function imageViewer(container, rows) {
     draw();
   };
   const zoom = (factor, x = paneWidth() / 2, y = stage.clientHeight / 2) => {
-    const scale = Math.min(Math.max(view.scale * factor, fitScale() / 4), 64), by = scale / view.scale;
+    const least = Math.min(fitScale() / 4, 1 / devicePixelRatio); // 1:1 of a small image, too
+    const scale = Math.min(Math.max(view.scale * factor, least), 64), by = scale / view.scale;
     view = { scale, x: x - (x - view.x) * by, y: y - (y - view.y) * by, fits: false };
     draw();
   };
@@ -125,10 +126,11 @@ function imageViewer(container, rows) {
   };
   const setMode = (name) => {
     if (viewer.classList.contains("single")) return;
+    const width = paneWidth();
     mode = name;
     viewer.dataset.mode = stage.dataset.mode = name;
     for (const button of $("v-modes").children) button.setAttribute("aria-pressed", button.dataset.mode === name);
-    if (view.fits) fit(); else draw();
+    if (view.fits) fit(); else pan((paneWidth() - width) / 2, 0); // the centre stays
   };
   viewer.dataset.mode = stage.dataset.mode = mode;
 
@@ -159,6 +161,7 @@ function imageViewer(container, rows) {
 
   // Pointers and keys.
   const pointers = new Map();
+  let ofLine = null; // the pointer that moves the line between before and after, until a second one comes
   const corner = () => stage.getBoundingClientRect();
   const local = (x, y) => {
     const box = corner();
@@ -166,18 +169,27 @@ function imageViewer(container, rows) {
   };
   stage.addEventListener("pointerdown", (event) => {
     stage.setPointerCapture(event.pointerId);
-    pointers.set(event.pointerId, event);
+    if (ofLine) pointers.set(ofLine.pointerId, ofLine);
+    ofLine = event.target === $("v-line") && pointers.size === 0 ? event : null;
+    if (!ofLine) pointers.set(event.pointerId, event);
   });
+  const splitAt = (x) => { $("v-split").value = ((x - corner().left) / stage.clientWidth) * 100; setSplit(); };
   stage.addEventListener("pointermove", (event) => {
+    if (event.pointerId === ofLine?.pointerId) { ofLine = event; return splitAt(event.clientX); }
     const last = pointers.get(event.pointerId);
     if (!last) return;
     const others = [...pointers.values()].filter((other) => other.pointerId !== event.pointerId);
     pointers.set(event.pointerId, event);
-    if (others.length === 0) return pan(event.clientX - last.clientX, event.clientY - last.clientY);
+    const moved = [event.clientX - last.clientX, event.clientY - last.clientY];
+    if (others.length === 0) return pan(...moved);
+    pan(moved[0] / 2, moved[1] / 2); // as far as the middle between the fingers
     const far = (one) => Math.hypot(one.clientX - others[0].clientX, one.clientY - others[0].clientY);
     zoom(far(event) / Math.max(far(last), 1), ...local((event.clientX + others[0].clientX) / 2, (event.clientY + others[0].clientY) / 2));
   });
-  for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => pointers.delete(event.pointerId));
+  for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => {
+    pointers.delete(event.pointerId);
+    if (event.pointerId === ofLine?.pointerId) ofLine = null;
+  });
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
     zoom(Math.exp(-event.deltaY / 400), ...local(event.clientX, event.clientY));

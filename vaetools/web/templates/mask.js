@@ -9,6 +9,7 @@ const dialog = $("mask"), canvas = $("m-canvas"), photo = $("m-photo");
 const drawings = new Map();
 
 let lines = [], line = null, image = null, erasing = false;
+let finger = null; // id of the pointer that draws; others, such as a palm, do nothing
 let brush = [0, 0], byKey = false; // of the keyboard
 
 const linesOf = (option, id) => {
@@ -63,7 +64,7 @@ function fit() {
 function open(option, one) {
   image = one;
   lines = linesOf(option, one.id);
-  line = null;
+  line = finger = null;
   brush = [one.width / 2, one.height / 2];
   photo.src = `/api/uploads/${one.id}/image`;
   $("m-size").max = Math.max(Math.round(Math.max(one.width, one.height) / 4), 4);
@@ -81,10 +82,10 @@ const start = (point) => { line = { size: Number($("m-size").value), erase: eras
 const end = () => {
   if (line === null) return;
   lines.push(line);
-  line = null;
+  line = finger = null;
   draw();
 };
-const undo = () => { line = null; lines.pop(); draw(); };
+const undo = () => { line = finger = null; lines.pop(); draw(); };
 const setTool = (erase) => {
   erasing = erase;
   $("m-paint").setAttribute("aria-pressed", String(!erase));
@@ -92,17 +93,18 @@ const setTool = (erase) => {
 };
 
 canvas.addEventListener("pointerdown", (event) => {
-  canvas.setPointerCapture(event.pointerId);
   byKey = false;
-  if (line === null) start(place(event));
+  if (line !== null) return;
+  finger = event.pointerId;
+  canvas.setPointerCapture(finger);
+  start(place(event));
 });
 canvas.addEventListener("pointermove", (event) => {
-  if (line === null || event.buttons === 0) return;
+  if (line === null || event.pointerId !== finger || event.buttons === 0) return;
   for (const one of event.getCoalescedEvents?.() ?? [event]) line.points.push(place(one));
   draw();
 });
-canvas.addEventListener("pointerup", end);
-canvas.addEventListener("pointercancel", end);
+for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => event.pointerId === finger && end());
 canvas.addEventListener("keydown", (event) => {
   const step = Math.max(Number($("m-size").value) / 4, 1);
   const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
