@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from vaetools.errors import UnreadableError
 from vaetools.runner import Record, RunSettings, run
 from vaetools.runner.atomic import write_files
 from vaetools.runner.budget import MIN_CHARGE, ByteBudget
@@ -50,6 +51,13 @@ class Watched(ByteBudget):
     def correct(self, difference: int) -> None:
         super().correct(difference)
         self.peak = max(self.peak, self.used)
+
+
+class Unreadable(Copy):
+    """Refuses each input when it is read."""
+
+    def check_head(self, head: bytes) -> None:
+        raise UnreadableError(f"cannot be read: {len(head)} bytes")
 
 
 def in_threads(operation: Operation, items: list[PlannedItem], settings: RunSettings) -> Pipeline:
@@ -110,6 +118,32 @@ def test_an_input_larger_than_the_memory_passes(plant: Plant, tmp_path: Path) ->
 def test_no_threads_are_left(plant: Plant, tmp_path: Path) -> None:
     before = threading.active_count()
     run(Copy(), [plant("in", {"a.txt": b""})], RunSettings(tmp_path / "out"))
+    assert threading.active_count() == before
+
+
+def test_a_listener_that_fails_before_all_threads_are_started_ends_the_run(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, join = threading.Thread.start, Pipeline.join
+    is_ending = threading.Event()
+
+    def start_late(thread: threading.Thread) -> None:
+        if "_write_all" in thread.name:
+            assert is_ending.wait(60)
+        start(thread)
+
+    def join_early(pipeline: Pipeline) -> None:
+        is_ending.set()
+        join(pipeline)
+
+    def listen(_: Record) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    monkeypatch.setattr(Pipeline, "join", join_early)
+    top, before = plant("in", {"a.txt": b"x" * 100}), threading.active_count()
+    with pytest.raises(ValueError, match="no"):  # with the record of a reader
+        run(Unreadable(), [top], RunSettings(tmp_path / "out"), on_record=listen)
     assert threading.active_count() == before
 
 

@@ -70,6 +70,7 @@ class Pipeline:
         self._records: SimpleQueue[Record | None] = SimpleQueue()
         self._drop_results = False
         self._is_started = False
+        self._all_started = threading.Event()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
@@ -80,9 +81,12 @@ class Pipeline:
                 return
             self._is_started = True
         readers, workers, writers = self.stages.threads
-        self._start_threads(readers, self._read_all, lambda: self.decoded.close(workers))
-        self._start_threads(workers, self._work_all, lambda: self.results.close(writers))
-        self._start_threads(writers, self._write_all, lambda: self._records.put(None))
+        try:
+            self._start_threads(readers, self._read_all, lambda: self.decoded.close(workers))
+            self._start_threads(workers, self._work_all, lambda: self.results.close(writers))
+            self._start_threads(writers, self._write_all, lambda: self._records.put(None))
+        finally:
+            self._all_started.set()
 
     def next_record(self) -> Record | None:
         """Wait for the next record; None after the last one."""
@@ -103,7 +107,9 @@ class Pipeline:
         self.stages.stop()
 
     def join(self) -> None:
-        """Wait for all threads to end."""
+        """Wait for all threads to end; another thread may still be starting them."""
+        if self._is_started:
+            self._all_started.wait()
         for thread in self._threads:
             thread.join()
 
@@ -124,8 +130,8 @@ class Pipeline:
         for _ in range(count):
             # Daemons: a second Ctrl-C must end the process even while a model is running.
             thread = threading.Thread(target=body, name=f"vaetools {loop.__name__}", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _next_item(self) -> PlannedItem | None:
         with self._lock:
@@ -204,4 +210,7 @@ class Pipeline:
         else:
             log.debug("%s", path, exc_info=error)
         seconds, code, message = job.facts.seconds, fault.code, fault.message
-        self._records.put(failed(job.planned, self._op, code, message, seconds))
+        transient = fault.transient
+        self._records.put(
+            failed(job.planned, self._op, code, message, seconds, transient=transient)
+        )
