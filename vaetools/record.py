@@ -43,6 +43,8 @@ class Record:
         onnxruntime: Version of ONNX Runtime, if there is a device.
         found: What the operation found out about the input, such as `{"sigma": 7.3}`.
         unchanged: Whether nothing was to be changed, so that the outputs are copies of the input.
+        transient: Whether the input failed because of the machine, such as its disk or memory, and not
+            because of its content: another attempt may succeed.
         not_kept: Metadata of the input that no output has, such as `IPTC (webp has no place for it)`.
         noted: Whether `message` has a note that a user should see; not part of `as_dict`.
     """
@@ -62,6 +64,7 @@ class Record:
     onnxruntime: str | None = None
     found: Mapping[str, Any] = field(default_factory=dict)
     unchanged: bool = False
+    transient: bool = False
     not_kept: tuple[str, ...] = ()
     noted: bool = True
 
@@ -69,14 +72,14 @@ class Record:
         """The record as JSON values, with the schema version as `v`.
 
         Without `device` and `onnxruntime` if they are None, without `found` and `not_kept` if they
-        are empty, and without `unchanged` if it is false.
+        are empty, and without `unchanged` and `transient` if they are false.
 
         File names that are not valid Unicode contain surrogates: write ASCII with escapes, which is
         the default of `json.dumps`.
         """
         values = {"v": SCHEMA_VERSION, **asdict(self)}
         del values["noted"]
-        for name in ("device", "onnxruntime", "found", "unchanged", "not_kept"):
+        for name in ("device", "onnxruntime", "found", "unchanged", "transient", "not_kept"):
             if not values[name]:
                 del values[name]
         return values

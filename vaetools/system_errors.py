@@ -1,4 +1,4 @@
-"""Errors of the operating system that are no defects: a full, failing or unreachable disk."""
+"""Errors of the machine that are no defects: a full, failing or unreachable disk, too little memory."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _CANNOT_ACCESS = frozenset(
     for name in ("EIO", "ESTALE", "ETIMEDOUT", "ENXIO", "ENODEV", "EREMOTEIO", "EACCES", "EPERM")
 ) | {errno.EMFILE, errno.ENFILE}
 
+_NO_MEMORY = frozenset({errno.ENOMEM, errno.EAGAIN})
+
 
 def system_error(error: BaseException) -> VaetoolsError | None:
     """The error to report for an `OSError` of the system, with its file; otherwise None.
@@ -37,3 +39,24 @@ def system_error(error: BaseException) -> VaetoolsError | None:
         return None
     found.__cause__ = error
     return found
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether an error is due to the machine: another attempt, or another machine, may succeed.
+
+    Args:
+        error: What was raised. What it was raised from counts, too. Exceptions that are no `OSError`
+            may have an attribute `is_transient`.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError | ConnectionError | TimeoutError):
+            return True
+        if getattr(error, "is_transient", False) is True:
+            return True
+        if (
+            isinstance(error, OSError)
+            and error.errno in _CANNOT_WRITE | _CANNOT_ACCESS | _NO_MEMORY
+        ):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False

@@ -40,6 +40,8 @@ class Scenario:
         first: A command that is run before them until `made` exists.
         made: A path that it makes.
         whole: Whether what stands below `more/` under its final name is complete, given its bytes.
+        kept: Beginnings of the names below `more/` that this and the completed tree are about. Other
+            files depend on the number of attempts.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Scenario:
     whole: Callable[[bytes], bool] = bool
     first: Sequence[str] = ()
     made: str = ""
+    kept: tuple[str, ...] = ("",)
 
     def words(self, root: Path) -> list[list[str]]:
         """The commands that are to be run now, in the folder `root`."""
@@ -142,7 +145,7 @@ class Trial:
         code = self._run({})
         assert code == 0, (code, self._printed())
         self._wanted = digests(self._root / "out")
-        self._wanted_more = sorted(digests(self._root / "more"))
+        self._wanted_more = self._more()
         assert self._wanted
 
     def count(self, fault: Fault) -> int:
@@ -200,7 +203,7 @@ class Trial:
             problems.append(f"exit {code} without the fault: {self._printed()}")
         if digests(self._root / "out") != self._wanted:
             problems.append("the tree is wrong after a run without the fault")
-        if sorted(digests(self._root / "more")) != self._wanted_more:
+        if self._more() != self._wanted_more:
             problems.append("a file is missing after a run without the fault")
         problems += [
             f"{path.name} is left"
@@ -213,11 +216,16 @@ class Trial:
     def _always(self) -> list[str]:
         problems = [] if state(self._root / "in") == self._inputs else ["an input changed"]
         problems += [
-            f"{path.name} is half-written"
-            for path in (self._root / "more").rglob("[!.]*")
-            if path.is_file() and not self._scenario.whole(path.read_bytes())
+            f"{name} is half-written"
+            for name in self._more()
+            if not self._scenario.whole((self._root / "more" / name).read_bytes())
         ]
         return problems
+
+    def _more(self) -> list[str]:
+        """Names of the files below `more/` that count."""
+        names = sorted(digests(self._root / "more"))
+        return [name for name in names if name.startswith(self._scenario.kept)]
 
     def _run(self, variables: dict[str, str]) -> int | None:
         """The code of the first command that fails, or 0."""

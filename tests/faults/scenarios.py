@@ -78,9 +78,13 @@ PAIR = (*CHEAP, "pair", "{}/in", "-o", "{}/out")
 JOB = Scenario(
     "job",
     _images,
-    [(*CHEAP, "negative", "--job", "{}/more/run", "-o", "{}/out")],
-    first=("shards", "{}/in", "-o", "{}/more/run", "--size", "1"),
+    [
+        (*CHEAP, "negative", "--job", "{}/more/run", "-o", "{}/out"),
+        ("report", "{}/more/run"),
+    ],
+    first=("shards", "{}/in", "-o", "{}/more/run", "--size", "1", "--lease", "2"),
     made="more/run/job.toml",
+    kept=("run/job.toml", "run/operation.toml", "run/shards/", "run/done/", "run/report"),
 )
 
 SCENARIOS = (

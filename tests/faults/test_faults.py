@@ -25,9 +25,6 @@ pytestmark = [
 STEP = 41
 """Every call of this number fails; `python -m tests.faults` takes all of them."""
 
-RESUMED = [scenario for scenario in SCENARIOS if scenario.name != "job"]
-"""A job does not try failed inputs again, so a fault leaves its tree incomplete."""
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -35,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module", params=RESUMED, ids=lambda scenario: scenario.name)
+@pytest.fixture(scope="module", params=SCENARIOS, ids=lambda scenario: scenario.name)
 def trial(
     server: Server, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Trial:

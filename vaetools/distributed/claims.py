@@ -173,7 +173,7 @@ def is_free(job: Job, number: int, attempt: int, engine: str = "") -> bool:
         return True
     if engine and owner is not None and owner.engine == engine:
         return True
-    return _now(job.claims) - touched > job.lease
+    return now(job.claims) - touched > job.lease
 
 
 def silence(job: Job, number: int, attempt: int) -> float:
@@ -182,7 +182,7 @@ def silence(job: Job, number: int, attempt: int) -> float:
         touched = _path(job.claims, number, attempt).stat().st_mtime
     except OSError:
         return 0.0
-    return float("inf") if touched == 0 else _now(job.claims) - touched
+    return float("inf") if touched == 0 else now(job.claims) - touched
 
 
 def owner_of(job: Job, number: int, attempt: int) -> Owner | None:
@@ -198,7 +198,7 @@ def _path(folder: Path, number: int, attempt: int) -> Path:
     return folder / f"{number:06}.{attempt}"
 
 
-def _now(folder: Path) -> float:
+def now(folder: Path) -> float:
     """The time by the clock that stamps the files of a folder."""
     path = folder / f".clock.{machine_id()}-{os.getpid()}"
     try:

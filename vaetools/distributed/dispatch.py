@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from vaetools.distributed.claims import BEATS, attempts, silence
 from vaetools.distributed.lists import files_of
-from vaetools.distributed.loop import Work, left_in_order, soon_free
+from vaetools.distributed.loop import Work, left_in_order
 from vaetools.distributed.merged import shard_records
 from vaetools.distributed.parts import Attempts
+from vaetools.distributed.retries import soon_free
 from vaetools.distributed.shard_runner import ShardResult
 from vaetools.errors import UsageError, VaetoolsError
 
@@ -121,6 +122,7 @@ class Dispatcher:
         self._running: dict[Any, _Task] = {}
         self._held: list[Attempts] = []
         self._given_up: list[Attempts] = []
+        self._unfinished: dict[int, ShardResult] = {}
         self._work = Work()
         self._end: VaetoolsError | ShardResult | None = None
         self._checked = time.monotonic()
@@ -145,6 +147,8 @@ class Dispatcher:
                 self._stop(ShardResult(0, "interrupted"))
         if isinstance(self._end, VaetoolsError):
             raise self._end
+        done = self._job.done_file
+        self._work.results += [r for n, r in self._unfinished.items() if not done(n).exists()]
         if self._end is not None:
             self._work.results.append(self._end)
         left = [tried.part.shard for tried in (*self._queue, *self._held, *self._given_up)]
@@ -205,6 +209,10 @@ class Dispatcher:
     def _returned(self, tried: Attempts, result: ShardResult) -> None:
         """A task has a result."""
         if result.state in ("held", "taken over"):
+            self._held.append(tried)
+        elif result.state == "unfinished":
+            self._trouble(f"{result.problem}; tried again")
+            self._unfinished[result.shard] = result
             self._held.append(tried)
         elif result.state == "interrupted":  # by us, or its machine is shutting down
             self._crashed(tried, "interrupted")

@@ -4,7 +4,7 @@ RUN/job.toml              written by `vaetools shards`, as the last file
 RUN/shards/NNNNNN.txt     names of the inputs of a shard; see `lists`
 RUN/operation.toml        operation, options, model and OUT; written by the first process
 RUN/claims/NNNNNN.A       attempt A at a shard; see `claims`
-RUN/journals/NNNNNN.A.*   what the attempt has done
+RUN/journals/NNNNNN.A.*   what the attempt has done; see also `retries`
 RUN/done/NNNNNN.json      the result of a shard; written last
 """
 
@@ -135,6 +135,10 @@ class Job:
         """Records that the journal of an attempt does not have: of failed and skipped inputs."""
         return self.folder / "journals" / f"{number:06}.{attempt}.records.ndjson"
 
+    def unfinished_file(self, number: int, attempt: int) -> Path:
+        """The result of an attempt that left the shard to a further one; see `retries`."""
+        return self.folder / "journals" / f"{number:06}.{attempt}.json"
+
     @property
     def claims(self) -> Path:
         """The folder of the claims."""
@@ -250,9 +254,10 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
 
 
 def _remove_left_behind(job: Job, out: Path) -> None:
-    """Remove temporary files of processes that were killed while they began the job."""
-    stems = {temporary_stem(path.name) for path in (_mark_file(job, out), Path(OPERATION_FILE))}
-    remove_stale([out, job.folder], lambda found: found.stem in stems and found.is_abandoned)
+    """Remove temporary files of processes that were killed while they made or began the job."""
+    stem = temporary_stem(_mark_file(job, out).name)
+    remove_stale([out], lambda found: found.stem == stem and found.is_abandoned)
+    remove_stale([job.folder], lambda found: found.is_abandoned)
 
 
 def _task(job: Job, operation: Operation, settings: RunSettings, fingerprint: str) -> Task:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vaetools.distributed.job import LEASE, Job, is_job
 from vaetools.errors import ExistsError, NothingMatchedError, OutputError, UsageError
 from vaetools.report.store import MARKER
-from vaetools.runner.atomic import write_files
+from vaetools.runner.atomic import remove_stale, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -178,6 +178,7 @@ def write_lists(
         NothingMatchedError: There are no inputs.
         OutputError: The folder cannot be written to.
     """
+    remove_stale([folder, folder / "shards"], lambda found: found.is_abandoned)
     _check_free(folder)
     job_id = secrets.token_hex(8)
     hashes = hashlib.sha256()

@@ -6,7 +6,6 @@ Kubernetes job.
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import time
@@ -14,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vaetools.distributed.claims import BEATS, attempts, silence
+from vaetools.distributed.retries import soon_free
 from vaetools.errors import (
     EXIT_DONE,
     EXIT_ENVIRONMENT,
@@ -56,6 +55,14 @@ class Work:
     missing: int = 0
     seconds: float = 0.0
 
+    def add(self, result: ShardResult) -> None:
+        """Add what became of a shard; a further attempt takes the place of an earlier one."""
+        for earlier in [found for found in self.results if found.shard == result.shard]:
+            self.results.remove(earlier)
+            self.retried += 1
+            result = result.after(earlier)
+        self.results.append(result)
+
     @property
     def is_stopped(self) -> bool:
         """Whether no further shards are to be taken."""
@@ -77,9 +84,9 @@ class Work:
 
     @property
     def problems(self) -> list[str]:
-        """One line for each shard that was refused or given up."""
-        given_up = [result.problem for result in self.results if result.state == "given up"]
-        return [*(error.line for error in self.refused), *given_up]
+        """One line for each shard that was refused, given up or left to another attempt."""
+        left = [r.problem for r in self.results if r.state in ("given up", "unfinished")]
+        return [*(error.line for error in self.refused), *left]
 
     @property
     def not_kept(self) -> dict[str, int]:
@@ -114,8 +121,8 @@ class Work:
 def work(runner: ShardRunner) -> Work:
     """Process free shards until none is left, or until something stops the process.
 
-    A shard whose process gives no sign of life is waited for, since it will be free soon. Shards of
-    processes that are alive are left to them.
+    A shard whose process gives no sign of life is waited for, since it will be free soon, and so is one
+    that is to be tried again. Shards of processes that are alive are left to them.
 
     Raises:
         UsageError: The first shard cannot be processed as a whole. Nothing was done.
@@ -145,10 +152,10 @@ def _pass(runner: ShardRunner, numbers: list[int], done: Work) -> list[int]:
                 raise
             done.refused.append(error)
             continue
-        if result.state in ("held", "taken over"):
+        if result.state in ("held", "taken over", "unfinished"):
             held.append(number)
         if result.state not in ("held", "already done"):
-            done.results.append(result)
+            done.add(result)
         if done.is_stopped:
             return [*held, *numbers[position:]]
     return held
@@ -175,14 +182,3 @@ def _done(job: Job) -> Iterator[int]:
         stem, _, suffix = name.partition(".")
         if suffix == "json" and stem.isdigit():
             yield int(stem)
-
-
-def soon_free(job: Job, numbers: list[int]) -> bool:
-    """Wait, if the process of one of the shards gives no sign of life; whether there was one."""
-    interval = job.lease / BEATS
-    longest = max(silence(job, number, attempts(job, number)) for number in numbers)
-    if longest <= 2 * interval:
-        return False
-    if not math.isinf(longest):  # one that was given back is free, or done, now
-        time.sleep(interval)
-    return True

@@ -115,6 +115,9 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
                 records += [r for r in shard_records(job, number, 1) if r.status == "failed"]
             continue
         found = [*shard_records(job, number, count)]
+        if result is None:  # what failed because of a machine will be tried again
+            found = [record for record in found if not record.transient]
+            problems += _unfinished(job, number, count)
         records += _kept(found, most - len(records))
         totals.update(record.status for record in found)
         done = [record for record in found if record.status == "done"]
@@ -144,6 +147,13 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
         retried=retried,
         cpu_seconds=round(cpu_seconds, 3),
     )
+
+
+def _unfinished(job: Job, number: int, count: int) -> Iterator[str]:
+    """Why the last attempt at a shard left it to another one, if it did."""
+    last = ShardResult.read(job.unfinished_file(number, count))
+    if last is not None:
+        yield f"{last.problem} on {printable(last.host)}; to be tried again"
 
 
 def _kept(records: Sequence[Record], most: int) -> Iterator[Record]:
@@ -193,8 +203,9 @@ def shard_records(job: Job, number: int, count: int) -> Iterator[Record]:
         for record, values in read_records(kept) if kept.exists() else ():
             name = str(values.get("name", record.file))
             known = records.get(name)
-            if known is None and record.message.endswith("is already done") and name in begun:
-                # Its process ended before it could confirm what is there now.
+            is_open = known is None or known.status == "failed"
+            if is_open and record.message.endswith("is already done") and name in begun:
+                # Its process ended, or its disk failed, before it could confirm what is there now.
                 records[name] = begun[name]
                 continue
             if known is None or known.status != "done" or record.status == "failed":

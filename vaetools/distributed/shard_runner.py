@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -15,6 +16,7 @@ from vaetools.distributed.claims import Claim, take
 from vaetools.distributed.job import begin
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.parts import Part
+from vaetools.distributed.retries import MOST_TRIES, pause, problem_of, tries
 from vaetools.errors import NothingMatchedError, UnexpectedError, UsageError, printable
 from vaetools.paths import refuse_url
 from vaetools.record import Record
@@ -22,6 +24,7 @@ from vaetools.runner import run
 from vaetools.runner.atomic import remove_stale, temporary_stem, write_files
 from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.filelist import FileList, relative_names
+from vaetools.runner.inputs import is_folder
 from vaetools.runner.processes import pickled
 from vaetools.runner.result import INTERRUPTED, RunResult
 from vaetools.runner.share import Share, TakenOverError
@@ -38,11 +41,17 @@ if TYPE_CHECKING:
     from vaetools.runner import Progress, RunSettings
 
 State: TypeAlias = Literal[
-    "done", "already done", "held", "taken over", "given up", "interrupted", "stopped"
+    "done", "already done", "held", "taken over", "given up", "unfinished", "interrupted", "stopped"
 ]
 
 MOST_DEATHS = 10
 """Processes that may end while they work on a shard; then no other one tries."""
+
+MOST_USELESS = 3
+"""Attempts in which each input failed because of the machine, one after the other; then it stops."""
+
+BROKEN_MACHINE = "stopped because all inputs of several shards failed because of the machine"
+ROOT_LOST = "stopped because the folder of the inputs is gone"
 
 SCHEMA_VERSION = 1
 
@@ -53,10 +62,11 @@ class ShardResult:
 
     Attributes:
         shard: Its number.
-        state: `done`: by this call; `already done`; `held`: another process works on it; `taken
-            over`: by another process, while this one worked on it; `given up`: too many processes
-            ended while they worked on it; `interrupted`: by Ctrl-C or a signal; `stopped`: for
-            another reason, see `problem`.
+        state: `done`: by this call; `already done`; `held`: another process works on it, or is to work
+            on it; `taken over`: by another process, while this one worked on it; `given up`: too many
+            processes ended while they worked on it; `unfinished`: inputs failed because of this
+            machine, and there will be another attempt; `interrupted`: by Ctrl-C or a signal;
+            `stopped`: for another reason, see `problem`.
         attempt: Number of the attempt, from 1; 0 without one.
         counts: Number of inputs by status, those of earlier attempts that are done with `skipped`.
         left_alone: Number of files in the list that are no inputs of the operation.
@@ -66,7 +76,7 @@ class ShardResult:
         cpu_seconds: CPU time of this process.
         device: That the models ran on; None without a model.
         host: Name of the machine.
-        problem: Why it stopped; otherwise empty.
+        problem: Why it stopped, or was given up or left unfinished; otherwise empty.
         not_kept: See `RunResult`.
     """
 
@@ -100,6 +110,21 @@ class ShardResult:
     def failed(self) -> int:
         """Number of inputs that failed."""
         return self.counts.get("failed", 0)
+
+    def after(self, earlier: ShardResult) -> ShardResult:
+        """The result of two attempts of one process: what the first one did is not skipped."""
+        done = earlier.counts.get("done", 0)
+        counts = {**self.counts, "done": done + self.counts.get("done", 0)}
+        counts["skipped"] = max(0, self.counts.get("skipped", 0) - done)
+        return dataclasses.replace(
+            self,
+            counts=counts,
+            bytes_in=earlier.bytes_in + self.bytes_in,
+            bytes_out=earlier.bytes_out + self.bytes_out,
+            seconds=round(earlier.seconds + self.seconds, 3),
+            cpu_seconds=round(earlier.cpu_seconds + self.cpu_seconds, 3),
+            not_kept=dict(Counter(earlier.not_kept) + Counter(self.not_kept)),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The result as JSON values, with the schema version as `v`."""
@@ -142,6 +167,7 @@ class ShardRunner:
         self.fingerprint = fingerprint
         self.on_record = on_record
         self.progress = progress
+        self._useless = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "on_record": None, "progress": None}
@@ -163,7 +189,7 @@ class ShardRunner:
         job = self.job
         if job.done_file(number).exists():
             return ShardResult(number, "already done")
-        claim = take(job, number, engine)
+        claim = None if pause(job, number) else take(job, number, engine)
         if claim is None:
             return ShardResult(number, "held")
         with claim:
@@ -193,23 +219,42 @@ class ShardRunner:
             "" if result.stopped == INTERRUPTED else result.stopped,
             result.not_kept,
         )
-        if found.state == "done" and part.is_whole:
-            found = self._finished(claim, found)
+        if found.state != "done" or not part.is_whole:
+            return found
+        if result.failures and not is_folder(self.job.root):
+            return dataclasses.replace(found, state="stopped", problem=ROOT_LOST)
+        transient = [record for record in result.failures if record.transient]
+        self._useless = 0 if found.counts.get("done") or not transient else self._useless + 1
+        if not transient or tries(self.job, claim.number, claim.attempt) >= MOST_TRIES - 1:
+            return self._written(claim, found, self.job.done_file(claim.number))
+        problem = f"shard {claim.number}: {problem_of(transient)}"
+        found = dataclasses.replace(found, state="unfinished", problem=problem)
+        found = self._written(claim, found, self.job.unfinished_file(claim.number, claim.attempt))
+        if self._useless >= MOST_USELESS:
+            return dataclasses.replace(found, state="stopped", problem=BROKEN_MACHINE)
         return found
 
-    def _finished(self, claim: Claim, result: ShardResult) -> ShardResult:
+    def _written(self, claim: Claim, result: ShardResult, path: Path) -> ShardResult:
         """Write the result, unless another process has taken over."""
-        path = self.job.done_file(claim.number)
         try:
             claim.check()
         except TakenOverError:
             return dataclasses.replace(result, state="taken over")
         with output_errors(path):
             path.parent.mkdir(exist_ok=True)
-            stem = temporary_stem(path.name)  # of attempts that were killed here
-            remove_stale([path.parent], lambda found: found.stem == stem and found.is_abandoned)
+            self._remove_left_behind(claim, path.parent)
             write_files([(path, json.dumps(result.as_dict()).encode("ascii"))])
         return result
+
+    def _remove_left_behind(self, claim: Claim, folder: Path) -> None:
+        """Remove temporary files of attempts at the shard that were killed here."""
+        number, attempts = claim.number, range(1, claim.attempt + 1)
+        paths = [
+            self.job.done_file(number),
+            *(self.job.unfinished_file(number, a) for a in attempts),
+        ]
+        stems = {temporary_stem(path.name) for path in paths}
+        remove_stale([folder], lambda found: found.stem in stems and found.is_abandoned)
 
     def _run(self, claim: Claim, part: Part) -> RunResult:
         job, number = self.job, claim.number

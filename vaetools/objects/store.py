@@ -61,6 +61,7 @@ class StoreError(Exception):
         self.kind: Kind = kind
         self.reason = reason
         self.remedy = remedy
+        self.is_transient: bool = kind in ("unreachable", "credentials", "denied")
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,8 @@ class DryRun:
         fault = fault_of(error, trial.item.source.path)
         if fault.stops:
             self._stopped = f"{fault.code} {fault.message}"
-        trial.record = failed(trial.item, self._operation.name, fault.code, fault.message, 0.0)
+        op, transient = self._operation.name, fault.transient
+        trial.record = failed(trial.item, op, fault.code, fault.message, 0.0, transient=transient)
 
     def _estimate(self, trials: Sequence[_Trial]) -> Estimate | None:
         done = [trial for trial in trials if trial.is_done]

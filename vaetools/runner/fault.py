@@ -12,7 +12,7 @@ from vaetools.libraries import library_error
 from vaetools.runner.record import explain
 from vaetools.runner.result import BROKEN_LIBRARY, BROKEN_MODEL
 from vaetools.runner.share import TakenOverError
-from vaetools.system_errors import system_error
+from vaetools.system_errors import is_transient, system_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,12 +32,14 @@ class Fault:
         message: One line that begins with the input.
         stops: Why no further inputs are taken because of it; otherwise empty.
         details: The traceback.
+        transient: As in `Record`.
     """
 
     code: str
     message: str
     stops: str = ""
     details: str = ""
+    transient: bool = False
 
     @property
     def drops_results(self) -> bool:
@@ -76,7 +78,8 @@ def fault_of(error: BaseException, file: Path, *, folder_is_lost: bool = False) 
         stops = BROKEN_MODEL
     elif isinstance(error, LibraryError):
         stops = BROKEN_LIBRARY
-    return Fault(code, message, stops, "".join(traceback.format_exception(error)))
+    details = "".join(traceback.format_exception(error))
+    return Fault(code, message, stops, details, is_transient(error))
 
 
 def _is_disk_full(cause: BaseException | None) -> bool:

@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vaetools.errors import UsageError
+from vaetools.errors import UnreadableError, UsageError
 from vaetools.paths import refuse_other_url
 from vaetools.report.store import MARKER
 
@@ -57,6 +57,7 @@ class Source:
         mtime_ns: Modification time in nanoseconds.
         mode: Permissions for its outputs: group and others get at most those that they have here.
         problem: Why it cannot be read, if that is known without opening it; otherwise empty.
+        errno: Number of the error of the system that is the problem; 0 if it is none.
         version: What identifies the content of an object in a store, besides its size and time;
             empty for a file.
     """
@@ -68,12 +69,19 @@ class Source:
     mtime_ns: int = 0
     mode: int = 0o666
     problem: str = ""
+    errno: int = 0
     version: str = ""
 
     @property
     def is_unlisted(self) -> bool:
         """Whether it is a folder that cannot be listed: what is in it is not known."""
         return self.problem.startswith(_UNLISTED)
+
+    def error(self) -> UnreadableError:
+        """The error that its problem stands for."""
+        error = UnreadableError(self.problem, file=self.path)
+        error.__cause__ = OSError(self.errno, self.problem) if self.errno else None
+        return error
 
     @property
     def origin(self) -> str:
@@ -82,7 +90,10 @@ class Source:
 
     def __reduce__(self) -> Any:
         # With text in place of paths, which take long to pickle: workers get thousands a minute.
-        values = (self.real, self.size, self.mtime_ns, self.mode, self.problem, self.version)
+        values = (
+            *(self.real, self.size, self.mtime_ns, self.mode, self.problem),
+            *(self.errno, self.version),
+        )
         return _pickled_source, (str(self.path), str(self.relative), *values)
 
 
@@ -277,7 +288,8 @@ def _source(path: Path, relative: PurePosixPath, real: str) -> Source:
     except OSError as error:
         broken = os.path.islink(path) and isinstance(error, FileNotFoundError)
         reason = "a link to a file that does not exist" if broken else error.strerror
-        return Source(path, relative, real, problem=f"cannot be read: {reason}")
+        problem, number = f"cannot be read: {reason}", error.errno or 0
+        return Source(path, relative, real, problem=problem, errno=number)
     if not stat.S_ISREG(status.st_mode):
         return Source(path, relative, real, problem=f"is {kind_of(status.st_mode)}, not a file")
     mode = status.st_mode & 0o666 | stat.S_IRUSR | stat.S_IWUSR

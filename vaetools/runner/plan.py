@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from vaetools.errors import ClashError, ExistsError, UnreadableError, UsageError, printable
+from vaetools.errors import ClashError, ExistsError, UsageError, printable
 from vaetools.image import SUFFIXES, format_of
 from vaetools.operation import output_names
 from vaetools.paths import refuse_url
@@ -153,7 +153,7 @@ def _planned(
     to: str,
 ) -> PlannedItem:
     if source.problem:
-        return PlannedItem(source, problem=UnreadableError(source.problem, file=source.path))
+        return PlannedItem(source, problem=source.error())
     try:
         paths = tuple(PurePosixPath(name) for name in outputs(source.relative))
         files = identity_of(operation, source)

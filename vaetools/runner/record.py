@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vaetools.errors import UNEXPECTED, PluginError, VaetoolsError, printable
 from vaetools.libraries import runtime_version
 from vaetools.record import Record, Status
+from vaetools.system_errors import is_transient
 from vaetools.text import describe
 
 if TYPE_CHECKING:
@@ -53,12 +54,16 @@ def record_of(
 
 def failure(item: PlannedItem, op: str, error: BaseException, seconds: float = 0.0) -> Record:
     """The record of an input that could not be processed."""
-    return failed(item, op, *explain(error, item.source.path), seconds)
+    code, message = explain(error, item.source.path)
+    return failed(item, op, code, message, seconds, transient=is_transient(error))
 
 
-def failed(item: PlannedItem, op: str, code: str, message: str, seconds: float) -> Record:
+def failed(
+    item: PlannedItem, op: str, code: str, message: str, seconds: float, *, transient: bool
+) -> Record:
     """The same, where code and message are known."""
-    return record_of(item, op, "failed", seconds=seconds, code=code, message=message)
+    fields = {"code": code, "message": message, "transient": transient}
+    return record_of(item, op, "failed", seconds=seconds, **fields)
 
 
 def not_processed(item: PlannedItem, op: str) -> Record:

@@ -182,6 +182,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "onnxruntime": (str, type(None)),
     "found": (dict,),
     "unchanged": (bool,),
+    "transient": (bool,),
 }
 
 
