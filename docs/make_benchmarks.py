@@ -14,6 +14,7 @@ import re
 import sys
 import textwrap
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -30,9 +31,13 @@ OURS = "#0b57d0"
 def take(file: Path) -> None:
     """Keep the result of a run: without single images, and without paths of the machine."""
     found = json.loads(file.read_text(encoding="utf-8"))
-    for curve in found.get("curves", {}).values() if isinstance(found, dict) else ():
+    for curve in found.get("curves", {}).values():
         for point in curve["points"]:
             del point["images"]
+    for method in found.get("methods", {}).values():
+        if "psnr" in method:
+            method["psnr"] = {kind: fmean(scores) for kind, scores in method["psnr"].items()}
+    found.pop("images", None)
     text = re.sub(r"(?<=[ \"`'])/[\w./-]*/([\w.-]+)", r"\1", json.dumps(found, indent=1))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / file.name).write_text(f"{text}\n", encoding="utf-8")
@@ -46,12 +51,22 @@ def signed(value: float) -> str:
     return f"{value:+.1f} %".replace("-", "−")
 
 
-def ran(run: list[str]) -> list[str]:
-    """How a result was made: the command, the date, the machine."""
-    command, date, _, machine, *_ = run
-    command = re.sub(r" --(out|published) [^\s`]+", "", command)
-    text = f"{command}, {date.split()[0]}, {machine.rpartition(',')[0]}."
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A table whose columns, apart from the first, are aligned to the right."""
+    rule = "|---" + "|---:" * (len(head) - 1) + "|"
+    return [f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def paragraph(text: str) -> list[str]:
     return ["", *textwrap.wrap(text, 100, break_on_hyphens=False, break_long_words=False)]
+
+
+def ran(found: dict[str, Any]) -> list[str]:
+    """How a result was made: the command, the date, the machine."""
+    command, date, _, machine, *_ = found["run"]
+    command = re.sub(r" --(out|published|json) [^\s`]+", "", command)
+    text = f"{command}, {date.split()[0]}, {machine.rpartition(',')[0]}."
+    return paragraph(text)
 
 
 def rates(curve: dict[str, Any]) -> list[tuple[float, float]]:
@@ -60,21 +75,13 @@ def rates(curve: dict[str, Any]) -> list[tuple[float, float]]:
 
 def codec_points() -> list[str]:
     """Rate, PSNR and MS-SSIM at each quality."""
-    curves = result("codec")["curves"]
-    points = curves["vaetools"]["points"]
-    lines = [
-        "| quality | " + " | ".join(str(point["level"]) for point in points) + " |",
-        "|---" * (len(points) + 1) + "|",
-    ]
-    refined = curves.get("vaetools --refine 8", {"points": []})["points"]
-    for prefix, rows in (("", points), ("`--refine 8`: ", refined)):
-        for label, key, digits in (
-            ("bits per pixel", "bpp", 3), ("PSNR, dB", "psnr", 2), ("MS-SSIM", "ms_ssim", 3)
-        ):  # fmt: skip
-            if rows:
-                cells = " | ".join(f"{row[key]:.{digits}f}" for row in rows)
-                lines.append(f"| {prefix}{label} | {cells} |")
-    return lines
+    points = {point["level"]: point for point in result("codec")["curves"]["vaetools"]["points"]}
+    rows = []
+    for label, key, digits in (
+        ("bits per pixel", "bpp", 3), ("PSNR, dB", "psnr", 2), ("MS-SSIM", "ms_ssim", 3)
+    ):  # fmt: skip
+        rows.append([label, *(f"{point[key]:.{digits}f}" for point in points.values())])
+    return table(["quality", *map(str, points)], rows)
 
 
 def codec_rates() -> list[str]:
@@ -84,14 +91,15 @@ def codec_rates() -> list[str]:
     found = result("codec")
     curves = dict(found["curves"])
     ours = {name: curves.pop(name) for name in list(curves) if name.startswith("vaetools")}
-    lines = [
-        "| bits for the same PSNR, against | " + " | ".join(ours) + " |",
-        "|---" + "|---:" * len(ours) + "|",
+    rows = [
+        [
+            f"{name} ({curve['settings']})",
+            *(signed(bd_rate(rates(our), rates(curve))) for our in ours.values()),
+        ]
+        for name, curve in curves.items()
     ]
-    for name, curve in curves.items():
-        cells = (signed(bd_rate(rates(our), rates(curve))) for our in ours.values())
-        lines.append(f"| {name} ({curve['settings']}) | {' | '.join(cells)} |")
-    return lines + ran(found["run"])
+    lines = table(["bits for the same PSNR, against", *ours], rows)
+    return lines + ran(found)
 
 
 def codec_short() -> list[str]:
@@ -122,7 +130,7 @@ def screenshots() -> list[str]:
             quality, lossy = f"{row['psnr']:.1f}", _kilobytes(row["lossy_webp"])
         cells = f"{_kilobytes(row['vae'])} | {quality} | {_kilobytes(row['webp'])} | {lossy}"
         lines.append(f"| {name} | {cells} |")
-    return lines + ran(found["run"])
+    return lines + ran(found)
 
 
 def _kilobytes(size: int | None) -> str:
@@ -150,6 +158,114 @@ def _psnr(value: float) -> str:
     return "unchanged" if value >= 60 else f"{value:.1f}"
 
 
+DENOISERS = {
+    "scikit-image NLM": "scikit-image NLM",
+    "wavelets": "wavelets (BayesShrink)",
+    "OpenCV NLM": "OpenCV NLM",
+}
+"""Labels of the methods in `denoise.json`, in the order of the rows."""
+
+INPAINTERS = {
+    "biharmonic": "biharmonic (scikit-image)",
+    "Navier-Stokes": "Navier-Stokes (OpenCV)",
+    "Telea": "Telea (OpenCV)",
+}
+
+HOLES = {
+    "scratch": "scratches, 1–3 px",
+    "text": "text",
+    "dust": "dust",
+    "brush": "strokes, 8–16 px",
+    "block": "squares, 32 px",
+}
+
+
+def denoisers() -> list[str]:
+    """PSNR of all methods, coverage of the intervals, and camera noise."""
+    from denoise_report import PUBLISHED
+
+    found = result("denoise")
+    ours = found["methods"][found["ours"]]
+    levels = list(ours["float"])
+    auto = {f"{row['level']:g}": row["auto"] for row in found["blind"]}
+    none = ["" for _ in levels]
+
+    def cells(figures: dict[str, float]) -> list[str]:
+        return [f"{figures[level]:.2f}" for level in levels]
+
+    def both(method: dict[str, Any]) -> list[str]:
+        return cells(method["float"]) + cells(method["clipped"])
+
+    rows = [
+        ["photo-denoise, noise level given", *both(ours)],
+        ["photo-denoise, noise level estimated", *none, *cells(auto)],
+        *([label, *both(found["methods"][name])] for name, label in DENOISERS.items()),
+        [f"published: {PUBLISHED[0][0]}", *cells(PUBLISHED[0][1]), *none],
+    ]
+    head = ["", *(f"σ {level}" for level in levels), *(f"σ {level}, 8 bit" for level in levels)]
+    held = [row[protocol] for row in found["intervals"] for protocol in ("float", "clipped")]
+    real = found["real"]
+    text = (
+        f"The 90 % intervals contain {min(held):.0f} to {max(held):.0f} % of the true values. "
+        f"Camera noise (cc15, {real['pairs']} pairs): {real['input']:.1f} dB become "
+        f"{real['photo']:.1f} dB with `--sigma photo`."
+    )
+    return table(head, rows) + paragraph(text) + ran(found)
+
+
+def inpainters() -> list[str]:
+    """PSNR of all methods within holes, and coverage of the intervals."""
+    found = result("inpaint")
+    methods = {kind: row["psnr"] for kind, row in found["methods"].items()}
+    best = {kind: max(methods, key=lambda name: methods[name][kind]) for kind in HOLES}
+
+    def row(name: str, label: str) -> list[str]:
+        figures = {kind: f"{methods[name][kind]:.2f}" for kind in HOLES}
+        return [label, *(f"**{t}**" if best[kind] == name else t for kind, t in figures.items())]
+
+    rows = [row(found["ours"], "photo-inpaint"), *(row(*item) for item in INPAINTERS.items())]
+    held = [sample["held"] for sample in found["samples"].values()]
+    text = f"The 90 % intervals contain {min(held):.0f} to {max(held):.0f} % of the true values."
+    return table(["", *HOLES.values()], rows) + paragraph(text) + ran(found)
+
+
+def restoration_short() -> list[str]:
+    """Two lines for the README."""
+    denoise, inpaint = result("denoise"), result("inpaint")
+    from denoise_report import PUBLISHED
+
+    name, figures = PUBLISHED[0]
+    scores = {method: row["float"]["25"] for method, row in denoise["methods"].items()}
+    ours = scores.pop(denoise["ours"])
+    best = max(scores, key=lambda method: scores[method])
+    rows = [["`denoise`, σ 25, CBSD68", f"{ours:.2f}", f"{scores[best]:.2f}"]]
+    rows[0].append(f"{best}; published {name}: {figures['25']:.2f}")
+    scores = {method: row["psnr"]["scratch"] for method, row in inpaint["methods"].items()}
+    ours = scores.pop(inpaint["ours"])
+    best = max(scores, key=lambda method: scores[method])
+    rows.append(["`inpaint`, scratches, Kodak", f"{ours:.2f}", f"{scores[best]:.2f}"])
+    rows[1].append(f"{best}; of the holes only")
+    lines = table(["PSNR in dB", "ours", "best classical method tried", ""], rows)
+    return [line.replace("|---:|---:|---:|", "|---:|---:|---|") for line in lines]
+
+
+def digits() -> list[str]:
+    """Bounds of the models of digits."""
+    found = result("mnist")
+    rows = [
+        [
+            f"`{row['model']}`",
+            f"{row['megabytes']:.1f} MB",
+            f"{row['active']} of {row['latents']}",
+            f"{-row['elbo']:.2f}",
+            f"**{-row['iwae']:.2f}**",
+        ]
+        for row in found["models"]
+    ]
+    head = ["model", "size", "active latents", "−ELBO", f"−IWAE, K = {found['samples']}"]
+    return table(head, rows) + ran(found)
+
+
 TABLES = {
     "codec-points": codec_points,
     "codec-rates": codec_rates,
@@ -157,17 +273,23 @@ TABLES = {
     "screenshots": screenshots,
     "gradients": gradients,
     "clean": clean,
+    "denoise": denoisers,
+    "inpaint": inpainters,
+    "restoration-short": restoration_short,
+    "digits": digits,
 }
 
 
 def filled(text: str) -> str:
     """The page with its tables."""
 
-    def table(match: re.Match[str]) -> str:
+    def replaced(match: re.Match[str]) -> str:
         lines = "\n".join(TABLES[match[1]]())
         return f"<!-- {match[1]} -->\n{lines}\n<!-- end {match[1]} -->"
 
-    return re.sub(r"<!-- ([\w-]+) -->\n(?:(?!<!--).)*<!-- end \1 -->", table, text, flags=re.DOTALL)
+    return re.sub(
+        r"<!-- ([\w-]+) -->\n(?:(?!<!--).)*<!-- end \1 -->", replaced, text, flags=re.DOTALL
+    )
 
 
 def codec_chart() -> None:
