@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 COLOURS = {"JPEG": "#8a8f98", "WebP": "#2f9e6e", "AVIF": "#e08a1e", "JPEG XL": "#8b5fbf"}
 OURS = "#0b57d0"
+REFINED = "vaetools --refine 8"
 
 
 def take(file: Path) -> None:
@@ -73,14 +74,24 @@ def rates(curve: dict[str, Any]) -> list[tuple[float, float]]:
     return [(point["bpp"], point["psnr"]) for point in curve["points"]]
 
 
+def codec_curves() -> dict[str, Any]:
+    """The curves of `codec.json`, then those of the run with refinement, at fewer qualities."""
+    curves: dict[str, Any] = result("codec")["curves"] | result("codec_refined")["curves"]
+    return curves
+
+
 def codec_points() -> list[str]:
     """Rate, PSNR and MS-SSIM at each quality."""
-    points = {point["level"]: point for point in result("codec")["curves"]["vaetools"]["points"]}
+    curves = codec_curves()
+    refined = {point["level"]: point for point in curves[REFINED]["points"]}
+    points = {point["level"]: point for point in curves["vaetools"]["points"]}
     rows = []
-    for label, key, digits in (
-        ("bits per pixel", "bpp", 3), ("PSNR, dB", "psnr", 2), ("MS-SSIM", "ms_ssim", 3)
-    ):  # fmt: skip
-        rows.append([label, *(f"{point[key]:.{digits}f}" for point in points.values())])
+    for prefix, found in (("", points), ("`--refine 8`: ", refined)):
+        for label, key, digits in (
+            ("bits per pixel", "bpp", 3), ("PSNR, dB", "psnr", 2), ("MS-SSIM", "ms_ssim", 3)
+        ):  # fmt: skip
+            cells = [f"{found[q][key]:.{digits}f}" if q in found else "" for q in points]
+            rows.append([f"{prefix}{label}", *cells])
     return table(["quality", *map(str, points)], rows)
 
 
@@ -88,8 +99,7 @@ def codec_rates() -> list[str]:
     """BD-rates against the other codecs, with what produced them."""
     from bd_rate import bd_rate
 
-    found = result("codec")
-    curves = dict(found["curves"])
+    curves = codec_curves()
     ours = {name: curves.pop(name) for name in list(curves) if name.startswith("vaetools")}
     rows = [
         [
@@ -99,7 +109,7 @@ def codec_rates() -> list[str]:
         for name, curve in curves.items()
     ]
     lines = table(["bits for the same PSNR, against", *ours], rows)
-    return lines + ran(found)
+    return lines + ran(result("codec")) + ran(result("codec_refined"))
 
 
 def codec_short() -> list[str]:
@@ -299,13 +309,14 @@ def codec_chart() -> None:
     mpl.rcParams.update({"svg.hashsalt": "vaetools", "svg.fonttype": "path"})
     from matplotlib import pyplot as plt
 
-    curves = result("codec")["curves"]
+    curves = codec_curves()
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for axis, key, title in zip(axes, ("psnr", "ms_ssim"), ("PSNR, dB", "MS-SSIM"), strict=True):
         for name, curve in curves.items():
             style = {"color": COLOURS.get(name, "#b8470f"), "lw": 1.2, "marker": ".", "ms": 4}
             if name.startswith("vaetools"):
-                style = {"color": OURS, "lw": 2, "ls": ":" if "refine" in name else "-"}
+                few = {"ls": "", "marker": "o", "ms": 5, "mfc": "none"}  # too far apart for a line
+                style = {"color": OURS, "lw": 2, **(few if name == REFINED else {})}
             x = [point["bpp"] for point in curve["points"]]
             axis.plot(x, [point[key] for point in curve["points"]], label=name, **style)
         axis.set_xlabel("bits per pixel")
