@@ -152,7 +152,7 @@ def test_nothing_matched(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {"notes.md": b""})
     with pytest.raises(
         NothingMatchedError,
-        match=r"^no input matched the suffixes \.txt; ignored 1 other file: 1 MD$",
+        match=r"^no input matched the suffixes \.txt \.tar; ignored 1 other file: 1 MD$",
     ) as caught:
         go(Copy(), top, tmp_path / "out")
     assert caught.value.exit_code == 3

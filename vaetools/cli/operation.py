@@ -121,6 +121,8 @@ def run_command(
     **settings: Any,
 ) -> None:
     """Run operations over files or over shards of a job, report, and exit with the code of it."""
+    from vaetools.runner.archive import is_tar
+
     _check_inputs(ctx, inputs, job)
     if watch:
         refuse_typed(ctx, {"dry_run", "prune", "report", "files_from", "job"}, "a watched folder")
@@ -129,6 +131,7 @@ def run_command(
     if threads is None:
         # A single image gets all cores; with many, one core per image is faster.
         is_one = len(inputs) == 1 and os.path.isfile(inputs[0]) and not watch
+        is_one = is_one and not is_tar(inputs[0])
         threads = None if is_one else 1
     report = Reporter(as_json=as_json, quiet=quiet, verbose=verbose)
     opened = {

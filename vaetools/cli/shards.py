@@ -97,12 +97,13 @@ def _wanted(
 ) -> FileFilter:
     """The files that some operation takes; the operation of the job chooses among them."""
     from vaetools.image import SUFFIXES
+    from vaetools.runner.archive import TAR
     from vaetools.runner.inputs import FileFilter
     from vaetools.video import VIDEO_SUFFIXES
 
     operations = host_of(ctx).operations.values()
     kinds = {suffix for operation in operations for suffix in operation.suffixes}
-    suffixes = tuple(sorted({*SUFFIXES, *VIDEO_SUFFIXES, *kinds}))
+    suffixes = tuple(sorted({*SUFFIXES, *VIDEO_SUFFIXES, *kinds, TAR}))
     return FileFilter(suffixes, include, exclude, {os.path.realpath(out)})
 
 

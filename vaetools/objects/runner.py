@@ -27,7 +27,7 @@ from vaetools.runner.result import RunResult
 from vaetools.runner.runner import check_libraries, with_report
 from vaetools.runner.runner import run as run_local
 from vaetools.runner.settings import work_key
-from vaetools.runner.sources import find_inputs, refuse_videos
+from vaetools.runner.sources import find_inputs, refuse_local_only
 from vaetools.text import printable
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _run(
 
     started = time.monotonic()
     found = find_inputs(operation, inputs, settings, Journal(None), elsewhere)
-    refuse_videos(operation, found.sources)
+    refuse_local_only(operation, found.sources)
     place, target = _target(place, str(settings.out), one_file=found.one_file)
     items = plan(operation, found.sources, target, to=settings.to)
     _refuse_inputs(items)

@@ -278,14 +278,20 @@ def write_temporary(
     Raises:
         OSError: It cannot be written.
     """
-    with create(path, mode) as file:
-        if standing is not None and stat.S_ISREG(standing.mode) and sys.platform != "win32":
-            os.fchmod(file.fileno(), stat.S_IMODE(standing.mode) & 0o777)
+    with create_for(path, mode, standing) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     if mtime_ns is not None:
         set_time(path, mtime_ns)
+
+
+def create_for(path: Path, mode: int, standing: Stamp | None) -> BinaryIO:
+    """Create a temporary file with the permissions of its output; see `write_temporary`."""
+    file = create(path, mode)
+    if standing is not None and stat.S_ISREG(standing.mode) and sys.platform != "win32":
+        os.fchmod(file.fileno(), stat.S_IMODE(standing.mode) & 0o777)
+    return file
 
 
 def set_time(path: Path, mtime_ns: int) -> None:

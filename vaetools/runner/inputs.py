@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vaetools.errors import UnreadableError, UsageError
 from vaetools.paths import refuse_other_url
 from vaetools.report.store import MARKER
+from vaetools.runner.archive import is_tar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -115,6 +116,7 @@ class FileFilter:
         apart: Real paths of files and folders inside an input folder that are no inputs, such as
             the output folder.
         made: Real paths of outputs of earlier runs; these are never inputs found in a folder.
+        tars: Whether tars are inputs with members; `include` then chooses among the members.
     """
 
     suffixes: tuple[str, ...]
@@ -122,10 +124,12 @@ class FileFilter:
     exclude: tuple[str, ...] = ()
     apart: AbstractSet[str] = frozenset()
     made: AbstractSet[str] = frozenset()
+    tars: bool = False
 
     def includes(self, relative: PurePosixPath) -> bool:
         """Whether a path passes both lists of patterns."""
-        included = not self.include or _matches(relative, self.include)
+        is_folder = self.tars and is_tar(relative)
+        included = not self.include or is_folder or _matches(relative, self.include)
         return included and not self.excludes(relative)
 
     def excludes(self, relative: PurePosixPath) -> bool:

@@ -21,6 +21,7 @@ from vaetools.image import SUFFIXES, format_of
 from vaetools.operation import output_names
 from vaetools.paths import refuse_url
 from vaetools.report.store import folder_of
+from vaetools.runner.archive import is_tar
 from vaetools.runner.atomic import stamp_of
 from vaetools.runner.inputs import is_folder, same_file
 from vaetools.runner.place import PREFIX
@@ -133,11 +134,7 @@ def plan(
             no output is an image that could have another format.
     """
 
-    def named(source: PurePosixPath) -> Sequence[PurePath]:
-        names = output_names(operation, (outputs or operation.outputs)(source))
-        return [_converted(name, to, operation.fixed_formats) for name in names]
-
-    items = [_planned(operation, named, source, target, to) for source in sources]
+    items = [planned_item(operation, source, target, to, outputs) for source in sources]
     _refuse_without_effect(items, operation, to)
     _refuse_escapes(items, target)
     _refuse_shared_names(items, operation)
@@ -145,17 +142,20 @@ def plan(
     return items
 
 
-def _planned(
+def planned_item(
     operation: Operation,
-    outputs: Callable[[PurePosixPath], Sequence[PurePath]],
     source: Source,
     target: Target,
     to: str,
+    outputs: Callable[[PurePosixPath], Sequence[PurePath]] | None = None,
 ) -> PlannedItem:
+    """One input with its outputs; arguments as for `plan`. What the operation raises is its problem."""
     if source.problem:
         return PlannedItem(source, problem=source.error())
     try:
-        paths = tuple(PurePosixPath(name) for name in outputs(source.relative))
+        given = output_names(operation, (outputs or operation.outputs)(source.relative))
+        fixed = operation.fixed_formats
+        paths = tuple(PurePosixPath(_converted(name, to, fixed)) for name in given)
         files = identity_of(operation, source)
     except KeyboardInterrupt:
         raise
@@ -195,7 +195,7 @@ def _converted(name: PurePath, to: str, fixed: Sequence[str]) -> PurePath:
 def _refuse_without_effect(items: Sequence[PlannedItem], operation: Operation, to: str) -> None:
     if to == "same":
         return
-    names = [PurePath(name) for item in items for name in item.names]
+    names = [PurePath(name) for item in items for name in item.names if not is_tar(name)]
     if names and all(_is_fixed(name, operation.fixed_formats) for name in names):
         problem = f"--to {to} has no effect: {operation.name} writes files of a fixed format"
         raise UsageError(problem, remedy="leave it out")

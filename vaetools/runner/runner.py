@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from vaetools.errors import OutputError, UsageError, VaetoolsError
 from vaetools.libraries import check_library
+from vaetools.runner.archive import is_tar
 from vaetools.runner.atomic import Temporary, remove_stale, temporary_stem, write_files
 from vaetools.runner.batch import Batch
 from vaetools.runner.described import described
@@ -31,7 +32,8 @@ from vaetools.runner.report import reserved
 from vaetools.runner.result import PRUNING, Estimate, RunResult
 from vaetools.runner.settings import work_key
 from vaetools.runner.single import FileJournal
-from vaetools.runner.sources import find_inputs, refuse_videos
+from vaetools.runner.sources import find_inputs, refuse_local_only
+from vaetools.runner.tar import Tars, is_member_operation, tar_output
 from vaetools.runner.video import Video, video_output
 from vaetools.video import is_video
 
@@ -57,15 +59,17 @@ FOREIGN_AGE = 3600.0
 
 
 class Files:
-    """The inputs of a run: images, and other files, in parallel; then videos, frame by frame.
+    """The inputs of a run: images, and other files, in parallel; then videos and tars, one by one.
 
     Raises:
         UsageError: There are videos, and the operation does not return one image for an image. There
-            are to be worker processes, and the operation cannot be sent to them.
+            are tars, and an option names a file for each image. There are to be worker processes, and
+            the operation cannot be sent to them.
         OptionError: There are videos, and OUT or the codec is of no known kind.
 
     Attributes:
         videos: Paths of the inputs that are videos, relative to the input folder.
+        tars: The same of tars.
     """
 
     def __init__(
@@ -84,29 +88,49 @@ class Files:
         self.videos: set[PurePosixPath] = {
             s.relative for s in sources if is_taken and is_video(s.relative)
         }
+        has_members = is_member_operation(operation)
+        self.tars: set[PurePosixPath] = {
+            s.relative for s in sources if has_members and is_tar(s.relative)
+        }
         self._video = Video(operation, settings, target) if self.videos else None
+        self._tars = Tars(operation, settings) if self.tars else None
         self._batch = Batch(operation, settings, fetch)
 
     def plan(self) -> list[PlannedItem]:
         """Name the outputs of all inputs, and refuse what cannot be done; see `plan`."""
-        return plan(
+        items = plan(
             self._operation,
             self._sources,
             self._target,
             outputs=self._outputs,
             to=self._settings.to,
         )
+        if self._tars is None:
+            return items
+        tars = self._tars
+        return [tars.with_choice(i) if i.source.relative in self.tars else i for i in items]
+
+    @property
+    def extra(self) -> int:
+        """Number of records that are about members of tars."""
+        return 0 if self._tars is None else self._tars.extra
 
     def _outputs(self, source: PurePosixPath) -> Sequence[PurePath]:
         if source in self.videos:
             return (video_output(source, self._target),)
+        if source in self.tars:
+            return (tar_output(source),)
         return self._operation.outputs(source)
 
     def preview(
         self, items: Sequence[PlannedItem], listeners: Listeners
     ) -> tuple[Estimate | None, list[str]]:
         """Say what a run would do with the items; see `DryRun.run`."""
-        return DryRun(self._operation, self._settings, self.videos).run(items, listeners)
+        if self._tars is not None:
+            tars = self._tars
+            items = [tars.checked(i) if i.source.relative in self.tars else i for i in items]
+        unread = self.videos | self.tars
+        return DryRun(self._operation, self._settings, unread).run(items, listeners)
 
     def process(
         self,
@@ -117,12 +141,16 @@ class Files:
     ) -> str:
         """Process all pending items; return why the run stopped early, or an empty string."""
         videos = [item for item in items if item.source.relative in self.videos]
-        others = [item for item in items if item.source.relative not in self.videos]
+        tars = [item for item in items if item.source.relative in self.tars]
+        apart = self.videos | self.tars
+        others = [item for item in items if item.source.relative not in apart]
         stopped = ""
         if others:
             stopped = self._batch.process(others, folder, journal, listeners)
         if self._video is not None and not stopped:
             stopped = self._video.process(videos, folder, journal, listeners)
+        if self._tars is not None and not stopped:
+            stopped = self._tars.process(tars, folder, journal, listeners)
         return stopped
 
 
@@ -142,7 +170,8 @@ def run(
 
     Inputs are never written to. An output appears under its name only when it is complete and on
     disk. The journal in the output folder lists what is completed: after a crash the same run
-    continues where it stopped. The frames of videos are processed one by one, after the images.
+    continues where it stopped. Videos are processed frame by frame, and tars member by member, after
+    the images.
 
     Args:
         operation: The operation, with its model and options.
@@ -174,14 +203,15 @@ def run(
     found = find_inputs(operation, inputs, settings, journal, elsewhere)
     target = target_of(settings.out, one_file=found.one_file)
     if elsewhere is not None:
-        refuse_videos(operation, found.sources)
+        refuse_local_only(operation, found.sources)
     fetch = None if elsewhere is None else elsewhere.fetch
     files = Files(operation, settings, target, found.sources, fetch)
     if target.file is not None:
         if settings.journal is not None:
             raise UsageError("a single output file has no journal", file=settings.out)
         # An output file is all that is written to the folder then.
-        journal = FileJournal(target.folder / target.file, work) if files.videos else Journal(None)
+        is_long = files.videos or files.tars
+        journal = FileJournal(target.folder / target.file, work) if is_long else Journal(None)
     check_prune(settings, found, journal)
     items = files.plan()
     refuse_report(items, settings.report)
@@ -196,7 +226,8 @@ def run(
     records, problems = tuple(listeners.records), outcome.problems
     if journal.place is not None and share is None and not settings.dry_run:
         problems += write_failures(journal.place, records, settings.shard, folder)
-    unreached = len(items) - sum(record.status not in PRUNING for record in records)
+    reached = sum(record.status not in PRUNING for record in records) - files.extra
+    unreached = len(items) - reached
     seconds = time.monotonic() - started
     result = RunResult(
         records,

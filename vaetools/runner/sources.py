@@ -10,8 +10,10 @@ from vaetools.errors import NothingMatchedError, UsageError
 from vaetools.image import SUFFIXES
 from vaetools.record import kinds_of_files, plural
 from vaetools.report.store import folder_of
+from vaetools.runner.archive import TAR, is_tar
 from vaetools.runner.filelist import FileList, listed_files, read_list
 from vaetools.runner.inputs import FileFilter, Found, discover, generated_items
+from vaetools.runner.tar import is_member_operation, takes_tars
 from vaetools.runner.video import takes_videos
 from vaetools.video import VIDEO_SUFFIXES, is_video
 
@@ -29,6 +31,8 @@ def wanted_files(operation: Operation, settings: RunSettings, journal: Journal) 
     suffixes = tuple(sorted(SUFFIXES if operation.takes == "image" else operation.suffixes))
     if takes_videos(operation):
         suffixes += tuple(sorted(VIDEO_SUFFIXES))
+    if has_tars := takes_tars(operation):
+        suffixes += (TAR,)
     made = journal.outputs_of(operation.name)
     if settings.report is not None:
         made.add(os.path.realpath(settings.report))
@@ -36,7 +40,7 @@ def wanted_files(operation: Operation, settings: RunSettings, journal: Journal) 
     apart = {os.path.realpath(path) for path in (settings.out, *operation.apart)}
     if settings.report is not None:
         apart.add(os.path.realpath(folder_of(Path(settings.report))))
-    return FileFilter(suffixes, settings.include, exclude, apart, made)
+    return FileFilter(suffixes, settings.include, exclude, apart, made, has_tars)
 
 
 def find_inputs(
@@ -69,15 +73,19 @@ def find_inputs(
     return found
 
 
-def refuse_videos(operation: Operation, sources: Sequence[Source]) -> None:
-    """Raise `UsageError` if there are videos: these are read and written as local files only."""
-    videos = [s for s in sources if operation.takes == "image" and is_video(s.relative)]
-    if videos:
-        raise UsageError(
-            "videos are processed from local files to local files only",
-            file=videos[0].path,
-            remedy=f"copy it first, or --exclude '*{videos[0].path.suffix}'",
-        )
+def refuse_local_only(operation: Operation, sources: Sequence[Source]) -> None:
+    """Raise `UsageError` if there are videos or tars: these are local files only."""
+    for source in sources:
+        kinds = {
+            "videos": operation.takes == "image" and is_video(source.relative),
+            "tars": is_member_operation(operation) and is_tar(source.relative),
+        }
+        for kind in [kind for kind, is_one in kinds.items() if is_one]:
+            raise UsageError(
+                f"{kind} are processed from local files to local files only",
+                file=source.path,
+                remedy=f"copy it first, or --exclude '*{source.path.suffix}'",
+            )
 
 
 def _listed(

@@ -21,6 +21,7 @@ from vaetools.errors import (
     VaetoolsError,
 )
 from vaetools.record import format_bytes, format_seconds
+from vaetools.runner.archive import is_tar
 from vaetools.runner.arrivals import Arrivals, is_unfinished_name, leases_allowed
 from vaetools.runner.described import described
 from vaetools.runner.folder import OutputFolder
@@ -117,6 +118,10 @@ class WatchResult:
             self.failed[record.file] = record
             return
         self.failed.pop(record.file, None)
+        if record.status == "done" and is_tar(record.file):
+            members = [file for file in self.failed if file.startswith(f"{record.file}/")]
+            for file in members:
+                self.failed.pop(file)
         if record.status == "done":
             self.bytes_in += record.bytes_in
             self.bytes_out += record.bytes_out
