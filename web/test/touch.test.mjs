@@ -1,4 +1,4 @@
-// Fingers instead of a mouse, on a screen of 390 pixels: the report, view, serve, and the page for .vae files.
+// Fingers instead of a mouse, on a screen of 390 pixels: the report, serve and view.
 // Environment: REPORT_FOLDER as for report.test.mjs, PYTHON as for serve.test.mjs.
 import assert from "node:assert/strict";
 import { join } from "node:path";
