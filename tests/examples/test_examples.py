@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import pytest
 from skimage import data
 
 from tests.paths import EXAMPLES, PLUGINS
+from tests.tar.pack import pack
 from vaetools.hub import Hub
+from vaetools.image import Image, encode_image
 from vaetools.testing import gradient
 
 
@@ -110,6 +113,35 @@ def test_vae_dataset(
     assert np.abs(image.numpy() - wanted).mean() < 0.05
     halved = module.VaeFiles(tmp_path / "packed", transform=lambda image: image / 2)
     assert torch.equal(halved[1][0], image / 2)
+
+
+@pytest.mark.slow
+def test_vae_shards(
+    run, codec_hub: Hub, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """All samples of all shards, each once, with one worker and with two."""
+    torch = pytest.importorskip("torch")
+    image = encode_image(Image.from_array(gradient()), "png")
+    small = encode_image(Image.from_array(gradient()[:16].copy()), "png")
+    for shard in range(3):
+        files = [(0, image), (1, small), (2, image)]
+        members = [(f"{n}.png", data) for n, data in files]
+        members += [(f"{n}.cls", str(10 * shard + n).encode()) for n, _ in files]
+        pack(tmp_path / "shards" / f"{shard}.tar", sorted(members))
+    codec_hub.map("compress", tmp_path / "shards", out=tmp_path / "packed", quality=75)
+    module = run("vae_shards", "packed", "--workers", "2")
+    said = capsys.readouterr().out
+    assert sorted(map(int, re.findall(r"\d+", " ".join(re.findall("classes (.*)", said))))) == [
+        0, 1, 2, 10, 11, 12, 20, 21, 22,
+    ]  # fmt: skip
+    batches = list(module.VaeShards(tmp_path / "packed", batch=4))
+    assert [tuple(images.shape) for images, _ in batches] == [
+        (4, 3, 48, 64),
+        (2, 3, 48, 64),
+        (3, 3, 16, 64),
+    ]
+    wanted = torch.from_numpy(gradient()[:, :, ::-1].transpose(2, 0, 1).astype(np.float32))
+    assert (batches[0][0][0] - wanted).abs().mean() < 12
 
 
 FAKE_FFMPEG = """#!{python}

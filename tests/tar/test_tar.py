@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import tarfile
 from dataclasses import dataclass
@@ -189,6 +190,28 @@ def test_a_member_that_fails_because_of_the_machine_fails_the_tar(tmp_path: Path
     (record,) = run(Raising(MemoryError()), [path], RunSettings(tmp_path / "out")).records
     assert record.status == "failed" and record.transient
     assert not list((tmp_path / "out").glob("*.tar"))
+
+
+@pytest.mark.parametrize("room", [0, 700, 20_000])
+def test_a_full_disk_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            if self.tell() + len(data) > room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    def create(path: Path, *_: Any) -> Any:
+        return io.BufferedWriter(Full(path, "wb"))
+
+    monkeypatch.setattr("vaetools.runner.tar.create_for", create)
+    tars = [pack(tmp_path / f"{n}.tar", [("a.txt", b"x" * 30_000)]) for n in range(2)]
+    result = run(Copy(), tars, RunSettings(tmp_path / "out"))
+    assert result.stopped == "stopped because the disk is full" and result.unreached == 1
+    assert [record.code for record in result.records] == ["E070"]
+    left = [p.name for p in (tmp_path / "out").iterdir() if not p.name.startswith(".vaetools")]
+    assert left == []
 
 
 def test_what_is_done_is_skipped(tmp_path: Path) -> None:

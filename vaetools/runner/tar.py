@@ -192,10 +192,8 @@ class Tars:
                 with output_errors(out):
                     folder.prepare(out.parent)
                     file = create_for(temporary, source.mode, item.standing[0])
-                with file:
+                with output_errors(out), file:  # closing it writes, too
                     totals = repack.write(file, out, on_member)
-                    with output_errors(out):
-                        file.flush()
                 record = self._done(item, totals, archive.damage, time.perf_counter() - started)
                 with output_errors(out):
                     folder.prepare(out.parent)
