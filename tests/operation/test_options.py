@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import pytest
+
+from vaetools.errors import OptionError
 from vaetools.operation import make_options, option
 
 
@@ -18,3 +22,14 @@ def test_a_whole_number_as_the_default_of_a_float_is_a_float() -> None:
     made = make_options(Options, {})
     assert repr(made.amount) == "40.0" and repr(made.count) == "3"
     assert make_options(Options, {"amount": "40"}) == made
+
+
+@pytest.mark.parametrize(
+    "value", [2**63, 2**64, -(2**64), 10**400, "9" * 5000, 1e300, "1e999", "inf"]
+)
+def test_numbers_out_of_bounds_are_one_error(value: Any) -> None:
+    with pytest.raises(OptionError, match="count="):
+        make_options(Options, {"count": value})
+    with pytest.raises(OptionError, match="amount="):
+        make_options(Options, {"amount": value})
+    assert make_options(Options, {"count": 2**63 - 1}).count == 2**63 - 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vaetools.errors import UnreadableError
+from vaetools.errors import OptionError, UnreadableError
 from vaetools.runner import Record, RunSettings, run
 from vaetools.runner.atomic import write_files
 from vaetools.runner.budget import MIN_CHARGE, ByteBudget
@@ -327,3 +327,19 @@ def test_a_second_ctrl_c_does_not_wait(
         if worker.name.startswith("vaetools "):
             worker.join(60)
     assert {path.name for path in out.iterdir()} == {".vaetools.lock", ".vaetools.ndjson"}
+
+
+def test_no_more_threads_than_inputs(plant: Plant, tmp_path: Path) -> None:
+    top, most = plant("in", {f"{i}.txt": b"ab" for i in range(2)}), []
+
+    class Counts(Copy):
+        def process(self, item: bytes) -> bytes:
+            most.append(
+                sum(thread.name.startswith("vaetools ") for thread in threading.enumerate())
+            )
+            return super().process(item)
+
+    assert run(Counts(), [top], RunSettings(tmp_path / "out", jobs=1000)).counts["done"] == 2
+    assert max(most) <= 2 * 3  # readers, workers, writers
+    with pytest.raises(OptionError, match=r"jobs=10000000000 is not 1 … 1024"):
+        RunSettings(tmp_path / "out", jobs=10**10)

@@ -12,6 +12,7 @@ from vaetools.cli.arguments import LocalPath, Place
 from vaetools.cli.context import COMMAND
 from vaetools.errors import UsageError
 from vaetools.image import MAX_PIXELS, TO
+from vaetools.model.limits import MOST_PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -52,9 +53,17 @@ def refuse_typed(ctx: click.Context, parameters: Container[str], context: str) -
 def parse_shard(text: str) -> tuple[int, int]:
     """`I/N` -> (I, N). Raises `BadParameter`."""
     part, _, whole = text.partition("/")
-    if not (part.isdigit() and whole.isdigit() and 1 <= int(part) <= int(whole)):
+    if not (_is_digits(part) and _is_digits(whole) and 1 <= int(part) <= int(whole)):
         raise click.BadParameter(f"{text!r} is not I/N with 1 ≤ I ≤ N")
     return int(part), int(whole)
+
+
+def _is_digits(text: str) -> bool:
+    """Whether the text is a number of usual size in the digits 0–9: `str.isdigit` accepts ² as well."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
+
+
+_DIGITS = 18
 
 
 if TYPE_CHECKING:
@@ -72,7 +81,7 @@ class Workers(_WorkersType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
         text = str(value)
-        if text != "auto" and not (text.isascii() and text.isdigit()):
+        if text != "auto" and not _is_digits(text):
             self.fail(f"{text!r} is not auto or a whole number", param, ctx)
         return text if text == "auto" else int(text)
 
@@ -118,7 +127,7 @@ DEVICE = click.option(
 )
 THREADS = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_PARALLEL),
     metavar="N",
     show_default="1; all cores for a single image",
     help="Threads per image.",
@@ -138,7 +147,7 @@ REPORTING_FLAGS = (JSON, QUIET, VERBOSE)
 RUN_FLAGS = (
     click.option(
         "--jobs",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MOST_PARALLEL),
         metavar="N",
         show_default="one per core",
         help="Images to process at once.",

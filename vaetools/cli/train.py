@@ -12,6 +12,7 @@ from vaetools.cli.arguments import LocalPath
 from vaetools.cli.flags import DEBUG, DEVICE
 from vaetools.cli.values import recipes
 from vaetools.errors import DeviceError, UsageError
+from vaetools.model.limits import MOST_PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,7 +78,7 @@ EXPECTED = "docs/training.md, What a few minutes can do"
 @DEVICE
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_PARALLEL),
     metavar="N",
     show_default="chosen by torch",
     help="Threads of torch.",

@@ -22,6 +22,10 @@ GRACE = 2.0
 """Seconds from the moment when a call is asked to end until the process ends."""
 
 
+MOST_PARALLEL = 1024
+"""Largest number of threads or processes to ask for: a wrong number must not take all memory."""
+
+
 class Watch:
     """Ends calls of ONNX Runtime that take too long, with one thread for all of them."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from vaetools.errors import OptionError
 from vaetools.model.batching import Batcher
 from vaetools.model.devices import Device, check_packages, parse_device
+from vaetools.model.limits import MOST_PARALLEL
 from vaetools.model.proof import automatic_device, proven_device
 from vaetools.model.recent import Recent
 from vaetools.model.session import Session, usable_cores
@@ -68,8 +69,8 @@ class Runtime:
         check_packages()
         wanted = parse_device(device)
         self.device: Device = automatic_device() if wanted is None else proven_device(wanted)
-        if threads is not None and (not isinstance(threads, int) or threads < 0):
-            raise OptionError(f"threads={threads!r} is not a whole number of threads")
+        if threads is not None and not (isinstance(threads, int) and 0 <= threads <= MOST_PARALLEL):
+            raise OptionError(f"threads={threads!r} is not 0 … {MOST_PARALLEL}")
         self.wanted_threads: int | None = threads
         self.threads: int = threads or usable_cores()
         self.isolate = isolate

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -166,8 +167,10 @@ class OptionSpec:
         except (TypeError, ValueError, OverflowError):
             raise self._error(value, wanted) from None
         whole = not isinstance(value, float) or value == converted
-        if not np.isfinite(converted) or not whole:
+        if not whole or (self.kind is float and not math.isfinite(converted)):
             raise self._error(value, wanted)
+        if self.kind is int and not -(2**63) <= converted < 2**63:  # as in TOML
+            raise self._error(value, "a whole number of at most 64 bits")
         return converted
 
     def _integers(self, value: Any) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from vaetools.runner.result import BROKEN_MODEL, NO_WORKERS
 from vaetools.runner.stages import AbandonedError, SkippedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from logging import Logger
 
     from vaetools.record import Record
@@ -56,7 +56,7 @@ class Pipeline:
     def __init__(
         self,
         op: str,
-        items: Iterable[PlannedItem],
+        items: Sequence[PlannedItem],
         stages: Stages,
         folder: OutputFolder | None,
     ) -> None:
@@ -66,6 +66,7 @@ class Pipeline:
         self.results: Channel[Job] = Channel(stages.memory[1])
         self._op = op
         self._items = iter(items)
+        self._count = len(items)
         self._folder = folder
         self._records: SimpleQueue[Record | None] = SimpleQueue()
         self._drop_results = False
@@ -80,7 +81,9 @@ class Pipeline:
             if self._is_started:
                 return
             self._is_started = True
-        readers, workers, writers = self.stages.threads
+        readers, workers, writers = (
+            min(count, max(self._count, 1)) for count in self.stages.threads
+        )
         try:
             self._start_threads(readers, self._read_all, lambda: self.decoded.close(workers))
             self._start_threads(workers, self._work_all, lambda: self.results.close(writers))

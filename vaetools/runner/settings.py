@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vaetools.errors import OptionError
 from vaetools.image import MAX_PIXELS, TO, Strip
+from vaetools.model.limits import MOST_PARALLEL
 from vaetools.paths import refuse_other_url, refuse_url
 from vaetools.video import VIDEO_QUALITY
 
@@ -125,8 +126,11 @@ class RunSettings:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise OptionError(f"{name}={value!r} is not at least 1{unit}")
-        if self.workers != "auto" and (not isinstance(self.workers, int) or self.workers < 0):
-            raise OptionError(f"workers={self.workers!r} is not auto, 0 or more")
+        if self.jobs is not None and self.jobs > MOST_PARALLEL:
+            raise OptionError(f"jobs={self.jobs!r} is not 1 … {MOST_PARALLEL}")
+        workers = self.workers
+        if workers != "auto" and not (isinstance(workers, int) and 0 <= workers <= MOST_PARALLEL):
+            raise OptionError(f"workers={workers!r} is not auto or 0 … {MOST_PARALLEL}")
         for name, most in (("quality_out", 100), ("video_quality", 51)):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or not 0 <= value <= most):

@@ -24,6 +24,7 @@ import numpy as np
 
 from vaetools.errors import OptionError, UsageError
 from vaetools.image import MAX_PIXELS
+from vaetools.model.limits import MOST_PARALLEL
 from vaetools.video.capture import frames_of, open_capture
 from vaetools.video.files import open_video
 
@@ -77,13 +78,15 @@ def stream(
     Raises:
         UnreadableError: The video or camera cannot be opened.
         UsageError: The source is none of these.
-        OptionError: `depth` or `threads` is less than 1.
+        OptionError: `depth` or `threads` is not 1 … 1024.
         Exception: Whatever reading or processing a frame raises, in place of the result of that
             frame; it ends the stream.
     """
     for name, value in (("depth", depth), ("threads", threads)):
         if not isinstance(value, int) or value < 1:
             raise OptionError(f"{name}={value!r} is not at least 1")
+        if value > MOST_PARALLEL:
+            raise OptionError(f"{name}={value!r} is not 1 … {MOST_PARALLEL}")
     frames, release = _open_source(source)
     return _results(functools.partial(_Reader, step, frames, depth, threads, first), release)
 
