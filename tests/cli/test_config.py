@@ -57,6 +57,8 @@ def pixels(path: str) -> np.ndarray:
         ("jobs = 2.0", "jobs=2.0 is not an integer"),
         ("jobs = true", "jobs=True is not an integer"),
         ("jobs = 0", "my.toml: jobs: 0 is not in the range"),
+        ("interval = '1'", "interval='1' is not a number"),
+        ("workers = 1.0", "workers=1.0 is not auto or a whole number"),
         ("force = 1", "force=1 is not true or false"),
         ("device = 0", "device=0 is not text"),
         ("out = ['out']", "out=['out'] is not text"),
@@ -112,6 +114,24 @@ def test_defaults_come_from_the_file_and_what_is_typed_wins(vaetools) -> None:
     small = vaetools(*words, "--max-pixels", 10, "-o", "small", config=config)
     assert small.code == 1 and "E013" in small.err
     assert vaetools("--help", config=config).code == 0
+
+
+def test_every_flag_takes_a_value_of_its_type(vaetools) -> None:
+    config = (
+        "jobs = 1\nworkers = 0\ninterval = 1.5\nmax-pixels = 100_000\nshard = '1/1'\nforce = true"
+    )
+    assert vaetools("dust", "photos", "-o", "out", "--config", "my.toml", config=config).code == 0
+    config = "interval = 2\nworkers = 'auto'"
+    assert vaetools("dust", "photos", "-o", "b", "--config", "my.toml", config=config).code == 0
+
+
+@pytest.mark.parametrize("config", ["dry_run = true", "prune = true", "report = 'r.html'"])
+def test_a_watched_folder_refuses_what_a_file_asks_for(vaetools, config: str) -> None:
+    outcome = vaetools(
+        "dust", "photos", "-o", "out", "--watch", "--config", "my.toml", config=config
+    )
+    assert outcome.code == 2 and "watched folder" in outcome.err.splitlines()[-1]
+    assert not Path("out").exists()
 
 
 def test_each_step_of_a_chain_has_its_table(vaetools) -> None:

@@ -221,6 +221,8 @@ def test_to_refuses_clashes(plant: Plant, tmp_path: Path) -> None:
 def test_to_without_effect_is_refused(plant: Plant, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--to png has no effect: copy writes files of a fixed"):
         go(Copy(), plant("in", {"a.txt": b"x"}), tmp_path / "out", to="png")
+    with pytest.raises(UsageError, match="--quality-out 30 has no effect: copy writes files"):
+        go(Copy(), plant("in", {"a.txt": b"x"}), tmp_path / "out", quality_out=30)
 
 
 def test_another_format_is_other_work(plant: Plant, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import click
 
 from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import hub_of
-from vaetools.cli.flags import common_flags
+from vaetools.cli.flags import Workers, common_flags
 from vaetools.errors import OptionError, UsageError, did_you_mean
 from vaetools.operation import make_options
 from vaetools.tomlfile import read_toml
@@ -129,9 +129,9 @@ def _plain(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 def _check(name: str, flag: click.Option, value: Any, path: Path) -> None:
     """Raise `OptionError` if a flag does not accept the value."""
-    kind, wanted = _kind(flag)
+    kinds, wanted = _kinds(flag)
     values = value if flag.multiple and isinstance(value, list) else [value]
-    if flag.multiple != isinstance(value, list) or not all(type(one) is kind for one in values):
+    if flag.multiple != isinstance(value, list) or not all(type(one) in kinds for one in values):
         raise OptionError(f"{name}={value!r} is not {wanted}", file=path)
     try:
         for one in values:
@@ -140,10 +140,14 @@ def _check(name: str, flag: click.Option, value: Any, path: Path) -> None:
         raise OptionError(f"{name}: {error.message.rstrip('.')}", file=path) from None
 
 
-def _kind(flag: click.Option) -> tuple[type, str]:
-    """(type, its name in messages) of a flag's values in TOML."""
+def _kinds(flag: click.Option) -> tuple[tuple[type, ...], str]:
+    """(types, their name in messages) of a flag's values in TOML."""
     if flag.is_flag:
-        return bool, "true or false"
+        return (bool,), "true or false"
     if isinstance(flag.type, click.IntRange):
-        return int, "an integer"
-    return str, "a list of text" if flag.multiple else "text"
+        return (int,), "an integer"
+    if isinstance(flag.type, click.FloatRange):
+        return (int, float), "a number"
+    if isinstance(flag.type, Workers):
+        return (int, str), "auto or a whole number"
+    return (str,), "a list of text" if flag.multiple else "text"

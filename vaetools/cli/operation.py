@@ -153,7 +153,6 @@ def run_command(
         settings["first_frame"] = frames == "first"
         run: Callable[..., RunResult | WatchResult] = partial(hub.map, progress=report.progress)
         if watch:
-            del settings["dry_run"], settings["prune"], settings["report"]
             run = partial(hub.watch, interval=interval, on_problem=report.problem)
             report.watching(inputs)
         try:

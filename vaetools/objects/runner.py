@@ -143,7 +143,7 @@ def _run(
     found = find_inputs(operation, inputs, settings, Journal(None), elsewhere)
     refuse_local_only(operation, found.sources)
     place, target = _target(place, str(settings.out), one_file=found.one_file)
-    items = plan(operation, found.sources, target, to=settings.to)
+    items = plan(operation, found.sources, target, to=settings.to, quality_out=settings.quality_out)
     _refuse_inputs(items)
     refuse_report(items, settings.report)
     if settings.shard is not None:

@@ -116,6 +116,7 @@ def plan(
     *,
     outputs: Callable[[PurePosixPath], Sequence[PurePath]] | None = None,
     to: str = "same",
+    quality_out: int | None = None,
 ) -> list[PlannedItem]:
     """Name the outputs of all inputs.
 
@@ -127,15 +128,16 @@ def plan(
         target: Where outputs go.
         outputs: Takes the relative path of an input and returns those of its outputs.
         to: Format of the images that are written; see `RunSettings`.
+        quality_out: Quality of the images that are written; see `RunSettings`.
 
     Raises:
         ClashError: Two inputs have the same output, or an output is an input.
         UsageError: An output outside of the output folder, or several outputs and OUT is a file, or
-            no output is an image that could have another format.
+            no output is an image that could have another format or quality.
     """
 
     items = [planned_item(operation, source, target, to, outputs) for source in sources]
-    _refuse_without_effect(items, operation, to)
+    _refuse_without_effect(items, operation, to, quality_out)
     _refuse_escapes(items, target)
     _refuse_shared_names(items, operation)
     _refuse_inputs(items)
@@ -192,12 +194,16 @@ def _converted(name: PurePath, to: str, fixed: Sequence[str]) -> PurePath:
     return PurePath(name).with_suffix(f".{to}")
 
 
-def _refuse_without_effect(items: Sequence[PlannedItem], operation: Operation, to: str) -> None:
-    if to == "same":
+def _refuse_without_effect(
+    items: Sequence[PlannedItem], operation: Operation, to: str, quality_out: int | None
+) -> None:
+    flag = "" if quality_out is None else f"--quality-out {quality_out}"
+    flag = flag if to == "same" else f"--to {to}"
+    if not flag:
         return
     names = [PurePath(name) for item in items for name in item.names if not is_tar(name)]
     if names and all(_is_fixed(name, operation.fixed_formats) for name in names):
-        problem = f"--to {to} has no effect: {operation.name} writes files of a fixed format"
+        problem = f"{flag} has no effect: {operation.name} writes files of a fixed format"
         raise UsageError(problem, remedy="leave it out")
 
 

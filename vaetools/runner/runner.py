@@ -104,6 +104,7 @@ class Files:
             self._target,
             outputs=self._outputs,
             to=self._settings.to,
+            quality_out=self._settings.quality_out,
         )
         if self._tars is None:
             return items

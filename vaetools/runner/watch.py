@@ -186,7 +186,7 @@ def _check(
         raise UsageError(f"{operation.name} has no folder to watch")
     if not interval > 0:
         raise OptionError(f"interval={interval!r} is not more than 0")
-    for name in ("dry_run", "prune"):
+    for name in ("dry_run", "prune", "files_from"):
         if getattr(settings, name):
             raise UsageError(f"{name} has no effect on a watched folder", remedy="leave it out")
     if settings.report is not None:
