@@ -233,6 +233,9 @@ def _image_of(image: PIL.Image.Image, info: Mapping[str, Any]) -> Image:
     if orientation in FLIPS:
         image = image.transpose(FLIPS[orientation])
     pixels = np.asarray(_saved(image))
+    if image.mode.startswith("I;16") and isinstance(info.get("transparency"), int):
+        opaque = np.where(pixels == info["transparency"], 0, 0xFFFF).astype(np.uint16)
+        return Image(pixels.copy(), opaque, metadata=metadata)
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         return Image(pixels[..., 0].copy(), pixels[..., 1].copy(), metadata=metadata)
     plain = Image.from_array(pixels, channel_order="rgb")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from vaetools.augmentation.labels import CocoFile
 from vaetools.errors import OptionError
 from vaetools.hub import Hub
 from vaetools.image import Image, encode_image, read_image
@@ -204,6 +205,13 @@ def test_a_coco_file_becomes_one_for_each_copy_that_can_be_joined(
     assert {k: v for k, v in parts[0]["annotations"][0].items() if "id" not in k} == {
         k: v for k, v in original.items() if "id" not in k
     }
+
+
+def test_images_of_a_coco_file_are_found_by_the_end_of_their_paths(tmp_path: Path) -> None:
+    coco = CocoFile(write(tmp_path / "instances.json", json.dumps(COCO)))
+    found = {key: coco.find(key) for key in ("cat/1.jpg", "a/cat/1.jpg", "1.jpg", "dog/2.jpg")}
+    assert [image and image["id"] for image in found.values()] == [7, 7, 7, 9]
+    assert coco.find("dog/1.jpg") is None  # another image of that name
 
 
 def test_a_coco_file_of_one_image_lies_in_the_folder(

@@ -63,6 +63,14 @@ def test_each_mode_comes_back_as_the_hub_has_it(mode: str, mini_hub: Hub) -> Non
         assert np.array_equal(np.asarray(opened)[..., -1], MODES[mode][..., -1])
 
 
+def test_a_transparent_level_of_16_bit_grey_becomes_alpha(mini_hub: Hub) -> None:
+    grey = MODES["I;16"]
+    image = Image.fromarray(grey)
+    image.info["transparency"] = int(grey[3, 5])
+    decoded = mini_hub.decompress(saved(image).getvalue())
+    assert np.array_equal(decoded[..., 3] == 0, grey == grey[3, 5])
+
+
 def test_the_file_is_that_of_the_hub(mini_hub: Hub) -> None:
     packed = saved(Image.fromarray(RGB), quality=30).getvalue()
     assert packed == mini_hub.compress(gradient(), quality=30)

@@ -61,9 +61,13 @@ class CocoFile:
         self.step: tuple[int, int] = (_step(self.images), _step(every))
 
     def find(self, key: str) -> dict[str, Any] | None:
-        """The image with this path, or the only one with this name; None if there is not one."""
-        named = self.by_name.get(PurePosixPath(key).name, [])
-        return self.by_path.get(key, named[0] if len(named) == 1 else None)
+        """The image with this path, or the only one whose path ends in it, or with which it ends."""
+        if key in self.by_path:
+            return self.by_path[key]
+        parts = PurePosixPath(key).parts
+        named = self.by_name.get(parts[-1], [])
+        ending = [image for image in named if _is_end(_parts(image), parts)]
+        return ending[0] if len(ending) == 1 else None
 
     def copy(self, image: dict[str, Any], name: str, number: int) -> bytes:
         """A COCO file for one copy of an image. The ids differ from those of all other copies."""
@@ -163,6 +167,16 @@ def _are_objects(found: Any, *keys: str) -> bool:
         isinstance(item, dict) and all(key in item for key in keys) and isinstance(item["id"], int)
         for item in found
     )
+
+
+def _parts(image: dict[str, Any]) -> tuple[str, ...]:
+    return PurePosixPath(image["file_name"]).parts
+
+
+def _is_end(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether one path is the end of the other one."""
+    shared = min(len(first), len(second))
+    return first[-shared:] == second[-shared:]
 
 
 def _step(items: Any) -> int:
