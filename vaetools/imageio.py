@@ -79,11 +79,13 @@ class VaePlugin(PluginV3):
         """The only image."""
         yield self.read(preview=preview)
 
-    def write(self, ndimage: Any, **options: Any) -> bytes | None:
+    def write(self, ndimage: Any, *, is_batch: bool | None = None, **options: Any) -> bytes | None:
         """Encode an image.
 
         Args:
             ndimage: (H, W), (H, W, 3) or (H, W, 4), RGB; uint8, uint16, or float32 in [0, 1].
+            is_batch: whether `ndimage` is a sequence of images, of which one is accepted; by default,
+                whether it is a list.
             options: those of `hub.compress`.
 
         Returns:
@@ -92,7 +94,7 @@ class VaePlugin(PluginV3):
         Raises:
             OSError: not such an image. ValueError: an option.
         """
-        if isinstance(ndimage, list):
+        if is_batch or (is_batch is None and isinstance(ndimage, list)):
             if len(ndimage) != 1:
                 raise ValueError(f"a {SUFFIX} file holds one image, not {len(ndimage)}")
             ndimage = ndimage[0]

@@ -94,3 +94,18 @@ def test_what_cannot_be_written_is_one_line(
     with pytest.raises((ValueError, OSError), match=problem) as caught:
         iio.imwrite(tmp_path / "a.vae", image, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_batches_of_one_image_are_accepted(mini_hub: Hub, tmp_path: Path) -> None:
+    import imageio.v2
+
+    expected = mini_hub.compress(gradient())
+    imageio.v2.mimwrite(tmp_path / "a.vae", [RGB])
+    imageio.v2.imwrite(tmp_path / "b.vae", RGB)
+    assert (tmp_path / "a.vae").read_bytes() == expected == (tmp_path / "b.vae").read_bytes()
+    for one, is_batch in (
+        ([RGB], None), ([RGB], True), (RGB[np.newaxis], True), (RGB, False), (RGB, None),
+    ):  # fmt: skip
+        assert iio.imwrite("<bytes>", one, extension=".vae", is_batch=is_batch) == expected
+    with pytest.raises(ValueError, match="holds one image, not 2"):
+        iio.imwrite("<bytes>", np.stack([RGB, RGB]), extension=".vae", is_batch=True)

@@ -31,7 +31,7 @@ MODULES = ("starlette", "uvicorn", "python_multipart")
     type=click.IntRange(min=1),
     metavar="MB",
     default=4000,
-    help="Size of all uploads together, in megabytes.",
+    help="Total size of all uploads, in megabytes.",
 )
 @click.option(
     "--max-files",

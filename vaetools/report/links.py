@@ -8,11 +8,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from vaetools.paths import OBJECT_STORES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-_URL = re.compile(r"[a-z0-9]+://")
-"""What records call objects in stores."""
+_URL = re.compile(f"({'|'.join(OBJECT_STORES)})://")
+"""What records call objects in stores. Other URLs, such as `javascript://`, are no links."""
 
 
 class Links:

@@ -64,7 +64,7 @@ class Service:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Work off the queue while the server runs."""
+        """Process the queue while the server runs."""
         task = asyncio.create_task(self.jobs.work())
         try:
             yield

@@ -1,4 +1,4 @@
-"""Runs: a queue that one process works off, their records and events, cancelling, removal."""
+"""Runs: a queue that one process works through, their records and events, cancelling, removal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from vaetools.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED
+from vaetools.runner.record import explain
 from vaetools.web.limits import HttpError
 from vaetools.web.processes import WorkError
 
@@ -46,6 +48,7 @@ class Job:
         summary: One line when it is done.
         options: Of the run, for people.
         exit_code: What a command would have exited with; None before the end.
+        cancelling: Whether it is to stop: however it ends now, it is `cancelled`.
         events: Everything that happened, for streams.
     """
 
@@ -61,6 +64,7 @@ class Job:
     summary: str = ""
     options: dict[str, str] = field(default_factory=dict)
     exit_code: int | None = None
+    cancelling: bool = False
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -137,6 +141,7 @@ class Jobs:
         self._limits = limits
         self._worker = worker
         self._jobs: dict[str, Job] = {}
+        self._coming = 0
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
 
     def listed(self) -> list[Job]:
@@ -159,6 +164,7 @@ class Jobs:
         self._make_room()
         job_id = token_hex(8)
         folder = self._folder / job_id
+        self._coming += 1
         try:
             await asyncio.to_thread(_lay_out, folder, inputs, options)
         except HttpError:
@@ -167,6 +173,8 @@ class Jobs:
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise HttpError(507, f"the run cannot be stored: {error.strerror}", "E070") from error
+        finally:
+            self._coming -= 1
         paths = {name: _option_path(folder, name, wanted) for name in wanted.files}
         request = {
             "do": "run",
@@ -181,7 +189,7 @@ class Jobs:
         return job
 
     def _make_room(self) -> None:
-        if len(self._jobs) < self._limits.jobs:
+        if len(self._jobs) + self._coming < self._limits.jobs:
             return
         ended = next((job for job in self._jobs.values() if job.has_ended), None)
         if ended is None:
@@ -190,9 +198,12 @@ class Jobs:
 
     async def cancel(self, job: Job) -> None:
         """Stop a run that waits or is in work; otherwise nothing happens."""
+        if job.has_ended:
+            return
+        job.cancelling = True
         if job.state == "queued":
-            await self._end(job, "cancelled")
-        elif job.state == "running":
+            await self._end(job)
+        else:
             await self._worker.cancel()
             async with job.changed:
                 await job.changed.wait_for(lambda: job.has_ended)
@@ -207,7 +218,7 @@ class Jobs:
         shutil.rmtree(job.folder, ignore_errors=True)
 
     async def work(self) -> None:
-        """Work off the queue, for ever."""
+        """Process the queue until cancelled."""
         while True:
             job = await self._queue.get()
             if job.state != "queued":
@@ -217,15 +228,14 @@ class Jobs:
             try:
                 await self._run(job)
             except WorkError as error:
-                if error.message == "cancelled":
-                    await self._end(job, "cancelled")
-                    continue
-                job.problem = {"code": error.code, "message": _short(job, error.message)}
-                job.exit_code = error.exit_code
-                await self._end(job, "failed")
+                self._fail(job, error.code, error.message, error.exit_code)
+            except Exception as error:  # noqa: BLE001 - the runs that wait must go on
+                self._fail(job, *explain(error, ""), EXIT_SOME_FAILED)
+            await self._end(job)
 
     async def _run(self, job: Job) -> None:
-        async with aclosing(self._worker.events(job.request)) as events:
+        events_of = self._worker.events(job.request, lambda: job.cancelling)
+        async with aclosing(events_of) as events:
             async for event in events:
                 if event["event"] == "start":
                     job.total = event["total"]
@@ -239,13 +249,18 @@ class Jobs:
                     job.summary = event["summary"]
                     job.options = {k: _short(job, v) for k, v in event["options"].items()}
                     job.exit_code = event["exit_code"]
-                    await self._end(
-                        job, "cancelled" if event["stopped"] == "interrupted" else "done"
-                    )
 
     @staticmethod
-    async def _end(job: Job, state: State) -> None:
-        job.state = state
+    def _fail(job: Job, code: str, message: str, exit_code: int) -> None:
+        job.problem = {"code": code, "message": _short(job, message)}
+        job.exit_code = exit_code
+
+    @staticmethod
+    async def _end(job: Job) -> None:
+        if job.cancelling:
+            job.state, job.problem, job.exit_code = "cancelled", None, EXIT_INTERRUPTED
+        else:
+            job.state = "done" if job.problem is None else "failed"
         await job.tell("state", job.as_dict())
 
 
@@ -253,18 +268,26 @@ def _lay_out(folder: Path, inputs: list[Upload], options: dict[str, list[Upload]
     """The folders of a run, with links to the uploads."""
     for name in ("out", "previews"):
         (folder / name).mkdir(parents=True)
-    for upload in inputs:
+    for upload in _deepest_first(inputs):
         _link(upload.path, _free_path(folder / "in" / upload.name))
     for option, uploads in options.items():
-        for upload in uploads:
+        for upload in _deepest_first(uploads):
             path = folder / "options" / option / upload.name
+            if path.is_dir():
+                message = f"{option}: {upload.name} is a file and a folder"
+                raise HttpError(409, message, "E080")
             if os.path.lexists(path):  # which input would it belong to?
                 raise HttpError(409, f"{option}: two files are called {upload.name}", "E080")
             _link(upload.path, path)
 
 
+def _deepest_first(uploads: list[Upload]) -> list[Upload]:
+    """All folders are there before a file could take the name of one."""
+    return sorted(uploads, key=lambda upload: -upload.name.count("/"))
+
+
 def _free_path(path: Path) -> Path:
-    """The path, or `a (2).png` if there is `a.png` from another upload."""
+    """The path, or `a (2).png` if there is a file or a folder `a.png` from another upload."""
     number, free = 2, path
     while os.path.lexists(free):
         free = path.with_name(f"{path.stem} ({number}){path.suffix}")

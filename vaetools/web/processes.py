@@ -8,19 +8,23 @@ import json
 import os
 import subprocess
 import tempfile
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from vaetools.errors import EXIT_INTERRUPTED
 from vaetools.model.child import child_command
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from vaetools.errors import VaetoolsError
 
 _LONGEST_LINE = 1 << 24
 
 PATIENCE = 5.0
-"""Seconds from the wish to cancel to the end of the process, if the work does not stop."""
+"""Seconds from the cancel request to the end of the process, if the work does not stop."""
 
 
 class WorkError(Exception):
@@ -42,6 +46,14 @@ class WorkError(Exception):
         return cls(error.code, error.line.partition(" ")[2], error.exit_code)
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """A request that the process has been sent; `ended` is set after its last event."""
+
+    number: int
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class WorkerProcess:
     """A process of `vaetools.web.worker`, started when it is needed.
 
@@ -53,6 +65,8 @@ class WorkerProcess:
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
+        self._numbers = count(1)
+        self._sent: _Sent | None = None
 
     async def ask(self, request: Mapping[str, Any], limit: float = 120.0) -> dict[str, Any]:
         """The last event of a request. Raises `WorkError`, also after `limit` seconds."""
@@ -60,49 +74,74 @@ class WorkerProcess:
             last: dict[str, Any] = {}
             try:
                 async with asyncio.timeout(limit):
-                    async for event in self._events(request):
+                    async for event in self._events(request, lambda: False):
                         last = event
             except TimeoutError:
-                await self.kill()
                 raise WorkError("E001", "it takes too long to decode") from None
             return last
 
-    async def events(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
-        """All events of a request. Raises `WorkError`."""
-        async with self._lock:
-            async for event in self._events(request):
+    async def events(
+        self, request: Mapping[str, Any], is_cancelled: Callable[[], bool]
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """All events of a request. Raises `WorkError`.
+
+        Args:
+            request: For the worker.
+            is_cancelled: Whether to give up before the request is sent.
+        """
+        async with self._lock, aclosing(self._events(request, is_cancelled)) as events:
+            async for event in events:
                 yield event
 
-    async def _events(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+    async def _events(
+        self, request: Mapping[str, Any], is_cancelled: Callable[[], bool]
+    ) -> AsyncGenerator[dict[str, Any]]:
         process = await self._started()
-        self._send(process, request)
+        if is_cancelled():
+            raise WorkError("E000", "cancelled", EXIT_INTERRUPTED)
+        sent = self._sent = _Sent(next(self._numbers))
+        self._send(process, {**request, "number": sent.number})
+        is_over = False
+        try:
+            while not is_over:
+                event = await self._received(process)
+                if event.get("number", sent.number) != sent.number:
+                    continue  # of the request before: it was cancelled just as it ended
+                is_over = event["event"] in ("end", "error")
+                if event["event"] == "error":
+                    raise WorkError(event["code"], event["message"], event["exit_code"])
+                yield event
+        finally:
+            self._sent = None
+            sent.ended.set()
+            if not is_over:  # its further events would be taken for those of the next request
+                await self.kill()
+
+    @staticmethod
+    async def _received(process: asyncio.subprocess.Process) -> dict[str, Any]:
         if process.stdout is None:
             raise RuntimeError("the worker has no stdout")
-        while True:
+        try:
             line = await process.stdout.readline()
-            if not line:
-                code = await process.wait()
-                self._process = None
-                raise WorkError("E099", f"the worker process ended unexpectedly (exit code {code})")
-            event = json.loads(line)
-            if event["event"] == "error":
-                raise WorkError(event["code"], event["message"], event["exit_code"])
-            yield event
-            if event["event"] == "end":
-                return
+            if line:
+                event: dict[str, Any] = json.loads(line)
+                return event
+        except (OSError, ValueError) as error:  # too long, or not JSON
+            raise WorkError("E099", f"the worker process cannot be read: {error}") from error
+        code = await process.wait()
+        raise WorkError("E099", f"the worker process ended unexpectedly (exit code {code})")
 
     async def cancel(self) -> None:
         """End the request in work; the process is killed if it does not within `PATIENCE`."""
-        process = self._process
-        if process is None or process.returncode is not None:
+        sent, process = self._sent, self._process
+        if sent is None or process is None:
             return
-        self._send(process, {"do": "cancel"})
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        while self._lock.locked() and process.returncode is None:
-            if asyncio.get_running_loop().time() > deadline:
+        self._send(process, {"do": "cancel", "number": sent.number})
+        try:
+            await asyncio.wait_for(sent.ended.wait(), PATIENCE)
+        except TimeoutError:
+            if self._sent is sent:
                 await self.kill()
-                return
-            await asyncio.sleep(0.05)
 
     async def kill(self) -> None:
         """End the process."""
@@ -119,15 +158,19 @@ class WorkerProcess:
         group: dict[str, Any] = {"start_new_session": True}  # Ctrl+C is for the server
         if os.name == "nt":
             group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
-        self._process = await asyncio.create_subprocess_exec(
-            *child_command("vaetools.web.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), tempfile.gettempdir())},
-            limit=_LONGEST_LINE,
-            **group,
-        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *child_command("vaetools.web.worker"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), tempfile.gettempdir()),
+                limit=_LONGEST_LINE,
+                **group,
+            )
+        except OSError as error:  # too many processes or open files, no memory
+            reason = error.strerror or str(error)
+            raise WorkError("E099", f"the worker process cannot be started: {reason}") from error
         self._send(self._process, self._settings)
         return self._process
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,12 +271,17 @@ def _ids(value: Any, what: str) -> tuple[str, ...]:
 
 
 def _is_whole(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = _is_number(value) and -(2**63) <= value < 2**64  # what NumPy can hold
     return is_number and float(value).is_integer()
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _misfit(name: str, value: Any, expected: str) -> HttpError:

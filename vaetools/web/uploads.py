@@ -115,7 +115,6 @@ class Uploads:
         self._checked = {*SUFFIXES, ".vae"}
         self._found: dict[str, Upload] = {}
         self._arriving = 0
-        self._coming_files = 0
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     def listed(self) -> list[Upload]:
@@ -159,7 +158,7 @@ class Uploads:
         async with self._at_once, self._counted(request):
             free = self._limits.files - len(self._found)
             if free < 1:
-                raise HttpError(413, f"there are {self._limits.files:,} files already", "E013")
+                raise self._too_many()
             async with request.form(max_files=min(free, 1000), max_fields=10) as form:
                 files = [part for _, part in form.multi_items() if not isinstance(part, str)]
                 if not files:
@@ -186,6 +185,9 @@ class Uploads:
         most = format_bytes(self._limits.upload_bytes)
         message = f"the uploads are larger than {most} in all; start with a larger --max-upload"
         return HttpError(413, message, "E013")
+
+    def _too_many(self) -> HttpError:
+        return HttpError(413, f"there are {self._limits.files:,} files already", "E013")
 
     @asynccontextmanager
     async def _counted(self, request: Request) -> AsyncIterator[None]:
@@ -220,6 +222,9 @@ class Uploads:
         except BaseException:
             shutil.rmtree(path.parent, ignore_errors=True)
             raise
+        if len(self._found) >= self._limits.files:  # by requests that came at the same time
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise self._too_many()
         kept = Upload(
             upload_id, name, path, size, facts.get("width"), facts.get("height"), is_input
         )

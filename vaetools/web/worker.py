@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
-from vaetools.errors import EXIT_SOME_FAILED, TooLargeError, VaetoolsError
+from vaetools.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, TooLargeError, VaetoolsError
 from vaetools.record import Record
 from vaetools.runner.record import explain
 
@@ -32,23 +32,37 @@ VIEW_EDGE = 1600
 
 
 class Requests:
-    """Reads stdin in a thread of its own, so that a request can be cancelled while it is worked on."""
+    """Reads stdin in a thread of its own, so that a request can be cancelled while it is worked on.
+
+    Attributes:
+        number: Of the last request that `next` returned or that was cancelled before.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._queue: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._lock = threading.Lock()
         self._working = False
+        self._cancelled = 0
+        self.number = 0
         threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> dict[str, Any]:
-        """Wait for a request."""
-        with self._lock:
-            self._working = False
+        """Wait for a request. Raises `KeyboardInterrupt` for one that is cancelled already."""
         request = self._queue.get()
         with self._lock:
-            self._working = True
+            self._working, self.number = True, request["number"]
+            if self._cancelled == self.number:
+                raise KeyboardInterrupt
         return request
+
+    def done(self) -> None:
+        """From now on the request cannot be cancelled.
+
+        An interrupt that is under way is raised in this call, or at the entry of the next one.
+        """
+        with self._lock:
+            self._working = False
 
     def _read(self) -> None:
         for line in self._stream:
@@ -57,7 +71,11 @@ class Requests:
                 self._queue.put(request)
                 continue
             with self._lock:
-                if self._working:
+                is_new, self._cancelled = (
+                    request["number"] > self._cancelled,
+                    request["number"],
+                )
+                if is_new and self._working and self.number == self._cancelled:
                     _thread.interrupt_main()
         os._exit(0)  # the server has ended
 
@@ -85,7 +103,8 @@ class Worker:
     def __init__(self, hub: Hub, max_pixels: int, send: Callable[[dict[str, Any]], None]) -> None:
         self._hub = hub
         self._max_pixels = max_pixels
-        self._send = send
+        self._send_line = send
+        self._number = 0
 
     def answer(self, request: Mapping[str, Any]) -> None:
         """Do what is asked for; the last event is `end`, or `error` with a code and one line."""
@@ -95,13 +114,20 @@ class Worker:
             "shots": self._shots,
             "image": self._image,
         }
+        self._number = request["number"]
         try:
             self._send({"event": "end", **work[request["do"]](request)})
-        except KeyboardInterrupt:
-            self._error("E000", "cancelled", EXIT_SOME_FAILED)
         except Exception as error:  # noqa: BLE001 - of plugins and damaged files
             code, message = explain(error, "")
             self._error(code, message, getattr(error, "exit_code", EXIT_SOME_FAILED))
+
+    def cancelled(self, number: int) -> None:
+        """A request was cancelled. If it has ended before, the server ignores the event."""
+        self._number = number
+        self._error("E000", "cancelled", EXIT_INTERRUPTED)
+
+    def _send(self, event: dict[str, Any]) -> None:
+        self._send_line({**event, "number": self._number})
 
     def _error(self, code: str, message: str, exit_code: int) -> None:
         self._send({"event": "error", "code": code, "message": message, "exit_code": exit_code})
@@ -220,6 +246,7 @@ def main() -> None:
     requests = Requests(sys.stdin)
     while True:
         try:
+            requests.done()
             worker.answer(requests.next())
-        except KeyboardInterrupt:  # cancelled just as the work ended
-            continue
+        except KeyboardInterrupt:
+            worker.cancelled(requests.number)
