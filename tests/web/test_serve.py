@@ -198,7 +198,7 @@ def test_a_run_is_cancelled_and_the_next_one_works(client: httpx.Client) -> None
         time.sleep(0.05)
     assert client.post(f"/api/jobs/{waits}/cancel").json()["state"] == "cancelled"
     began = time.monotonic()
-    assert client.post(f"/api/jobs/{slow}/cancel").json()["state"] in ("cancelled", "failed")
+    assert client.post(f"/api/jobs/{slow}/cancel").json()["state"] == "cancelled"
     assert time.monotonic() - began < 15
     assert ended(client, start(client, "mask-dust", [large]))["state"] == "done"
 
