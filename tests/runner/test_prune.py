@@ -212,6 +212,36 @@ def test_a_link_in_out_leads_to_no_removal_elsewhere(world: World, tmp_path: Pat
     assert (elsewhere / "deep/c.txt").exists()
 
 
+@pytest.mark.parametrize("kind", ["link", "link to a link", "nested link"])
+def test_a_folder_link_without_its_target_prunes_nothing(
+    kind: str, plant: Plant, tmp_path: Path
+) -> None:
+    plant("ext", {"b.txt": b"b", "deep/c.txt": b"c"})
+    top = plant("in", {"a.txt": b"a", "gone.txt": b"x", "sub/d.txt": b"d"})
+    link = top / ("sub/link" if kind == "nested link" else "link")
+    target = tmp_path / "ext"
+    if kind == "link to a link":
+        target = tmp_path / "middle"
+        target.symlink_to(tmp_path / "ext")
+    link.symlink_to(target)
+    world = World(top, tmp_path / "out")
+    world.run()
+    before = world.outputs
+    assert f"{link.relative_to(top)}/deep/c.txt" in before
+    (tmp_path / "ext").rename(tmp_path / "away")
+    (top / "gone.txt").unlink()
+    result = world.prune()
+    assert result.exit_code == 1
+    [problem] = result.problems
+    assert "nothing was pruned: an input " in problem
+    assert world.outputs == before
+    (tmp_path / "away").rename(tmp_path / "ext")
+    (tmp_path / "ext/b.txt").unlink()
+    world.prune()
+    gone = {"gone.txt", f"{link.relative_to(top)}/b.txt"}
+    assert world.outputs == before - gone
+
+
 def test_shards_prune_their_part(world: World) -> None:
     for name in ("a.txt", "sub/b.txt"):
         (world.top / name).unlink()

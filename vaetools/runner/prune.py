@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -106,12 +107,17 @@ class Prune:
         if self._found.unlisted:
             problem = "nothing was pruned: a folder of inputs cannot be listed"
             raise OutputError(problem, file=self._found.unlisted)
+        # All look-ups come first: if one fails, nothing is removed.
+        for entry, source in list(self._all_gone()):
+            yield self._obsolete(entry, source)
+
+    def _all_gone(self) -> Iterator[tuple[JournalEntry, Source]]:
         for last in self._journal.entries_of(self._op):
             out = {n: facts for n, facts in last.out.items() if self._journal.is_last(n, last)}
             entry = dataclasses.replace(last, out=out)
             source = self._gone(entry)
             if source is not None:
-                yield self._obsolete(entry, source)
+                yield entry, source
 
     def _gone(self, entry: JournalEntry) -> Source | None:
         """The input of an entry, if it was below an input folder and nothing is there any more."""
@@ -126,7 +132,7 @@ class Prune:
         for folder in self._found.folders:
             source = Source(folder / relative, relative, real=os.path.join(folder, relative))  # noqa: PTH118
             if self._journal.is_of(entry, source):
-                return source if _is_gone(source.path) else None
+                return source if _is_gone(folder, relative) else None
         return None
 
     def _is_apart(self, name: str) -> bool:
@@ -187,17 +193,26 @@ class Prune:
         )
 
 
-def _is_gone(path: Path) -> bool:
-    """Whether nothing stands at a path, not even a broken link.
+def _is_gone(folder: Path, relative: PurePosixPath) -> bool:
+    """Whether nothing stands at a path below an input folder, not even a broken link.
 
     Raises:
-        OutputError: It is not known.
+        OutputError: It is not known: a look-up fails, or a folder on the path is a broken link. Its
+            target may be on a disk that is not mounted.
     """
+    path = folder
     try:
+        for part in relative.parts[:-1]:
+            path /= part
+            if stat.S_ISLNK(path.lstat().st_mode) and not path.exists():
+                problem = "nothing was pruned: an input lies below a link that is broken"
+                remedy = "mount the target of the link, or remove the link"
+                raise OutputError(problem, file=path, remedy=remedy)
+        path = folder / relative
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError as error:
-        problem = f"nothing more was pruned: an input cannot be looked up: {error.strerror}"
+        problem = f"nothing was pruned: an input cannot be looked up: {error.strerror}"
         raise OutputError(problem, file=path) from error
     return False
