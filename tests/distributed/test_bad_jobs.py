@@ -235,7 +235,7 @@ def test_a_shard_that_is_refused_does_not_end_the_others(
     assert call("report run2")[0] == 0
 
 
-def test_nothing_is_done_if_the_first_shard_is_refused(
+def test_one_line_if_all_shards_are_refused(
     folder: Path, call: Callable[[str], tuple[int, list[str]]]
 ) -> None:
     assert call("shards in -o run2 --size 1")[0] == 0

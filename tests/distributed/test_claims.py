@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from vaetools.distributed import claims
 from vaetools.distributed.claims import attempts, deaths, is_free, owner_of, take, this_process
 from vaetools.distributed.job import Job
 from vaetools.errors import OutputError
@@ -128,6 +129,15 @@ def test_a_process_of_this_machine_that_has_ended_holds_nothing(job: Job) -> Non
     path.write_text(json.dumps({**own, "started": "1"}))  # another process with this id
     assert is_free(job, 3, 1) and deaths(job, 3, 1) == 1
     path.write_text(json.dumps(own))
+    assert not is_free(job, 3, 1)
+
+
+def test_a_claim_is_held_if_its_start_cannot_be_seen(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`/proc` mounted with `hidepid` shows only the processes of the same user."""
+    assert take(job, 3) is not None
+    monkeypatch.setattr(claims, "started", lambda _: "")
     assert not is_free(job, 3, 1)
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.distributed.conftest import FILES, tree
 from tests.runner.operations import Copy
 from vaetools.distributed.claims import attempts, take
-from vaetools.distributed.dispatch import Crash, Dispatcher, Outcome
+from vaetools.distributed.dispatch import Crash, Dispatcher, Outcome, Unusable
 from vaetools.distributed.job import Job
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.loop import Work
@@ -223,17 +223,62 @@ def test_an_error_of_one_machine_is_not_that_of_the_job(
     assert tree(tmp_path / "out") == DONE
 
 
-def test_a_shard_that_is_refused_first_is_an_error(make_job: MakeJob, runner_of: RunnerOf) -> None:
-    engine = InProcess(runner_of(make_job(), Unsendable()), troubles={0: UsageError("clash")})
+def test_an_error_is_raised_if_all_shards_are_refused(
+    make_job: MakeJob, runner_of: RunnerOf
+) -> None:
+    engine = InProcess(
+        runner_of(make_job(), Unsendable()), troubles=dict.fromkeys(range(4), UsageError("clash"))
+    )
     with pytest.raises(UsageError, match="clash"):
         engine.run()
 
 
-def test_a_shard_that_is_refused_later_is_reported(make_job: MakeJob, runner_of: RunnerOf) -> None:
-    engine = InProcess(runner_of(make_job(), Unsendable()), troubles={1: UsageError("clash")})
+@pytest.mark.parametrize("task", range(4))
+def test_a_shard_that_is_refused_is_reported_and_the_others_are_done(
+    make_job: MakeJob, runner_of: RunnerOf, task: int
+) -> None:
+    engine = InProcess(runner_of(make_job(), Unsendable()), troubles={task: UsageError("clash")})
     work = engine.run()
     assert [error.problem for error in work.refused] == ["clash"]
-    assert work.exit_code == 2
+    assert (work.exit_code, len(work.results), work.missing) == (2, 3, 1)
+    assert work.summary.endswith("; 1 shard not done: 1 refused")
+
+
+def test_a_machine_that_cannot_work_on_the_job_refuses_no_shard(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    unusable = Unusable(UsageError("cannot be entered on n7"))
+    engine = InProcess(runner_of(make_job(), Unsendable()), troubles={0: unusable})
+    assert engine.run().exit_code == 0
+    assert tree(tmp_path / "out") == DONE
+    assert engine.lines == [
+        f"shard {engine.parts[0].shard}: E002 cannot be entered on n7; tried again"
+    ]
+
+
+def test_a_shard_that_is_given_up_is_a_problem(make_job: MakeJob, runner_of: RunnerOf) -> None:
+    job = make_job(size=10)
+    engine = InProcess(
+        runner_of(job, Unsendable()), troubles=dict.fromkeys(range(99), Crash("SIGKILL"))
+    )
+    work = engine.run(retries=0)
+    (problem,) = work.problems
+    assert problem.startswith("shard 0: SIGKILL; given up after ")
+    assert (work.exit_code, work.missing) == (1, 1)
+    assert work.summary.endswith("; 1 shard not done: 1 given up")
+
+
+def test_a_list_that_is_damaged_while_a_shard_is_split_refuses_it_alone(
+    make_job: MakeJob, runner_of: RunnerOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")  # begins with shard 0
+    job = make_job()
+    engine = InProcess(runner_of(job, Unsendable()), troubles={0: Crash("SIGKILL")})
+    job.list_of(0).write_bytes(b"")
+    work = engine.run(retries=0)
+    (error,) = work.refused
+    assert error.problem == "is cut short or was changed"
+    assert (work.exit_code, len(work.results)) == (2, 3)
 
 
 def test_ctrl_c_interrupts_tasks_and_the_next_run_goes_on(

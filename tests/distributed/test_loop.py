@@ -97,6 +97,24 @@ def test_processes_begin_at_different_shards(
     assert len({*starts}) == 5
 
 
+@pytest.mark.parametrize("number", range(7))
+def test_a_shard_that_is_refused_does_not_depend_on_the_start(
+    make_job: Callable[..., Job],
+    runner_of: Callable[..., ShardRunner],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", str(number))
+    job = make_job({f"{n}.txt": b"x" for n in range(7)}, size=1)
+    job.list_of(3).write_bytes(b"")
+    done = work(runner_of(job))
+    assert {path.name for path in job.done_file(0).parent.iterdir()} == {
+        f"{n:06}.json" for n in range(7) if n != 3
+    }
+    assert (done.exit_code, len(done.refused), done.missing) == (2, 1, 1)
+    assert done.summary.endswith("; 1 shard not done: 1 refused")
+
+
 def test_totals_of_a_job_with_more_records_than_are_kept(
     make_job: Callable[..., Job], runner_of: Callable[..., ShardRunner]
 ) -> None:

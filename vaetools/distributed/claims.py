@@ -58,7 +58,10 @@ class Owner:
         """Whether the process is known to have ended."""
         if self.machine != machine_id():
             return False
-        return not is_running(self.pid) or started(self.pid) != self.started
+        if not is_running(self.pid):
+            return True
+        now = started(self.pid)  # not known for processes of other users, if /proc hides them
+        return bool(now and self.started) and now != self.started
 
 
 def this_process(engine: str = "") -> Owner:

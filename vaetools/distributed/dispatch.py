@@ -40,12 +40,23 @@ class Crash:
     reason: str
 
 
-Outcome: TypeAlias = ShardResult | VaetoolsError | Crash
+@dataclass(frozen=True)
+class Unusable:
+    """A machine cannot work on the job at all, which says nothing about the shard of the task.
+
+    Attributes:
+        error: Why.
+    """
+
+    error: UsageError
+
+
+Outcome: TypeAlias = ShardResult | VaetoolsError | Crash | Unusable
 """What became of a task; an error is one that the shard runner raised."""
 
 
 class Listener(Protocol):
-    """Is told what happens to a job."""
+    """Receives the progress events of a job."""
 
     def record(self, record: Record) -> None:
         """An input of a shard that is done."""
@@ -104,7 +115,7 @@ class Dispatcher:
         job: The job.
         executor: Runs the tasks. Their claims can be taken over by other tasks of this dispatcher.
         retries: Further attempts after one that failed.
-        listener: Is told what happens.
+        listener: Receives progress events.
     """
 
     def __init__(
@@ -131,7 +142,7 @@ class Dispatcher:
         """Process all shards that are not done; return what was done.
 
         Raises:
-            UsageError: The first shard cannot be processed as a whole.
+            UsageError: No shard could be processed, and this one was refused as a whole.
             DeviceError, ModelError, LibraryError, OutputError: Nothing can be processed.
             KeyboardInterrupt: Ctrl-C was pressed twice.
         """
@@ -147,6 +158,8 @@ class Dispatcher:
                 self._stop(ShardResult(0, "interrupted"))
         if isinstance(self._end, VaetoolsError):
             raise self._end
+        if self._end is None:
+            self._work.refuse_if_nothing_done()
         done = self._job.done_file
         self._work.results += [r for n, r in self._unfinished.items() if not done(n).exists()]
         if self._end is not None:
@@ -199,12 +212,12 @@ class Dispatcher:
             self._crashed(tried, outcome.reason)
         elif isinstance(outcome, ShardResult):
             self._returned(tried, outcome)
-        elif not isinstance(outcome, UsageError):
-            self._stopped(tried, outcome.line, outcome)
-        elif self._work.results:
-            self._work.refused.append(outcome)
+        elif isinstance(outcome, UsageError):
+            self._refused(tried, outcome)
+        elif isinstance(outcome, Unusable):
+            self._stopped(tried, outcome.error.line, outcome.error)
         else:
-            self._stop(outcome)
+            self._stopped(tried, outcome.line, outcome)
 
     def _returned(self, tried: Attempts, result: ShardResult) -> None:
         """A task has a result."""
@@ -229,15 +242,27 @@ class Dispatcher:
             for record in records:
                 self._listener.record(record)
 
+    def _refused(self, tried: Attempts, error: UsageError) -> None:
+        """A shard cannot be processed as a whole; the others can."""
+        self._work.refused.append(error)
+        self._given_up.append(tried)
+
     def _crashed(self, tried: Attempts, reason: str) -> None:
         part = tried.part
         if self._end is not None:
             self._given_up.append(tried)
-        elif tried.crashed(reason):
+            return
+        try:
+            goes_on = tried.crashed(reason)
+        except UsageError as error:  # it is to be split, and its list is damaged
+            self._refused(tried, error)
+            return
+        if goes_on:
             self._trouble(f"{part}: {reason}; {_what_next(part, tried.part)}")
             self._queue.appendleft(tried)
         else:
-            self._trouble(f"{part}: {reason}; given up after {tried.crashes} attempts")
+            problem = f"{part}: {reason}; given up after {tried.crashes} attempts"
+            self._work.results.append(ShardResult(part.shard, "given up", problem=problem))
             self._given_up.append(tried)
 
     def _stopped(self, tried: Attempts, reason: str, end: VaetoolsError | ShardResult) -> None:

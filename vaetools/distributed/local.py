@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn, cast
 from vaetools.distributed.dispatch import Crash, Dispatcher
 from vaetools.distributed.recipe import run_part
 from vaetools.distributed.shard_runner import ShardResult
-from vaetools.errors import UnexpectedError
+from vaetools.errors import DeviceError, UnexpectedError
 from vaetools.model.child import child_command
 from vaetools.model.session import share_cores, usable_cores
 from vaetools.runner.frames import Frames
@@ -45,10 +45,10 @@ def run_locally(
         recipe: For the processes.
         processes: Their number; None for one per core.
         retries: Further attempts after one that failed.
-        listener: Is told what happens.
+        listener: Receives progress events.
 
     Raises:
-        OSError: No process can be started. Otherwise as `Dispatcher.run`.
+        DeviceError: No process can be started. Otherwise as `Dispatcher.run`.
     """
     cores = usable_cores()
     processes = processes or cores
@@ -142,23 +142,32 @@ class LocalExecutor:
         process: _Process | None = None
         while (waiting := self._waiting.get()) is not None:
             number, part = waiting
-            if process is None:
-                process = _Process(self._start)
-            with self._lock:
-                is_ending = self._is_ending
-                if not is_ending:
-                    self._processes[number] = process
-            outcome: Outcome = ShardResult(part.shard, "interrupted")
-            if not is_ending:
-                outcome = process.ask(part)
-            with self._lock:
-                self._processes.pop(number, None)
-            if process.has_ended:
+            try:
+                process = process or _Process(self._start)
+                outcome = self._asked(process, number, part)
+            except OSError as error:
+                problem = f"a process cannot be started: {error.strerror}"
+                outcome = DeviceError(problem, remedy="use fewer --workers")
+            except Exception as error:  # noqa: BLE001 - a task without an outcome is waited for
+                outcome = UnexpectedError(f"{part} failed: {describe(error)}")
+            if process is not None and process.has_ended:
                 process = None
             self._ended.put((number, outcome))
         if process is not None:
             process.kill()
             process.ask(None)
+
+    def _asked(self, process: _Process, number: int, part: Part) -> Outcome:
+        """What became of a part, which a process works on unless the engine is ending."""
+        with self._lock:
+            if self._is_ending:
+                return ShardResult(part.shard, "interrupted")
+            self._processes[number] = process
+        try:
+            return process.ask(part)
+        finally:
+            with self._lock:
+                self._processes.pop(number, None)
 
 
 class _Process:

@@ -114,8 +114,22 @@ class Work:
         if self.is_stopped and self.results[-1].problem:
             text += f"; {self.results[-1].problem}"
         if self.missing:
-            text += f"; {plural(self.missing, 'shard')} not done: in work elsewhere, or to be done"
+            text += f"; {plural(self.missing, 'shard')} not done: {self._why_missing}"
         return text
+
+    @property
+    def _why_missing(self) -> str:
+        given_up = sum(result.state == "given up" for result in self.results)
+        counts = {"refused": len(self.refused), "given up": given_up}
+        known = [f"{count:,} {what}" for what, count in counts.items() if count]
+        if sum(counts.values()) < self.missing:
+            known.append("in work elsewhere, or to be done")
+        return ", ".join(known)
+
+    def refuse_if_nothing_done(self) -> None:
+        """Raise the first error of a shard if no shard could be processed."""
+        if self.refused and not self.results:
+            raise self.refused[0]
 
 
 def work(runner: ShardRunner) -> Work:
@@ -125,7 +139,7 @@ def work(runner: ShardRunner) -> Work:
     that is to be tried again. Shards of processes that are alive are left to them.
 
     Raises:
-        UsageError: The first shard cannot be processed as a whole. Nothing was done.
+        UsageError: No shard could be processed, and this one was refused as a whole.
         OutputError: A folder cannot be written to.
         ModelError, LibraryError, DeviceError: Nothing can be processed here.
     """
@@ -136,6 +150,7 @@ def work(runner: ShardRunner) -> Work:
         left = _pass(runner, left, done)
         if left and not done.is_stopped and not soon_free(runner.job, left):
             break
+    done.refuse_if_nothing_done()
     done.missing = runner.job.shards - len({*_done(runner.job)})
     done.seconds = time.monotonic() - started
     return done
@@ -148,8 +163,6 @@ def _pass(runner: ShardRunner, numbers: list[int], done: Work) -> list[int]:
         try:
             result = runner(number)
         except UsageError as error:
-            if not done.results:
-                raise
             done.refused.append(error)
             continue
         if result.state in ("held", "taken over", "unfinished"):

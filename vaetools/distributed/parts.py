@@ -83,7 +83,7 @@ class Attempts:
         return False
 
     def crashed(self, reason: str) -> bool:
-        """The part ended its process; return whether it is worth to go on.
+        """The part ended its process; return whether to continue.
 
         Args:
             reason: How it ended.
@@ -105,7 +105,7 @@ class Attempts:
         return True
 
     def stopped(self) -> bool:
-        """Something else than an input stopped the part; return whether it is worth to go on."""
+        """Something else than an input stopped the part; return whether to continue."""
         self._stops += 1
         return self._stops <= self._retries
 

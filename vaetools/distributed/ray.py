@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vaetools.distributed.dispatch import Crash, Dispatcher
+from vaetools.distributed.dispatch import Crash, Dispatcher, Unusable
 from vaetools.distributed.recipe import run_part
 from vaetools.distributed.shard_runner import ShardResult
 from vaetools.errors import DeviceError, LibraryError, UnexpectedError, UsageError, VaetoolsError
@@ -39,7 +39,7 @@ CALLS = 50
 """Tasks after which a process is replaced, so that what a library leaks does not add up."""
 
 MOST_CPUS = 4
-"""Cores of a task, unless it is said or its node has fewer."""
+"""Cores of a task, unless specified or its node has fewer."""
 
 PATIENCE = 300.0
 """Seconds that a cluster may be without a node on which a task fits, before the job is stopped."""
@@ -97,7 +97,7 @@ def run_on_ray(job: Job, recipe: Recipe, options: RayOptions, listener: Listener
         job: The job, begun.
         recipe: For the tasks, which get another device.
         options: How to use the cluster.
-        listener: Is told what happens.
+        listener: Receives progress events.
 
     Raises:
         LibraryError: Ray is not installed.
@@ -240,7 +240,7 @@ class RayExecutor:
         except errors.RayError as error:
             lost = isinstance(error, errors.WorkerCrashedError)
             return Crash("its process ended" if lost else describe(error))
-        assert isinstance(found, ShardResult | VaetoolsError)
+        assert isinstance(found, ShardResult | VaetoolsError | Unusable)
         return found
 
     def interrupt(self, tasks: Sequence[Any]) -> None:

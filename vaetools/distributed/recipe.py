@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaetools.distributed.dispatch import Unusable
 from vaetools.distributed.job import open_job
-from vaetools.distributed.shard_runner import ShardResult, ShardRunner
+from vaetools.distributed.shard_runner import ShardRunner
 from vaetools.errors import UsageError, VaetoolsError
 from vaetools.hub import open as open_hub
 from vaetools.hub_runs import fingerprint, task_of
@@ -19,6 +20,7 @@ from vaetools.hub_runs import fingerprint, task_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vaetools.distributed.dispatch import Outcome
     from vaetools.distributed.parts import Part
     from vaetools.operation.chain import StepSpec
 
@@ -79,7 +81,7 @@ class Recipe:
         return ShardRunner(job, operation, settings, fingerprint(operation))
 
 
-def run_part(recipe: bytes, part: Part, engine: str) -> ShardResult | VaetoolsError:
+def run_part(recipe: bytes, part: Part, engine: str) -> Outcome:
     """Process a part of a shard in a process of an engine; returns errors of vaetools.
 
     Args:
@@ -88,7 +90,11 @@ def run_part(recipe: bytes, part: Part, engine: str) -> ShardResult | VaetoolsEr
         engine: See `vaetools.distributed.claims.take`.
     """
     try:
-        return _runner(recipe)(part.shard, part=part, engine=engine)
+        try:
+            runner = _runner(recipe)
+        except UsageError as error:
+            return Unusable(error)
+        return runner(part.shard, part=part, engine=engine)
     except VaetoolsError as error:
         return error
 
