@@ -39,6 +39,8 @@ def names(folder: Path, data: bytes, root: Path) -> tuple[str, ...]:
         b"a.txt\nx/a.txt",
         b"./a.txt\n\n\nx//a.txt\n",
         b"a.txt\r\nx/a.txt\r\n",
+        b"a.txt\r\nx/a.txt",
+        b"a.txt\r\n\r\nx/a.txt\r\n\r\n",
         b"\xef\xbb\xbfa.txt\nx/a.txt\n",
         b"a.txt\0x/a.txt\0",
         b"a.txt\0./x/a.txt",
@@ -46,6 +48,12 @@ def names(folder: Path, data: bytes, root: Path) -> tuple[str, ...]:
 )
 def test_the_forms_of_a_list(tmp_path: Path, root: Path, data: bytes) -> None:
     assert names(tmp_path, data, root) == ("a.txt", "x/a.txt")
+
+
+def test_standard_input_may_be_closed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UnreadableError, match="standard input is closed"):
+        read_list("-", root)
 
 
 def test_absolute_names_may_lie_in_the_root(tmp_path: Path, root: Path) -> None:

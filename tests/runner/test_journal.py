@@ -14,6 +14,7 @@ import pytest
 from vaetools.runner.entries import JournalEntry
 from vaetools.runner.inputs import Source
 from vaetools.runner.journal import Journal
+from vaetools.runner.recorded import recorded
 
 SOURCE = Source(
     Path("/photos/a.jpg"), PurePosixPath("a.jpg"), "/photos/a.jpg", size=10, mtime_ns=20
@@ -233,3 +234,39 @@ def test_without_a_folder_nothing_is_remembered() -> None:
     assert not journal.has_completed(SOURCE, NAMES)
     assert not journal.owns(NAMES[0], SOURCE)
     assert journal.outputs_of("compress") == set()
+
+
+def test_order_within_a_journal_is_position_not_time(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(out)
+    journal.open(None)
+    journal.done(entry())
+    monkeypatch.setattr("time.time", lambda: 4e9)  # a machine whose clock is ahead
+    journal.pruned(entry())
+    monkeypatch.undo()
+    journal.done(entry())
+    journal.close()
+    put(out)
+    assert completed(out)
+    assert len(recorded(out).records) == 1
+
+
+def test_time_merges_journals_whose_clocks_step_back(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = b"other"
+    lines = [
+        ((1, 2), 100.0, DATA),
+        ((2, 2), 200.0, other),
+        ((1, 2), 50.0, DATA),
+        ((2, 2), 60.0, b"new"),
+    ]
+    for shard, at, data in lines:
+        monkeypatch.setattr("time.time", lambda at=at: at)
+        journal = Journal(out)
+        journal.open(shard)
+        journal.done(entry(data=data))
+        journal.close()
+    monkeypatch.undo()
+    assert Journal(out).entries_of("compress") == [entry(data=b"new")]

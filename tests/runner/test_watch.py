@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.runner.conftest import Plant
-from tests.runner.operations import Copy, Raising
+from tests.runner.operations import Copy, Raising, Renaming
 from vaetools.errors import OptionError, UsageError
 from vaetools.operation import Operation
 from vaetools.record import Record
@@ -144,6 +144,55 @@ def test_a_file_of_the_user_fails_one_input_only(plant: Plant, tmp_path: Path) -
         found.until(lambda: len(found.records) == 7)
     assert (out / "c.txt").read_bytes() == b"mine"
     assert [(r.code, Path(r.file).name) for r in found.result.failures] == [("E081", "c.txt")]
+
+
+def without_first_letter(name: Path) -> tuple[Path]:
+    return (name.with_name(f"{name.stem[1:]}.out"),)
+
+
+ALL_RULES: dict[str, dict[str, Any]] = {
+    "error": {},
+    "skip": {"on_exists": "skip"},
+    "replace": {"on_exists": "replace"},
+    "force": {"force": True},
+}
+
+
+@pytest.mark.parametrize("rule", ALL_RULES)
+def test_a_later_input_does_not_take_the_output_of_an_earlier_one(
+    rule: str, plant: Plant, tmp_path: Path
+) -> None:
+    folder, out = plant("in", {"b1.txt": b"abc"}), tmp_path / "out"
+    operation = Renaming(without_first_letter)
+    with watching(operation, folder, out, **ALL_RULES[rule]) as found:
+        found.until(lambda: found.has("done b1.txt"))
+        plant("in", {"a1.txt": b"other", "c2.txt": b"cde"})
+        found.until(lambda: found.has("done b1.txt", "done c2.txt", "failed a1.txt"))
+    assert [r.code for r in found.result.failures] == ["E080"]
+    assert (out / "1.out").read_bytes() == b"abc"
+    with watching(operation, folder, out, **ALL_RULES[rule]) as found:  # a1.txt comes first now
+        found.until(lambda: len(found.records) == 3)
+    assert [(r.code, Path(r.file).name) for r in found.result.failures] == [("E080", "a1.txt")]
+    assert (out / "1.out").read_bytes() == b"abc"
+
+
+def test_an_output_is_free_when_its_input_is_gone(plant: Plant, tmp_path: Path) -> None:
+    folder, out = plant("in", {"b1.txt": b"abc"}), tmp_path / "out"
+    with watching(Renaming(without_first_letter), folder, out, on_exists="replace") as found:
+        found.until(lambda: found.has("done b1.txt"))
+        (folder / "b1.txt").unlink()
+        plant("in", {"a1.txt": b"other"})
+        found.until(lambda: found.has("done b1.txt", "done a1.txt"))
+    assert (out / "1.out").read_bytes() == b"other"
+
+
+def test_a_later_output_does_not_lie_below_an_earlier_one(plant: Plant, tmp_path: Path) -> None:
+    folder, out = plant("in", {"b1.txt": b"abc"}), tmp_path / "out"
+    with watching(Renaming(without_first_letter), folder, out, force=True) as found:
+        found.until(lambda: found.has("done b1.txt"))
+        plant("in/1.out", {"c2.txt": b"cde"})
+        found.until(lambda: found.has("done b1.txt", "failed c2.txt"))
+    assert [r.code for r in found.result.failures] == ["E080"]
 
 
 def test_a_folder_that_is_gone_for_a_while(plant: Plant, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def has_unfinished_neighbour(path: PurePath) -> bool:
 def leases_allowed() -> Iterator[None]:
     """Until the end, `is_open_for_writing` works, if this is the main thread.
 
-    Whoever opens a file at the moment of the test makes the system send SIGIO, which would end the
+    A process that opens the file during the test makes the system send SIGIO, which would end this
     process.
     """
     own = sys.platform == "linux" and threading.current_thread() is threading.main_thread()
@@ -141,7 +141,7 @@ class Arrivals:
         Args:
             sources: All inputs that there are now.
         """
-        present = {_key(source): (source, self._state(source)) for source in sources}
+        present = {key_of(source): (source, self._state(source)) for source in sources}
         ready = [
             source
             for key, (source, state) in present.items()
@@ -151,7 +151,7 @@ class Arrivals:
         ]
         self._seen = {key: state for key, (_, state) in present.items()}
         self._taken = {key: state for key, state in self._taken.items() if key in present}
-        self._taken |= {_key(source): present[_key(source)][1] for source in ready}
+        self._taken |= {key_of(source): present[key_of(source)][1] for source in ready}
         self.waiting = len(present) - sum(
             self._taken.get(key) == s for key, s in self._seen.items()
         )
@@ -165,7 +165,8 @@ class Arrivals:
         return State(source.size, source.mtime_ns, source.problem, files)
 
 
-def _key(source: Source) -> Key:
+def key_of(source: Source) -> Key:
+    """What identifies an input from one look to the next."""
     return str(source.path), str(source.relative)
 
 

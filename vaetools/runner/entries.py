@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from vaetools.runner.inputs import Source
 
@@ -132,6 +133,22 @@ def parse(line: bytes) -> Line | str | None:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return (at, event, entry) if math.isfinite(at) else None
+
+
+class Order:
+    """Sort keys for the lines of several journals.
+
+    Within a file, order is position: a clock may step back, and shards may run on machines whose
+    clocks differ. Time only merges files.
+    """
+
+    def __init__(self) -> None:
+        self._latest: dict[Path, float] = {}
+
+    def key(self, path: Path, at: float) -> float:
+        """The key of the next line of a file, which has the time `at`; for a stable sort."""
+        self._latest[path] = latest = max(at, self._latest.get(path, at))
+        return latest
 
 
 def _text(value: object) -> str:

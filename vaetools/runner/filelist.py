@@ -57,11 +57,17 @@ def read_list(path: str | Path, root: str | Path = ".") -> FileList:
         problem = "is not a folder" if os.path.lexists(top) else "no such folder"
         raise UsageError(problem, file=root, remedy="--root is where the names of the list begin")
     try:
-        data = sys.stdin.buffer.read() if str(path) == STDIN else Path(path).read_bytes()
+        data = _read_stdin() if str(path) == STDIN else Path(path).read_bytes()
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror}", file=path) from error
     shown = "<stdin>" if str(path) == STDIN else str(path)
     return FileList(top, tuple(relative_names(_names(data), top, shown)))
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:  # closed, as by `<&-`
+        raise UnreadableError("standard input is closed", file="<stdin>")
+    return sys.stdin.buffer.read()
 
 
 def _names(data: bytes) -> list[str]:
@@ -71,7 +77,8 @@ def _names(data: bytes) -> list[str]:
         names = data.split(b"\0")
     else:
         names = data.split(b"\n")
-        if all(name.endswith(b"\r") for name in names if name):  # written on Windows
+        ended = [name for name in names[:-1] if name]  # the last line may lack its end
+        if ended and all(name.endswith(b"\r") for name in ended):  # written on Windows
             names = [name.removesuffix(b"\r") for name in names]
     return [os.fsdecode(name) for name in names if name]
 

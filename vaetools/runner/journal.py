@@ -37,6 +37,7 @@ from vaetools.runner.atomic import sha256_of, write_files
 from vaetools.runner.entries import (
     JournalEntry,
     Line,
+    Order,
     absolute,
     complete_lines,
     entry_line,
@@ -101,13 +102,14 @@ class Journal:
         if self.place is None:
             return
         parsed: list[Line] = []
+        order = Order()
         for path in self.place.journals():
             for line in self._added_lines(path):
                 found = parse(line)
                 if isinstance(found, str) and path.parent == self.place.kept_in:
                     self._named_folder = found
                 elif isinstance(found, tuple):
-                    parsed.append(found)
+                    parsed.append((order.key(path, found[0]), *found[1:]))
         self._refuse_other_folder(self.place)
         for _, event, entry in sorted(parsed, key=lambda found: found[0]):
             self._add(event, entry)

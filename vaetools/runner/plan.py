@@ -261,10 +261,10 @@ def _refuse_shared_names(items: Sequence[PlannedItem], operation: Operation) -> 
             if parent in owners:
                 clashes.append((owners[parent][0], path, item))  # noqa: PERF401
     if clashes:
-        raise _clash(*clashes[0], more=len(clashes) - 1, operation=operation)
+        raise clash_error(*clashes[0], more=len(clashes) - 1, operation=operation)
 
 
-def _clash(
+def clash_error(
     first: PlannedItem, path: Path, second: PlannedItem, *, more: int, operation: Operation
 ) -> ClashError:
     one, other = shown(first.source.path), shown(second.source.path)

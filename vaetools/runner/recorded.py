@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from dataclasses import fields
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from vaetools.errors import NothingMatchedError, UnreadableError, printable
 from vaetools.record import SCHEMA_VERSION, Record, Status
-from vaetools.runner.entries import JournalEntry, absolute, complete_lines, parse
+from vaetools.runner.entries import JournalEntry, Order, absolute, complete_lines, parse
 from vaetools.runner.inputs import is_folder
 from vaetools.runner.place import Place, open_own
 from vaetools.runner.record import FACTS
@@ -89,14 +88,17 @@ def read_events(
     """
     out = ""
     events: list[tuple[float, JournalEntry, dict[str, Any] | None]] = []
-    for line in itertools.chain.from_iterable(map(_lines, journals)):
+    order = Order()
+    for path, line in ((file, line) for file in journals for line in _lines(file)):
         found = parse(line)
         if isinstance(found, str):
             out = found
         elif found is not None and (begun or found[1] in ("done", "pruned")):
             facts = _values(line).get("facts")
             known = facts if isinstance(facts, dict) else {}
-            events.append((found[0], found[2], None if found[1] == "pruned" else known))
+            events.append(
+                (order.key(path, found[0]), found[2], None if found[1] == "pruned" else known)
+            )
     return out, [event[1:] for event in sorted(events, key=lambda event: event[0])]
 
 

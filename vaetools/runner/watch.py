@@ -7,6 +7,7 @@ The journal, the rules for names and outputs, and the records are those of any r
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from collections import Counter
@@ -23,10 +24,11 @@ from vaetools.errors import (
 from vaetools.record import format_bytes, format_seconds
 from vaetools.runner.archive import is_tar
 from vaetools.runner.arrivals import Arrivals, is_unfinished_name, leases_allowed
+from vaetools.runner.claimed import Claimed
 from vaetools.runner.described import described
 from vaetools.runner.folder import OutputFolder
 from vaetools.runner.inputs import discover, in_shard
-from vaetools.runner.plan import PlannedItem, resolve_existing, target_of
+from vaetools.runner.plan import PlannedItem, clash_error, resolve_existing, target_of
 from vaetools.runner.progress import Listeners
 from vaetools.runner.record import failure
 from vaetools.runner.result import INTERRUPTED, RunResult
@@ -216,6 +218,8 @@ class _Watcher:
         self._cleaned: set[Path] = set()
         self.journal = read_journal(settings, work_key(fingerprint, settings))
         self.arrivals = Arrivals(operation)
+        self._claimed = Claimed()
+        self._present: list[Source] = []
 
     def find(self) -> list[Source]:
         """All inputs that there are now. Raises `UsageError` if a folder does not exist."""
@@ -239,7 +243,9 @@ class _Watcher:
         while not self._result.stopped and not stop.is_set():
             started, ready = time.monotonic(), []
             try:
-                ready = self.arrivals.complete(self.find())
+                self._present = self.find()
+                self._claimed.keep(self._present)
+                ready = self.arrivals.complete(self._present)
                 problem = ""
             except UsageError as error:  # an input is gone: a drive that was unmounted, for example
                 if problem != error.line:
@@ -257,7 +263,9 @@ class _Watcher:
         """Process inputs; one that cannot be planned, such as a clash of names, fails alone."""
         try:
             files = Files(self._operation, self._settings, self._target, sources)
-            items = resolve_existing(files.plan(), self.journal, self._settings)
+            planned = self._without_clashes(files.plan())
+            sources = [item.source for item in planned]
+            items = resolve_existing(planned, self.journal, self._settings)
         except VaetoolsError as error:
             if len(sources) == 1:
                 self._add(failure(PlannedItem(sources[0]), self._operation.name, error))
@@ -265,6 +273,8 @@ class _Watcher:
             for part in (sources[: len(sources) // 2], sources[len(sources) // 2 :]):
                 if not self._result.stopped:
                     self._process(part)
+            return
+        if not items:
             return
         self._clean(items)
         try:
@@ -275,6 +285,33 @@ class _Watcher:
         with Listeners(self._add, None) as listeners:
             self._result.stopped = files.process(items, self._folder, self.journal, listeners)
         self.journal.read()
+
+    def _without_clashes(self, items: Sequence[PlannedItem]) -> list[PlannedItem]:
+        """The items without those whose output belongs to another input, which fail."""
+        free: list[PlannedItem] = []
+        for item in items:
+            clash = self._claimed.clash(item) or self._recorded_clash(item)
+            if clash is None:
+                self._claimed.add(item)
+                free.append(item)
+            else:
+                first, path = clash
+                error = clash_error(first, path, item, more=0, operation=self._operation)
+                self._add(failure(item, self._operation.name, error))
+        return free
+
+    def _recorded_clash(self, item: PlannedItem) -> tuple[PlannedItem, Path] | None:
+        """As `Claimed.clash`, for an output that an earlier run made from an input still present."""
+        for name, path in zip(item.names, item.outputs, strict=True):
+            maker = self.journal.source_of(name)
+            real = "" if maker is None else os.path.realpath(maker)
+            if real in ("", item.source.real):
+                continue
+            others = [source for source in self._present if source.real == real]
+            for other in Files(self._operation, self._settings, self._target, others).plan():
+                if name in other.names:
+                    return other, path
+        return None
 
     def _clean(self, items: Sequence[PlannedItem]) -> None:
         """Remove what killed runs left, once in each folder."""
