@@ -255,7 +255,7 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
 
 def _remove_left_behind(job: Job, out: Path) -> None:
     """Remove temporary files of processes that were killed while they made or began the job."""
-    stem = temporary_stem(_mark_file(job, out).name)
+    stem = temporary_stem(mark_file(job, out).name)
     remove_stale([out], lambda found: found.stem == stem and found.is_abandoned)
     remove_stale([job.folder], lambda found: found.is_abandoned)
 
@@ -301,7 +301,8 @@ def _difference(begun: Task, task: Task) -> str:
     return f"{was}, not {now}"
 
 
-def _mark_file(job: Job, out: Path) -> Path:
+def mark_file(job: Job, out: Path) -> Path:
+    """The file in the output folder that says to which job it belongs."""
     return out / f"{PREFIX}.job-{job.id}"
 
 
@@ -309,13 +310,13 @@ def _marked(job: Job, out: Path) -> str:
     """Leave a mark in the output folder, unless there is one; return its content."""
     mark = secrets.token_hex(8).encode()
     with contextlib.suppress(ExistsError), output_errors(out):
-        write_files([(_mark_file(job, out), mark)], standing=[None])
+        write_files([(mark_file(job, out), mark)], standing=[None])
     return _mark(job, out)
 
 
 def _mark(job: Job, out: Path) -> str:
     try:
-        return _mark_file(job, out).read_text("ascii")
+        return mark_file(job, out).read_text("ascii")
     except (OSError, ValueError):
         return ""
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vaetools.distributed.job import LEASE, Job, is_job
 from vaetools.errors import ExistsError, NothingMatchedError, OutputError, UsageError
+from vaetools.image import SUFFIXES
 from vaetools.report.store import MARKER
 from vaetools.runner.atomic import remove_stale, write_files
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from vaetools.runner.filelist import FileList
     from vaetools.runner.inputs import FileFilter
+
+_KNOWN = frozenset({*SUFFIXES, ".vae"})
 
 SIZE = 2000
 """Files in a shard."""
@@ -133,7 +136,13 @@ def _sort_key(name: str) -> tuple[str, str]:
 def stem_of(name: str) -> str:
     """What names of files have in common that an operation may write to the same output."""
     folder, slash, base = name.rpartition("/")
-    return f"{folder}{slash}{(base.rpartition('.')[0] or base).casefold()}"
+    stem, dot, suffix = base.casefold().rpartition(".")
+    while stem and dot:
+        base = stem
+        stem, dot, suffix = base.rpartition(".")
+        if f".{suffix}" not in _KNOWN:
+            break
+    return f"{folder}{slash}{base.casefold()}"
 
 
 def _listed(name: str, path: Path) -> ListedFile:

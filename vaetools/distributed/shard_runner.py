@@ -9,12 +9,14 @@ import platform
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.distributed.claims import Claim, take
 from vaetools.distributed.job import begin
 from vaetools.distributed.lists import files_of
+from vaetools.distributed.others import clashes
 from vaetools.distributed.parts import Part
 from vaetools.distributed.retries import MOST_TRIES, pause, problem_of, tries
 from vaetools.errors import NothingMatchedError, UnexpectedError, UsageError, printable
@@ -33,7 +35,6 @@ from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from vaetools.distributed.job import Job
     from vaetools.distributed.lists import ListedFile
@@ -266,7 +267,9 @@ class ShardRunner:
         with output_errors(journal):
             journal.parent.mkdir(exist_ok=True)
         earlier = tuple(job.journal(number, attempt) for attempt in range(1, claim.attempt))
-        share = Share(journal, earlier, claim.check)
+        share = Share(
+            journal, earlier, claim.check, partial(clashes, job, number, Path(self.settings.out))
+        )
         with _Records(job.records(number, claim.attempt), job.root, self.on_record) as records:
             try:
                 result = run(

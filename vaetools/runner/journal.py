@@ -51,6 +51,7 @@ from vaetools.runner.place import Place, open_own
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from vaetools.errors import ClashError
     from vaetools.runner.inputs import Source
     from vaetools.runner.share import Share
 
@@ -282,6 +283,15 @@ class Journal:
         made_on = (device, runtime_version()) if device else ()
         facts = (name, source.size, source.mtime_ns, work, op, made_of, out, origin)
         return JournalEntry(*facts, *made_on)
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the run is a share of a job."""
+        return self._share is not None
+
+    def clashes(self, standing: Mapping[str, Path]) -> Mapping[str, ClashError]:
+        """See `Share.clashes`; empty for a run that is no share."""
+        return {} if self._share is None else self._share.clashes(standing)
 
     def check(self) -> None:
         """Raise `TakenOverError` if the outputs must not take their names; see `Share`."""

@@ -27,7 +27,7 @@ from vaetools.runner.inputs import is_folder, same_file
 from vaetools.runner.place import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from vaetools.operation import Operation
     from vaetools.runner.atomic import Stamp
@@ -355,11 +355,15 @@ def resolve_existing(
     """
     resolved: list[PlannedItem] = []
     unowned_outputs: list[tuple[PlannedItem, int]] = []
+    taken = _taken(items, journal)
     for item in items:
         unowned = None
+        clash = next((taken[name] for name in item.names if name in taken), None)
         item = dataclasses.replace(item, standing=tuple(map(stamp_of, item.outputs)))  # noqa: PLW2901
         if _is_completed(item, journal, settings):
             item = dataclasses.replace(item, reason="is already done")  # noqa: PLW2901
+        elif clash is not None:
+            item = dataclasses.replace(item, problem=clash)  # noqa: PLW2901
         elif not settings.force:
             unowned = _unowned_output(item, journal)
         if unowned is not None and settings.on_exists == "error":
@@ -372,6 +376,16 @@ def resolve_existing(
     if unowned_outputs:
         raise _exists(unowned_outputs, journal)
     return resolved
+
+
+def _taken(items: Sequence[PlannedItem], journal: Journal) -> Mapping[str, ClashError]:
+    """Why outputs belong to other shares of a job, by their names."""
+    standing = {
+        name: item.source.path
+        for item, name, path in _outputs(items)
+        if journal.is_share and os.path.lexists(path) and not journal.owns(name, item.source)
+    }
+    return journal.clashes(standing) if standing else {}
 
 
 def _is_completed(item: PlannedItem, journal: Journal, settings: RunSettings) -> bool:

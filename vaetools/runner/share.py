@@ -13,9 +13,10 @@ from vaetools.errors import OutputError
 from vaetools.runner.place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from vaetools.errors import ClashError
     from vaetools.runner.place import Shard
 
 
@@ -32,11 +33,14 @@ class Share:
         earlier: Journals of earlier attempts.
         check: Raises `TakenOverError` if another process has taken over the share. It is called
             before each output takes its name.
+        clashes: Takes the inputs of existing outputs that this share did not write, by name of the
+            output; returns why some of them must not be replaced.
     """
 
     journal: Path
     earlier: tuple[Path, ...]
     check: Callable[[], None]
+    clashes: Callable[[Mapping[str, Path]], Mapping[str, ClashError]] = lambda _: {}
 
     def place(self, out: Path) -> Place:
         """Where the run keeps its files."""
