@@ -14,6 +14,7 @@ from vaetools.distributed.job import Job
 from vaetools.distributed.lists import stem_of
 from vaetools.distributed.loop import work
 from vaetools.distributed.shard_runner import ShardRunner
+from vaetools.record import Record
 
 MakeJob = Callable[..., Job]
 RunnerOf = Callable[..., ShardRunner]
@@ -36,7 +37,7 @@ def test_an_output_of_another_shard_is_kept(
 ) -> None:
     job = make_job(FILES, size=1)
     runner = runner_of(job, Joined(), on_exists=rule)
-    records = []
+    records: list[Record] = []
     runner.on_record = records.append
     for number in order:
         assert runner(number).state == "done"
