@@ -125,6 +125,20 @@ def test_totals_of_a_job_with_more_records_than_are_kept(
     assert few.counts["done"] == 10 and (few.bytes_in, few.bytes_out) == (20, 20)
 
 
+def test_json_has_all_records_of_a_job(
+    make_job: Callable[..., Job],
+    runner_of: Callable[..., ShardRunner],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runner = runner_of(make_job())
+    work(runner)
+    monkeypatch.setattr("vaetools.distributed.merged.merged", lambda job: merged(job, most=3))
+    assert call(f"report {runner.job.folder} --json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len({line["file"] for line in lines}) == len(lines) == len(FILES)
+
+
 def test_a_journal_that_was_cut_is_a_problem(
     make_job: Callable[..., Job], runner_of: Callable[..., ShardRunner]
 ) -> None:

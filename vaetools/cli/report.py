@@ -13,6 +13,9 @@ from vaetools.cli.context import hub_of
 from vaetools.cli.flags import DEBUG, DEVICE, ISOLATE, JSON, MODELS_DIR
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vaetools.record import Record
     from vaetools.runner import RunResult
 
 
@@ -67,7 +70,7 @@ def command(
 
     result = _result(run)
     if as_json:
-        for record in result.records:
+        for record in _records(run, result):
             click.echo(json.dumps(record.as_dict()))
     written = []
     with hub_of(ctx, models_dir=models_dir, device=device, isolate=isolate) as hub:
@@ -85,6 +88,14 @@ def command(
         for line in (*retries(result.retried), *result.problems, result.summary):
             click.echo(line, err=True)
         ctx.exit(result.exit_code)
+
+
+def _records(run: str, result: RunResult) -> Iterable[Record]:
+    """All records of runs or of a job, of which `result` may have only the first ones."""
+    from vaetools.distributed.job import is_job, open_job
+    from vaetools.distributed.merged import all_records
+
+    return all_records(open_job(run)) if is_job(run) else result.records
 
 
 def _result(run: str) -> RunResult:

@@ -120,13 +120,21 @@ def _listing(path: Path) -> tuple[list[str], list[str]]:
     try:
         with os.scandir(path) as found:
             for entry in found:
-                if not entry.is_dir():
+                if not _is_folder(entry):
                     files.append(entry.name)
                 elif not entry.name.startswith("."):
                     folders.append(entry.name)
     except OSError as error:
         raise UsageError(f"cannot be listed: {error.strerror}", file=path) from error
     return sorted(files, key=_sort_key), sorted(folders, reverse=True)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a loop of links, or one without permission, is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _sort_key(name: str) -> tuple[str, str]:

@@ -149,6 +149,19 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
     )
 
 
+def all_records(job: Job) -> Iterator[Record]:
+    """The records of a job, shard after shard; those that `merged` counts.
+
+    Raises:
+        OutputError: A journal is no regular file.
+    """
+    for number in range(job.shards):
+        is_done = ShardResult.read(job.done_file(number)) is not None
+        for record in shard_records(job, number, attempts(job, number)):
+            if is_done or not record.transient:
+                yield record
+
+
 def _unfinished(job: Job, number: int, count: int) -> Iterator[str]:
     """Why the last attempt at a shard left it to another one, if it did."""
     last = ShardResult.read(job.unfinished_file(number, count))

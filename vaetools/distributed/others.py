@@ -87,7 +87,9 @@ def _written(job: Job, number: int) -> Iterator[tuple[str, int, str]]:
 
 def _below_root(job: Job, out: Path, standing: Mapping[str, Path]) -> dict[str, str]:
     """Outputs that lie in the folder of the inputs: their names by those of inputs there."""
-    root = Path(os.path.realpath(job.root))
+    root, real_out = Path(os.path.realpath(job.root)), Path(os.path.realpath(out))
+    if not job.explicit and root in real_out.parents:
+        return {}  # OUT is a folder of its own there, and what is in it is no input
     found = {}
     for name in standing:
         place = Path(os.path.realpath((out / name).parent), PurePosixPath(name).name)

@@ -109,6 +109,14 @@ def relative_names(names: Iterable[str], root: Path, file: str | Path) -> Iterat
         yield str(path)
 
 
+def _is_input(real: str, root: str, wanted: FileFilter) -> bool:
+    """Whether a file would be found in a search of the folder: it is no output, mask or report."""
+    if real in wanted.made or real in wanted.apart:
+        return False
+    apart = wanted.apart - {root}
+    return not apart or not any(str(parent) in apart for parent in PurePosixPath(real).parents)
+
+
 def listed_files(files: FileList, wanted: FileFilter) -> Found:
     """The sources that a list names. A file that is missing or cannot be read fails on its own."""
     folders: dict[str, str] = {}
@@ -127,5 +135,9 @@ def listed_files(files: FileList, wanted: FileFilter) -> Found:
             folder, _, base = name.rpartition("/")
             if folder not in folders:
                 folders[folder] = os.path.realpath(os.path.join(real_root, folder))  # noqa: PTH118
-            found[name] = source_of_file(files.root / name, relative, folders[folder], base)
+            source = source_of_file(files.root / name, relative, folders[folder], base)
+            if files.by_suffix and not _is_input(source.real, real_root, wanted):
+                left_alone += 1
+            else:
+                found[name] = source
     return Found(tuple(found.values()), left_alone, one_file=False, other_kinds=kinds)
