@@ -121,7 +121,7 @@ def read_toml(path: Path, error: type[VaetoolsError], *, follow: bool = True) ->
     except OSError as problem:
         raise error(f"cannot be read: {problem.strerror}", file=path) from None
     except RecursionError:
-        raise error("is not TOML that anybody writes: it is nested too deeply", file=path) from None
+        raise error("is nested too deeply", file=path) from None
     except ValueError as problem:  # not TOML, not UTF-8, an integer of thousands of digits
         raise error(f"is not TOML: {problem}", file=path) from None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 import pytest
 
 from tests.objects.google import GoogleServer
 from tests.objects.server import command
 from vaetools.image import Image, encode_image
+from vaetools.objects.store import StoreError
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("s3")]
 
@@ -41,3 +44,16 @@ def test_runs() -> None:
             ended = command("", "compress", source, "-o", out, **settings)
             assert ended.code == 2 and ended.err.splitlines()[0].startswith(text), ended.err
             assert len(ended.err.splitlines()) == 1
+
+
+def test_a_server_that_never_answers_ends_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    gs = pytest.importorskip("vaetools.objects.gs")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        monkeypatch.setenv("FSSPEC_GS_TOKEN", "anon")
+        monkeypatch.setattr(gs, "TIMEOUT", 0.2)
+        with pytest.raises(StoreError) as caught:
+            gs.open_bucket("pics").list("in/")
+    assert caught.value.kind == "unreachable"
+    assert caught.value.reason.startswith("no answer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -237,6 +238,7 @@ def test_what_makes_no_sense_is_refused(plant: Plant, tmp_path: Path) -> None:
         watch(Copy(), [folder], RunSettings(out=out, report=tmp_path / "r.html"))
     with pytest.raises(UsageError, match="no such file"):
         watch(Copy(), [tmp_path / "none"], RunSettings(out=out))
-    with pytest.raises(OptionError, match="interval=0"):
-        watch(Copy(), [folder], RunSettings(out=out), interval=0)
+    for interval in (0, math.inf, math.nan, 1e10):
+        with pytest.raises(OptionError, match=f"interval={interval}"):
+            watch(Copy(), [folder], RunSettings(out=out), interval=interval)
     assert not out.exists()

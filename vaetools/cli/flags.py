@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -12,7 +13,7 @@ from vaetools.cli.arguments import LocalPath, Place
 from vaetools.cli.context import COMMAND
 from vaetools.errors import UsageError
 from vaetools.image import MAX_PIXELS, TO
-from vaetools.model.limits import MOST_PARALLEL
+from vaetools.model.limits import LONGEST_SLEEP, MOST_PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -84,6 +85,19 @@ class Workers(_WorkersType):
         if text != "auto" and not _is_digits(text):
             self.fail(f"{text!r} is not auto or a whole number", param, ctx)
         return text if text == "auto" else int(text)
+
+
+class Seconds(click.FloatRange):
+    """A time to wait: above 0, finite, and at most what every system can wait."""
+
+    def __init__(self, shortest: float = 0) -> None:
+        super().__init__(shortest, LONGEST_SLEEP, min_open=not shortest)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):  # it passes all bounds
+            self.fail(f"{value} is not a number of seconds", param, ctx)
+        return number
 
 
 def _note_command(ctx: click.Context, _: click.Parameter, __: bool) -> None:
@@ -282,7 +296,7 @@ WATCH_FLAGS = (
     ),
     click.option(
         "--interval",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(),
         metavar="S",
         default=2.0,
         help="Seconds between two looks at the folders of --watch.",

@@ -10,7 +10,7 @@ import click
 
 from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import host_of
-from vaetools.cli.flags import DEBUG, JSON, refuse_typed
+from vaetools.cli.flags import DEBUG, JSON, Seconds, refuse_typed
 from vaetools.cli.table import table
 from vaetools.errors import EXIT_SOME_FAILED, printable
 
@@ -81,7 +81,7 @@ def new(ctx: click.Context, name: str, to: Path) -> None:
 @click.argument("path", type=LocalPath(path_type=Path))
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=1),
+    type=Seconds(shortest=1),
     metavar="S",
     default=60.0,
     help="Time limit in seconds.",

@@ -11,7 +11,7 @@ import click
 
 from vaetools.cli.arguments import LocalPath
 from vaetools.cli.context import host_of
-from vaetools.cli.flags import DEBUG, FILES_FROM, JSON, ROOT
+from vaetools.cli.flags import DEBUG, FILES_FROM, JSON, ROOT, Seconds
 from vaetools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not these files (repeatable).")
 @click.option(
     "--lease",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     metavar="S",
     default=300.0,
     help="Seconds without a sign of life after which another process takes over a shard.",

@@ -22,6 +22,7 @@ import tomli_w
 
 from vaetools.errors import ExistsError, UsageError
 from vaetools.libraries import runtime_version
+from vaetools.model.limits import LONGEST_SLEEP
 from vaetools.operation.chain import Chain
 from vaetools.runner.atomic import remove_stale, temporary_stem, write_files
 from vaetools.runner.described import described
@@ -61,7 +62,7 @@ class _JobTable:
     bytes: Annotated[int, _COUNT]
     lists: Annotated[str, _HEX]
     explicit: bool = False
-    lease: Annotated[float, Bounds(gt=0)] = LEASE
+    lease: Annotated[float, Bounds(gt=0, le=LONGEST_SLEEP)] = LEASE
 
 
 @dataclass(frozen=True)

@@ -147,3 +147,7 @@ class Memory:
             _, hard = resource.getrlimit(resource.RLIMIT_AS)
             soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+LONGEST_SLEEP = 4_000_000.0
+"""Longest time to wait in seconds, 46 days. Every system can wait that long; Windows can for 49."""

@@ -2,7 +2,7 @@
 
 Credentials are those that gcsfs finds: `gcloud auth application-default login`,
 `GOOGLE_APPLICATION_CREDENTIALS`, the service account of the machine; `FSSPEC_GS_TOKEN=anon` for
-public buckets. gcsfs repeats requests itself.
+public buckets. Requests are repeated here, as for S3, and not by gcsfs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import gcsfs
 from fsspec.asyn import sync
 from gcsfs.retry import HttpError
 
-from vaetools.objects.store import STATUSES, Stored, StoreError, persistent
+from vaetools.objects.store import (
+    ATTEMPTS,
+    FIRST_ATTEMPTS,
+    STATUSES,
+    Stored,
+    StoreError,
+    persistent,
+)
 from vaetools.text import describe
 
 if TYPE_CHECKING:
@@ -34,6 +42,20 @@ _UPLOAD = "/upload/storage/v1/b/{}/o"
 _FIELDS = "name,size,generation,updated,metadata"
 
 
+TIMEOUT = 15.0
+"""Seconds without an answer after which a request is repeated."""
+
+
+class _Files(gcsfs.GCSFileSystem):  # type: ignore[misc]
+    """gcsfs without its own repetitions."""
+
+    _request = getattr(
+        gcsfs.GCSFileSystem._request,  # noqa: SLF001
+        "__wrapped__",
+        gcsfs.GCSFileSystem._request,  # noqa: SLF001
+    )
+
+
 def open_bucket(name: str) -> Bucket:
     """The store of a bucket."""
     return Bucket(name)
@@ -44,12 +66,14 @@ class Bucket:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._attempts = FIRST_ATTEMPTS
 
     @functools.cached_property
     def _files(self) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that no project is set, which only new buckets need
-            return gcsfs.GCSFileSystem(skip_instance_cache=True)
+            timeout = aiohttp.ClientTimeout(sock_connect=TIMEOUT, sock_read=TIMEOUT)
+            return _Files(requests_timeout=timeout, skip_instance_cache=True)
 
     def list(self, prefix: str, *, first: str = "", last: str = "") -> list[Stored]:
         """See `Store.list`; with metadata."""
@@ -112,7 +136,9 @@ class Bucket:
             url = f"{files._location}{path}" if path == _UPLOAD else path  # noqa: SLF001
             return sync(files.loop, files._call, method, url, *names, **values)  # noqa: SLF001
 
-        return persistent(call, lambda error: self._error(error, len(names)), attempts=1)
+        result = persistent(call, lambda error: self._error(error, len(names)), self._attempts)
+        self._attempts = ATTEMPTS
+        return result
 
     def _error(self, error: Exception, names: int) -> StoreError:
         code = int(getattr(error, "code", 0) or 0)
@@ -123,9 +149,11 @@ class Bucket:
                 return StoreError(*STATUSES[status])
         if isinstance(error, OSError) and str(error).startswith("Forbidden"):
             return StoreError(*STATUSES[403])
-        if code == 401 or type(error).__module__.startswith("google.auth"):
+        is_retried = code in (408, 429) or getattr(error, "retryable", False)
+        is_about_credentials = code == 401 or type(error).__module__.startswith("google.auth")
+        if is_about_credentials and not is_retried:
             return StoreError("credentials", "the credentials are refused, or there are none", _HOW)
-        if isinstance(error, HttpError | ValueError) and code < 500:
+        if isinstance(error, HttpError | ValueError) and code < 500 and not is_retried:
             return StoreError("other", f"the server answers {code or 'an error'}: {_text(error)}")
         return StoreError("unreachable", f"no answer: {_text(error)}")
 

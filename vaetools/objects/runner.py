@@ -91,7 +91,7 @@ def run(
     if place is None:
         return run_local(operation, inputs, settings, elsewhere=elsewhere, **options)
     if str(place) in {str(ObjectPath.parse(str(url))) for url in remote}:
-        problem = "an object store has no place for inputs and outputs in one folder"
+        problem = "inputs and outputs cannot share a folder in an object store"
         raise UsageError(problem, file=out, remedy="choose another output folder")
     return _run(operation, inputs, settings, place, elsewhere, **options)
 

@@ -22,13 +22,15 @@ Kind: TypeAlias = Literal[
     "bucket", "missing", "denied", "credentials", "unreachable", "conflict", "unsupported", "other"
 ]
 """What went wrong: there is no such bucket; no such object; no permission; no valid credentials; no
-answer, or none but errors; a condition does not hold; the server has no such function; or else."""
+answer, or none but errors; a condition does not hold; the server has no such function; or
+something else."""
 
 ATTEMPTS = 8
 """How often a request is sent until it succeeds."""
 
 FIRST_ATTEMPTS = 4
-"""The same for the first request to a bucket: whoever has no network waits for this."""
+"""The same for the first request to a bucket: without a network, this is the delay
+before the error."""
 
 LONGEST_WAIT = 10.0
 """Seconds between two attempts at most; each wait is twice as long as the one before it."""
@@ -73,7 +75,7 @@ class Stored:
         size: In bytes.
         version: Its ETag or generation: another one is another content.
         modified_ns: Time of its creation in nanoseconds.
-        metadata: The user's own; None if the listing does not tell.
+        metadata: The user's own; None if the listing does not include it.
     """
 
     key: str

@@ -21,6 +21,7 @@ from vaetools.errors import (
     UsageError,
     VaetoolsError,
 )
+from vaetools.model.limits import LONGEST_SLEEP
 from vaetools.record import format_bytes, format_seconds
 from vaetools.runner.archive import is_tar
 from vaetools.runner.arrivals import Arrivals, is_unfinished_name, leases_allowed
@@ -186,8 +187,8 @@ def _check(
 ) -> None:
     if operation.takes == "nothing" or not inputs:
         raise UsageError(f"{operation.name} has no folder to watch")
-    if not interval > 0:
-        raise OptionError(f"interval={interval!r} is not more than 0")
+    if not 0 < interval <= LONGEST_SLEEP:
+        raise OptionError(f"interval={interval!r} is not above 0 and at most {LONGEST_SLEEP:,.0f}")
     for name in ("dry_run", "prune", "files_from"):
         if getattr(settings, name):
             raise UsageError(f"{name} has no effect on a watched folder", remedy="leave it out")
