@@ -21,8 +21,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from vaetools.distributed.files import parse_json, read_own
 from vaetools.errors import OutputError
 from vaetools.runner.machine import is_running, machine_id, started
+from vaetools.runner.place import open_own
 from vaetools.runner.share import TakenOverError
 from vaetools.tomlfile import from_table
 
@@ -191,8 +193,8 @@ def silence(job: Job, number: int, attempt: int) -> float:
 def owner_of(job: Job, number: int, attempt: int) -> Owner | None:
     """The process that made an attempt; None if its claim does not say."""
     try:
-        text = _path(job.claims, number, attempt).read_text("utf-8")
-        return from_table(Owner, json.loads(text), OutputError)
+        values = parse_json(read_own(_path(job.claims, number, attempt)))
+        return from_table(Owner, values, OutputError)
     except (OSError, ValueError, OutputError):
         return None
 
@@ -205,7 +207,7 @@ def now(folder: Path) -> float:
     """The time by the clock that stamps the files of a folder."""
     path = folder / f".clock.{machine_id()}-{os.getpid()}"
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        handle = open_own(path, os.O_WRONLY | os.O_CREAT)
         try:
             os.write(handle, b"x")
             now = os.fstat(handle).st_mtime

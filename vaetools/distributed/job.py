@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
 
+from vaetools.distributed.files import read_own
 from vaetools.errors import ExistsError, UsageError
 from vaetools.libraries import runtime_version
 from vaetools.model.limits import LONGEST_SLEEP
@@ -45,6 +46,8 @@ FORMAT = 1
 LEASE = 300.0
 """Seconds after which a claim without a sign of life is free."""
 
+MOST_SHARDS = 10_000_000
+
 _HEX = Pattern(r"[0-9a-f]{16,64}", "16 to 64 hexadecimal digits")
 _COUNT = Bounds(ge=0)
 
@@ -57,7 +60,7 @@ class _JobTable:
     id: Annotated[str, _HEX]
     vaetools: str
     root: str
-    shards: Annotated[int, Bounds(ge=1)]
+    shards: Annotated[int, Bounds(ge=1, le=MOST_SHARDS)]
     files: Annotated[int, _COUNT]
     bytes: Annotated[int, _COUNT]
     lists: Annotated[str, _HEX]
@@ -317,7 +320,7 @@ def _marked(job: Job, out: Path) -> str:
 
 def _mark(job: Job, out: Path) -> str:
     try:
-        return mark_file(job, out).read_text("ascii")
+        return read_own(mark_file(job, out)).decode("ascii")
     except (OSError, ValueError):
         return ""
 

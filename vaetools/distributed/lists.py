@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from vaetools.distributed.job import LEASE, Job, is_job
+from vaetools.distributed.files import parse_json, read_own
+from vaetools.distributed.job import LEASE, MOST_SHARDS, Job, is_job
 from vaetools.errors import ExistsError, NothingMatchedError, OutputError, UsageError
 from vaetools.image import SUFFIXES
 from vaetools.report.store import MARKER
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from vaetools.runner.inputs import FileFilter
 
 _KNOWN = frozenset({*SUFFIXES, ".vae"})
+
+MOST_BYTES = 2**30
+"""Largest list."""
 
 SIZE = 2000
 """Files in a shard."""
@@ -203,6 +207,9 @@ def write_lists(
     try:
         (folder / "shards").mkdir(parents=True, exist_ok=True)
         for shard in _shards(files, size):
+            if number == MOST_SHARDS:
+                problem = f"has more than {MOST_SHARDS:,} shards"
+                raise UsageError(problem, file=folder, remedy="use a larger --size")
             data, digest = _encoded(shard, job_id, number)
             job = Job(folder, job_id, root, 1, 0, 0, "")
             write_files([(job.list_of(number), data)])
@@ -254,6 +261,14 @@ def _encoded(shard: Sequence[ListedFile], job_id: str, number: int) -> tuple[byt
     return _encode(head).encode("ascii") + b"\n" + body, digest.digest()
 
 
+def _parsed(line: bytes) -> ListedFile:
+    """The input of a line. Raises `ValueError` or `TypeError`."""
+    file = ListedFile(*parse_json(line))
+    if tuple(map(type, file)) != (str, int, int):
+        raise TypeError(line)
+    return file
+
+
 def files_of(job: Job, number: int) -> list[ListedFile]:
     """The inputs of a shard.
 
@@ -265,15 +280,15 @@ def files_of(job: Job, number: int) -> list[ListedFile]:
     path = job.list_of(number)
     remedy = "copy it from where it is whole, or make a new job"
     try:
-        head, _, body = path.read_bytes().partition(b"\n")
+        head, _, body = read_own(path, MOST_BYTES).partition(b"\n")
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
         raise UsageError(problem, file=path, remedy=remedy) from error
     try:
-        about = json.loads(head)
+        about = parse_json(head)
         is_whole = about["sha256"] == hashlib.sha256(body).hexdigest()
         is_ours = (about["job"], about["shard"]) == (job.id, number)
-        files = [ListedFile(*json.loads(line)) for line in body.splitlines()] if is_whole else []
+        files = [_parsed(line) for line in body.splitlines()] if is_whole else []
     except (ValueError, TypeError, KeyError):
         is_whole, is_ours, files = False, True, []
     if not is_whole:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.distributed.claims import Claim, take
+from vaetools.distributed.files import parse_json, read_own
 from vaetools.distributed.job import begin
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.others import clashes
@@ -27,6 +28,7 @@ from vaetools.runner.atomic import remove_stale, temporary_stem, write_files
 from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.filelist import FileList, relative_names
 from vaetools.runner.inputs import is_folder
+from vaetools.runner.place import open_own
 from vaetools.runner.processes import pickled
 from vaetools.runner.result import INTERRUPTED, RunResult
 from vaetools.runner.share import Share, TakenOverError
@@ -100,11 +102,11 @@ class ShardResult:
     def read(cls, path: Path) -> ShardResult | None:
         """The result in a file; None if there is none, or none of this version."""
         try:
-            values = json.loads(path.read_bytes())
+            values = parse_json(read_own(path))
             if values.pop("v") != SCHEMA_VERSION:
                 return None
             return from_table(cls, values, UsageError, file=path)
-        except (OSError, ValueError, KeyError, AttributeError, UsageError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError):
             return None
 
     @property
@@ -358,7 +360,7 @@ class _Records:
 
     def _write(self, line: bytes) -> None:
         if self._file is None:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self._file = open_own(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.write(self._file, line)
 
     def __enter__(self) -> _Records:

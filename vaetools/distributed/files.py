@@ -1,0 +1,45 @@
+"""The small files of a job folder, which others may have written to: regular, bounded, well formed."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from vaetools.errors import OutputError
+from vaetools.runner.place import open_own
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_BYTES = 2**20
+"""Largest file, except for lists."""
+
+
+def read_own(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The bytes of a file of a job.
+
+    Args:
+        path: The file.
+        most: Its largest size in bytes.
+
+    Raises:
+        OSError: It cannot be read, is too large, or is a link, a FIFO, a folder or a device.
+    """
+    try:
+        handle = open_own(path, os.O_RDONLY)
+    except OutputError as error:
+        raise OSError(0, error.problem) from None
+    with os.fdopen(handle, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(0, f"has more than {most:,} bytes")
+    return data
+
+
+def parse_json(data: bytes) -> Any:
+    """The value of a JSON text. Raises `ValueError` whatever is wrong with it."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
