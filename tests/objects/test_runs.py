@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from pathlib import Path, PurePath
 from typing import Any
@@ -267,7 +268,7 @@ def test_errors_before_any_work(bucket: MemoryBucket, tmp_path: Path) -> None:
         (UsageError, "no such object or folder", {"inputs": "s3://bucket/nothing"}),
         (NothingMatchedError, "no input matched", {"exclude": ("*.txt",)}),
         (UsageError, "either local or", {"inputs": [IN, tmp_path]}),
-        (UsageError, "for inputs and outputs in one folder", {"out": IN}),
+        (UsageError, "inputs and outputs cannot share a folder", {"out": IN}),
         (UsageError, "names no bucket", {"out": "s3:///x"}),
         (UsageError, "cannot be a path", {"out": "s3://bucket/a/../b"}),
         (UsageError, "cannot be a path", {"inputs": "s3://bucket/a//b"}),
@@ -289,6 +290,17 @@ def test_keys_that_are_no_paths_fail_alone(bucket: MemoryBucket, tmp_path: Path)
         result = go(out=out)
         assert result.counts["done"] == 1 and result.counts["failed"] == 3
         assert {r.code for r in result.failures} == {"E015"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode")
+def test_a_file_whose_name_is_not_utf_8_fails_alone(bucket: MemoryBucket, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    (tmp_path / "\udcff.txt").write_bytes(b"abc")
+    result = go(inputs=tmp_path)
+    assert bucket.content("out/") == {"a.txt": b"cba"}
+    [failed] = [record for record in result.records if record.status == "failed"]
+    assert failed.code == "E015" and "not UTF-8" in failed.message
+    assert result.exit_code == 1
 
 
 def test_one_object_and_globs(bucket: MemoryBucket, tmp_path: Path) -> None:

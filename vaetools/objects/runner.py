@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from vaetools.errors import ClashError, ExistsError, UsageError
+from vaetools.errors import ClashError, ExistsError, UnreadableError, UsageError
 from vaetools.objects.address import ObjectPath
 from vaetools.objects.stages import ObjectStages
 from vaetools.operation.chain import Chain
@@ -144,6 +144,7 @@ def _run(
     refuse_local_only(operation, found.sources)
     place, target = _target(place, str(settings.out), one_file=found.one_file)
     items = plan(operation, found.sources, target, to=settings.to, quality_out=settings.quality_out)
+    items = [item if _has_keys(item) else _without_keys(item) for item in items]
     _refuse_inputs(items)
     refuse_report(items, settings.report)
     if settings.shard is not None:
@@ -171,6 +172,24 @@ def _target(place: ObjectPath, out: str, *, one_file: bool) -> tuple[ObjectPath,
     if one_file and place.key and place.suffix and not out.endswith("/"):
         place, file = place.parent, place.name
     return place, Target(cast("Path", place), file)  # a plan only appends names to it
+
+
+def _has_keys(item: PlannedItem) -> bool:
+    """Whether its names can be keys and proofs of objects, which are UTF-8."""
+    try:
+        "".join((str(item.source.relative), *item.names)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _without_keys(item: PlannedItem) -> PlannedItem:
+    """The item as one that fails."""
+    problem = "its name is not UTF-8, as names in an object store must be"
+    error = UnreadableError(problem, file=item.source.path, remedy="rename it")
+    return dataclasses.replace(
+        item, names=(), outputs=(), standing=(), problem=item.problem or error
+    )
 
 
 def _refuse_inputs(items: Sequence[PlannedItem]) -> None:

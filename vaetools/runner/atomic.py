@@ -27,7 +27,7 @@ from vaetools.errors import ExistsError
 from vaetools.runner.machine import is_running, machine_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 MAX_NAME_BYTES = 255
@@ -345,10 +345,11 @@ def remove_stale(folders: Iterable[Path], is_stale: Callable[[Temporary], bool])
     """
     removed = 0
     for folder in folders:
-        for path in _listing(folder):
-            match = _TEMPORARY.fullmatch(path.name)
+        for name in _listing(folder):
+            match = _TEMPORARY.fullmatch(name)
             if match is None:
                 continue
+            path = folder / name
             is_local = match["host"] in (None, machine_id())
             found = Temporary(match["stem"], int(match["pid"]), is_local, _modified(path))
             if is_stale(found):
@@ -365,11 +366,14 @@ def _modified(path: Path) -> float:
         return math.inf
 
 
-def _listing(folder: Path) -> list[Path]:
+def _listing(folder: Path) -> Iterator[str]:
+    """The names in a folder, one by one: there may be millions."""
     try:
-        return list(folder.iterdir())
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                yield entry.name
     except OSError:
-        return []
+        return
 
 
 def sha256_of(path: Path) -> str:
