@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.paths import DOCS, PLUGINS
-from tests.runner.operations import Copy
+from tests.runner.operations import Copy, Raising
 from vaetools.cli import main
 from vaetools.cli.reporter import Reporter
 from vaetools.distributed.claims import take
@@ -137,6 +137,15 @@ def test_json_has_all_records_of_a_job(
     assert call(f"report {runner.job.folder} --json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len({line["file"] for line in lines}) == len(lines) == len(FILES)
+
+
+def test_failures_of_a_job_are_counted_and_only_some_are_kept(
+    make_job: Callable[..., Job], runner_of: Callable[..., ShardRunner]
+) -> None:
+    job = make_job({f"{n}.txt": b"bad" for n in range(6)}, size=1)
+    work(runner_of(job, Raising(ValueError("no"))))
+    few = merged(job, most=2)
+    assert (len(few.records), few.counts["failed"], few.exit_code) == (2, 6, 1)
 
 
 def test_a_journal_that_was_cut_is_a_problem(

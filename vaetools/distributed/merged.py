@@ -2,7 +2,7 @@
 
 Records come from the journals, so those of attempts that were killed are among them. A job may have
 more records than fit into memory: totals of finished shards are read from their results, and only
-`MOST_RECORDS` records are kept, besides all failures.
+`MOST_RECORDS` records are kept, besides as many failures.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from vaetools.runner.recorded import read_events, read_records, record_of_entry
 from vaetools.runner.result import RunResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from vaetools.distributed.job import Job
 
 MOST_RECORDS = 100_000
-"""Records that are kept besides those of failures; a report shows fewer images anyway."""
+"""Records that are kept, and as many failures besides; a report shows fewer images anyway."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,7 +87,7 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
 
     Args:
         job: The job.
-        most: Records to keep besides those of failures.
+        most: Records to keep, and as many failures besides, but at least one.
 
     Raises:
         UsageError: A list is damaged.
@@ -95,7 +95,7 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
     """
     totals: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    records: list[Record] = []
+    kept = _Kept(most)
     missing: list[int] = []
     problems: list[str] = []
     retried: dict[int, tuple[str, ...]] = {}
@@ -108,17 +108,17 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
             left_alone += result.left_alone
             kinds.update(result.other_kinds)
             cpu_seconds += result.cpu_seconds
-        if result is not None and result.attempt == 1 and len(records) >= most:
+        if result is not None and result.attempt == 1 and kept.is_full:
             totals.update(result.counts)
             totals.update(bytes_in=result.bytes_in, bytes_out=result.bytes_out)
             if result.failed:
-                records += [r for r in shard_records(job, number, 1) if r.status == "failed"]
+                kept.add(shard_records(job, number, 1))
             continue
         found = [*shard_records(job, number, count)]
         if result is None:  # what failed because of a machine will be tried again
             found = [record for record in found if not record.transient]
             problems += _unfinished(job, number, count)
-        records += _kept(found, most - len(records))
+        kept.add(found)
         totals.update(record.status for record in found)
         done = [record for record in found if record.status == "done"]
         totals.update(
@@ -134,7 +134,7 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
     if retried:
         options["retried"] = "; ".join(retries(retried))
     return JobResult(
-        tuple(records),
+        tuple(kept.records),
         left_alone=left_alone,
         unreached=unreached,
         seconds=None,
@@ -169,14 +169,30 @@ def _unfinished(job: Job, number: int, count: int) -> Iterator[str]:
         yield f"{last.problem} on {printable(last.host)}; to be tried again"
 
 
-def _kept(records: Sequence[Record], most: int) -> Iterator[Record]:
-    """All failures, and up to `most` others."""
-    for record in records:
-        if record.status == "failed":
-            yield record
-        elif most > 0:
-            most -= 1
-            yield record
+class _Kept:
+    """Up to `most` records, and up to as many failures besides, but at least one.
+
+    Attributes:
+        records: What was kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.records: list[Record] = []
+        self._most = most
+        self._failures = max(1, most)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether only failures are kept."""
+        return len(self.records) >= self._most
+
+    def add(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if record.status != "failed" and not self.is_full:
+                self.records.append(record)
+            elif record.status == "failed" and self._failures > 0:
+                self._failures -= 1
+                self.records.append(record)
 
 
 def retries(retried: Mapping[int, tuple[str, ...]]) -> Iterator[str]:
