@@ -50,11 +50,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_journal_gives_the_records_and_options_of_all_runs(plant: Plant, here: Path) -> None:
     plant("in", TREE)
-    settings = RunSettings("out", quality_out=7)
+    settings = RunSettings("out", video_quality=7)
     first = run(Raising(ValueError("no")), ["in"], settings)
     assert run(Raising(ValueError("no")), ["in"], settings).counts["skipped"] == 2
     result = recorded("out")
-    assert result.options == {"quality out": "7"}
+    assert result.options == {"video quality": "7"}
     expected = {name: replace(r, ms=0, noted=True) for name, r in by_name(first).items()}
     assert {name: replace(r, ms=0) for name, r in by_name(result).items()} == expected
     assert all(record.ms > 0 for record in result.records)

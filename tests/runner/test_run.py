@@ -212,7 +212,7 @@ def test_changed_inputs_and_lost_outputs_are_processed_again(plant: Plant, tmp_p
 
 
 @pytest.mark.parametrize(
-    "change", [{"fingerprint": "2"}, {"strip": "all"}, {"quality_out": 80}, {"force": True}]
+    "change", [{"fingerprint": "2"}, {"strip": "all"}, {"video_quality": 20}, {"force": True}]
 )
 def test_other_settings_are_other_work(
     plant: Plant, tmp_path: Path, change: dict[str, Any]

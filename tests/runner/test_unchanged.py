@@ -229,6 +229,7 @@ def test_another_format_is_other_work(plant: Plant, tmp_path: Path) -> None:
     top = plant("in", {"a.webp": saved(photo(), "WEBP", lossless=True)})
     go(Same(), top, tmp_path / "out", to="webp")
     assert go(Same(), top, tmp_path / "out", to="webp").counts["skipped"] == 1
+    assert go(Same(), top, tmp_path / "out", to="webp", quality_out=80).counts["done"] == 1
     assert go(Same(), top, tmp_path / "out", to="png").counts["done"] == 1
 
 

@@ -12,7 +12,6 @@ import hashlib
 import os
 import unicodedata
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,8 @@ from vaetools.image import SUFFIXES, format_of
 from vaetools.operation import output_names
 from vaetools.paths import refuse_url
 from vaetools.report.store import folder_of
-from vaetools.runner.archive import is_tar
 from vaetools.runner.atomic import stamp_of
+from vaetools.runner.formats import converted, refuse_without_effect
 from vaetools.runner.inputs import is_folder, same_file
 from vaetools.runner.place import PREFIX
 
@@ -137,7 +136,7 @@ def plan(
     """
 
     items = [planned_item(operation, source, target, to, outputs) for source in sources]
-    _refuse_without_effect(items, operation, to, quality_out)
+    refuse_without_effect((n for i in items for n in i.names), operation, to, quality_out)
     _refuse_escapes(items, target)
     _refuse_shared_names(items, operation)
     _refuse_inputs(items)
@@ -157,7 +156,7 @@ def planned_item(
     try:
         given = output_names(operation, (outputs or operation.outputs)(source.relative))
         fixed = operation.fixed_formats
-        paths = tuple(PurePosixPath(_converted(name, to, fixed)) for name in given)
+        paths = tuple(PurePosixPath(converted(name, to, fixed)) for name in given)
         files = identity_of(operation, source)
     except KeyboardInterrupt:
         raise
@@ -177,34 +176,6 @@ def identity_of(operation: Operation, source: Source) -> str:
     rows = [source.version] if source.version else []
     rows += [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats]
     return hashlib.sha256(os.fsencode("\n".join(rows))).hexdigest() if rows else ""
-
-
-def _is_fixed(name: PurePath, fixed: Sequence[str]) -> bool:
-    """Whether an output is no image, or one that keeps its format: by its name or whole path."""
-    is_image = name.suffix.lower() in SUFFIXES
-    return not is_image or any(
-        fnmatchcase(text, glob) for text in (name.name, name.as_posix()) for glob in fixed
-    )
-
-
-def _converted(name: PurePath, to: str, fixed: Sequence[str]) -> PurePath:
-    """The name of an output in the format `to`; a suffix that is right already stays."""
-    if to == "same" or _is_fixed(PurePath(name), fixed) or format_of(name) == format_of(to):
-        return name
-    return PurePath(name).with_suffix(f".{to}")
-
-
-def _refuse_without_effect(
-    items: Sequence[PlannedItem], operation: Operation, to: str, quality_out: int | None
-) -> None:
-    flag = "" if quality_out is None else f"--quality-out {quality_out}"
-    flag = flag if to == "same" else f"--to {to}"
-    if not flag:
-        return
-    names = [PurePath(name) for item in items for name in item.names if not is_tar(name)]
-    if names and all(_is_fixed(name, operation.fixed_formats) for name in names):
-        problem = f"{flag} has no effect: {operation.name} writes files of a fixed format"
-        raise UsageError(problem, remedy="leave it out")
 
 
 def _as_one_file(
