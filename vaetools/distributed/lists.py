@@ -209,7 +209,8 @@ def write_lists(
         for shard in _shards(files, size):
             if number == MOST_SHARDS:
                 problem = f"has more than {MOST_SHARDS:,} shards"
-                raise UsageError(problem, file=folder, remedy="use a larger --size")
+                remedy = "put more files into each: vaetools shards --size N"
+                raise UsageError(problem, file=folder, remedy=remedy)
             data, digest = _encoded(shard, job_id, number)
             job = Job(folder, job_id, root, 1, 0, 0, "")
             write_files([(job.list_of(number), data)])
