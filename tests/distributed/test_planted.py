@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -50,6 +51,19 @@ def test_a_result(make_job: MakeJob, kind: str) -> None:
     plant(job.done_file(0), kind)
     assert ShardResult.read(job.done_file(0)) is None
     assert 0 in merged(job).missing
+
+
+def test_a_result_that_the_disk_does_not_give(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard that may be done is not reported as missing."""
+
+    def fail(_: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("vaetools.distributed.shard_runner.read_own", fail)
+    with pytest.raises(UsageError, match="cannot be read: Input/output error"):
+        merged(make_job())
 
 
 @pytest.mark.parametrize("kind", PLANTS)

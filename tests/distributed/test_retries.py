@@ -122,7 +122,8 @@ def test_a_file_that_cannot_be_looked_at_is_tried_again(
     make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = runner_of(make_job(lease=0.01))
-    stat, failed = Path.stat, []
+    failed: list[Path] = []
+    stat = Path.stat
 
     def fail_once(path: Path, **options: bool) -> object:
         if path.name == "3.txt" and path.parent.parent == tmp_path / "in" and not failed:

@@ -90,7 +90,7 @@ def merged(job: Job, most: int = MOST_RECORDS) -> JobResult:
         most: Records to keep, and as many failures besides, but at least one.
 
     Raises:
-        UsageError: A list is damaged.
+        UsageError: A list is damaged, or a result cannot be read.
         OutputError: A journal is no regular file.
     """
     totals: Counter[str] = Counter()

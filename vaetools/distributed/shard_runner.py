@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import platform
@@ -100,13 +101,21 @@ class ShardResult:
 
     @classmethod
     def read(cls, path: Path) -> ShardResult | None:
-        """The result in a file; None if there is none, or none of this version."""
+        """The result in a file; None if there is none, or none of this version.
+
+        Raises:
+            UsageError: There is one, and the disk does not give it: the shard may be done.
+        """
         try:
             values = parse_json(read_own(path))
             if values.pop("v") != SCHEMA_VERSION:
                 return None
             return from_table(cls, values, UsageError, file=path)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError):
+        except OSError as error:
+            if error.errno in (0, None, errno.ENOENT, errno.ENOTDIR):
+                return None
+            raise UsageError(f"cannot be read: {error.strerror}", file=path) from error
+        except (ValueError, TypeError, KeyError, AttributeError, UsageError):
             return None
 
     @property
