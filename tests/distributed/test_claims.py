@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -153,3 +154,18 @@ def test_a_folder_without_permission(nobody: Path, make_other: Callable[[Path], 
 @pytest.fixture
 def make_other() -> Callable[[Path], Job]:
     return lambda folder: Job(folder, "0" * 16, folder, 5, 10, 100, "0" * 64)
+
+
+def test_a_claim_that_cannot_be_written_is_removed(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+
+    def full(*_: object) -> bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vaetools.distributed.claims.os.fdopen", full)
+        with pytest.raises(OutputError, match="cannot be claimed: No space left"):
+            take(job, 0)
+    assert take(job, 0) is not None

@@ -135,13 +135,23 @@ def take(job: Job, number: int, engine: str = "") -> Claim | None:
     try:
         job.claims.mkdir(exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(handle, "wb") as file:
-            file.write(json.dumps(vars(this_process(engine))).encode())
+        _fill(path, handle, json.dumps(vars(this_process(engine))).encode())
     except FileExistsError:
         return None
     except OSError as error:
         raise OutputError(f"cannot be claimed: {error.strerror}", file=path) from error
     return Claim(job.claims, number, attempt + 1, job.lease, deaths(job, number, attempt))
+
+
+def _fill(path: Path, handle: int, data: bytes) -> None:
+    """Write a new claim, or remove it: one without an owner is free only when the lease is over."""
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
 
 
 def deaths(job: Job, number: int, attempt: int) -> int:
