@@ -84,6 +84,10 @@ def main() -> None:
                 urllib.request.urlopen(url, timeout=5).close()
                 break
             except OSError:
+                if server.poll() is not None:
+                    raise SystemExit(
+                        "the server did not start: pip install 'moto[server]'"
+                    ) from None
                 time.sleep(0.2)
         fill(boto3.client("s3", endpoint_url=url), arguments.objects)
         words = ("compress", "s3://photos/in", "-o", "s3://photos/out")

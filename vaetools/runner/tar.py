@@ -22,11 +22,11 @@ from vaetools.operation.masks import places_of
 from vaetools.record import Record, plural
 from vaetools.runner.archive import TAR, Archive
 from vaetools.runner.atomic import create_for, discard, publish, set_time, temporary_path
-from vaetools.runner.fault import TAKEN_OVER, fault_of
+from vaetools.runner.fault import fault_of
+from vaetools.runner.in_turn import process_in_turn
 from vaetools.runner.inputs import FileFilter
-from vaetools.runner.record import facts_of, failed, not_processed, record_of
+from vaetools.runner.record import facts_of, failed, record_of
 from vaetools.runner.repack import Repack, Totals
-from vaetools.runner.result import INTERRUPTED
 from vaetools.runner.settings import time_of_outputs
 from vaetools.runner.share import TakenOverError
 from vaetools.runner.stages import output_errors
@@ -134,20 +134,11 @@ class Tars:
     ) -> str:
         """Process the tars; return why the run stopped early, or an empty string."""
         folder.enter()
-        try:
-            for item in items:
-                if not item.is_pending:
-                    listeners.add(not_processed(item, self._operation.name))
-                    continue
-                record, stopped = self._record(item, folder, journal, listeners)
-                listeners.add(record)
-                if stopped:
-                    return stopped
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        except TakenOverError:
-            return TAKEN_OVER
-        return ""
+
+        def record_and_end(item: PlannedItem) -> tuple[Record, str]:
+            return self._record(item, folder, journal, listeners)
+
+        return process_in_turn(items, self._operation.name, listeners, record_and_end)
 
     def _record(
         self, item: PlannedItem, folder: OutputFolder, journal: Journal, listeners: Listeners

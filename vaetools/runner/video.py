@@ -20,12 +20,11 @@ from vaetools.errors import OutputError, UsageError, printable
 from vaetools.libraries import library_error
 from vaetools.record import Record
 from vaetools.runner.atomic import publish, remove_tree, set_time, sha256_of, temporary_stem
-from vaetools.runner.fault import TAKEN_OVER
+from vaetools.runner.in_turn import process_in_turn
 from vaetools.runner.job import device_of
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.place import PREFIX, Place
-from vaetools.runner.record import failure, not_processed, record_of
-from vaetools.runner.result import INTERRUPTED
+from vaetools.runner.record import failure, record_of
 from vaetools.runner.settings import time_of_outputs
 from vaetools.runner.share import TakenOverError
 from vaetools.system_errors import system_error
@@ -92,19 +91,17 @@ class Video:
     ) -> str:
         """Process the videos; return why the run stopped early, or an empty string."""
         folder.enter()
-        try:
+
+        def cleaned() -> Iterator[PlannedItem]:
             for item in items:
-                if item.is_pending:
-                    listeners.add(self._record(item, folder, journal, listeners))
-                else:
-                    if item.problem is None:
-                        _remove_segments(item.outputs[0])
-                    listeners.add(not_processed(item, self._operation.name))
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        except TakenOverError:
-            return TAKEN_OVER
-        return ""
+                if not item.is_pending and item.problem is None:
+                    _remove_segments(item.outputs[0])
+                yield item
+
+        def record(item: PlannedItem) -> tuple[Record, str]:
+            return self._record(item, folder, journal, listeners), ""
+
+        return process_in_turn(cleaned(), self._operation.name, listeners, record)
 
     def _record(
         self, item: PlannedItem, folder: OutputFolder, journal: Journal, listeners: Listeners
