@@ -15,11 +15,14 @@ from vaetools.distributed import claims
 from vaetools.distributed.claims import attempts, deaths, is_free, owner_of, take, this_process
 from vaetools.distributed.job import Job
 from vaetools.errors import OutputError
+from vaetools.runner.atomic import temporary_path
 from vaetools.runner.share import TakenOverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from vaetools.distributed.shard_runner import ShardRunner
 
 
 @pytest.fixture
@@ -156,16 +159,65 @@ def make_other() -> Callable[[Path], Job]:
     return lambda folder: Job(folder, "0" * 16, folder, 5, 10, 100, "0" * 64)
 
 
-def test_a_claim_that_cannot_be_written_is_removed(
-    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+def fails(number: int) -> Callable[..., None]:
+    def call(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize("broken", ["os.link", "create"])
+def test_a_disk_that_fails_leaves_no_claim_without_an_owner(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     job = make_job()
-
-    def full(*_: object) -> bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     with monkeypatch.context() as patched:
-        patched.setattr("vaetools.distributed.claims.os.fdopen", full)
+        patched.setattr(f"vaetools.distributed.claims.{broken}", fails(errno.ENOSPC))
+        patched.setattr("vaetools.distributed.claims.discard", lambda _: None)  # nor removed
         with pytest.raises(OutputError, match="cannot be claimed: No space left"):
             take(job, 0)
+    assert attempts(job, 0) == 0
     assert take(job, 0) is not None
+
+
+@pytest.mark.parametrize("number", sorted(claims.WITHOUT_LINKS))
+def test_a_file_system_without_hard_links(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    job = make_job()
+    monkeypatch.setattr("vaetools.distributed.claims.os.link", fails(number))
+    assert take(job, 0) is not None
+    assert owner_of(job, 0, 1) == this_process()
+    assert take(job, 0) is None
+    assert [path.name for path in job.claims.iterdir()] == ["000000.1"]
+
+
+def test_a_link_that_was_made_although_the_server_reports_an_error(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, link = make_job(), os.link
+
+    def link_twice(source: Path, target: Path) -> None:
+        link(source, target)
+        link(source, target)
+
+    monkeypatch.setattr("vaetools.distributed.claims.os.link", link_twice)
+    assert take(job, 0) is not None
+    assert take(job, 0) is None
+
+
+def test_what_killed_processes_left_of_their_claims_is_removed(
+    make_job: Callable[..., Job],
+    runner_of: Callable[..., ShardRunner],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = make_job()
+    job.claims.mkdir()
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    monkeypatch.setattr(os, "getpid", lambda: process.pid)
+    left = temporary_path(job.claims / "000000.1.77")
+    left.touch()
+    monkeypatch.undo()
+    runner_of(job)
+    assert not left.exists()

@@ -1,7 +1,8 @@
 """Claims: which process works on which shard.
 
-Attempt A at shard N is the file `claims/NNNNNN.A`, which only one process can create. That process
-touches it every few seconds. A claim without a sign of life for the lease, or of a process of this
+Attempt A at shard N is the file `claims/NNNNNN.A`, which only one process can create. It names its
+owner from the first moment: a file with this content is linked to that name. The owner touches it
+every few seconds. A claim without a sign of life for the lease, or of a process of this
 machine that has ended, is free: another process then makes attempt A + 1. A process that was only
 stopped for a while finds that file before its next output takes its name, and gives up.
 
@@ -21,8 +22,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from vaetools.distributed.files import parse_json, read_own
+from vaetools.distributed.files import parse_json, read_own, stands
 from vaetools.errors import OutputError
+from vaetools.runner.atomic import create, discard, temporary_path
 from vaetools.runner.machine import is_running, machine_id, started
 from vaetools.runner.place import open_own
 from vaetools.runner.share import TakenOverError
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 BEATS = 10
 """Signs of life within a lease."""
+
+WITHOUT_LINKS = {errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""What a file system without hard links answers."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +139,7 @@ def take(job: Job, number: int, engine: str = "") -> Claim | None:
     path = _path(job.claims, number, attempt + 1)
     try:
         job.claims.mkdir(exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        _fill(path, handle, json.dumps(vars(this_process(engine))).encode())
+        _create(path, json.dumps(vars(this_process(engine))).encode())
     except FileExistsError:
         return None
     except OSError as error:
@@ -143,15 +147,34 @@ def take(job: Job, number: int, engine: str = "") -> Claim | None:
     return Claim(job.claims, number, attempt + 1, job.lease, deaths(job, number, attempt))
 
 
-def _fill(path: Path, handle: int, data: bytes) -> None:
-    """Write a new claim, or remove it: one without an owner is free only when the lease is over."""
+def _create(path: Path, data: bytes) -> None:
+    """Create a file with its content in one step. Raises `FileExistsError`, `OSError`.
+
+    A claim without an owner, which a full or broken disk could leave otherwise, would hold its shard
+    until the lease is over.
+    """
+    temporary = temporary_path(path.with_name(f"{path.name}.{threading.get_ident()}"))
     try:
-        with os.fdopen(handle, "wb") as file:
+        with create(temporary) as file:
             file.write(data)
-    except OSError:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise
+        _link(temporary, path)
+    except OSError as error:
+        if error.errno not in WITHOUT_LINKS:
+            raise
+        with path.open("xb") as file:
+            file.write(data)
+    finally:
+        discard([temporary])
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file a second name. Raises `FileExistsError`, `OSError`."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        # NFS reports this also if the answer to the first request was lost.
+        if not os.path.samestat(temporary.lstat(), path.lstat()):
+            raise
 
 
 def deaths(job: Job, number: int, attempt: int) -> int:
@@ -171,7 +194,7 @@ def _touched(path: Path) -> float:
 def attempts(job: Job, number: int) -> int:
     """How many attempts at a shard there were, with the one that goes on."""
     attempt = 0
-    while os.path.lexists(_path(job.claims, number, attempt + 1)):
+    while stands(_path(job.claims, number, attempt + 1)):
         attempt += 1
     return attempt
 

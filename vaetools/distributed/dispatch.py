@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from vaetools.distributed.claims import BEATS, attempts, silence
+from vaetools.distributed.files import stands
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.loop import Work, left_in_order
 from vaetools.distributed.merged import shard_records
@@ -161,11 +162,11 @@ class Dispatcher:
         if self._end is None:
             self._work.refuse_if_nothing_done()
         done = self._job.done_file
-        self._work.results += [r for n, r in self._unfinished.items() if not done(n).exists()]
+        self._work.results += [r for n, r in self._unfinished.items() if not stands(done(n))]
         if self._end is not None:
             self._work.results.append(self._end)
         left = [tried.part.shard for tried in (*self._queue, *self._held, *self._given_up)]
-        self._work.missing = sum(not self._job.done_file(number).exists() for number in left)
+        self._work.missing = sum(not stands(self._job.done_file(number)) for number in left)
         self._work.seconds = time.monotonic() - started
         return self._work
 

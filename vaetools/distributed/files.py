@@ -37,6 +37,24 @@ def read_own(path: Path, most: int = MOST_BYTES) -> bytes:
     return data
 
 
+def stands(path: Path) -> bool:
+    """Whether something has this name; links are not followed.
+
+    `Path.exists` also answers no where a disk fails, from Python 3.14 on: work would be done again.
+
+    Raises:
+        OutputError: It cannot be found out.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        problem = f"cannot be looked up: {error.strerror or error}"
+        raise OutputError(problem, file=path) from error
+    return True
+
+
 def parse_json(data: bytes) -> Any:
     """The value of a JSON text. Raises `ValueError` whatever is wrong with it."""
     try:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
 
-from vaetools.distributed.files import read_own
-from vaetools.errors import ExistsError, UsageError
+from vaetools.distributed.files import read_own, stands
+from vaetools.errors import ExistsError, OutputError, UsageError
 from vaetools.libraries import runtime_version
 from vaetools.model.limits import LONGEST_SLEEP
 from vaetools.operation.chain import Chain
@@ -171,7 +171,7 @@ OPERATION_FILE = "operation.toml"
 
 def is_job(folder: str | Path) -> bool:
     """Whether a folder is that of a job."""
-    return os.path.lexists(Path(folder, JOB_FILE))
+    return stands(Path(folder, JOB_FILE))
 
 
 def open_job(folder: str | Path) -> Job:
@@ -182,7 +182,7 @@ def open_job(folder: str | Path) -> Job:
     """
     path = Path(folder)
     if not is_job(path):
-        problem = "is not the folder of a job" if os.path.lexists(path) else "no such folder"
+        problem = "is not the folder of a job" if stands(path) else "no such folder"
         remedy = "make one with vaetools shards IN -o RUN"
         raise UsageError(problem, file=folder, remedy=remedy)
     file = path / JOB_FILE
@@ -215,7 +215,7 @@ def _located(text: str, folder: Path) -> Path:
 
 def _read_task(folder: Path) -> Task | None:
     file = folder / OPERATION_FILE
-    if not os.path.lexists(file):
+    if not stands(file):
         return None
     return from_table(Task, read_toml(file, UsageError), UsageError, file=file)
 
@@ -249,7 +249,8 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
         with contextlib.suppress(ExistsError), output_errors(job.folder):
             _create(job.folder / OPERATION_FILE, dataclasses.asdict(task))
     begun = job.task or _read_task(job.folder)
-    assert begun is not None
+    if begun is None:
+        raise OutputError("was removed while the job began", file=job.folder / OPERATION_FILE)
     _refuse_other(job, begun, task)
     if _mark(job, out) != begun.mark:
         problem = f"is not the output folder of the job, which is {printable(begun.out)}"
@@ -258,10 +259,10 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
 
 
 def _remove_left_behind(job: Job, out: Path) -> None:
-    """Remove temporary files of processes that were killed while they made or began the job."""
+    """Remove temporary files of processes that were killed while they wrote to the job folder."""
     stem = temporary_stem(mark_file(job, out).name)
     remove_stale([out], lambda found: found.stem == stem and found.is_abandoned)
-    remove_stale([job.folder], lambda found: found.is_abandoned)
+    remove_stale([job.folder, job.claims], lambda found: found.is_abandoned)
 
 
 def _task(job: Job, operation: Operation, settings: RunSettings, fingerprint: str) -> Task:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaetools.distributed.claims import attempts, owner_of
+from vaetools.distributed.files import stands
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.shard_runner import ShardResult
 from vaetools.errors import EXIT_INCOMPLETE, printable
@@ -224,12 +225,12 @@ def shard_records(job: Job, number: int, count: int) -> Iterator[Record]:
     begun: dict[str, Record] = {}
     for attempt in range(1, count + 1):
         journal, kept = job.journal(number, attempt), job.records(number, attempt)
-        for entry, facts in read_events([journal])[1] if journal.exists() else ():
+        for entry, facts in read_events([journal])[1] if stands(journal) else ():
             file = str(job.root / entry.file)
             record = record_of_entry(entry, facts or {}, out, file)
             if record is not None:
                 records[entry.file] = record
-        for record, values in read_records(kept) if kept.exists() else ():
+        for record, values in read_records(kept) if stands(kept) else ():
             name = str(values.get("name", record.file))
             known = records.get(name)
             is_open = known is None or known.status == "failed"
@@ -239,7 +240,7 @@ def shard_records(job: Job, number: int, count: int) -> Iterator[Record]:
                 continue
             if known is None or known.status != "done" or record.status == "failed":
                 records[name] = _named(record, str(job.root / name))
-        for entry, facts in read_events([journal], begun=True)[1] if journal.exists() else ():
+        for entry, facts in read_events([journal], begun=True)[1] if stands(journal) else ():
             file = str(job.root / entry.file)
             record = record_of_entry(entry, facts or {}, out, file)
             if record is not None:

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from vaetools.distributed.claims import BEATS, attempts, now, owner_of, silence
+from vaetools.distributed.files import stands
 from vaetools.errors import printable
 from vaetools.record import plural
 from vaetools.runner.machine import machine_id
@@ -29,7 +30,7 @@ MOST_TRIES = 3
 
 def tries(job: Job, number: int, attempt: int) -> int:
     """How many of the attempts at a shard up to this one left it to a further attempt."""
-    return sum(job.unfinished_file(number, a).exists() for a in range(1, attempt + 1))
+    return sum(stands(job.unfinished_file(number, a)) for a in range(1, attempt + 1))
 
 
 def problem_of(failures: Sequence[Record]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.distributed.claims import Claim, take
-from vaetools.distributed.files import parse_json, read_own
+from vaetools.distributed.files import parse_json, read_own, stands
 from vaetools.distributed.job import begin
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.others import clashes
@@ -199,13 +199,13 @@ class ShardRunner:
             ModelError, LibraryError, DeviceError: Nothing can be processed here.
         """
         job = self.job
-        if job.done_file(number).exists():
+        if stands(job.done_file(number)):
             return ShardResult(number, "already done")
         claim = None if pause(job, number) else take(job, number, engine)
         if claim is None:
             return ShardResult(number, "held")
         with claim:
-            if job.done_file(number).exists():
+            if stands(job.done_file(number)):
                 return ShardResult(number, "already done", claim.attempt)
             if part is None and claim.deaths >= MOST_DEATHS:
                 problem = f"shard {number} ended {claim.deaths} processes and is given up"
