@@ -115,6 +115,36 @@ def test_the_mark_in_out(
         runner_of(open_job(job.folder))
 
 
+@pytest.mark.parametrize("kind", ["FIFO", "link", "folder", "text"])
+def test_a_mark_that_was_in_out_before_the_job(
+    make_job: MakeJob, runner_of: Callable[..., ShardRunner], tmp_path: Path, kind: str
+) -> None:
+    job = make_job()
+    mark = tmp_path / f"out/.vaetools.job-{job.id}"
+    mark.parent.mkdir()
+    if kind == "text":
+        mark.write_text("mine")
+    else:
+        plant(mark, kind)
+    with pytest.raises(OutputError, match="is no mark of a job"):
+        runner_of(job)
+    assert not (job.folder / "operation.toml").exists()
+
+
+def test_a_mark_that_cannot_be_read_is_no_other_one(
+    make_job: MakeJob, runner_of: Callable[..., ShardRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, *_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    job = make_job()
+    with monkeypatch.context() as patched:
+        patched.setattr("vaetools.distributed.job.read_own", fail)
+        with pytest.raises(OutputError, match="cannot be read: Input/output error"):
+            runner_of(job)
+    assert runner_of(job)(0).state == "done"
+
+
 def test_too_many_shards(make_job: MakeJob) -> None:
     file = make_job().folder / "job.toml"
     file.write_text(file.read_text().replace("shards = 4", "shards = 400000000"))

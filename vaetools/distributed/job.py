@@ -316,14 +316,24 @@ def _marked(job: Job, out: Path) -> str:
     mark = secrets.token_hex(8).encode()
     with contextlib.suppress(ExistsError), output_errors(out):
         write_files([(mark_file(job, out), mark)], standing=[None])
-    return _mark(job, out)
+    left = _mark(job, out)
+    if not _HEX.accepts(left):
+        problem, remedy = "is no mark of a job", "remove it, or choose another output folder"
+        raise OutputError(problem, file=mark_file(job, out), remedy=remedy)
+    return left
 
 
 def _mark(job: Job, out: Path) -> str:
+    """The content of the mark in an output folder; empty if there is none, or no regular file."""
+    path = mark_file(job, out)
     try:
-        return read_own(mark_file(job, out)).decode("ascii")
-    except (OSError, ValueError):
+        return read_own(path).decode("ascii")
+    except (FileNotFoundError, ValueError):
         return ""
+    except OSError as error:
+        if not error.errno:
+            return ""
+        raise OutputError(f"cannot be read: {error.strerror}", file=path) from error
 
 
 def _create(path: Path, table: dict[str, Any]) -> None:
