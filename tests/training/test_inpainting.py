@@ -21,7 +21,8 @@ from vaetools.restoration import patches as parts
 from vaetools.training.data.holes import KINDS, Holes, HoleSettings
 from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.export.inpainter import graphs
-from vaetools.training.networks.restoration.inpainter import DEEPEST, Inpainter, fill
+from vaetools.training.networks.restoration.fill import DEEPEST, fill
+from vaetools.training.networks.restoration.inpainter import Inpainter
 from vaetools.training.objectives.restoration import RestoreObjective, spread_loss, standard_noise
 from vaetools.training.recipe import read_recipe
 from vaetools.training.run.finish import export_run

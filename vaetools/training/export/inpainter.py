@@ -12,7 +12,7 @@ from torch import Tensor
 from vaetools.model.spec import InpaintSpec
 from vaetools.training.data.holes import KINDS, Holes
 from vaetools.training.export.restorer import COVERAGE, Graphs, write_restorer
-from vaetools.training.networks.restoration.inpainter import DEEPEST
+from vaetools.training.networks.restoration.fill import DEEPEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
