@@ -113,28 +113,7 @@ def test_no_hole_is_larger_than_it_may_be() -> None:
     assert float(cut.mean(dim=(1, 2, 3)).max()) <= 0.5
 
 
-# --- fill and network
-
-
-def test_the_fill_is_at_least_as_good_as_opencv(crops: torch.Tensor) -> None:
-    drawn = holes()
-    for kind in ("scratch", "dust", "text", "brush"):
-        masks = drawn.of_kind(kind, crops)
-        masks[0, 0, 5, 5] = 1
-        ours, theirs = fill(crops, masks), []
-        for image, mask in zip(crops, masks, strict=True):
-            pixels = (255 * image.permute(1, 2, 0)).round().byte().numpy()
-            hole = mask[0].byte().numpy()
-            telea = cv2.inpaint(pixels, hole, 3, cv2.INPAINT_TELEA)
-            theirs.append(torch.from_numpy(telea).permute(2, 0, 1) / 255)
-        assert hole_psnr(crops - ours, masks) > hole_psnr(crops - torch.stack(theirs), masks) - 0.1
-
-
-def test_the_fill_is_even_where_the_picture_is() -> None:
-    image = torch.full((1, 3, 64, 80), 0.3)
-    mask = holes().of_kind("brush", image)
-    mask[..., :20] = 1  # at the border as well
-    assert torch.allclose(fill(image, mask), image, atol=1e-3)
+# --- network
 
 
 def test_known_pixels_stay_and_hidden_ones_are_not_seen(
