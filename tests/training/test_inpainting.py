@@ -149,6 +149,27 @@ def test_how_far_the_network_sees(network: Inpainter) -> None:
 # --- objective
 
 
+def test_a_balance_makes_smooth_images_matter_as_much(tmp_path: Path, crops: torch.Tensor) -> None:
+    """An error of a tenth of that of the fill, in an even image and in texture."""
+    masks = holes().of_kind("block", crops)
+    images = torch.stack([torch.full_like(crops[0], 0.3) + 0.02 * crops[0], crops[1]])
+    masks = masks[:1].expand(2, -1, -1, -1)
+
+    def losses(lines: str) -> list[float]:
+        task = open_task(read(RECIPE.replace("block = 0", lines), tmp_path))
+        found = []
+        for image, mask in zip(images, masks, strict=True):
+            condition = task.network.condition(image[None], mask[None])
+            error = (image[None] - condition.base) / 10
+            found.append(float(task.mean_loss(image[None], error, condition)))
+        return found
+
+    smooth, rough = losses("block = 0")
+    assert smooth < rough / 3
+    smooth, rough = losses("block = 0\nbalance = 1")
+    assert smooth > rough / 3
+
+
 def test_small_holes_count_as_much_as_large_ones() -> None:
     error = torch.zeros(2, 3, 16, 16)
     masks = torch.zeros(2, 1, 16, 16)
@@ -273,6 +294,8 @@ def test_a_model_without_samples_is_exported_without_pictures(
         (("block = 0", "block = -1"), "block"),
         (("block = 0", "most = 0"), "most"),
         (("block = 0", "scratch = 0\ntext = 0\ndust = 0\nbrush = 0\nblock = 0"), "all kinds"),
+        (("block = 0", "blurred = 2"), "blurred"),
+        (("crop = 48", "crop = 24"), "not larger than 24"),
         (("block = 0", "stars = 1"), "unknown key data.stars"),
         (("steps = 150", "steps = 150\npatience = 3"), "patience"),
     ],

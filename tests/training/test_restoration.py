@@ -145,7 +145,7 @@ def test_a_balance_makes_weak_noise_matter_as_much(tmp_path: Path) -> None:
     def losses(lines: str) -> list[float]:
         task = open_task(read(restore_recipe("denoise", steps=1, data=lines), tmp_path))
         return [
-            float(task.mean_loss(e[None], task.network.condition(e[None], s[None])))
+            float(task.mean_loss(e[None], e[None], task.network.condition(e[None], s[None])))
             for e, s in zip(error, sigma, strict=True)
         ]
 

@@ -15,7 +15,7 @@ from vaetools.training.networks.precision import in_float32
 from vaetools.training.networks.restoration.denoiser import LEVEL_SCALE, Denoiser, log_level_of
 from vaetools.training.objectives.restoration import charbonnier
 from vaetools.training.recipe import NotNegative
-from vaetools.training.tasks.restore import RestoreTask
+from vaetools.training.tasks.restore import HeldCase, RestoreTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,7 +77,8 @@ class DenoiseTask(RestoreTask[Denoiser]):
         loss, figures = self.phase_loss(self.network.condition(noisy, sigma), images)
         return loss + LEVEL_WEIGHT * level, {**figures, "level": level}
 
-    def mean_loss(self, error: Tensor, condition: Conditioning) -> Tensor:
+    def mean_loss(self, images: Tensor, error: Tensor, condition: Conditioning) -> Tensor:
+        del images
         level = condition.planes[:, 3:].mean(dim=(1, 2, 3), keepdim=True) / LEVEL_SCALE
         usual = ((level + LEVEL_FLOOR) / (REFERENCE_LEVEL + LEVEL_FLOOR)) ** self.data.balance
         return (charbonnier(error) / usual).mean()
@@ -88,7 +89,7 @@ class DenoiseTask(RestoreTask[Denoiser]):
 
     def held_cases(
         self, network: Denoiser, images: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Conditioning, Tensor, dict[str, Tensor]]]:
+    ) -> Iterator[HeldCase]:
         for level in VALIDATED_LEVELS:
             sigma = torch.full_like(images[:, :1], level / 255.0)
             drawn = torch.randn(images.shape, generator=generator, device=images.device)
@@ -96,8 +97,9 @@ class DenoiseTask(RestoreTask[Denoiser]):
             condition = network.condition(noisy, sigma)
             error = images - network.mean(condition)[0]
             found = network.level(noisy).flatten(1).median(dim=1).values
-            yield (
+            yield HeldCase(
                 condition,
+                images,
                 error,
                 {
                     f"held_psnr{level}": self.psnr(error, condition),

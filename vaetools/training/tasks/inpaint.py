@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from vaetools.errors import UsageError
+from vaetools.training.data.blur import RADIUS, Blur, BlurSettings, blurred
 from vaetools.training.data.crops import CropSettings
 from vaetools.training.data.holes import KINDS, Holes, HoleSettings
 from vaetools.training.networks.restoration.inpainter import Inpainter
 from vaetools.training.networks.restoration.network import CELL
 from vaetools.training.objectives.restoration import charbonnier
-from vaetools.training.tasks.restore import RestoreTask
+from vaetools.training.recipe import NotNegative
+from vaetools.training.tasks.restore import HeldCase, RestoreTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,26 +32,45 @@ HOLE_COLOUR = (1.0, 0.0, 1.0)
 """RGB of holes in sheets: rare in photographs."""
 
 
+USUAL = 12.0 / 255
+"""Mean absolute error of the fill at which the weight of an image is 1 for any `balance`."""
+
+SMOOTH = 4.0
+"""Standard deviation in pixels of the blur of the case `smooth` of the log, with blocks as holes."""
+
+FLOOR = 1.0 / 255
+"""Added to errors of the fill, to limit the weight of the smoothest images."""
+
+
 @dataclass(frozen=True)
-class InpaintData(HoleSettings, CropSettings):
-    """`[data]`: crops, and the holes that are cut into them."""
+class InpaintData(HoleSettings, BlurSettings, CropSettings):
+    """`[data]`: crops, and the holes that are cut into them.
+
+    Attributes:
+        balance: errors are divided by those of the fill to this power. With 0 textures, where errors are
+            large, decide alone; with 1 all images gain alike, in decibels.
+    """
 
     cell = CELL
     crop: int = 96
     late_crop: int = 160
     late: float = 0.7
     batch: int = 16
+    balance: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check()
+        if min(self.crop, self.late_crop) <= RADIUS:
+            problem = f"recipe: data.crop = {self.crop} is not larger than {RADIUS}"
+            raise UsageError(problem, remedy="blurred images need that much")
 
 
 class InpaintTask(RestoreTask[Inpainter]):
     """Regression of the mean in the holes, then of its uncertainty."""
 
     noun = "an inpainter"
-    shown_case: ClassVar[int] = KINDS.index("brush")
+    shown_case: ClassVar[int] = 1 + KINDS.index("brush")
     crops: ClassVar[type[CropSettings]] = InpaintData
     restorer: type[Inpainter] = Inpainter
     data: InpaintData
@@ -56,33 +78,36 @@ class InpaintTask(RestoreTask[Inpainter]):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.holes: Holes = Holes(self.data)
+        self.blur: Blur = Blur(self.data)
 
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         del generator  # holes are drawn where the images are, with torch's own
+        images = self.blur(images)
         mask = self.holes(images)
         with torch.autocast(images.device.type, enabled=False):  # known pixels stay exact
             condition = self.network.condition(images, mask)
         loss, figures = self.phase_loss(condition, images)
-        return loss, {**figures, "fill": self.mean_loss(images - condition.base, condition)}
+        return loss, {**figures, "fill": hole_loss(images - condition.base, condition.gate)}
 
-    def mean_loss(self, error: Tensor, condition: Conditioning) -> Tensor:
-        return hole_loss(error, condition.gate)
+    def mean_loss(self, images: Tensor, error: Tensor, condition: Conditioning) -> Tensor:
+        begun = in_holes(charbonnier(images - condition.base), condition.gate)
+        usual = ((begun + FLOOR) / (USUAL + FLOOR)) ** self.data.balance
+        return (in_holes(charbonnier(error), condition.gate) / usual).mean()
 
     def psnr(self, error: Tensor, condition: Conditioning) -> Tensor:
         return hole_psnr(error, condition.gate)
 
     def held_cases(
         self, network: Inpainter, images: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Conditioning, Tensor, dict[str, Tensor]]]:
+    ) -> Iterator[HeldCase]:
         holes = Holes(self.data, generator)
-        for kind in KINDS:
-            condition = network.condition(images, holes.of_kind(kind, images))
-            error = images - network.mean(condition)[0]
-            found, filled = (
-                self.psnr(error, condition),
-                self.psnr(images - condition.base, condition),
-            )
-            yield condition, error, {f"held_{kind}": found, f"held_{kind}_gain": found - filled}
+        smooth = blurred(images, torch.full((len(images),), SMOOTH, device=images.device))
+        for name, kind, shown in [("smooth", "block", smooth), *((k, k, images) for k in KINDS)]:
+            condition = network.condition(shown, holes.of_kind(kind, shown))
+            error = shown - network.mean(condition)[0]
+            found, filled = (self.psnr(e, condition) for e in (error, shown - condition.base))
+            figures = {f"held_{name}": found, f"held_{name}_gain": found - filled}
+            yield HeldCase(condition, shown, error, figures)
 
     def damaged(self, images: Tensor, condition: Conditioning) -> Tensor:
         colour = torch.tensor(HOLE_COLOUR, device=images.device).view(1, 3, 1, 1)

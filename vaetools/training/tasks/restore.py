@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,22 @@ R = TypeVar("R", bound=Restorer)
 
 VALIDATED = 12
 """Number of held-out crops for each row of the log and each kind of damage."""
+
+
+class HeldCase(NamedTuple):
+    """A kind of damage, on held-out images.
+
+    Attributes:
+        condition: of the damaged images.
+        images: the targets, (B, 3, H, W).
+        error: of the mean, (B, 3, H, W).
+        figures: for the log.
+    """
+
+    condition: Conditioning
+    images: Tensor
+    error: Tensor
+    figures: dict[str, Tensor]
 
 
 class RestoreTask(Task[R, ImagePack]):
@@ -96,7 +112,7 @@ class RestoreTask(Task[R, ImagePack]):
         if self.second:
             return spread_loss(self.network, condition, images, self.objective, self.beta)
         mean, _ = self.network.mean(condition)
-        return self.mean_loss(images - mean, condition), dict.fromkeys(
+        return self.mean_loss(images, images - mean, condition), dict.fromkeys(
             SPREAD_FIGURES, self.undefined
         )
 
@@ -106,13 +122,13 @@ class RestoreTask(Task[R, ImagePack]):
         images = data.crops(VALIDATED, size, torch.Generator().manual_seed(1))
         drawn = torch.Generator(images.device).manual_seed(2)
         found, losses = {}, []
-        for condition, error, figures in self.held_cases(network, images, drawn):
-            losses.append(self.mean_loss(error, condition))
-            found.update(figures)
+        for case in self.held_cases(network, images, drawn):
+            losses.append(self.mean_loss(case.images, case.error, case.condition))
+            found.update(case.figures)
         found["held_gap"] = self.undefined
         if self.second:
             noise = standard_noise(network, len(images), images, drawn)
-            found["held_gap"] = self.gap(network, condition, images, noise)
+            found["held_gap"] = self.gap(network, case.condition, case.images, noise)
         loss = float(torch.stack(losses).mean())
         return {"held_loss": loss, **{name: float(value) for name, value in found.items()}}
 
@@ -121,16 +137,16 @@ class RestoreTask(Task[R, ImagePack]):
         images = data.crops(SHOWN, size, torch.Generator().manual_seed(1))
         drawn = torch.Generator(images.device).manual_seed(2)
         cases = self.held_cases(network, images, drawn)
-        condition, error, _ = next(itertools.islice(cases, self.shown_case, None))
-        quality = float(self.psnr(error, condition))
+        case = next(itertools.islice(cases, self.shown_case, None))
+        quality = float(self.psnr(case.error, case.condition))
         rows = {
-            "held-out images": images,
-            "damaged": self.damaged(images, condition),
-            f"restored\n{quality:.1f} dB": images - error,
+            "held-out images": case.images,
+            "damaged": self.damaged(case.images, case.condition),
+            f"restored\n{quality:.1f} dB": case.images - case.error,
         }
         if self.second:
             noise = standard_noise(network, len(images), images, drawn)
-            sample, _ = network.sample(condition, noise, torch.ones((), device=images.device))
+            sample, _ = network.sample(case.condition, noise, torch.ones((), device=images.device))
             rows["a sample"] = sample
         return rows
 
@@ -155,8 +171,8 @@ class RestoreTask(Task[R, ImagePack]):
         return lambda count, generator: held.crops(count, size, generator)
 
     @abstractmethod
-    def mean_loss(self, error: Tensor, condition: Conditioning) -> Tensor:
-        """Loss of the mean, a scalar, from its errors (B, 3, H, W)."""
+    def mean_loss(self, images: Tensor, error: Tensor, condition: Conditioning) -> Tensor:
+        """Loss of the mean, a scalar, from its errors (B, 3, H, W); `images` are the targets."""
 
     @abstractmethod
     def psnr(self, error: Tensor, condition: Conditioning) -> Tensor:
@@ -165,8 +181,8 @@ class RestoreTask(Task[R, ImagePack]):
     @abstractmethod
     def held_cases(
         self, network: R, images: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Conditioning, Tensor, dict[str, Tensor]]]:
-        """For each kind of damage of held-out images: (condition, error of the mean, figures)."""
+    ) -> Iterator[HeldCase]:
+        """A case for each kind of damage of held-out images."""
 
     @abstractmethod
     def damaged(self, images: Tensor, condition: Conditioning) -> Tensor:
