@@ -83,6 +83,14 @@ EXPECTED = "docs/training.md, What a few minutes can do"
     show_default="chosen by torch",
     help="Threads of torch.",
 )
+@click.option(
+    "--parts",
+    type=click.IntRange(1, MOST_PARALLEL),
+    default=1,
+    metavar="N",
+    show_default=True,
+    help="Parts of a batch that are computed at the same time, by one thread each (CPU).",
+)
 @DEBUG
 def command(
     recipe: str,
@@ -95,6 +103,7 @@ def command(
     weights_file: Path | None,
     device: str,
     threads: int | None,
+    parts: int,
 ) -> None:
     """Train a model from a recipe.
 
@@ -134,7 +143,14 @@ def command(
     images = task.load(data)
     click.echo(f"{chosen.id}: {images.summary}, {device}")
     trainer = Trainer(
-        task, images, folder, device=place, minutes=minutes, weights=weights, decay=decay
+        task,
+        images,
+        folder,
+        device=place,
+        minutes=minutes,
+        weights=weights,
+        decay=decay,
+        parts=parts,
     )
     trainer.weights_file = weights_file
     previous = signal.signal(signal.SIGTERM, lambda *_: trainer.stop())

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 THIN = 8
 """A matrix with at most this many rows or columns is treated as a vector."""
@@ -40,6 +40,9 @@ class Soap(torch.optim.Optimizer):
         betas: decay rates of the first and second moments.
         every: steps between basis updates.
         largest: longest side of a matrix that is projected.
+
+    Attributes:
+        map: as Python's own, over the shapes; that of a pool of threads is faster.
     """
 
     def __init__(
@@ -55,15 +58,20 @@ class Soap(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
         self.every: int = every
         self.largest: int = largest
+        self.map: Callable[..., Iterable[None]] = map
 
-    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Take one step."""
+        jobs = []
         for group in self.param_groups:
             shapes = list(_by_shape(group["params"]))
             for number, parameters in enumerate(shapes):
-                self._step(parameters, group, turn=number * self.every // len(shapes))
+                jobs.append((parameters, group, number * self.every // len(shapes)))
+        jobs.sort(key=lambda job: -_cost(job[0]))  # so that threads end at about the same time
+        for _ in self.map(lambda job: self._step(*job), jobs):
+            pass
 
+    @torch.no_grad()
     def _step(self, parameters: list[Tensor], group: dict[str, Any], turn: int) -> None:
         """A step for parameters of one shape; their common state is stored with the first one.
 
@@ -126,6 +134,12 @@ class Soap(torch.optim.Optimizer):
                 new = torch.linalg.qr(image)[0]
             state[f"{side} basis"] = new
         state["mean"] = _project(mean, state)
+
+
+def _cost(parameters: list[Tensor]) -> int:
+    """About proportional to the time of a step for parameters of one shape."""
+    rows, columns = _matrix(parameters[0]).shape
+    return len(parameters) * rows * columns * (rows + columns)
 
 
 def _by_shape(parameters: list[Tensor]) -> Iterator[list[Tensor]]:

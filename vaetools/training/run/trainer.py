@@ -23,7 +23,9 @@ from vaetools.training.run.curves import LOG, append_row, draw_curves, drop_rows
 from vaetools.training.run.gradients import make_gradients
 from vaetools.training.run.growth import fills, grow
 from vaetools.training.run.optimizer import Decay, learning_rate, make_optimizer
+from vaetools.training.run.parts import SplitGradients, single_threads
 from vaetools.training.run.sheets import Sheets
+from vaetools.training.run.soap import Soap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,10 +56,12 @@ class Trainer:
             time spent, including that before an interruption.
         weights: initial weights of a new run; see `vaetools.training.run.growth`.
         decay: start the final decay of the learning rate now, and end after this number of steps.
+        parts: of a batch, computed at the same time; see `vaetools.training.run.parts`.
 
     Raises:
         UsageError: the folder holds a run of another recipe or on other data, the checkpoint is damaged,
-            the weights do not fit the network, or `decay` is given with `minutes` or a second time.
+            the weights do not fit the network, `decay` is given with `minutes` or a second time, or the
+            task cannot be computed in parts.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Trainer:
         minutes: float | None = None,
         weights: Mapping[str, Tensor] | None = None,
         decay: int | None = None,
+        parts: int = 1,
     ) -> None:
         recipe = task.recipe
         self.task: AnyTask = task
@@ -117,7 +122,18 @@ class Trainer:
         if decay is not None:
             self._start_decay(decay)
         self.batches: Batches = Batches(task, self.data, self.generator, device)
-        self.gradients: Gradients = make_gradients(task, self.network, recipe.train, bf16=self.bf16)
+        self.gradients: Gradients = self._gradients(parts)
+
+    def _gradients(self, parts: int) -> Gradients:
+        settings = self.task.recipe.train
+        if parts == 1:
+            return make_gradients(self.task, self.network, settings, bf16=self.bf16)
+        pool = single_threads(parts)
+        if isinstance(self.optimizer, Soap):
+            self.optimizer.map = pool.map
+        return SplitGradients(
+            self.task, self.network, settings, bf16=self.bf16, pool=pool, parts=parts
+        )
 
     def _start_decay(self, steps: int) -> None:
         if self.minutes is not None or self.decay:

@@ -47,6 +47,7 @@ class CodecTask(Task[PhotoCodec, ImagePack]):
 
     exports_with_data = True
     recordable = True
+    splits = True
     slow: tuple[str, ...] = (
         "analysis.linear",
         "synthesis.linear",

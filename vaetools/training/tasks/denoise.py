@@ -64,6 +64,7 @@ class DenoiseTask(RestoreTask[Denoiser]):
     restorer: type[Denoiser] = Denoiser
     data: DenoiseData
     recordable = True
+    splits = True
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)

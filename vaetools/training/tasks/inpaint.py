@@ -74,14 +74,15 @@ class InpaintTask(RestoreTask[Inpainter]):
     crops: ClassVar[type[CropSettings]] = InpaintData
     restorer: type[Inpainter] = Inpainter
     data: InpaintData
+    splits = True
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.holes: Holes = Holes(self.data)
         self.blur: Blur = Blur(self.data)
 
-    def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        del generator  # holes are drawn where the images are, with torch's own
+    def loss_of(self, images: Tensor, *drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        del drawn  # holes are drawn where the images are, by torch's own generator
         images = self.blur(images)
         mask = self.holes(images)
         with torch.autocast(images.device.type, enabled=False):  # known pixels stay exact

@@ -48,6 +48,8 @@ class Task(ABC, Generic[N, D]):
         exports_with_data: whether `export` needs the training data.
         recordable: whether the loss is `loss_of`, which does no work on the host, so that a GPU can
             record it; see `vaetools.training.run.gradients`.
+        splits: whether the loss is `loss_of`, and about the mean of the losses of the batch's parts; see
+            `vaetools.training.run.parts`.
     """
 
     network: N
@@ -56,6 +58,7 @@ class Task(ABC, Generic[N, D]):
     phases: tuple[float, ...] = (1.0,)
     exports_with_data: bool = False
     recordable: bool = False
+    splits: bool = False
 
     def __init__(self, recipe: Recipe) -> None:
         """Raises `UsageError` if the recipe has tables or keys that are not those of the task."""
@@ -81,7 +84,10 @@ class Task(ABC, Generic[N, D]):
         return ()
 
     def loss_of(self, images: Tensor, *drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a task that is `recordable`. Its shapes depend on those of its inputs only."""
+        """The loss of a task that is `recordable` or `splits`.
+
+        Its shapes depend on those of its inputs only.
+        """
         raise NotImplementedError
 
     def loss(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
