@@ -108,8 +108,8 @@ class Trainer:
         self.bf16: bool = recipe.train.bf16 and is_native(device)
         self.network: Any = task.network.to(device)
         self.layout: torch.memory_format = torch.contiguous_format
-        if self.bf16 or recipe.train.channels_last:
-            self.layout = torch.channels_last
+        if parts == 1 and (self.bf16 or recipe.train.channels_last):
+            self.layout = torch.channels_last  # slower for threads that work alone
         self.network.to(memory_format=self.layout)
         self.average: Average = Average(self.network, recipe.train.average)
         self.optimizer: torch.optim.Optimizer = make_optimizer(self._groups(), recipe.train)
