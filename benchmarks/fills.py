@@ -4,7 +4,8 @@
 
 PSNR within holes of five kinds (`inpaint_masks.py`), in dB, means over the images: photographs (their
 upper left quarters), the same out of focus (Gaussian blur of 5 and 10 pixels in turn), and smooth
-gradients (`weak_spots.py`). Other fills: OpenCV's Navier-Stokes, scikit-image's biharmonic. Prints tables.
+gradients (`weak_spots.py`). Other fills: OpenCV's Navier-Stokes, scikit-image's biharmonic. Prints
+tables.
 """
 
 from __future__ import annotations
