@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 from pathlib import Path
@@ -37,6 +38,7 @@ from vaetools.training.objectives.restoration import (
 )
 from vaetools.training.recipe import read_recipe
 from vaetools.training.run.finish import export_run
+from vaetools.training.run.growth import grow
 from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
 
@@ -115,8 +117,7 @@ def test_camera_noise_is_of_the_level_and_alike_in_neighbours(crops: torch.Tenso
     clean, noisy, _ = damaged(crops, camera=1.0)
     error = noisy - clean
     beside = (error[..., 1:] * error[..., :-1]).mean() / (error**2).mean()
-    across = (error[:, 0] * error[:, 1]).mean() / (error**2).mean()
-    assert float(beside) > 0.2 and float(across) > 0.2
+    assert float(beside) > 0.2
     white = damaged(crops)[1] - crops
     assert abs(float((white[..., 1:] * white[..., :-1]).mean() / (white**2).mean())) < 0.02
 
@@ -132,10 +133,52 @@ def test_even_pictures_are_one_colour_with_noise(crops: torch.Tensor) -> None:
     clean, noisy, sigma = damaged(crops, even=0.5)
     even = (clean == clean[:, :, :1, :1]).flatten(1).all(dim=1)
     assert 8 <= int(even.sum()) <= 24
-    assert len(clean[even][:, :, 0, 0].unique(dim=0)) == int(even.sum())  # each has its own
+    colours = clean[even][:, :, 0, 0]
+    assert len(colours.unique(dim=0)) > int(even.sum()) / 2  # each has its own, unless it is white
     measured = (noisy - clean)[even].std(dim=(1, 2, 3))
     assert torch.allclose(measured, sigma[even][:, 0, 0, 0], rtol=0.05)
     assert torch.equal(clean[~even], crops[~even])
+
+
+def test_even_pictures_are_often_black_or_white(crops: torch.Tensor) -> None:
+    colours = damaged(crops, even=1.0)[0][:, :, 0, 0]
+    for value in (0.0, 1.0):
+        assert (
+            4 <= int((colours == value).sum()) <= 36
+        )  # 16 of 96 on average, three at a time for grey
+
+
+def test_exposed_pictures_are_darker_or_brighter(crops: torch.Tensor) -> None:
+    clean, noisy, sigma = damaged(crops, exposed=0.5)
+    ratio = clean.mean(dim=(1, 2, 3)) / crops.mean(dim=(1, 2, 3))
+    assert 4 <= int((ratio < 0.75).sum()) <= 15 and 2 <= int((ratio > 1.05).sum()) <= 15
+    assert 6 <= int((ratio == 1).sum()) <= 26
+    assert float(clean.max()) <= 1
+    assert torch.allclose((noisy - clean).std(dim=(1, 2, 3)), sigma[:, 0, 0, 0], rtol=0.05)
+
+
+def test_errors_count_squared_at_the_end(tmp_path: Path, photos: Path) -> None:
+    task = open_task(read(restore_recipe("denoise", steps=1, data="squared = 0.5"), tmp_path))
+    condition = task.network.condition(torch.zeros(1, 3, 32, 32), torch.full((1, 1, 32, 32), 0.1))
+    pack, generator = task.load(photos), torch.Generator().manual_seed(0)
+
+    def ratio(progress: float) -> float:
+        task.batch(pack, generator, progress)
+        one, two = (torch.full((1, 3, 32, 32), e) for e in (0.05, 0.1))
+        return float(task.mean_loss(two, two, condition) / task.mean_loss(one, one, condition))
+
+    assert ratio(0.4) == pytest.approx(2, rel=1e-3) and ratio(0.6) == pytest.approx(4)
+    assert ratio(0.4) == pytest.approx(2, rel=1e-3)
+
+
+def test_deeper_networks_begin_as_the_same_function() -> None:
+    torch.manual_seed(0)
+    small = networks.Denoiser(SMALL)
+    deep = networks.Denoiser(dataclasses.replace(SMALL, deeper=2))
+    grow(deep, small.state_dict())
+    image, sigma = torch.rand(1, 3, 32, 32), torch.full((1, 1, 32, 32), 0.1)
+    means = [n.mean(n.condition(image, sigma))[0] for n in (small, deep)]
+    assert torch.equal(*means) and len(deep.trunk.bottom) == len(small.trunk.bottom) + 2
 
 
 def test_a_balance_makes_weak_noise_matter_as_much(tmp_path: Path) -> None:

@@ -2,17 +2,11 @@
 
     white     independent, with the same standard deviation everywhere, as in the literature
     varying   white, with a smooth map of standard deviations
-    camera    depends on brightness (photons and read-out, in linear light), correlated between
-              neighbouring pixels (demosaicing) and between channels
+    camera    of photons and read-out, processed by a camera: see `camera.py`
     grey      the same in all three channels of an image that was made grey
     then      some images are clipped and rounded to 8 bits, as in files; some are JPEG-compressed
 
 Every choice is made per image and by masks, so that no number leaves the device.
-
-References:
-    Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data",
-        TIP 2008;
-    Guo et al., "Toward convolutional blind denoising of real photographs" (CBDNet), CVPR 2019.
 """
 
 from __future__ import annotations
@@ -25,11 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaetools.tomlfile import Bounds
+from vaetools.training.data.camera import Camera
 from vaetools.training.data.draws import Draws
-from vaetools.training.data.jpeg import jpeg
+from vaetools.training.data.jpeg import SIDE, jpeg
 from vaetools.training.recipe import Share
 
 JPEG_QUALITY = (70.0, 98.0)
+
+EXPOSURES = ((0.1, 0.7), (1.2, 2.5))
+"""Factors of dark and of bright images, log-uniform between these."""
 
 Strongest: TypeAlias = Annotated[float, Bounds(ge=5, le=255)]
 
@@ -44,6 +42,7 @@ class NoiseSettings:
         varying: share with a smooth map of levels.
         camera: share with camera noise.
         grey: share that is made grey.
+        exposed: share of the images that is made dark, or bright and cut off at white.
         even: share of images of a single colour, whose mean must not change despite clipping.
         clipped: share that is clipped and rounded to 8 bits; images with camera noise always are.
         jpeg: share that is JPEG-compressed afterwards. It includes images without noise, because JPEG
@@ -56,6 +55,7 @@ class NoiseSettings:
     varying: Share = 0.3
     camera: Share = 0.2
     grey: Share = 0.06
+    exposed: Share = 0.0
     even: Share = 0.0
     clipped: Share = 0.5
     jpeg: Share = 0.1
@@ -64,6 +64,10 @@ class NoiseSettings:
 
 class Damage(Draws[NoiseSettings]):
     """Draws noise for images."""
+
+    def __init__(self, settings: NoiseSettings, generator: torch.Generator | None = None) -> None:
+        super().__init__(settings, generator)
+        self.camera: Camera = Camera(None, generator)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,7 +79,8 @@ class Damage(Draws[NoiseSettings]):
         Returns:
             The images, some of them grey or of one colour; the same with noise, clipped to [0, 1] only
             if they are also rounded; and the std of the noise (B, 1, H, W) before clipping and JPEG. For
-            noise that depends on the image the map is coarse or constant: it must not reveal the image.
+            the noise of cameras, which depends on the image, it is that after clipping, and coarse or
+            constant: it must not reveal the image.
         """
         with torch.autocast(
             images.device.type, enabled=False
@@ -84,9 +89,11 @@ class Damage(Draws[NoiseSettings]):
 
     def _damaged(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         wanted = self.settings
+        if wanted.exposed:
+            exposed = self._chosen(wanted.exposed, images)
+            images = torch.where(exposed, self._exposed(images), images)
         if wanted.even:
-            even = self._chosen(wanted.even, images)
-            images = torch.where(even, self._uniform((len(images), 3, 1, 1), images), images)
+            images = torch.where(self._chosen(wanted.even, images), self._even(images), images)
         sigma = self._levels(images)
         noise = self._normal(images.shape, images)
         grey = self._chosen(wanted.grey, images)
@@ -96,12 +103,10 @@ class Damage(Draws[NoiseSettings]):
         rounded = self._chosen(wanted.clipped, images)
         coded = self._chosen(wanted.jpeg, images)
         if wanted.camera:
-            camera = self._chosen(wanted.camera, images)
-            shape = self._camera_shape(images)
-            level = sigma.mean(dim=(2, 3), keepdim=True)
-            local = level**2 / (wanted.strongest / 255.0) * shape  # weak noise is the most common
-            noisy = torch.where(camera, images + local * self._correlated(noise), noisy)
-            level_map = torch.where(camera, self._coarse(local), level_map)
+            camera, added = self._chosen(wanted.camera, images), self.camera(images)
+            added = torch.where(grey, added.mean(dim=1, keepdim=True), added)
+            noisy = torch.where(camera, images + added, noisy)
+            level_map = torch.where(camera, self._level_of(added), level_map)
             rounded = rounded | camera
             coded = coded | (camera & self._chosen(wanted.camera_jpeg, images))
         noisy = torch.where(rounded, rounded_to_8_bit(noisy), noisy)
@@ -118,36 +123,29 @@ class Damage(Draws[NoiseSettings]):
         levels = torch.where(self._chosen(self.settings.varying, images), smooth, constant)
         return torch.where(self._chosen(self.settings.clean, images), 0.0, levels)
 
-    def _camera_shape(self, images: Tensor) -> Tensor:
-        """Std of the noise as a function of brightness, (B, 1, H, W); its mean square is 1 per image.
+    def _exposed(self, images: Tensor) -> Tensor:
+        """Images as if under- or overexposed: what is too bright is cut off."""
+        count = len(images)
+        (low, dark), (bright, high) = EXPOSURES
+        drawn = self._uniform((count, 1, 1, 1), images)
+        darker, brighter = low * (dark / low) ** drawn, bright * (high / bright) ** drawn
+        factor = torch.where(self._chosen(0.5, images), darker, brighter)
+        return (images * factor).clamp(max=1.0)
 
-        In linear light the variance is a · x + b; the transfer curve's slope brings it to sRGB.
-        """
-        x = images.mean(dim=1, keepdim=True).clamp(min=0.02)  # below, the curve is a straight line
-        linear, slope = x**2.2, x**-1.2
-        b = 10.0 ** (-3.0 * self._uniform((len(images), 1, 1, 1), images))
-        shape = slope * (linear + b).sqrt()
-        return shape / (shape**2).mean(dim=(2, 3), keepdim=True).sqrt()
+    def _even(self, images: Tensor) -> Tensor:
+        """Random colours, (B, 3, 1, 1); one in three channels is black or white, half are grey."""
+        colours = self._uniform((len(images), 3, 1, 1), images)
+        grey = self._chosen(0.5, images)
+        return (1.5 * torch.where(grey, colours[:, :1], colours) - 0.25).clamp(0.0, 1.0)
 
-    def _correlated(self, noise: Tensor) -> Tensor:
-        """White noise -> noise of the same std, correlated between neighbours and channels."""
-        count = len(noise)
-        alike = 0.7 * self._uniform((count, 1, 1, 1), noise)
-        grey = self._normal((count, 1, *noise.shape[2:]), noise)
-        noise = (1 - alike).sqrt() * noise + alike.sqrt() * grey
-        beside = 0.6 * self._uniform((count, 1, 1, 1), noise)
-        for axis in (2, 3):
-            around = noise.roll(1, axis) + noise.roll(-1, axis)
-            noise = (noise + beside * around) / (1 + 2 * beside**2).sqrt()
-        return noise
-
-    def _coarse(self, local: Tensor) -> Tensor:
-        """One number per image, or one per 8 x 8 pixels with interpolation."""
-        square = local**2
-        cells = F.avg_pool2d(square, 8).sqrt()
-        smooth = F.interpolate(cells, scale_factor=8.0, mode="bilinear", align_corners=False)
-        single = square.mean(dim=(2, 3), keepdim=True).sqrt()
-        return torch.where(self._chosen(0.5, local), smooth, single)
+    def _level_of(self, noise: Tensor) -> Tensor:
+        """The std of noise (B, 3, H, W): one per image, or one per 16 x 16 pixels, interpolated."""
+        cells = F.avg_pool2d(noise.square().mean(dim=1, keepdim=True), SIDE)
+        smooth = F.interpolate(
+            cells, scale_factor=float(SIDE), mode="bilinear", align_corners=False
+        )
+        single = cells.mean(dim=(2, 3), keepdim=True)
+        return torch.where(self._chosen(0.5, noise), smooth, single).sqrt()
 
     def _coded(self, images: Tensor) -> Tensor:
         """The images after JPEG compression, each with a random quality."""

@@ -14,7 +14,7 @@ from vaetools.training.data.noise import Damage, NoiseSettings, rounded_to_8_bit
 from vaetools.training.networks.precision import in_float32
 from vaetools.training.networks.restoration.denoiser import LEVEL_SCALE, Denoiser, log_level_of
 from vaetools.training.objectives.restoration import charbonnier
-from vaetools.training.recipe import NotNegative
+from vaetools.training.recipe import NotNegative, Share
 from vaetools.training.tasks.restore import HeldCase, RestoreTask
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vaetools.model.folder import Model
+    from vaetools.training.data.image_pack import ImagePack
     from vaetools.training.export.restorer import HeldOutCrops
     from vaetools.training.networks.restoration.network import Conditioning
     from vaetools.training.recipe import Recipe
@@ -34,6 +35,9 @@ VALIDATED_LEVELS = (15, 25, 50)
 REFERENCE_LEVEL = 25.0 / 255
 """Noise level at which the weight of errors is 1 for any `balance`."""
 
+USUAL_ERROR = 0.05
+"""Twice the error at which a squared error pulls as much as an absolute one."""
+
 LEVEL_FLOOR = 5.0 / 255
 """Added to noise levels, to limit the weight of the weakest noise."""
 
@@ -45,6 +49,7 @@ class DenoiseData(NoiseSettings, CropSettings):
     Attributes:
         balance: errors are divided by the noise level to this power, because they grow with the noise;
             with about 0.7 all levels contribute alike.
+        squared: share of the training from which errors count squared, as PSNR counts them.
     """
 
     cell = SIDE
@@ -53,6 +58,7 @@ class DenoiseData(NoiseSettings, CropSettings):
     late: float = 0.65
     batch: int = 16
     balance: NotNegative = 0.0
+    squared: Share = 1.0
 
 
 class DenoiseTask(RestoreTask[Denoiser]):
@@ -69,6 +75,13 @@ class DenoiseTask(RestoreTask[Denoiser]):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.damage: Damage = Damage(self.data)
+        self.squares: Tensor = torch.zeros((), dtype=torch.bool)
+
+    def batch(self, data: ImagePack, generator: torch.Generator, progress: float) -> Tensor:
+        images = super().batch(data, generator, progress)
+        self.squares = self.squares.to(images.device)
+        self.squares.fill_(progress >= self.data.squared)  # in place: a recorded pass reads it
+        return images
 
     def loss_of(self, images: Tensor, *drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         del drawn  # noise is drawn where the images are, by torch's own generator
@@ -82,7 +95,8 @@ class DenoiseTask(RestoreTask[Denoiser]):
         del images
         level = condition.planes[:, 3:].mean(dim=(1, 2, 3), keepdim=True) / LEVEL_SCALE
         usual = ((level + LEVEL_FLOOR) / (REFERENCE_LEVEL + LEVEL_FLOOR)) ** self.data.balance
-        return (charbonnier(error) / usual).mean()
+        squared = (error / usual).square() / USUAL_ERROR
+        return torch.where(self.squares, squared, charbonnier(error) / usual).mean()
 
     def psnr(self, error: Tensor, condition: Conditioning) -> Tensor:
         del condition

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from vaetools.errors import UsageError
 from vaetools.training.networks.modules import ModuleList
 from vaetools.training.networks.precision import in_float32
-from vaetools.training.recipe import Count
+from vaetools.training.recipe import Count, CountOrNone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,12 +67,14 @@ class RestoreConfig:
     Attributes:
         widths: channels of the U-Net at 1/2, 1/4 and 1/8 of the image's size.
         blocks: residual blocks of each level, on the way down as on the way up.
+        deeper: further blocks at 1/8, where they cost least.
         latents: channels of each level of the ladder.
         ladder: width of its layers.
     """
 
     widths: list[Count] = field(default_factory=lambda: [48, 96, 160])
     blocks: Count = 1
+    deeper: CountOrNone = 0
     latents: Count = 12
     ladder: Count = 32
 
@@ -131,8 +133,8 @@ class UNet(nn.Module):
         super().__init__()
         widths = config.widths
 
-        def blocks(width: int) -> nn.Sequential:
-            return nn.Sequential(*(Block(width) for _ in range(config.blocks)))
+        def blocks(width: int, more: int = 0) -> nn.Sequential:
+            return nn.Sequential(*(Block(width) for _ in range(config.blocks + more)))
 
         self.entry: nn.Sequential = nn.Sequential(
             nn.PixelUnshuffle(2), nn.Conv2d(4 * planes, widths[0], 3, padding=1, bias=False)
@@ -141,7 +143,7 @@ class UNet(nn.Module):
             nn.Conv2d(fine, coarse, 2, stride=2, bias=False) for fine, coarse in pairwise(widths)
         )
         self.before: nn.ModuleList = nn.ModuleList(blocks(fine) for fine in widths[:-1])
-        self.bottom: nn.Sequential = blocks(widths[-1])
+        self.bottom: nn.Sequential = blocks(widths[-1], config.deeper)
         self.up: nn.ModuleList = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=False)
             for fine, coarse in pairwise(widths)
