@@ -29,7 +29,7 @@ from vaetools.training.data.jpeg import jpeg
 from vaetools.training.data.noise import Damage, NoiseSettings, rounded_to_8_bit
 from vaetools.training.export.denoiser import graphs
 from vaetools.training.networks.restoration import denoiser as networks
-from vaetools.training.networks.restoration.network import relative_kl
+from vaetools.training.networks.restoration.network import Binomial, relative_kl
 from vaetools.training.objectives.restoration import (
     RestoreObjective,
     charbonnier,
@@ -179,6 +179,16 @@ def test_deeper_networks_begin_as_the_same_function() -> None:
     image, sigma = torch.rand(1, 3, 32, 32), torch.full((1, 1, 32, 32), 0.1)
     means = [n.mean(n.condition(image, sigma))[0] for n in (small, deep)]
     assert torch.equal(*means) and len(deep.trunk.bottom) == len(small.trunk.bottom) + 2
+
+
+def test_smoothing_takes_out_what_has_a_period_of_two_pixels() -> None:
+    x = torch.arange(64.0).expand(1, 1, 64, 64)
+    smooth = Binomial()
+    comb = smooth(torch.cos(torch.pi * x))[..., 4:-4, 4:-4]
+    coarser = smooth(torch.cos(torch.pi / 2 * x))[..., 4:-4, 4:-4]
+    assert float(comb.abs().max()) < 1e-5
+    assert float(coarser.abs().max()) == pytest.approx(0.25, abs=1e-3)
+    assert torch.allclose(smooth(x)[..., 4:-4], x[..., 4:-4], atol=1e-4)
 
 
 def test_a_balance_makes_weak_noise_matter_as_much(tmp_path: Path) -> None:

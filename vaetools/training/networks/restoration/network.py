@@ -126,6 +126,19 @@ class Block(nn.Module):
             parameter.zero_()
 
 
+class Binomial(nn.Module):
+    """(B, 1, H, W), smoothed by 1 4 6 4 1 along both axes.
+
+    What a shuffled layer gives has patterns with a period of 2 pixels, and of 4 from the levels below:
+    these weights take out the former and a quarter of the latter's amplitude remains.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        row = x.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        padded = nn.functional.pad(x, (2, 2, 2, 2), mode="replicate")
+        return nn.functional.conv2d(padded, (row[:, None] * row)[None, None])
+
+
 class UNet(nn.Module):
     """planes (B, P, H, W) -> features at 1/8, 1/4, 1/2 (coarse to fine), and the mean's residual."""
 
@@ -307,7 +320,9 @@ class Restorer(nn.Module, ABC):
         entry = nn.Conv2d(config.widths[0], config.ladder, 3, padding=1)
         log_std = nn.Conv2d(config.ladder, 4, 1)
         nn.init.constant_(cast("nn.Parameter", log_std.bias), START_LOG_STD)
-        self.scale: nn.Sequential = nn.Sequential(entry, leak(), log_std, nn.PixelShuffle(2))
+        self.scale: nn.Sequential = nn.Sequential(
+            entry, leak(), log_std, nn.PixelShuffle(2), Binomial()
+        )
         self.ladder: Ladder = Ladder(config)
         self.posterior: Posterior = Posterior(config)
 
