@@ -1,8 +1,9 @@
-"""Text for a terminal: without control characters, errors in words, suggestions for misspelt names."""
+"""Text for a terminal and text of others: control characters, errors in words, suggestions, JSON."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -72,3 +73,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A remedy for a misspelt name, `did you mean 'compress'?`; None if no known name is close."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.7)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else None
+
+
+def parse_json(data: str | bytes) -> Any:
+    """The value of a JSON text of others. Raises `ValueError` whatever is wrong with it."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -205,6 +205,7 @@ def test_a_manifest_that_is_none(tiny: Hub, tmp_path: Path) -> None:
     assert CopyRecord.parse(record.line) == record
     bad = [
         "no json",
+        "[" * 100_000,
         "[]",
         json.dumps({**fields, "format": 2}),
         json.dumps({**fields, "more": 1}),

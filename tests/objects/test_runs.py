@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 import threading
@@ -116,7 +117,8 @@ def test_the_index_saves_requests_and_proves_nothing(bucket: MemoryBucket) -> No
         go()
     del bucket.objects["out/a.txt"]
     assert go().counts["done"] == 1
-    for damaged in (b"", b"{}", b"\x1f\x8b damaged"):
+    deep = gzip.compress(b'{"objects": ' + b"[" * 100_000)
+    for damaged in (b"", b"{}", b"\x1f\x8b damaged", deep):
         bucket.fill({f"out/{INDEX}.json.gz": damaged})
         bucket.calls.clear()
         assert go().counts["skipped"] == 3

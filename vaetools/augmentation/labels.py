@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 
 from vaetools.errors import InputError
 from vaetools.image import read_file
+from vaetools.text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,8 +191,8 @@ def _read(file: Path) -> bytes:
 
 def _json(data: bytes, file: Path) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
+        return parse_json(data)
+    except ValueError as error:
         raise InputError(f"is not JSON: {error}", file=file) from None
 
 

@@ -18,6 +18,7 @@ from vaetools.augmentation.latent import Levels  # noqa: TC001 - from_table reso
 from vaetools.errors import OptionError
 from vaetools.image import encode_image
 from vaetools.image.metadata import xmp
+from vaetools.text import parse_json
 from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class CopyRecord:
             OptionError: the line is not a record of this format.
         """
         try:
-            found = json.loads(line)
+            found = parse_json(line)
         except ValueError as error:
             raise OptionError(f"{place}: not JSON: {error}") from None
         if not isinstance(found, dict) or found.pop("format", None) != FORMAT:

@@ -22,12 +22,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from vaetools.distributed.files import parse_json, read_own, stands
+from vaetools.distributed.files import read_own, stands
 from vaetools.errors import OutputError
 from vaetools.runner.atomic import create, discard, temporary_path
 from vaetools.runner.machine import is_running, machine_id, started
 from vaetools.runner.place import open_own
 from vaetools.runner.share import TakenOverError
+from vaetools.text import parse_json
 from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vaetools.errors import OutputError
 from vaetools.runner.place import open_own
@@ -53,11 +52,3 @@ def stands(path: Path) -> bool:
         problem = f"cannot be looked up: {error.strerror or error}"
         raise OutputError(problem, file=path) from error
     return True
-
-
-def parse_json(data: bytes) -> Any:
-    """The value of a JSON text. Raises `ValueError` whatever is wrong with it."""
-    try:
-        return json.loads(data)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from vaetools.distributed.files import parse_json, read_own
+from vaetools.distributed.files import read_own
 from vaetools.distributed.job import LEASE, MOST_SHARDS, Job, is_job
 from vaetools.errors import ExistsError, NothingMatchedError, OutputError, UsageError
 from vaetools.image import SUFFIXES
 from vaetools.report.store import MARKER
 from vaetools.runner.atomic import remove_stale, write_files
+from vaetools.text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.distributed.claims import Claim, take
-from vaetools.distributed.files import parse_json, read_own, stands
+from vaetools.distributed.files import read_own, stands
 from vaetools.distributed.job import begin
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.others import clashes
@@ -34,6 +34,7 @@ from vaetools.runner.processes import pickled
 from vaetools.runner.result import INTERRUPTED, RunResult
 from vaetools.runner.share import Share, TakenOverError
 from vaetools.runner.stages import output_errors
+from vaetools.text import parse_json
 from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:

@@ -30,6 +30,7 @@ from vaetools.errors import ExistsError, OutputError, UsageError
 from vaetools.objects.store import CONNECTIONS, Stored, StoreError, bounds, open_store
 from vaetools.runner.fault import OUT_REFUSED, Fault, FaultError
 from vaetools.runner.record import explain
+from vaetools.text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,7 +206,7 @@ class Outputs:
                 return {}
             data = self._store.get(stored.key, stored.version)
             text = zlib.decompressobj(31).decompress(data, _MOST_INDEX_BYTES)
-            rows = json.loads(text)["objects"]
+            rows = parse_json(text)["objects"]
             return {n: {k: str(v) for k, v in row.items()} for n, row in rows.items()}
         except (StoreError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
             return {}
