@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from vaetools.training.run.soap import Soap
 from vaetools.training.tasks import AnyTask, open_task
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -56,6 +57,10 @@ class Certain:
         return self.loss_of(images, *self.draws(images, generator))
 
 
+def split_of(task: Any, pool: ThreadPoolExecutor, parts: int) -> SplitGradients:
+    return SplitGradients(task, task.network, SETTINGS, bf16=False, pool=pool, parts=parts)
+
+
 def images(count: int) -> Tensor:
     return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(count))
 
@@ -66,14 +71,7 @@ def test_the_gradients_are_those_of_the_batch(count: int, parts: int) -> None:
     found = []
     with single_threads(parts) as pool:
         whole = Gradients(task, task.network, SETTINGS, bf16=False)  # type: ignore[arg-type]
-        split = SplitGradients(
-            task,  # type: ignore[arg-type]
-            task.network,
-            SETTINGS,
-            bf16=False,
-            pool=pool,
-            parts=parts,
-        )
+        split = split_of(task, pool, parts)
         for gradients in (whole, split):
             task.threads.clear()
             figures = gradients(images(count), torch.Generator().manual_seed(5))
@@ -94,14 +92,7 @@ def test_threads_of_the_pool_use_no_others() -> None:
 def test_a_gradient_that_is_not_finite_is_skipped() -> None:
     task = Certain()
     with single_threads(2) as pool:
-        split = SplitGradients(
-            task,  # type: ignore[arg-type]
-            task.network,
-            SETTINGS,
-            bf16=False,
-            pool=pool,
-            parts=2,
-        )
+        split = split_of(task, pool, 2)
         bad = images(4)
         bad[3, 0, 9, 9] = float("nan")
         split(bad, torch.Generator())
@@ -116,7 +107,7 @@ def test_tasks_that_split(name: str, tmp_path: Path) -> None:
     task: AnyTask = open_task(tiny.read(RECIPES[name], tmp_path))
     task.network.train()
     with single_threads(2) as pool:
-        split = SplitGradients(task, task.network, SETTINGS, bf16=False, pool=pool, parts=2)
+        split = split_of(task, pool, 2)
         losses = {}
         for gradients in (split, Gradients(task, task.network, SETTINGS, bf16=False)):
             some = [gradients(images(8), torch.Generator().manual_seed(i)) for i in range(6)]
