@@ -3,15 +3,17 @@
     python benchmarks/training_step.py [RECIPE] [--threads N] [--repeat N]
     LD_PRELOAD=libtcmalloc_minimal.so.4 python benchmarks/training_step.py
 
-Random crops of the recipe's size; losses, gradients and optimizer, in turn for every variant. Prints the
-median time and the CPU-seconds of a step, relative to the first row too.
+Random crops of the recipe's size, in float32; losses, gradients and optimizer, in turn for every
+variant. Prints the median time and the CPU-seconds of a step, relative to the first row too.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import statistics
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -46,7 +48,7 @@ def step_of(recipe: Recipe, threads: int, parts: int, layout: str) -> Callable[[
         pool = single_threads(parts)
         gradients = SplitGradients(task, network, settings, bf16=False, pool=pool, parts=parts)
         if isinstance(optimizer, Soap):
-            optimizer.map = pool.map
+            optimizer.pool = pool
     generator = torch.Generator().manual_seed(0)
     side, count = task.data.crop, task.data.batch
     images = torch.rand(count, 3, side, side, generator=generator).to(memory_format=form)
@@ -66,9 +68,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=15)
     options = parser.parse_args()
     recipe, many = read_recipe(options.recipe), options.threads
+    ways = dict.fromkeys(((many, 1), (1, 1), (many, many)))
     variants = [
         (f"{threads} threads, {parts} parts, {layout}", step_of(recipe, threads, parts, layout))
-        for threads, parts in ((many, 1), (1, 1), (many, many))
+        for threads, parts in ways
         for layout in LAYOUTS
     ]
     times: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in variants}
@@ -84,7 +87,8 @@ def main() -> None:
         wall, spent = (statistics.median(column) for column in zip(*found, strict=True))
         first = first or wall
         print(f"{name:28} {wall:6.3f} s  {spent:6.3f} CPU-s  {wall / first:5.2f}")
-    for line in circumstances(f"python benchmarks/training_step.py {options.recipe}"):
+    words = shlex.join(["python", "benchmarks/training_step.py", *sys.argv[1:]])
+    for line in circumstances(words):
         print(line)
 
 

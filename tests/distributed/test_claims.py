@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,7 +22,6 @@ from vaetools.runner.share import TakenOverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from vaetools.distributed.shard_runner import ShardRunner
 
@@ -190,6 +191,29 @@ def test_a_file_system_without_hard_links(
     assert owner_of(job, 0, 1) == this_process()
     assert take(job, 0) is None
     assert [path.name for path in job.claims.iterdir()] == ["000000.1"]
+
+
+def test_a_full_disk_without_hard_links(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        write = fails(errno.ENOSPC)
+
+    really = Path.open
+
+    def open_full(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode != "xb":
+            return really(path, mode, **options)
+        path.touch()
+        return Full()
+
+    job = make_job()
+    with monkeypatch.context() as patched:
+        patched.setattr("vaetools.distributed.claims.os.link", fails(errno.EPERM))
+        patched.setattr("pathlib.Path.open", open_full)
+        with pytest.raises(OutputError, match="cannot be claimed: No space left"):
+            take(job, 0)
+    assert attempts(job, 0) == 0
 
 
 def test_a_link_that_was_made_although_the_server_reports_an_error(

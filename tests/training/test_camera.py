@@ -84,3 +84,10 @@ def test_a_seed_gives_the_same_noise() -> None:
     images = even(0.4, 2)
     assert torch.equal(camera(3)(images), camera(3)(images))
     assert not torch.equal(camera(3)(images), camera(4)(images))
+
+
+def test_inverses_of_small_matrices() -> None:
+    matrices = torch.randn(16, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(
+        module.inverse_of(matrices), torch.linalg.inv(matrices), rtol=1e-3, atol=1e-4
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training import tiny
 from vaetools.errors import UsageError
@@ -24,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 RECIPES = {
     "codec": tiny.codec_recipe().replace("[data]", "[data]\nmixed = 0.5"),
-    "denoise": tiny.restore_recipe("denoise", steps=6, data="camera = 0.3"),
+    "denoise": tiny.restore_recipe(
+        "denoise", steps=6, data="camera = 0.3\nexposed = 0.3\neven = 0.2\njpeg = 0.2"
+    ),
 }
 SETTINGS = TrainSettings(clip=0.5)
 
@@ -62,6 +65,32 @@ def test_a_recorded_pass_gives_the_same_gradients(name: str, tmp_path: Path) -> 
     for one, other in zip(eager, recorded, strict=True):
         torch.testing.assert_close(one, other)
     assert not torch.equal(eager[0][0], eager[1][0])
+
+
+class NoHost(TorchDispatchMode):
+    """Refuses what would wait for a GPU: constants from the host, and numbers for it."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        assert func not in (torch.ops.aten.lift_fresh.default, _NUMBER), func
+        return func(*args, **(kwargs or {}))
+
+
+_NUMBER = torch.ops.aten._local_scalar_dense.default
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_loss_that_is_recorded_does_no_work_on_the_host(
+    name: str, phase: int, tmp_path: Path
+) -> None:
+    task = task_of(name, tmp_path)
+    task.enter(min(phase, len(task.phases) - 1))
+    inputs = (images(3), *task.draws(images(3), torch.Generator().manual_seed(0)))
+    task.loss_of(*inputs)  # constants are made once
+    with NoHost():
+        loss, _ = task.loss_of(*inputs)
+        loss.backward()
 
 
 def test_a_recorded_pass_leaves_zeros_where_a_gradient_is_not_finite(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +14,9 @@ from tests.training import tiny
 from vaetools.errors import UsageError
 from vaetools.training.recipe import TrainSettings, read_recipe
 from vaetools.training.run.gradients import Gradients
-from vaetools.training.run.parts import SplitGradients, single_threads
+from vaetools.training.run.parts import SplitGradients, refuse_parts, single_threads
 from vaetools.training.run.soap import Soap
+from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import AnyTask, open_task
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Certain:
     """A task without random numbers: the square of what the network makes of an image."""
 
     splits = True
-    recipe = dataclasses.make_dataclass("Recipe", ["task"])("certain")
+    recipe = read_recipe("mnist-mlp")
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -84,9 +85,16 @@ def test_the_gradients_are_those_of_the_batch(count: int, parts: int) -> None:
 
 def test_threads_of_the_pool_use_no_others() -> None:
     before = torch.get_num_threads()
-    with single_threads(3) as pool:
-        assert {*pool.map(lambda _: torch.get_num_threads(), range(12))} == {1}
-        assert torch.get_num_threads() == before
+    torch.set_num_threads(3)
+    try:
+        with single_threads(2) as pool:
+            assert torch.get_num_threads() == 3
+            torch.set_num_threads(4)  # for this thread, as the trainer may do later
+            for _ in range(2):
+                assert {*pool.map(lambda _: torch.get_num_threads(), range(12))} == {1}
+            assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_gradient_that_is_not_finite_is_skipped() -> None:
@@ -110,10 +118,10 @@ def test_tasks_that_split(name: str, tmp_path: Path) -> None:
         split = split_of(task, pool, 2)
         losses = {}
         for gradients in (split, Gradients(task, task.network, SETTINGS, bf16=False)):
-            some = [gradients(images(8), torch.Generator().manual_seed(i)) for i in range(6)]
+            some = [gradients(images(8), torch.Generator().manual_seed(i)) for i in range(12)]
             losses[type(gradients).__name__] = float(torch.stack([f["loss"] for f in some]).mean())
     one, other = losses.values()
-    assert one == pytest.approx(other, rel=0.25)  # the noise is another one
+    assert one == pytest.approx(other, rel=0.4)  # the noise is another one
 
 
 def test_soap_takes_the_same_step_in_threads() -> None:
@@ -125,7 +133,7 @@ def test_soap_takes_the_same_step_in_threads() -> None:
         optimizer = Soap(weights, lr=0.01, every=2)
         with single_threads(2) as pool:
             if threads:
-                optimizer.map = pool.map
+                optimizer.pool = pool
             for _ in range(steps):
                 for weight in weights:
                     weight.grad = torch.randn(weight.shape, generator=generator)
@@ -138,8 +146,44 @@ def test_soap_takes_the_same_step_in_threads() -> None:
 def test_what_cannot_be_computed_in_parts(tmp_path: Path) -> None:
     vae = open_task(read_recipe("mnist-mlp"))
     codec = open_task(tiny.read(RECIPES["codec"], tmp_path))
-    compiled = dataclasses.replace(SETTINGS, compile=True)
+    compiled = open_task(tiny.read(RECIPES["codec"] + "\ncompile = true\n", tmp_path))
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    refuse_parts(codec, cpu)
+    for task, device, said in (
+        (vae, cpu, "the loss of mnist-mlp is not computed in parts"),
+        (codec, gpu, "a batch on a GPU is not computed in parts"),
+        (compiled, cpu, "a compiled loss is not computed in parts"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            refuse_parts(task, device)
+
+
+def test_a_run_is_refused_before_it_has_a_folder(tmp_path: Path) -> None:
+    task = open_task(read_recipe("mnist-mlp"))
+    with pytest.raises(UsageError, match="not computed in parts"):
+        Trainer(task, None, tmp_path / "run", device=torch.device("cpu"), parts=2)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_step_of_soap_ends_whole() -> None:
+    """What saves the weights after Ctrl-C must find no thread that still changes them."""
+
+    class Interrupted(Soap):
+        ended = 0
+
+        def _step(self, parameters: list[Tensor], group: dict[str, Any], turn: int) -> None:
+            if parameters[0].ndim == 1:
+                raise KeyboardInterrupt
+            time.sleep(0.05)
+            super()._step(parameters, group, turn)
+            self.ended += 1
+
+    weights = [torch.nn.Parameter(torch.ones(s)) for s in ((8, 8), (9, 9), (10, 10), (7,))]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    optimizer = Interrupted(weights, lr=0.1)
     with single_threads(2) as pool:
-        for task, settings in ((vae, SETTINGS), (codec, compiled)):
-            with pytest.raises(UsageError, match="not computed in parts"):
-                SplitGradients(task, task.network, settings, bf16=False, pool=pool, parts=2)
+        optimizer.pool = pool
+        with pytest.raises(KeyboardInterrupt):
+            optimizer.step()
+        assert optimizer.ended == 3

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 BEATS = 10
 """Signs of life within a lease."""
 
-WITHOUT_LINKS = {errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""What a file system without hard links answers."""
+WITHOUT_LINKS = {errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+WITHOUT_LINKS |= {errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK}
+"""What file systems without hard links answer."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _create(path: Path, data: bytes) -> None:
     """Create a file with its content in one step. Raises `FileExistsError`, `OSError`.
 
     A claim without an owner, which a full or broken disk could leave otherwise, would hold its shard
-    until the lease is over.
+    until the lease is over. That can still happen where there are no hard links.
     """
     temporary = temporary_path(path.with_name(f"{path.name}.{threading.get_ident()}"))
     try:
@@ -162,10 +163,19 @@ def _create(path: Path, data: bytes) -> None:
     except OSError as error:
         if error.errno not in WITHOUT_LINKS:
             raise
-        with path.open("xb") as file:
-            file.write(data)
+        _create_without_links(path, data)
     finally:
         discard([temporary])
+
+
+def _create_without_links(path: Path, data: bytes) -> None:
+    file = path.open("xb")
+    try:
+        with file:
+            file.write(data)
+    except OSError:
+        discard([path])
+        raise
 
 
 def _link(temporary: Path, path: Path) -> None:

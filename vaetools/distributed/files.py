@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from vaetools.runner.place import open_own
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+REMEDY = "check the disk and its permissions, and run the same command again"
 
 MOST_BYTES = 2**20
 """Largest file, except for lists."""
@@ -46,9 +49,11 @@ def stands(path: Path) -> bool:
     """
     try:
         path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no name of a file
         return False
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            return False
         problem = f"cannot be looked up: {error.strerror or error}"
-        raise OutputError(problem, file=path) from error
+        raise OutputError(problem, file=path, remedy=REMEDY) from error
     return True

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
 
-from vaetools.distributed.files import read_own, stands
+from vaetools.distributed.files import REMEDY, read_own, stands
 from vaetools.errors import ExistsError, OutputError, UsageError
 from vaetools.libraries import runtime_version
 from vaetools.model.limits import LONGEST_SLEEP
@@ -250,7 +250,8 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
             _create(job.folder / OPERATION_FILE, dataclasses.asdict(task))
     begun = job.task or _read_task(job.folder)
     if begun is None:
-        raise OutputError("was removed while the job began", file=job.folder / OPERATION_FILE)
+        problem, remedy = "was removed while the job began", "run the same command again"
+        raise OutputError(problem, file=job.folder / OPERATION_FILE, remedy=remedy)
     _refuse_other(job, begun, task)
     if _mark(job, out) != begun.mark:
         problem = f"is not the output folder of the job, which is {printable(begun.out)}"
@@ -333,7 +334,7 @@ def _mark(job: Job, out: Path) -> str:
     except OSError as error:
         if not error.errno:
             return ""
-        raise OutputError(f"cannot be read: {error.strerror}", file=path) from error
+        raise OutputError(f"cannot be read: {error.strerror}", file=path, remedy=REMEDY) from error
 
 
 def _create(path: Path, table: dict[str, Any]) -> None:

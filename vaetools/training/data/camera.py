@@ -13,7 +13,9 @@ Reference: Brooks et al., "Unprocessing images for learned raw denoising", CVPR 
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -75,9 +77,8 @@ class Camera(Draws[None]):
         to_camera, gains = self._colours(count, images), self._gains(count, images)
         linear = to_linear(images)
         raw = torch.einsum("bij,bjhw->bihw", to_camera, linear) / gains
-        from_camera = torch.linalg.inv_ex(to_camera)[0]  # `inv` would wait for the device
         noise = self._demosaiced(self._on_sensor(raw)) * gains
-        noise = torch.einsum("bij,bjhw->bihw", from_camera, noise)
+        noise = torch.einsum("bij,bjhw->bihw", inverse_of(to_camera), noise)
         found = from_linear((linear + noise).clamp(0.0, 1.0)) - images
         found = self._less_coloured(found)
         softer = self._uniform((count, 1, 1, 1), images) < SMOOTHED
@@ -85,7 +86,7 @@ class Camera(Draws[None]):
 
     def _colours(self, count: int, like: Tensor) -> Tensor:
         """(B, 3, 3), from linear sRGB to a random mixture of cameras, with white at (1, 1, 1)."""
-        cameras = like.new_tensor(XYZ_TO_CAMERA) @ like.new_tensor(RGB_TO_XYZ)
+        cameras = constants(like.device).to_camera
         shares = self._uniform((count, len(cameras)), like) + 1e-3
         mixed = torch.einsum("bk,kij->bij", shares / shares.sum(dim=1, keepdim=True), cameras)
         return mixed / mixed.sum(dim=2, keepdim=True)
@@ -116,14 +117,14 @@ class Camera(Draws[None]):
         return grey + kept * (noise - grey)
 
     def _demosaiced(self, planes: Tensor) -> Tensor:
-        kernels = planes.new_tensor(BILINEAR)[:, None]
+        kernels = constants(planes.device).bilinear
         return F.conv2d(F.pad(planes, (1, 1, 1, 1), mode="reflect"), kernels, groups=3)
 
 
 def mosaic_of(raw: Tensor) -> Tensor:
     """(1, 3, H, W): 1 where a pixel of the sensor sees this colour."""
-    cell = raw.new_tensor(BAYER)
-    return cell.repeat(1, raw.shape[2] // 2, raw.shape[3] // 2)[None]
+    bayer = constants(raw.device).bayer
+    return bayer.repeat(1, raw.shape[2] // 2, raw.shape[3] // 2)[None]
 
 
 def to_linear(images: Tensor) -> Tensor:
@@ -140,6 +141,38 @@ def from_linear(light: Tensor) -> Tensor:
 
 def smoothed(noise: Tensor) -> Tensor:
     """Each pixel averaged with its neighbours, (B, 3, H, W)."""
-    row = noise.new_tensor([0.25, 0.5, 0.25])
-    kernel = (row[:, None] * row).expand(noise.shape[1], 1, 3, 3)
-    return F.conv2d(F.pad(noise, (1, 1, 1, 1), mode="reflect"), kernel, groups=noise.shape[1])
+    kernels = constants(noise.device).binomial
+    return F.conv2d(F.pad(noise, (1, 1, 1, 1), mode="reflect"), kernels, groups=3)
+
+
+def inverse_of(matrices: Tensor) -> Tensor:
+    """Inverses of matrices (B, 3, 3), without the checks for which a GPU would have to be waited for."""
+    a, b, c = matrices.unbind(dim=2)  # columns
+    rows = torch.stack([torch.linalg.cross(*pair) for pair in ((b, c), (c, a), (a, b))], dim=1)
+    determinants: Tensor = (a * rows[:, 0]).sum(dim=1)
+    inverse: Tensor = rows / determinants[:, None, None]
+    return inverse
+
+
+class Constants(NamedTuple):
+    """Tables as tensors.
+
+    Attributes:
+        to_camera: (4, 3, 3), from linear sRGB to the colours of each camera.
+        bayer: (3, 2, 2). bilinear, binomial: kernels (3, 1, 3, 3).
+    """
+
+    to_camera: Tensor
+    bayer: Tensor
+    bilinear: Tensor
+    binomial: Tensor
+
+
+@functools.cache
+def constants(device: torch.device) -> Constants:
+    """On a device, where they are copied once only: a copy would end the recording of a pass."""
+    cameras = torch.tensor(XYZ_TO_CAMERA) @ torch.tensor(RGB_TO_XYZ)
+    row = torch.tensor([0.25, 0.5, 0.25])
+    binomial = (row[:, None] * row).repeat(3, 1, 1, 1)
+    tables = (cameras, torch.tensor(BAYER).float(), torch.tensor(BILINEAR)[:, None], binomial)
+    return Constants(*(table.to(device) for table in tables))

@@ -27,10 +27,28 @@ if TYPE_CHECKING:
     from vaetools.training.tasks import AnyTask
 
 
+def refuse_parts(task: AnyTask, device: torch.device) -> None:
+    """Raise `UsageError` if a task is not computed in parts."""
+    if device.type != "cpu":
+        what = "a batch on a GPU"
+    elif task.recipe.train.compile:
+        what = "a compiled loss"
+    elif not task.splits:
+        what = f"the loss of {task.recipe.id}"
+    else:
+        return
+    raise UsageError(f"{what} is not computed in parts", remedy="leave out --parts")
+
+
 def single_threads(count: int) -> ThreadPoolExecutor:
     """A pool of threads in which torch's operations use no further threads."""
     before, all_here = torch.get_num_threads(), threading.Barrier(count)
-    pool = ThreadPoolExecutor(count, "vaetools part", lambda: torch.set_num_threads(1))
+
+    def begin() -> None:
+        torch.get_num_threads()  # else the first operation of the thread would take the number of all
+        torch.set_num_threads(1)
+
+    pool = ThreadPoolExecutor(count, "vaetools part", begin)
     for _ in pool.map(lambda _: all_here.wait(), range(count)):
         pass
     torch.set_num_threads(before)  # of this thread, and of those that begin from now on
@@ -56,10 +74,7 @@ class SplitGradients(Gradients):
         pool: ThreadPoolExecutor,
         parts: int,
     ) -> None:
-        device = next(network.parameters()).device
-        if settings.compile or not task.splits or device.type != "cpu":
-            what = "a compiled loss" if settings.compile else f"{task.recipe.task} on {device}"
-            raise UsageError(f"{what} is not computed in parts", remedy="leave out --parts")
+        refuse_parts(task, next(network.parameters()).device)
         super().__init__(task, network, settings, bf16=bf16)
         self.pool = pool
         self.parts = parts

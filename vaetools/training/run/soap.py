@@ -19,13 +19,15 @@ Singer, "Shampoo: preconditioned stochastic tensor optimization", ICML 2018.
 
 from __future__ import annotations
 
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Executor
 
 THIN = 8
 """A matrix with at most this many rows or columns is treated as a vector."""
@@ -42,7 +44,7 @@ class Soap(torch.optim.Optimizer):
         largest: longest side of a matrix that is projected.
 
     Attributes:
-        map: as Python's own, over the shapes; that of a pool of threads is faster.
+        pool: threads that share the work, if there are any.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Soap(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
         self.every: int = every
         self.largest: int = largest
-        self.map: Callable[..., Iterable[None]] = map
+        self.pool: Executor | None = None
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Take one step."""
@@ -68,8 +70,16 @@ class Soap(torch.optim.Optimizer):
             for number, parameters in enumerate(shapes):
                 jobs.append((parameters, group, number * self.every // len(shapes)))
         jobs.sort(key=lambda job: -_cost(job[0]))  # so that threads end at about the same time
-        for _ in self.map(lambda job: self._step(*job), jobs):
-            pass
+        if self.pool is None:
+            for job in jobs:
+                self._step(*job)
+            return
+        started = [self.pool.submit(self._step, *job) for job in jobs]
+        try:
+            for future in started:
+                future.result()
+        finally:  # whatever interrupts: who saves the state next must find whole steps
+            wait(started)
 
     @torch.no_grad()
     def _step(self, parameters: list[Tensor], group: dict[str, Any], turn: int) -> None:

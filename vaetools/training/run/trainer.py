@@ -23,7 +23,7 @@ from vaetools.training.run.curves import LOG, append_row, draw_curves, drop_rows
 from vaetools.training.run.gradients import make_gradients
 from vaetools.training.run.growth import fills, grow
 from vaetools.training.run.optimizer import Decay, learning_rate, make_optimizer
-from vaetools.training.run.parts import SplitGradients, single_threads
+from vaetools.training.run.parts import SplitGradients, refuse_parts, single_threads
 from vaetools.training.run.sheets import Sheets
 from vaetools.training.run.soap import Soap
 
@@ -77,6 +77,8 @@ class Trainer:
         parts: int = 1,
     ) -> None:
         recipe = task.recipe
+        if parts > 1:
+            refuse_parts(task, device)
         self.task: AnyTask = task
         self.run: Path = run
         self.device: torch.device = device
@@ -108,8 +110,8 @@ class Trainer:
         self.bf16: bool = recipe.train.bf16 and is_native(device)
         self.network: Any = task.network.to(device)
         self.layout: torch.memory_format = torch.contiguous_format
-        if parts == 1 and (self.bf16 or recipe.train.channels_last):
-            self.layout = torch.channels_last  # slower for threads that work alone
+        if self.bf16 or recipe.train.channels_last:
+            self.layout = torch.channels_last
         self.network.to(memory_format=self.layout)
         self.average: Average = Average(self.network, recipe.train.average)
         self.optimizer: torch.optim.Optimizer = make_optimizer(self._groups(), recipe.train)
@@ -130,7 +132,7 @@ class Trainer:
             return make_gradients(self.task, self.network, settings, bf16=self.bf16)
         pool = single_threads(parts)
         if isinstance(self.optimizer, Soap):
-            self.optimizer.map = pool.map
+            self.optimizer.pool = pool
         return SplitGradients(
             self.task, self.network, settings, bf16=self.bf16, pool=pool, parts=parts
         )

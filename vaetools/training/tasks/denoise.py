@@ -93,10 +93,21 @@ class DenoiseTask(RestoreTask[Denoiser]):
 
     def mean_loss(self, images: Tensor, error: Tensor, condition: Conditioning) -> Tensor:
         del images
+        relative = error / self._usual(condition)
+        squared = relative.square() / USUAL_ERROR
+        return torch.where(self.squares, squared, self._absolute(error, condition)).mean()
+
+    def held_loss(self, images: Tensor, error: Tensor, condition: Conditioning) -> Tensor:
+        del images
+        return self._absolute(error, condition).mean()
+
+    def _absolute(self, error: Tensor, condition: Conditioning) -> Tensor:
+        return charbonnier(error) / self._usual(condition)
+
+    def _usual(self, condition: Conditioning) -> Tensor:
+        """What errors are divided by, (B, 1, 1, 1)."""
         level = condition.planes[:, 3:].mean(dim=(1, 2, 3), keepdim=True) / LEVEL_SCALE
-        usual = ((level + LEVEL_FLOOR) / (REFERENCE_LEVEL + LEVEL_FLOOR)) ** self.data.balance
-        squared = (error / usual).square() / USUAL_ERROR
-        return torch.where(self.squares, squared, charbonnier(error) / usual).mean()
+        return ((level + LEVEL_FLOOR) / (REFERENCE_LEVEL + LEVEL_FLOOR)) ** self.data.balance
 
     def psnr(self, error: Tensor, condition: Conditioning) -> Tensor:
         del condition

@@ -61,9 +61,10 @@ class InpaintData(HoleSettings, BlurSettings, CropSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check()
-        if min(self.crop, self.late_crop) <= RADIUS:
-            problem = f"recipe: data.crop = {self.crop} is not larger than {RADIUS}"
-            raise UsageError(problem, remedy="blurred images need that much")
+        for name in ("crop", "late_crop"):
+            if (side := getattr(self, name)) <= RADIUS:
+                problem = f"recipe: data.{name} = {side} is not larger than {RADIUS}"
+                raise UsageError(problem, remedy=f"use at least {RADIUS + CELL}")
 
 
 class InpaintTask(RestoreTask[Inpainter]):

@@ -123,7 +123,7 @@ class RestoreTask(Task[R, ImagePack]):
         drawn = torch.Generator(images.device).manual_seed(2)
         found, losses = {}, []
         for case in self.held_cases(network, images, drawn):
-            losses.append(self.mean_loss(case.images, case.error, case.condition))
+            losses.append(self.held_loss(case.images, case.error, case.condition))
             found.update(case.figures)
         found["held_gap"] = self.undefined
         if self.second:
@@ -173,6 +173,10 @@ class RestoreTask(Task[R, ImagePack]):
     @abstractmethod
     def mean_loss(self, images: Tensor, error: Tensor, condition: Conditioning) -> Tensor:
         """Loss of the mean, a scalar, from its errors (B, 3, H, W); `images` are the targets."""
+
+    def held_loss(self, images: Tensor, error: Tensor, condition: Conditioning) -> Tensor:
+        """The same for the log; it has one meaning during the whole run."""
+        return self.mean_loss(images, error, condition)
 
     @abstractmethod
     def psnr(self, error: Tensor, condition: Conditioning) -> Tensor:

@@ -133,10 +133,16 @@ class Binomial(nn.Module):
     these weights take out the former and a quarter of the latter's amplitude remains.
     """
 
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        row = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+        self.register_buffer("kernel", (row[:, None] * row)[None, None], persistent=False)
+
     def forward(self, x: Tensor) -> Tensor:
-        row = x.new_tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
         padded = nn.functional.pad(x, (2, 2, 2, 2), mode="replicate")
-        return nn.functional.conv2d(padded, (row[:, None] * row)[None, None])
+        return nn.functional.conv2d(padded, self.kernel)
 
 
 class UNet(nn.Module):
