@@ -11,41 +11,33 @@ tables.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from skimage.restoration import inpaint_biharmonic
 
 from vaetools.training.networks.restoration.fill import fill
 
 from common import circumstances, read_images  # isort: skip
 from inpaint import covered, hole_psnr  # isort: skip
+from inpainters_compared import Method, anchors  # isort: skip
 from inpaint_masks import KINDS, mask_of  # isort: skip
 from weak_spots import gradients  # isort: skip
 
 BLURS = (5, 10)
 
 
-def navier_stokes(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    return cv2.inpaint(covered(image, hole), hole.astype(np.uint8), 3, cv2.INPAINT_NS)
-
-
-def biharmonic(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    filled = inpaint_biharmonic(covered(image, hole) / 255, hole, channel_axis=2)
-    return (255 * filled.clip(0, 1)).round().astype(np.uint8)
-
-
 @torch.no_grad()
-def ours(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    planes = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+def ours(damaged: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    planes = torch.from_numpy(damaged).permute(2, 0, 1)[None] / 255
     filled = fill(planes, torch.from_numpy(hole)[None, None].float())
     return (255 * filled[0].clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
 
 
-METHODS = {"ours": ours, "Navier-Stokes": navier_stokes, "biharmonic": biharmonic}
+METHODS = [Method("ours", "", ours), *anchors(["ns", "biharmonic"])]
 
 
 def quarter(image: np.ndarray) -> np.ndarray:
@@ -56,13 +48,14 @@ def quarter(image: np.ndarray) -> np.ndarray:
 
 def table(images: list[np.ndarray]) -> None:
     """Mean PSNR, and of the worst image."""
-    print(f"{'':10}" + "".join(f"{name:>22}" for name in METHODS))
+    print(f"{'':10}" + "".join(f"{method.name:>22}" for method in METHODS))
     for kind in KINDS:
         rows = []
         for seed, image in enumerate(images):
             hole = mask_of(kind, *image.shape[:2], seed)
             if hole.any():
-                rows.append([hole_psnr(f(image, hole), image, hole) for f in METHODS.values()])
+                damaged = covered(image, hole)
+                rows.append([hole_psnr(m.run(damaged, hole), image, hole) for m in METHODS])
         found = np.array(rows)
         cells = zip(found.mean(axis=0), found.min(axis=0), strict=True)
         print(
@@ -89,7 +82,7 @@ def main() -> None:
         print(f"\n{name} ({len(chosen)}); in brackets the worst image")
         table(chosen)
     print()
-    for line in circumstances(" ".join(["python", "benchmarks/fills.py", *sys.argv[1:]])):
+    for line in circumstances(shlex.join(["python", "benchmarks/fills.py", *sys.argv[1:]])):
         print(line)
 
 

@@ -48,10 +48,14 @@ class Gradients:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Calculate the gradients of a batch; returns its figures, `loss` and `norm` among them."""
-        figures = self.launch(lambda: self.loss(images, generator))
+        figures = self.compute(images, generator)
         self.usable = bool(torch.isfinite(figures["norm"]))
         self.skipped = 0 if self.usable else self.skipped + 1
         return figures
+
+    def compute(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Leave the clipped gradients in the parameters; returns the figures."""
+        return self.launch(lambda: self.loss(images, generator))
 
     def update_count(self) -> None:
         """Bring `skipped` up to date, where that takes waiting for the device."""

@@ -79,7 +79,7 @@ class SplitGradients(Gradients):
         self.pool = pool
         self.parts = parts
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def compute(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         inputs = (images, *self.task.draws(images, generator))
         parts = min(self.parts, len(images))
         pieces = [*zip(*(tensor.tensor_split(parts) for tensor in inputs), strict=True)]
@@ -87,8 +87,6 @@ class SplitGradients(Gradients):
         passes = [*self.pool.map(self._pass, pieces)]
         self._put(shares, [gradients for _, gradients in passes])
         norm = nn.utils.clip_grad_norm_(self.parameters, self.limit)
-        self.usable = bool(torch.isfinite(norm))
-        self.skipped = 0 if self.usable else self.skipped + 1
         return {**_mean(shares, [figures for figures, _ in passes]), "norm": norm.detach()}
 
     def _pass(

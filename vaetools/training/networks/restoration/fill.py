@@ -31,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vaetools.training.networks.precision import in_float32
 from vaetools.training.networks.restoration.network import CELL
 
 if TYPE_CHECKING:
@@ -85,11 +86,7 @@ def fill(image: Tensor, mask: Tensor) -> Tensor:
         image: about [0, 1]; what it shows in the hole is not read.
         mask: (B, 1, H, W), 1 in the hole, else 0. Sides are multiples of `CELL`.
     """
-    kind = image.device.type
-    if not torch.is_autocast_enabled(kind):  # so that exported graphs hold no trace of this
-        return _fill(image, mask)
-    with torch.autocast(kind, enabled=False):
-        return _fill(image.float(), mask.float())
+    return in_float32(_fill, image, mask)
 
 
 def _fill(image: Tensor, mask: Tensor) -> Tensor:
