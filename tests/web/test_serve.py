@@ -33,11 +33,12 @@ from vaetools.testing import gradient
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals")]
 
 MEGABYTE = 10**6
+ENDLESS = {"VAETOOLS_PLUGINS_DIR": str(Path(__file__).parent / "plugins")}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with started("--max-upload", "20", "--max-files", "300") as running:
+    with started("--max-upload", "20", "--max-files", "300", **ENDLESS) as running:
         yield running
 
 
@@ -67,6 +68,14 @@ def bomb(width: int, height: int) -> bytes:
     lines = zlib.compress(bytes(1_000_000), 9)
     parts = [chunk(b"IHDR", head), chunk(b"IDAT", lines), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def start_endless(client: httpx.Client, image: str) -> str:
+    """Start a run that ends only when it is cancelled, and wait until it is in work; its id."""
+    job_id = start(client, "endless", [image])
+    while client.get(f"/api/jobs/{job_id}").json()["total"] is None:
+        time.sleep(0.05)
+    return job_id
 
 
 # What it does
@@ -191,23 +200,18 @@ def test_errors_are_those_of_the_command_line_without_paths_of_the_server(
 
 
 def test_a_run_is_cancelled_and_the_next_one_works(client: httpx.Client) -> None:
-    large = upload(client, "a.png", png(np.tile(gradient(), (16, 16, 1))))
-    slow = start(client, "denoise", [large], sigma=20, samples=60)
-    waits = start(client, "mask-dust", [large])
-    while client.get(f"/api/jobs/{slow}").json()["total"] is None:
-        time.sleep(0.05)
+    image = upload(client, "a.png", png())
+    works = start_endless(client, image)
+    waits = start(client, "mask-dust", [image])
     assert client.post(f"/api/jobs/{waits}/cancel").json()["state"] == "cancelled"
     began = time.monotonic()
-    assert client.post(f"/api/jobs/{slow}/cancel").json()["state"] == "cancelled"
+    assert client.post(f"/api/jobs/{works}/cancel").json()["state"] == "cancelled"
     assert time.monotonic() - began < 15
-    assert ended(client, start(client, "mask-dust", [large]))["state"] == "done"
+    assert ended(client, start(client, "mask-dust", [image]))["state"] == "done"
 
 
 def test_a_worker_that_crashes_fails_its_run_only(server: Server, client: httpx.Client) -> None:
-    large = upload(client, "a.png", png(np.tile(gradient(), (16, 16, 1))))
-    job_id = start(client, "denoise", [large], sigma=20, samples=60)
-    while client.get(f"/api/jobs/{job_id}").json()["total"] is None:
-        time.sleep(0.05)
+    job_id = start_endless(client, upload(client, "a.png", png()))
     for pid in server.workers():
         os.kill(pid, signal.SIGKILL)
     job = ended(client, job_id)
@@ -218,12 +222,9 @@ def test_a_worker_that_crashes_fails_its_run_only(server: Server, client: httpx.
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 def test_the_end_leaves_nothing_behind(number: int) -> None:
-    with started() as server:
+    with started(**ENDLESS) as server:
         with server.client() as client:
-            large = upload(client, "a.png", png(np.tile(gradient(), (8, 8, 1))))
-            job_id = start(client, "denoise", [large], sigma=20, samples=60)
-            while client.get(f"/api/jobs/{job_id}").json()["total"] is None:
-                time.sleep(0.05)
+            start_endless(client, upload(client, "a.png", png()))
         workers = server.workers()
         assert len(workers) == 2 and [*server.temporary.glob("vaetools-serve-*")]
         mode = next(server.temporary.glob("vaetools-serve-*")).stat().st_mode

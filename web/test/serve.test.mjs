@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { excess, launch, serious, skipWithout, watched } from "./browser.mjs";
-import { clear, GOLDEN, image, interrupt, run, said } from "./serving.mjs";
+import { clear, GOLDEN, image, interrupt, ROOT, run, said } from "./serving.mjs";
 
 const skip = skipWithout("PYTHON");
 
@@ -138,20 +138,22 @@ test("keys alone: upload, draw, run, compare", { skip }, async () => {
   assert.deepEqual(faults, []);
 });
 
-test("a run is cancelled", { skip }, async () => {
-  const { page } = await open(address);
-  await clear(page);
-  await page.selectOption("#operation", "denoise");
+test("a run that waits and one in work are cancelled", { skip }, async () => {
+  const { address: at } = await run("--plugins-dir", join(ROOT, "tests/web/plugins"), "serve");
+  const { page, faults } = await open(at);
+  await page.selectOption("#operation", "endless");
   await page.setInputFiles("#files", [image("a.png")]);
   await said(page, "upload-status", "^1 image\\.");
-  for (let count = 0; count < 2; count++) {
-    await page.fill("#denoise-samples", "64");
+  for (const state of ["running", "queued"]) {
     await page.click("#run");
-    await page.waitForSelector(`article >> nth=${count}`);
+    await said(page, "results", `^endless: ${state}`); // the newest comes first
   }
-  await page.locator("article").first().locator("button:has-text('Cancel')").click(); // the one that waits
-  await said(page, "results", "denoise: cancelled");
-  await clear(page);
+  for (const number of [0, 1]) {
+    const box = page.locator("article").nth(number);
+    await box.locator("button:has-text('Cancel')").click();
+    await box.locator("h3", { hasText: "endless: cancelled" }).waitFor();
+  }
+  assert.deepEqual(faults, []);
 });
 
 const view = async () => run("view", join(GOLDEN, "streams/stored.vae"), join(GOLDEN, "streams/grey.vae"), "--models-dir", GOLDEN);

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { encode } from "fast-png";
 
-const ROOT = new URL("../..", import.meta.url).pathname;
+export const ROOT = new URL("../..", import.meta.url).pathname;
 export const GOLDEN = join(ROOT, "tests/codec/golden");
 
 const running = [];

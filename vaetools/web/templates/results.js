@@ -76,7 +76,12 @@ function boxOf(entry) {
   entry.cancel.addEventListener("click", async () => {
     entry.cancel.disabled = true;
     entry.summary.textContent = "Cancelling …";
-    update(entry, await post(`/api/jobs/${job.id}/cancel`).catch(() => job));
+    try {
+      update(entry, await post(`/api/jobs/${job.id}/cancel`));
+    } catch (error) {
+      entry.cancel.disabled = false;
+      entry.summary.textContent = error.message;
+    }
   });
   entry.remove.addEventListener("click", async () => {
     entry.box.remove();
