@@ -124,10 +124,12 @@ function say(text: string, wrong = false): void {
   status.classList.toggle("wrong", wrong);
 }
 
-input.addEventListener("change", () => {
+function take(): void {
   void add([...(input.files ?? [])]); // a copy: the next line empties the list
   input.value = "";
-});
+}
+input.addEventListener("change", take);
+take(); // what was chosen before this script was there
 addEventListener("dragover", (event) => {
   event.preventDefault();
   drop.classList.add("over");

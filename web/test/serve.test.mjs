@@ -24,7 +24,7 @@ async function open(at, options = {}) {
   const isNoise = (text) => /Failed to load resource/.test(text);
   const found = await watched(browser, (url) => url.startsWith(origin) || /^(data|blob):/.test(url), { isNoise, ...options });
   await found.page.goto(at);
-  await found.page.waitForSelector("#files, #images");
+  await found.page.waitForSelector("#run:enabled, #images");
   return found;
 }
 const shoot = (page, name) => process.env.SHOTS && page.screenshot({ path: join(process.env.SHOTS, `${name}.png`), fullPage: true });
@@ -82,7 +82,7 @@ test("a mask is drawn with the mouse and fills a hole", { skip }, async () => {
   await page.mouse.up();
   await shoot(page, "serve-mask");
   await page.click("#m-done");
-  assert.equal(await page.textContent("fieldset[data-op=inpaint] .drawn"), "1 drawn");
+  await page.waitForSelector("fieldset[data-op=inpaint] .drawn:text('1 drawn')");
   await page.selectOption("#inpaint-missing_mask", "copy");
   await page.click("#run");
   await said(page, "results", "inpaint: done");
@@ -124,7 +124,7 @@ test("keys alone: upload, draw, run, compare", { skip }, async () => {
   await page.keyboard.press("Space");
   await reach("#m-done");
   await page.keyboard.press("Enter");
-  assert.equal(await page.textContent("fieldset[data-op=inpaint] .drawn"), "1 drawn");
+  await page.waitForSelector("fieldset[data-op=inpaint] .drawn:text('1 drawn')");
   await reach("#run");
   await page.keyboard.press("Enter");
   await said(page, "results", "inpaint: done");
@@ -135,6 +135,34 @@ test("keys alone: upload, draw, run, compare", { skip }, async () => {
   await page.keyboard.press("d");
   assert.equal(await page.getAttribute("#v-modes [data-mode=diff]", "aria-pressed"), "true");
   await page.keyboard.press("Escape");
+  assert.deepEqual(faults, []);
+});
+
+test("images that are chosen before the page is ready are in the list once", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  await page.setInputFiles("#files", [image("old.png")]);
+  await said(page, "upload-status", "^1 image\\.");
+  /** Hold requests back until the function that it gives is called. */
+  const held = async (pattern) => {
+    let release;
+    const released = new Promise((resolve) => { release = resolve; });
+    await page.route(pattern, async (route) => {
+      if (route.request().method() === "GET") await released;
+      await route.continue();
+    });
+    return release;
+  };
+  const [script, list] = [await held("**/static/uploads.js"), await held("**/api/uploads")];
+  await page.reload({ waitUntil: "commit" });
+  await page.setInputFiles("#files", [image("before.png")]); // nobody listens yet
+  script();
+  await said(page, "upload-status", "^Sending: 1 left");
+  await page.setInputFiles("#files", [image("while.png")]); // the server has not said yet what it has
+  assert.ok(await page.isDisabled("#run"));
+  list();
+  await said(page, "upload-status", "^3 images\\.$");
+  assert.deepEqual(await page.locator("#uploads li span").allTextContents(), ["before.png", "old.png", "while.png"]);
   assert.deepEqual(faults, []);
 });
 

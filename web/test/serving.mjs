@@ -35,8 +35,16 @@ function speck() {
 export const image = (name) => ({ name, mimeType: "image/png", buffer: speck() });
 
 /** Wait until an element says something. */
-export const said = (page, id, words) =>
-  page.waitForFunction(([id, words]) => new RegExp(words).test(document.getElementById(id).textContent), [id, words], { timeout: 90_000 });
+export async function said(page, id, words) {
+  try {
+    await page.waitForFunction(([id, words]) => new RegExp(words).test(document.getElementById(id).textContent), [id, words], { timeout: 90_000 });
+  } catch (error) {
+    throw new Error(`#${id} does not say /${words}/ but: ${await page.textContent(`#${id}`)}`, { cause: error });
+  }
+}
+
+/** Wait until the page of `vaetools serve` is ready. */
+export const ready = (page) => page.waitForSelector("#run:enabled");
 
 /** Remove all images and runs. */
 export async function clear(page) {
@@ -45,5 +53,5 @@ export async function clear(page) {
     for (const { id } of (await (await fetch("/api/jobs")).json()).jobs) await fetch(`/api/jobs/${id}`, { method: "DELETE" });
   });
   await page.reload();
-  await page.waitForFunction(() => !document.getElementById("none").hidden);
+  await ready(page);
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { excess, launch, skipWithout, watched } from "./browser.mjs";
-import { clear, GOLDEN, image, interrupt, run, said } from "./serving.mjs";
+import { GOLDEN, image, interrupt, ready, run, said } from "./serving.mjs";
 
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 
@@ -122,8 +122,7 @@ test("report: slider, pinch, double tap", { skip: skipWithout("REPORT_FOLDER") }
 test("serve: a mask is drawn with a finger, and the result compared", { skip: skipWithout("PYTHON") }, async () => {
   const found = await phone((await run("serve")).address);
   const { page, faults, drag, send } = found;
-  await page.waitForSelector("#files");
-  await clear(page);
+  await ready(page);
   await page.setInputFiles("#files", [image("a.png")]);
   await said(page, "upload-status", "^1 image\\.");
   await page.selectOption("#operation", "inpaint");

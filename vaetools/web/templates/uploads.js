@@ -11,6 +11,7 @@ const AT_ONCE = 4;
 export const uploads = [];
 
 let waiting = 0;
+let listed = null; // a promise: what the server had before is in the list
 
 function say() {
   const count = uploads.length;
@@ -67,6 +68,7 @@ async function add(entries) {
   const rest = entries.filter(([, name]) => !name.split("/").some((part) => part.startsWith(".")));
   waiting += rest.length;
   say();
+  await listed.catch(() => {});
   const work = async () => {
     for (let next = rest.shift(); next; next = rest.shift()) {
       const [file, name] = next;
@@ -96,12 +98,21 @@ async function filesOf(entry) {
   }
 }
 
+async function listUploads() {
+  for (const one of (await get("/api/uploads")).uploads) if (one.purpose === "input") show(one);
+}
+
 export async function startUploads() {
-  for (const id of ["files", "folder"])
-    $(id).addEventListener("change", () => {
-      void add([...$(id).files].map((file) => [file, file.webkitRelativePath || file.name]));
-      $(id).value = "";
-    });
+  listed = listUploads();
+  for (const id of ["files", "folder"]) {
+    const input = $(id);
+    const take = () => {
+      if (input.files.length) void add([...input.files].map((file) => [file, file.webkitRelativePath || file.name]));
+      input.value = "";
+    };
+    input.addEventListener("change", take);
+    take(); // what was chosen before this script was there
+  }
   addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
   addEventListener("dragleave", () => $("drop").classList.remove("over"));
   addEventListener("drop", async (event) => {
@@ -118,6 +129,6 @@ export async function startUploads() {
     $("files").focus();
     for (const one of all) await remove(`/api/uploads/${one.id}`).catch(() => {});
   });
-  for (const one of (await get("/api/uploads")).uploads) if (one.purpose === "input") show(one);
+  await listed;
   say();
 }
