@@ -282,8 +282,7 @@ def test_the_decoder_has_the_means_of_the_encoder(mini, crop, mixed):
     levels, found = mini.levels_of(unpack(written)), integers(mini, written)
     z, symbols = found["z"][None], found["r"]
     networks, box = mini.networks(levels), (slice(0, z.shape[2]), slice(0, z.shape[3]))
-    still = np.zeros(symbols.shape, np.int8)
-    r, restored = networks.moved(analysis.latents, z, box, still)
+    r, restored = networks.restored(analysis.latents, z, box)
     np.testing.assert_array_equal(r, symbols)
     (expected,) = mini.model.graph("synthesis")(restored.latents[None], mini.tables.rates(levels))
     pixels = networks.pixels(symbols, z, box, as_bytes=False)
@@ -299,7 +298,6 @@ def test_small_networks_give_the_whole_part_by_part(either, mixed):
     networks = either.networks(levels.astype(np.uint8))
     channels = either.tables.gain.shape[1]
     y = 4 * rng.standard_normal((1, channels, 4 * rows, 4 * columns), dtype=np.float32)
-    moves = rng.integers(-3, 4, y.shape[1:], np.int8)
     whole = (slice(0, rows), slice(0, columns))
     networks.size = 16
     z = networks.hyper(y)
@@ -307,12 +305,12 @@ def test_small_networks_give_the_whole_part_by_part(either, mixed):
     tiled = networks.hyper(y)
     assert (tiled == z).mean() > 0.999 and np.abs(tiled - z).max() <= 1  # a tie may fall either way
     index = networks.index(z, whole)
-    r, restored = networks.moved(y, z, whole, moves)
+    r, restored = networks.restored(y, z, whole)
     pixels = networks.pixels(r, z, whole, as_bytes=False)
     for box in [(slice(4, 6), slice(3, 5)), (slice(0, 1), slice(2, 7)), (slice(8, 9), slice(6, 7))]:
         part = (..., *scaled(box, 4))
         np.testing.assert_array_equal(networks.index(z, box), index[part])
-        again, found = networks.moved(y, z, box, moves)
+        again, found = networks.restored(y, z, box)
         assert (again == r[part]).mean() > 0.999
         step = np.broadcast_to(restored.step, r.shape)[part]
         difference = np.abs(found.latents - restored.latents[part]) / step

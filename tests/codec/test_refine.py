@@ -11,7 +11,7 @@ import pytest
 from vaetools.codec import Codec, roi_level_drop
 from vaetools.codec.container import unpack
 from vaetools.codec.rate import Probes
-from vaetools.codec.refine import MAX_PASSES, Damping
+from vaetools.codec.refine import MAX_PASSES
 from vaetools.errors import InputError, ModelBrokenError, OptionError
 from vaetools.image import Image
 from vaetools.metrics import psnr
@@ -180,25 +180,6 @@ def test_the_search_near_a_guess_finds_what_bisection_finds(levels):
             assert probes.first(holds) == answer
             if abs(guess - answer) <= 2:
                 assert len(asked_for) <= 5  # each of them is refined
-
-
-# --- damping --------------------------------------------------------------------------------------
-
-
-def test_damping_follows_the_actual_saving():
-    damping = Damping()
-    start = damping.factor
-    damping.update(saved=90, expected=100, progress=0.1)
-    bolder = damping.factor
-    assert bolder < start
-    damping.update(saved=-50, expected=100, progress=0.1)
-    assert damping.factor > bolder
-    for _ in range(40):
-        damping.update(saved=-50, expected=0, progress=0.1)
-    assert damping.factor <= 8
-    for _ in range(40):
-        damping.update(saved=500, expected=100, progress=0.9)
-    assert damping.factor >= 1
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -119,9 +119,8 @@ def test_parts_of_an_image_are_what_the_whole_is(trained: tuple[PhotoCodec, Mode
     rows, columns = (side // 4 for side in analysis.latents.shape[2:])
     networks = codec.networks(np.full((rows, columns), 50, np.uint8))
     z = networks.hyper(analysis.latents)
-    still = np.zeros(analysis.latents.shape[1:], np.int8)
-    r, whole = networks.moved(analysis.latents, z, (slice(0, rows), slice(0, columns)), still)
-    found, part = networks.moved(analysis.latents, z, (slice(1, 2), slice(2, 3)), still)
+    r, whole = networks.restored(analysis.latents, z, (slice(0, rows), slice(0, columns)))
+    found, part = networks.restored(analysis.latents, z, (slice(1, 2), slice(2, 3)))
     same = whole.within((slice(4, 8), slice(8, 12)))
     assert np.array_equal(found, r[:, 4:8, 8:12])
     assert part.inward is not None and same.inward is not None

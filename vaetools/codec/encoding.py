@@ -13,7 +13,7 @@ from vaetools.codec.decoding import ideal_bits
 from vaetools.codec.model import coded_boxes
 from vaetools.codec.networks import Coded, check_shape, wide_enough
 from vaetools.codec.pixels import bgr_of, metadata_sections, rgb_of
-from vaetools.codec.refine import MAX_PASSES, Refinement, Symbols
+from vaetools.codec.refine import MAX_PASSES, Refinement
 from vaetools.codec.region import cell_grid
 from vaetools.codec.tables import LATENTS, encode_hyper, encode_latents
 from vaetools.device_memory import SMALLER, DeviceMemoryError, can_shrink, note
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vaetools.codec.model import CodecModel
-    from vaetools.codec.networks import EntropyNetworks
+    from vaetools.codec.networks import EntropyNetworks, Latents
     from vaetools.model.spec import RefineSpec
     from vaetools.tiling import Box, Tile
 
@@ -161,12 +161,14 @@ def encode(
             return whole[(..., *scaled(box, LATENTS))]
 
     else:
+        latents: Latents = analysis.latents
         z = networks.hyper(analysis.latents)
-        symbols = Symbols(analysis.latents, networks)
-        symbols_of = partial(symbols.of, z)
         if refine:
-            spec = refine_spec(codec, refine)
-            Refinement(symbols, spec, analysis.image, z, codec.tiles(*levels.shape)).run(refine)
+            spec, tiles = refine_spec(codec, refine), codec.tiles(*levels.shape)
+            latents = Refinement(analysis.latents, networks, spec, analysis.image, z, tiles).run(
+                refine
+            )
+        symbols_of = partial(networks.symbols, latents, z)
     r = np.zeros(analysis.shape, np.int16) if keep_symbols else None
     coarse, fine, r = _latent_sections(codec, networks, z, symbols_of, r)
     rate_map = [Section(SectionKind.LEVELS, deflate(levels.tobytes()))]

@@ -12,7 +12,7 @@ Everything between z and the symbols or latents of a part is one graph, a chain 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -24,13 +24,17 @@ from vaetools.model.fused.phases import PHASES
 from vaetools.tiling import grown, map_tiles, scaled, window, within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vaetools.codec.tables import CodecTables
     from vaetools.model.folder import Model
     from vaetools.model.fused.chains import Kind
     from vaetools.model.spec import CodecReach, CodecSpec
     from vaetools.tiling import Box
+
+
+class Latents(Protocol):
+    """The latents of an image, (1, M, h, w) float32: an array, or computed where they are asked for."""
+
+    def __getitem__(self, at: Any, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,11 @@ class EntropyNetworks:
         clipped: np.ndarray = np.clip(np.rint(z), -limit, limit)
         return clipped
 
+    def steps(self, box: Box) -> np.ndarray:
+        """Quantisation step of every latent of a box at its rate, before the context has a say:
+        (M, h, w) float32, or (M, 1, 1)."""
+        return self.tables.per_latent(self.tables.inverse_gain, self.levels[box])
+
     def index(self, z: np.ndarray, box: Box) -> np.ndarray:
         """Table index of every latent of a box, (M, h, w) uint8."""
         base = self._part("hyper_scale_index", z, box, self.reach.hyper_scale_index)
@@ -209,7 +218,7 @@ class EntropyNetworks:
         z = self._checked("hyper_analysis", z, hyper).astype(np.float32)
         return z, self._checked(chain.role, r, latents)[0]
 
-    def symbols(self, y: np.ndarray, z: np.ndarray, box: Box) -> np.ndarray:
+    def symbols(self, y: Latents, z: np.ndarray, box: Box) -> np.ndarray:
         """The symbols of a box.
 
         The means of the first phase come from the hyper-latents alone; those of later phases also
@@ -224,39 +233,27 @@ class EntropyNetworks:
             r, (M, h, w) int16, or int32 if int16 cannot hold them.
         """
         part = self._needed(box)
-        r, *_ = self._quantised(part, z, [y])
+        r, *_ = self._quantised(part, z, y)
         return r[(..., *scaled(within(box, part.outer), LATENTS))]
 
-    def moved(
-        self, y: np.ndarray, z: np.ndarray, box: Box, moves: np.ndarray
-    ) -> tuple[np.ndarray, Restored]:
-        """The symbols of a box, and what they are restored to.
-
-        Args:
-            y, z, box: see `symbols`.
-            moves: (M, h, w) int8 for the whole image, added to the symbols.
-        """
+    def restored(self, y: Latents, z: np.ndarray, box: Box) -> tuple[np.ndarray, Restored]:
+        """The symbols of a box, and what they are restored to; see `symbols`."""
         part = self._needed(box)
-        r, latents, *others = self._quantised(part, z, [y, moves[None]])
-        step = self.tables.per_latent(self.tables.inverse_gain, self.levels[part.outer])
+        r, latents, *others = self._quantised(part, z, y, restore=True)
+        step = self.steps(part.outer)
         inward = None if self.tables.centroid is None else others.pop()
         restored = Restored(latents, step * others[0] if others else step, inward)
         inner = scaled(within(box, part.outer), LATENTS)
         return r[(..., *inner)], restored.within(inner)
 
     def _quantised(
-        self, part: _Part, z: np.ndarray, whole: Sequence[np.ndarray]
+        self, part: _Part, z: np.ndarray, y: Latents, *, restore: bool = False
     ) -> list[np.ndarray]:
-        """Outputs of `quantise` that are symbols or have their shape, (M, h, w).
-
-        Args:
-            whole: latents of the whole image, and moves if there are any.
-        """
-        at = (..., *scaled(part.outer, LATENTS))
-        values = [np.ascontiguousarray(array[at]) for array in whole]
+        """Outputs of `quantise` that are symbols or have their shape, (M, h, w)."""
+        values = [np.ascontiguousarray(y[(..., *scaled(part.outer, LATENTS))])]
         values += self._conditions(z, part, gain=True)
         for wide in (False, True):
-            chain = self._chain("quantise", part, wide=wide, refine=len(whole) > 1)
+            chain = self._chain("quantise", part, wide=wide, restore=restore)
             r, largest, *others = self.model.graph(chain.role)(*values)
             if largest.max() <= np.iinfo(r.dtype).max:
                 break
@@ -288,9 +285,11 @@ class EntropyNetworks:
         pixels: np.ndarray = found[0] if as_bytes else found[0].transpose(1, 2, 0)
         return pixels
 
-    def _chain(self, kind: Kind, part: _Part, *, wide: bool = False, refine: bool = False) -> Chain:
+    def _chain(
+        self, kind: Kind, part: _Part, *, wide: bool = False, restore: bool = False
+    ) -> Chain:
         inward = self.tables.centroid is not None
-        return Chain(kind, part=not part.is_whole, wide=wide, refine=refine, inward=inward)
+        return Chain(kind, part=not part.is_whole, wide=wide, restore=restore, inward=inward)
 
     def _needed(self, box: Box) -> _Part:
         outer = self._around(box, self.context_radius)

@@ -1,15 +1,20 @@
-"""Refinement: optimise the symbols of one image for a lower rate-distortion cost.
+"""Refinement: optimise the latents of one image for a lower rate-distortion cost.
 
 The analysis network predicts the latents of any image in one step; better ones exist for each image
-(the *amortization gap* of a variational autoencoder). A pass estimates for every latent how the cost
-changes if its symbol moves by one quantisation step s,
+(the *amortization gap* of a variational autoencoder), above all because they are rounded: each rounding
+error changes the image, and other latents can make up for it. With the squared error E of the image
+through the whole synthesis, in bits by the exchange rate λ, a pass takes for every latent
 
-    Δ = λ · (∂E/∂ŷ · s + curvature · s²) + bits(r ± 1) − bits(r),
+    slope of the errors of the others = λ ∂E/∂ŷ + curvature · (y − ŷ),
 
-with the gradient of the squared error E through the whole synthesis, and applies all moves that
-reduce the cost. Neighbours that correct the same error overshoot together. The ratio of actual to
-expected saving therefore controls a damping factor for the next pass, as in trust-region methods. A
-pass may increase the cost, which later ones make up for; the best symbols of all passes are kept.
+since the latent's own rounding error has the share curvature · (ŷ − y) in the gradient. The latent moves
+against this slope, and a little against the slope of its own bits, before it is rounded again. That is a
+Jacobi iteration on the quadratic form of the rounding errors; all latents move at the same time, so that
+a step has to be damped. Steps grow from pass to pass, and follow a running mean.
+
+Without the share of the latent itself, a step would push every value towards the edge of its bin.
+One pass gains as much as eight did that moved symbols by ±1 (`docs/experiments.md`).
+
 Hyper-latents and tables do not change. The file format is the same, and decoders need no support.
 
 References: Yang, Bamler, Mandt, "Improving inference for neural image compression", NeurIPS 2020;
@@ -19,8 +24,7 @@ rate-distortion optimised quantisation in video encoders.
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,89 +38,73 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from vaetools.codec.networks import EntropyNetworks
+    from vaetools.codec.networks import EntropyNetworks, Latents
     from vaetools.codec.tables import CodecTables
     from vaetools.image import Image
-    from vaetools.model.spec import Positive, RefineSpec
+    from vaetools.model.spec import RefineSpec
     from vaetools.tiling import Box, Tile
 
 MAX_PASSES = 64
 
-MIN_SAVING = 0.05
-"""Bits that a move must save to be applied."""
-
 ERROR_SCALE = 255.0**2 / 3
 """From E, a sum over three channels in [0, 1], to the unit of λ, a mean on the 0–255 scale."""
 
+CURVATURE = 15.0
+"""Second derivative of the error in bits, by a latent in quantisation steps. At high rates, the best
+step for any λ makes it 12 / ln 2; this value is measured over all rates."""
 
-class Symbols:
-    """The symbols of an image: its quantised latents plus the moves of refinement.
+FIRST_STEP, STEP_GROWTH, LAST_STEP = 0.02, 0.01, 0.05
+"""Quantisation steps per bit of slope, in the first pass, more in each pass, and at most."""
+
+FIRST_RATE_STEP, RATE_STEP_GROWTH, LAST_RATE_STEP = 0.03, 0.005, 0.04
+"""The same for the slope of the bits."""
+
+STEEPEST = 20.0
+"""Largest slope of the bits."""
+
+NEW = 0.3
+"""Weight of a pass in the running mean, after the first pass."""
+
+UNIT = 1 / 50
+"""Unit of updates, in quantisation steps of the rate. They are kept as int8, because the latents of a
+large image take much memory."""
+
+LIMIT = 127
+"""Largest update, in `UNIT`."""
+
+
+class Updated:
+    """The latents of an image with an update, which is added where they are asked for.
 
     Args:
         y: (1, M, h, w) float32, latents of the whole image.
-        networks: for its rate indices.
-
-    Attributes:
-        moves: (M, h, w) int8, added to the symbols; None before refinement.
+        update: (M, h, w) int8, in `UNIT`.
+        networks: for the quantisation steps of its rate indices.
     """
 
-    def __init__(self, y: np.ndarray, networks: EntropyNetworks) -> None:
+    def __init__(self, y: np.ndarray, update: np.ndarray, networks: EntropyNetworks) -> None:
         self.y = y
+        self.update = update
         self.networks = networks
-        self.moves: np.ndarray | None = None
 
-    def of(self, z: np.ndarray, box: Box) -> np.ndarray:
-        """r of a box of cells, (M, h, w), given the hyper-latents of the image."""
-        if self.moves is None:
-            return self.networks.symbols(self.y, z, box)
-        r, _ = self.networks.moved(self.y, z, box, self.moves)
-        return r
+    def __getitem__(self, at: Any) -> np.ndarray:
+        """Latents at `(..., rows, columns)`, slices between corners of cells."""
+        rows, columns = (slice(s.start // LATENTS, s.stop // LATENTS) for s in at[-2:])
+        latents: np.ndarray = self.y[at] + self.update[at] * self.unit((rows, columns))
+        return latents
 
-
-@dataclass
-class Damping:
-    """Factor on the curvature, because simultaneous moves interact.
-
-    It follows the ratio of actual to expected saving: well above the target ratio the factor shrinks,
-    below it grows. The target rises from pass to pass, so that early passes explore and late passes
-    converge. The constants were chosen on Kodak images at several rates (`docs/experiments.md`).
-    """
-
-    factor: float = 1.5
-
-    def update(self, saved: float, expected: float, progress: float) -> None:
-        """Adapt to the outcome of a pass.
-
-        Args:
-            saved: actual saving in bits.
-            expected: saving that the pass expected.
-            progress: share of the passes done, in [0, 1].
-        """
-        ratio, target = saved / max(expected, 1.0), 0.2 + progress
-        if ratio < target:
-            self.factor = min(1.4 * self.factor, 8.0)
-        elif ratio > 1.5 * target:
-            self.factor = max(0.75 * self.factor, 1.0)
-
-
-@dataclass
-class Estimate:
-    """Cost of the symbols of a tile or an image, and the expected effect of moves.
-
-    Attributes:
-        cost: bits of the latents plus the error in bits.
-        expected: bits that the moves are expected to save.
-    """
-
-    cost: float = 0.0
-    expected: float = 0.0
+    def unit(self, cells: Box) -> np.ndarray:
+        """The unit of the update of every latent."""
+        unit: np.ndarray = self.networks.steps(cells) * np.float32(UNIT)
+        return unit
 
 
 class Refinement:
-    """Refines the symbols of one image.
+    """Refines the latents of one image.
 
     Args:
-        symbols: the symbols; their `moves` are changed in place.
+        y: (1, M, h, w) float32, its latents.
+        networks: for its rate indices.
         spec: the `[codec.refine]` table of the manifest.
         image: the image.
         z: its hyper-latents, (1, N, rows, columns).
@@ -125,16 +113,16 @@ class Refinement:
 
     def __init__(
         self,
-        symbols: Symbols,
+        y: np.ndarray,
+        networks: EntropyNetworks,
         spec: RefineSpec,
         image: Image,
         z: np.ndarray,
         tiles: Sequence[Tile],
     ) -> None:
-        self.symbols = symbols
-        self.networks: EntropyNetworks = symbols.networks
-        self.tables: CodecTables = symbols.networks.tables
-        self.curvature: Positive = spec.curvature
+        self.y = y
+        self.networks = networks
+        self.tables: CodecTables = networks.tables
         self.image = image
         self.z = z
         self.tiles = tiles
@@ -142,73 +130,67 @@ class Refinement:
         # λ of every rate index: bits per unit of squared error.
         weight = ERROR_SCALE * np.exp(low + (high - low) * self.tables.rate)
         self.error_weight: Any = weight.astype(np.float32)
+        variance = self.tables.variances + 1 / 12  # a value is anywhere in its bin
+        self.rate_slope: Any = (1 / (variance * math.log(2))).astype(np.float32)
 
-    def run(self, passes: int) -> None:
-        """Run passes and keep the best symbols.
+    def run(self, passes: int) -> Latents:
+        """The latents after some passes.
 
-        All tiles of a pass see the symbols of the pass before, so that tile borders leave no trace.
+        All tiles of a pass see the latents of the pass before, so that tile borders leave no trace.
         """
-        damping, before = Damping(), Estimate()
-        moves = np.zeros(self.symbols.y.shape[1:], np.int8)
-        best, lowest = b"", np.inf
-        for number in range(passes + 1):  # one more than passes, to measure the last one
-            self.symbols.moves = moves
-            now, moves = self._pass(damping.factor)
-            if now.cost < lowest:  # compressed, because nearly all moves are 0
-                best, lowest = zlib.compress(self.symbols.moves.data, 1), now.cost
-            if number:
-                damping.update(before.cost - now.cost, before.expected, number / passes)
-            before = now
-        kept = np.frombuffer(zlib.decompress(best), np.int8)
-        self.symbols.moves = kept.reshape(moves.shape)
+        latents = Updated(self.y, np.zeros(self.y.shape[1:], np.int8), self.networks)
+        for number in range(passes):
+            after = np.empty_like(latents.update)
+            for tile in self.tiles:
+                part = self._update(latents, tile.outer, number)[
+                    (..., *scaled(tile.inner, LATENTS))
+                ]
+                after[(..., *scaled(tile.core, LATENTS))] = part
+            latents = Updated(self.y, after, self.networks)
+        return latents
 
-    def _pass(self, damping: float) -> tuple[Estimate, np.ndarray]:
-        """Cost of the current symbols, and the moves for the next pass."""
-        assert self.symbols.moves is not None
-        whole, after = Estimate(), self.symbols.moves.copy()
-        for tile in self.tiles:
-            part, moves = self._moves(tile, damping)
-            after[(..., *scaled(tile.core, LATENTS))] += moves
-            whole.cost += part.cost
-            whole.expected += part.expected
-        return whole, after
+    def _update(self, latents: Updated, cells: Box, number: int) -> np.ndarray:
+        """The update of some cells after the pass with this number, (M, h, w) int8."""
+        at = (..., *scaled(cells, LATENTS))
+        r, restored = self.networks.restored(latents, self.z, cells)
+        before, unit = latents.update[at].astype(np.float32), latents.unit(cells)
+        mean = restored.latents - restored.offsets(r)
+        # From latents to what is rounded: the steps of the encoder and of the decoder are learned apart.
+        gain = self._gain_product(cells) / restored.step
+        own = (self.y[0][at] - mean) * gain
+        weights = self._weights(cells)
+        slope = self._slope(restored.latents, weights, cells) * restored.step
+        slope += self._curvature(weights, cells) * (own - r)
+        index = self.networks.index(self.z, cells)
+        moved = own + before * (unit * gain)
+        bits = np.clip(moved * self.rate_slope[index], -STEEPEST, STEEPEST)
+        step = min(FIRST_STEP + number * STEP_GROWTH, LAST_STEP)
+        rate_step = min(FIRST_RATE_STEP + number * RATE_STEP_GROWTH, LAST_RATE_STEP)
+        found = -(step * slope + rate_step * bits) * (restored.step / unit)
+        share = NEW if number else 1.0
+        after = np.rint(before + share * (np.nan_to_num(found) - before))
+        kept: np.ndarray = np.clip(after, -LIMIT, LIMIT).astype(np.int8)
+        return kept
 
-    def _moves(self, tile: Tile, damping: float) -> tuple[Estimate, np.ndarray]:
-        """The same for the core of a tile, with additional moves (M, h, w) int8 in −1 … 1."""
-        assert self.symbols.moves is not None
-        r, restored = self.networks.moved(self.symbols.y, self.z, tile.outer, self.symbols.moves)
-        weights = self._weights(tile.outer)
-        slope, errors = self._slope(restored.latents, weights, tile.outer)
-        inner, pixels = scaled(tile.inner, LATENTS), scaled(tile.inner, CELL)
-        r, slope = r[(..., *inner)].astype(np.int32), slope[(..., *inner)]
-        curvature = damping * self.curvature * _block_means(weights[pixels], DOWNSCALE)
-        index = self.networks.index(self.z, tile.core)
-        bits = self.tables.bits(r, index)
-        core = restored.within(inner)
-
-        def change_of(sign: int) -> np.ndarray:
-            move = core.offsets(r + sign) - core.offsets(r)
-            bits_after = self.tables.bits(r + sign, index)
-            change: np.ndarray = (slope + curvature * move) * move + bits_after - bits
-            return change
-
-        up, down = change_of(1), change_of(-1)
-        change = np.minimum(up, down)
-        chosen = change < -MIN_SAVING
-        moves = np.where(chosen, np.where(up < down, 1, -1), 0).astype(np.int8)
-        return Estimate(_sum(bits) + _sum(errors[pixels]), -_sum(change[chosen])), moves
-
-    def _slope(
-        self, latents: np.ndarray, weights: np.ndarray, cells: Box
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """λ · ∂E/∂ŷ, (M, h, w), and λ times the squared error of every pixel, (H, W), in bits."""
+    def _slope(self, latents: np.ndarray, weights: np.ndarray, cells: Box) -> np.ndarray:
+        """λ · ∂E/∂ŷ, (M, h, w)."""
         graph = self.networks.model.graph("synthesis_gradient")
         rates = self.tables.rates(self.networks.levels[cells])
         image = rgb_of(self.image, scaled(cells, CELL))
-        slope, errors = graph(
-            np.ascontiguousarray(latents[None]), rates, image, weights[None, None]
-        )
-        return slope[0], errors[0, 0]
+        slope, _ = graph(np.ascontiguousarray(latents[None]), rates, image, weights[None, None])
+        found: np.ndarray = slope[0]
+        return found
+
+    def _gain_product(self, cells: Box) -> np.ndarray:
+        """`gain` · `inverse_gain` of every latent, about 1."""
+        tables = self.tables
+        return tables.per_latent(tables.gain * tables.inverse_gain, self.networks.levels[cells])
+
+    def _curvature(self, weights: np.ndarray, cells: Box) -> np.ndarray:
+        """`CURVATURE` by the share of the image in the pixels of a latent, (h, w)."""
+        whole = upsampled(self.error_weight[self.networks.levels[cells]], LATENTS)
+        share: np.ndarray = CURVATURE * _block_means(weights, DOWNSCALE) / whole
+        return share
 
     def _weights(self, cells: Box) -> np.ndarray:
         """λ at every pixel, (H, W) float32; 0 in the padding beyond the image."""
@@ -225,7 +207,3 @@ def _block_means(values: np.ndarray, side: int) -> np.ndarray:
     blocks = values.reshape(height // side, side, width // side, side)
     means: np.ndarray = blocks.mean(axis=(1, 3))
     return means
-
-
-def _sum(values: np.ndarray) -> float:
-    return float(values.sum(dtype=np.float64))

@@ -156,6 +156,15 @@ class CodecTables:
         return [Table(p, int(r)) for p, r in zip(parts, self.latent_reach, strict=True)]
 
     @cached_property
+    def variances(self) -> np.ndarray:
+        """Variance of the symbols of every latent table, (T,), without escaped ones."""
+        found = []
+        for table in self.latent:
+            p = table.frequencies[:-1] / TOTAL
+            found.append((p * np.arange(-table.reach, table.reach + 1) ** 2).sum())
+        return np.array(found)
+
+    @cached_property
     def _hyper(self) -> list[list[Table]]:
         limit = self.hyper_limit
         return [[Table(f.astype(np.int64), limit) for f in g] for g in self.hyper_frequencies]

@@ -56,7 +56,7 @@ class Chain:
         kind: what it computes.
         part: for a part of an image, whose surroundings are cut off inside.
         wide: symbols are int32 instead of int16.
-        refine: `quantise` adds moves to the symbols and gives the latents restored from them.
+        restore: `quantise` also gives the latents that are restored from the symbols.
         inward: the model restores towards the mean (`centroid` in its tables).
         limit: largest magnitude of the hyper-latents that `encode` and `code` compute.
     """
@@ -64,7 +64,7 @@ class Chain:
     kind: Kind
     part: bool = False
     wide: bool = False
-    refine: bool = False
+    restore: bool = False
     inward: bool = False
     limit: int = 0
 
@@ -118,7 +118,6 @@ def chain_graph(chain: Chain, manifest: Manifest, load: Callable[[str], bytes]) 
         image      (1, 3, H, W) float32
         latents    (1, M, h, w) float32
         symbols    (1, M, h, w) int16 or int32
-        moves      (1, M, h, w) int8, to `refine`
         hyper      (1, N, h/4, w/4) int32; larger for a part
         gain, step (1, M, gh, gw) float32; (1, M, 1, 1) for `encode` and `code`
         offset     (1, M, gh, gw) float32, added to the table index, and
@@ -130,7 +129,7 @@ def chain_graph(chain: Chain, manifest: Manifest, load: Callable[[str], bytes]) 
         hyper      (1, N, h/4, w/4) int32
         symbols    (1, M, h, w) int16 or int32
         largest    (1,) float32, the largest magnitude of a symbol: int16 may not hold it
-        restored   (1, M, h, w) float32, latents, to `refine`, and
+        restored   (1, M, h, w) float32, latents, if `restore`, and
         factor     (1, M, h, w) float32 on the steps, if the context has one
         shift      (1, M, h, w) float32: how far latents are restored towards the mean, if `inward`
         image      (1, 3, H, W) float32
@@ -207,36 +206,30 @@ class _Assembly:
         limits = (b.constant(sign * self.chain.limit, np.float32) for sign in (-1, 1))
         hyper = b.op("Clip", b.op("Round", z), *limits)
         b.output("hyper", b.cast(hyper, np.int32), np.int32, self._hyper_shape("out_"))
-        self._code(y, hyper, gain, step, shift, None)
+        self._code(y, hyper, gain, step, shift)
 
     def _quantise(self) -> None:
         b = self.builder
         y = b.input("latents", np.float32, self._shape())
-        moves = b.input("moves", np.int8, self._shape()) if self.chain.refine else None
         hyper, gain, step, shift = self._rate_inputs()
-        self._code(y, hyper, gain, step, shift, moves)
+        self._code(y, hyper, gain, step, shift)
 
-    def _code(
-        self, y: str, hyper: str, gain: str, step: str, shift: Sequence[str], moves: str | None
-    ) -> None:
+    def _code(self, y: str, hyper: str, gain: str, step: str, shift: Sequence[str]) -> None:
         b = self.builder
         coded = self.packing.packed(y)
-        moved = None if moves is None else self.packing.packed(b.cast(moves, np.float32))
 
         def symbols(phase: int, mean: str, gain: str) -> str:
-            steps = b.op("Mul", b.op("Sub", coded[phase], mean), gain)
-            r = b.op("Round", steps)
-            return r if moved is None else b.op("Add", r, moved[phase])
+            return b.op("Round", b.op("Mul", b.op("Sub", coded[phase], mean), gain))
 
         phases = self._phases(hyper, shift)
-        phases.run(gain, step, symbols, last=self.chain.refine)
+        phases.run(gain, step, symbols, last=self.chain.restore)
         r = self.packing.unpacked(phases.symbols)
         most = MAX_SYMBOL if self.chain.wide else np.iinfo(np.int16).max
         limits = (b.constant(sign * most, np.float32) for sign in (-1, 1))
         kind = self.chain.integers
         b.output("symbols", b.cast(b.op("Clip", r, *limits), kind), kind, self._shape("out_"))
         b.output("largest", b.reduce("ReduceMax", b.op("Abs", r)), np.float32, (1,))
-        if self.chain.refine:
+        if self.chain.restore:
             restored = {
                 "restored": phases.latents,
                 "factor": phases.factors,
