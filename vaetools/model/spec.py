@@ -163,7 +163,8 @@ class RefineSpec:
     Attributes:
         lambda_min, lambda_max: the model was trained to minimise bits + λ · squared error (mean over
             the channels of a pixel, in units of 255²), with ln λ linear in the rate index.
-        curvature: moving one latent by one changes the image, in [0, 1], by this sum of squares.
+        curvature: moving one latent by one changes the image, in [0, 1], by this sum of squares; earlier
+            versions needed it.
     """
 
     lambda_min: Positive
