@@ -294,17 +294,3 @@ def test_levels_of_one_group_of_hyper_tables_are_coded_alike():
     mixed[1] = 2
     payloads = {encode_hyper(z, levels, found).finish() for levels in (one, two, mixed)}
     assert len(payloads) == 1
-
-
-def test_bits_of_symbols_by_their_tables(mini):
-    """What refinement counts is what the encoder counts, escapes of one byte included."""
-    tables = mini.tables
-    short = [n for n, table in enumerate(tables.latent) if table.reach < 60]  # escapes of a byte
-    assert len(short) > 5
-    for number in short:
-        table = tables.latent[number]
-        values = np.arange(-table.reach - 1, table.reach + 2, dtype=np.int32)
-        coder = Encoder()
-        coder.put(values, table)
-        index = np.full(values.shape, number, np.uint8)
-        assert tables.bits(values, index).sum() == pytest.approx(coder.bits, rel=1e-5)

@@ -164,7 +164,7 @@ class Codec(CodecModel):
         Args:
             analysis: from `analyse`.
             level: rate index, 0 (smallest file) … `levels` − 1.
-            refine: passes, 0 … `MAX_PASSES`, that search for symbols with a better trade-off of rate
+            refine: passes, 0 … `MAX_PASSES`, that move the latents to a better trade-off of rate
                 and distortion. Each takes about as long as encoding and decoding without
                 refinement; see `vaetools.codec.refine`.
             keep_symbols: keep what `decoded` needs.

@@ -13,7 +13,7 @@ Jacobi iteration on the quadratic form of the rounding errors; all latents move 
 a step has to be damped. Steps grow from pass to pass, and follow a running mean.
 
 Without the share of the latent itself, a step would push every value towards the edge of its bin.
-One pass gains as much as eight did that moved symbols by ±1 (`docs/experiments.md`).
+One pass gains two thirds of what eight gained that moved symbols by ±1 (`docs/experiments.md`).
 
 Hyper-latents and tables do not change. The file format is the same, and decoders need no support.
 

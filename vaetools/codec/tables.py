@@ -20,9 +20,6 @@ from vaetools.model.checked import RATE_PIXELS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-ESCAPED_BITS = 8
-"""Length of the shortest escaped value, in addition to the escape symbol."""
-
 LATENTS = CELL // DOWNSCALE
 """Latents per cell along each axis."""
 
@@ -210,29 +207,6 @@ class CodecTables:
             same: np.ndarray = self.rate[levels.flat[0]].reshape(1, 1, 1, 1)
             return same
         return upsampled(self.rate[levels], CELL // RATE_PIXELS)[None, None]
-
-    @cached_property
-    def _bits(self) -> np.ndarray:
-        """(T, 2 R + 1) float32: bits of −R … R for every table; R is the largest reach + 1."""
-        most = int(self.latent_reach.max()) + 1
-        bits = np.empty((len(self.latent), 2 * most + 1), np.float32)
-        for row, table in zip(bits, self.latent, strict=True):
-            row[:] = table.bits[-1] + ESCAPED_BITS
-            row[most - table.reach : most + table.reach + 1] = table.bits[: 2 * table.reach + 1]
-        return bits
-
-    def bits(self, symbols: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Ideal code length in bits of symbols, each with the table of its index.
-
-        Args:
-            symbols, index: of the same shape.
-
-        Returns:
-            float32 of that shape. Escaped values count as one byte; large ones take more.
-        """
-        most = self._bits.shape[1] // 2
-        found: np.ndarray = self._bits[index, np.clip(symbols, -most, most) + most]
-        return found
 
     def indexes(self, base: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """Table index of every latent.
