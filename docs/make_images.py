@@ -1,4 +1,4 @@
-"""Make the three images at the top of the README: `python docs/make_images.py`.
+"""Make the images at the top of the README and in docs/gallery.md: `python docs/make_images.py`.
 
 Each shows a part of a photograph from scikit-image twice, before and after, with one pixel per pixel.
 """
@@ -9,6 +9,7 @@ import io
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -53,10 +54,25 @@ def inpaint(hub: vaetools.Hub, photo: Path, folder: Path) -> list[tuple[str, np.
     return [("scratches", damaged), ("filled", hub.inpaint(damaged, mask))]
 
 
+def texture(hub: vaetools.Hub, photo: Path, _: Path) -> list[tuple[str, np.ndarray]]:
+    """A rocket, and the sky without it."""
+    before = read_image(photo).pixels
+    mask = np.zeros(before.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.array(ROCKET)], 255)
+    return [("photograph", before), ("--fill texture", hub.inpaint(before, mask, fill="texture"))]
+
+
+ROCKET = (
+    *((310, 120), (330, 120), (342, 180), (345, 320), (362, 355), (362, 412)),
+    *((280, 412), (280, 355), (298, 320), (300, 180)),
+)
+"""Corners (x, y) of a mask."""
+
 IMAGES = {
     "compress": (compress, "astronaut.png", (110, 10)),
     "denoise": (denoise, "chelsea.png", (60, 0)),
     "inpaint": (inpaint, "coffee.png", (180, 40)),
+    "texture": (texture, "rocket.jpg", (200, 115)),
 }
 """Name: what is shown, of which photograph, from which corner (x, y) on."""
 

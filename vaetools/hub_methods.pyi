@@ -274,6 +274,7 @@ class HubMethods:
         *,
         mask_hole: Literal["white", "black"] = "white",
         missing_mask: Literal["fail", "copy"] = "fail",
+        fill: Literal["mean", "texture"] = "mean",
         grow: int = 0,
         feather: float = 0.0,
         samples: Literal[0] = 0,
@@ -285,10 +286,12 @@ class HubMethods:
     ) -> NDArray[Any]:
         """Fill holes in images: scratches, text, dust and other small damage.
 
-        The result is the posterior mean. Posterior samples have the grain and detail that the
-        mean averages out. In files, the uncertainty map is greyscale with 16 bits: its value
-        divided by 256 is half the width of a 90 % interval, on the 0–255 scale; outside the
-        hole it is 0. Pixels that are not masked come back unchanged.
+        The result is the posterior mean: smooth in large holes. With `--fill texture`, the deep
+        parts of a hole are filled with patches of the same image, so that whole objects can be
+        removed. Posterior samples have the grain and detail that the mean averages out. In
+        files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is half
+        the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that
+        are not masked come back unchanged.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
@@ -299,6 +302,8 @@ class HubMethods:
             mask_hole: Colour of the hole in the mask. Default: 'white'.
             missing_mask: An image without a mask fails, or is copied unchanged. Default:
                 'fail'.
+            fill: What deep parts of a hole are filled with: the posterior mean, or patches of
+                the same image. Default: 'mean'.
             grow: Dilate the hole by this radius [0 … 256]. Default: 0.
             feather: Blend from the original to the fill over this width inside the hole [0 …
                 256]. Default: 0.0.
@@ -317,6 +322,7 @@ class HubMethods:
         *,
         mask_hole: Literal["white", "black"] = "white",
         missing_mask: Literal["fail", "copy"] = "fail",
+        fill: Literal["mean", "texture"] = "mean",
         grow: int = 0,
         feather: float = 0.0,
         samples: int = 0,
@@ -328,10 +334,12 @@ class HubMethods:
     ) -> Restored[NDArray[Any]]:
         """Fill holes in images: scratches, text, dust and other small damage.
 
-        The result is the posterior mean. Posterior samples have the grain and detail that the
-        mean averages out. In files, the uncertainty map is greyscale with 16 bits: its value
-        divided by 256 is half the width of a 90 % interval, on the 0–255 scale; outside the
-        hole it is 0. Pixels that are not masked come back unchanged.
+        The result is the posterior mean: smooth in large holes. With `--fill texture`, the deep
+        parts of a hole are filled with patches of the same image, so that whole objects can be
+        removed. Posterior samples have the grain and detail that the mean averages out. In
+        files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is half
+        the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that
+        are not masked come back unchanged.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
@@ -342,6 +350,8 @@ class HubMethods:
             mask_hole: Colour of the hole in the mask. Default: 'white'.
             missing_mask: An image without a mask fails, or is copied unchanged. Default:
                 'fail'.
+            fill: What deep parts of a hole are filled with: the posterior mean, or patches of
+                the same image. Default: 'mean'.
             grow: Dilate the hole by this radius [0 … 256]. Default: 0.
             feather: Blend from the original to the fill over this width inside the hole [0 …
                 256]. Default: 0.0.

@@ -18,15 +18,17 @@ ALPHA = "alpha"
 class Inpaint(Restoring):
     """Fill holes in images: scratches, text, dust and other small damage.
 
-    The result is the posterior mean. Posterior samples have the grain and detail that the mean
-    averages out. In files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is
-    half the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that are
-    not masked come back unchanged.
+    The result is the posterior mean, which is smooth in large holes. With `--fill texture`, their deep
+    parts are filled with patches of the same image, so that whole objects can be removed. Posterior
+    samples have the grain and detail that the mean averages out. In files, the uncertainty map is
+    greyscale with 16 bits: its value divided by 256 is half the width of a 90 % interval, on the 0–255
+    scale; outside the hole it is 0. Pixels that are not masked come back unchanged.
 
     Examples:
 
         vaetools inpaint photos/ -o whole/ --mask masks/
         vaetools inpaint photo.png -o whole.png --mask mask.png --grow 2
+        vaetools inpaint street.jpg -o empty.jpg --mask people.png --grow 4 --fill texture
     """
 
     name = "inpaint"
@@ -48,6 +50,11 @@ class Inpaint(Restoring):
         missing_mask: Literal["fail", "copy"] = option(
             "fail", help="An image without a mask fails, or is copied unchanged"
         )
+        fill: Literal["mean", "texture"] = option(
+            "mean",
+            help="What deep parts of a hole are filled with: the posterior mean, or patches of the "
+            "same image",
+        )
         grow: int = option(0, min=0, max=256, help="Dilate the hole by this radius", metavar="PX")
         feather: float = option(
             0.0,
@@ -64,6 +71,10 @@ class Inpaint(Restoring):
 
     def __init__(self, model: Any, options: Any) -> None:
         super().__init__(model, options)
+        if options.fill == "texture" and (options.samples or options.uncertainty):
+            raise vaetools.OptionError(
+                "samples and uncertainty are those of the mean: they do nothing with fill texture"
+            )
         self.inpainter = vaetools.Inpainter(model)
         self.from_alpha = isinstance(options.mask, str | Path) and str(options.mask) == ALPHA
         given = options.mask is not None and not self.from_alpha
@@ -83,6 +94,7 @@ class Inpaint(Restoring):
             feather=options.feather,
             seeds=self.seeds(),
             uncertainty=options.uncertainty,
+            texture=options.fill == "texture",
         )
         samples = tuple(self._shown(sample, hole) for sample in found.samples)
         return replace(found, image=self._shown(found.image, hole), samples=samples)

@@ -71,6 +71,19 @@ def test_grow_and_feather(hub: Hub, tmp_path: Path) -> None:
     assert np.array_equal(soft, expected(hub, mask() > 0, feather=2))
 
 
+def test_fill_with_texture(hub: Hub) -> None:
+    picture = gradient()
+    picture[:, ::4] //= 2
+    hole = np.zeros(picture.shape[:2], np.bool_)
+    hole[14:34, 20:44] = True
+    found = hub.inpaint(picture, hole, fill="texture")
+    assert np.array_equal(found[~hole], picture[~hole])
+    stripes = [np.ptp(image[24, 24:40].astype(int), axis=0).mean() for image in (picture, found)]
+    assert stripes[1] > 0.5 * stripes[0]  # the mean of this model is flat
+    soft = hub.inpaint(picture, hole, fill="texture", feather=4)
+    assert (soft != found)[hole].any() and np.array_equal(soft[~hole], picture[~hole])
+
+
 def test_alpha_is_a_mask(hub: Hub) -> None:
     alpha = np.full((48, 64), 255, np.uint8)
     alpha[10:14, 10:40] = 0
@@ -253,6 +266,9 @@ def test_the_content_of_a_mask_counts_and_not_its_name(hub: Hub, tmp_path: Path)
         ({"mask": "alpha", "feather": float("nan")}, "number"),
         ({"mask": "alpha", "samples": 65}, "0 … 64"),
         ({"mask": "alpha", "seed": 3}, "nothing without samples"),
+        ({"mask": "alpha", "fill": "patches"}, "mean, texture"),
+        ({"mask": "alpha", "fill": "texture", "samples": 2}, "nothing with fill texture"),
+        ({"mask": "alpha", "fill": "texture", "uncertainty": True}, "nothing with fill texture"),
     ],
 )
 def test_bad_options_are_refused_before_any_work(

@@ -18,6 +18,7 @@ from vaetools.restoration.holes import depth_of, for_each_hole
 from vaetools.restoration.patches import part_of, samples_of, takes_pixels
 from vaetools.restoration.restored import Restored
 from vaetools.restoration.restorer import Restorer
+from vaetools.restoration.texture import with_texture
 from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Inpainter(Restorer):
         feather: float = 0.0,
         seeds: Sequence[int] = (),
         uncertainty: bool = False,
+        texture: bool = False,
     ) -> Restored[Image]:
         """Fill a hole. Depth, greyscale, alpha, ICC and EXIF are kept.
 
@@ -68,6 +70,8 @@ class Inpainter(Restorer):
                 the fill.
             seeds: of the posterior samples, one each.
             uncertainty: also predict the uncertainty, without feather.
+            texture: fill the deep parts of the hole with patches of the image in place of the mean; see
+                `vaetools.restoration.texture`. Samples and uncertainty stay as they are.
 
         Raises:
             ImageValueError: a hole of another size or dtype; pixels that are not numbers.
@@ -77,6 +81,8 @@ class Inpainter(Restorer):
         _check(image, hole)
         depth = depth_of(hole)
         images, widths = self._filled(image, depth, seeds, uncertainty=uncertainty)
+        if texture:
+            images[0] = with_texture(images[0], depth)
         if feather:
             share = np.minimum(depth / np.float32(feather + 1), 1.0)
             images = [_faded(image, filled, share) for filled in images]

@@ -1,0 +1,238 @@
+"""Fill a hole with patches of the same image: texture where the mean of a model is smooth.
+
+The image is completed coarse to fine. At the coarsest size, where the hole is a few pixels deep, it is
+filled ring by ring. Then, at each size, two steps alternate: each patch around the hole looks for the
+most similar one among known pixels, and these say what is in the hole (Wexler et al. 2007,
+doi:10.1109/TPAMI.2007.60). Patches are compared by colours and by strength of texture (Newson et al.
+2017, doi:10.5201/ipol.2017.189). Two things keep a large hole from being filled with one uniform surface
+from somewhere: low frequencies follow a coarse fill, the mean of a model; and sources nearby are
+preferred, above all those at the same height, since a photograph shows ground below and sky above. At
+last, seams between parts from different places are evened out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vaetools.restoration.patch_match import Patches
+from vaetools.restoration.patches import cropped, samples_of
+from vaetools.restoration.seams import without_seams
+from vaetools.tiling import ceil_div, grown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vaetools.image import Image
+    from vaetools.restoration.patch_match import Places
+    from vaetools.tiling import Box
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+SHALLOW = 4.0
+"""Depth in pixels. Parts of a hole that are nowhere deeper keep the coarse fill: the mean of a model is
+better there. At the coarsest size, no hole is deeper than this."""
+
+SMALLEST = 24
+"""Least side of the coarsest size, in pixels."""
+
+LARGEST = 200_000
+"""Most targets for a search; beyond, sources come from the coarser size as they are."""
+
+LEAST_AROUND, MOST_AROUND = 256, 1024
+"""Limits of how far around a part of a hole patches are looked for, in pixels; between them, twice the
+longer side of the part."""
+
+STEPS = (10, 5, 3)
+"""Searches and votes, from the coarsest size on; the last number for all that follow."""
+
+STILL = 0.002
+"""A mean change of values below which a size is done."""
+
+TEXTURE = 4.0
+"""Weight of the mean gradient against colours."""
+
+COARSE = 0.3
+"""Weight of the low frequencies."""
+
+HEIGHT, ACROSS = 0.5, 0.25
+"""Weights of a distance as long as the image, down and across."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The image at one size.
+
+    Attributes:
+        colours: (H, W, 3) in [0, 1].
+        texture: (H, W, 2): mean gradients across and down.
+        coarse: (H, W, 3): low frequencies; known in the hole as well.
+        hole: (H, W) bool.
+        unusable: (H, W) bool: what is not copied, such as other holes.
+    """
+
+    colours: Floats
+    texture: Floats
+    coarse: Floats
+    hole: np.ndarray
+    unusable: np.ndarray
+
+    def halved(self) -> Size:
+        known = (~self.hole).astype(np.float32)[..., None]
+        weight = _halved(known)
+        total = _halved(self.colours * known)
+        colours = np.asarray(total / np.maximum(weight, np.float32(0.25))[..., None], np.float32)
+        usable = _halved((~self.unusable).astype(np.float32)[..., None]) == 1
+        every = (slice(None, None, 2),) * 2
+        return Size(colours, self.texture[every], self.coarse[every], weight == 0, ~usable)
+
+    def patches(self) -> Patches:
+        height, width = self.hole.shape
+        longest = np.float32(max(height, width))
+        down, across = np.mgrid[:height, :width] / longest
+        place = np.stack([HEIGHT * down, ACROSS * across], axis=2).astype(np.float32)
+        values = np.concatenate([self.colours, TEXTURE * self.texture], axis=2)
+        fixed = np.concatenate([COARSE * self.coarse, place], axis=2)
+        return Patches(values, fixed, self.hole, self.unusable)
+
+
+def with_texture(image: Image, depth: np.ndarray) -> Image:
+    """An image with texture in the deep parts of its hole.
+
+    Args:
+        image: with a coarse fill in the hole.
+        depth: (H, W): distance of each pixel of the hole to known ones, in pixels; 0 outside.
+    """
+    new = replace(image, pixels=image.pixels.copy(), encoded=None)
+    for box, part in _deep_parts(depth):
+        filled = textured(cropped(new, box).to_rgb(), part, (depth[box] > 0) & ~part)
+        where = part if image.grey else part[..., None]
+        np.copyto(new.pixels[box], samples_of(image, box, filled), where=where)
+    return new
+
+
+def textured(
+    coarse: Floats, hole: np.ndarray, unusable: np.ndarray | None = None, *, seed: int = 0
+) -> Floats:
+    """An image whose hole is filled with patches of its known pixels.
+
+    Args:
+        coarse: (H, W, 3) RGB in [0, 1], with a coarse fill in the hole.
+        hole: (H, W) bool.
+        unusable: (H, W) bool: other pixels that are not copied.
+        seed: of the random search.
+
+    Returns:
+        (H, W, 3) in the range of `coarse`; known pixels are unchanged. Without patches of known pixels
+        to copy: `coarse`.
+    """
+    if not hole.any():
+        return coarse
+    sizes = _sizes(coarse, hole, np.zeros_like(hole) if unusable is None else unusable)
+    rng = np.random.default_rng(seed)
+    field: npt.NDArray[np.intp] | None = None
+    filled = coarse
+    for number, size in enumerate(reversed(sizes)):
+        patches = size.patches()
+        if not patches.sources.any():
+            continue
+        last = number == len(sizes) - 1
+        steps = STEPS[min(number, len(STEPS) - 1)]
+        found = _synthesised(patches, field, rng, steps=steps, last=last)
+        field = _over_all(found, patches.targets, size.hole.shape)
+        filled = patches.filled[..., :3]
+    if field is None:
+        return coarse
+    return np.where(hole[..., None], np.clip(filled, coarse.min(), coarse.max()), coarse)
+
+
+def _deep_parts(depth: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
+    """Connected parts of a hole that are deep somewhere: (box around one, its pixels in the box)."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((depth > 0).astype(np.uint8))
+    for label in range(1, count):
+        x, y, width, height = (int(number) for number in stats[label, :4])
+        own = (slice(y, y + height), slice(x, x + width))
+        if depth[own][labels[own] == label].max() > SHALLOW:
+            around = int(np.clip(2 * max(width, height), LEAST_AROUND, MOST_AROUND))
+            box = grown(own, around, *depth.shape)
+            yield box, labels[box] == label
+
+
+def _synthesised(
+    patches: Patches,
+    coarser: npt.NDArray[np.intp] | None,
+    rng: np.random.Generator,
+    *,
+    steps: int,
+    last: bool,
+) -> Places:
+    """Fill the hole at one size; the field. `coarser`: that of the size before, over the whole image."""
+    if coarser is None:
+        patches.peel(rng)
+        field = patches.snapped(patches.targets)
+    else:
+        field = patches.snapped(_finer(coarser, patches.targets))
+        patches.vote(field)
+    distances = patches.distances(field)
+    for _ in range(steps if len(patches.targets) <= LARGEST else 0):
+        if patches.few:
+            field, distances = patches.complete()
+        else:
+            field, distances = patches.improve(field, rng, rounds=1)
+        if patches.vote(field, distances) < STILL:
+            break
+    if last:
+        beside = patches.choose(field, distances)
+        patches.filled[:] = without_seams(patches.filled, patches.hole, beside)
+    return field
+
+
+def _sizes(coarse: Floats, hole: np.ndarray, unusable: np.ndarray) -> list[Size]:
+    """The image at full size, at half of it and so on, until its hole is shallow."""
+    depth = float(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max())
+    halvings = int(np.ceil(np.log2(max(depth / SHALLOW, 1))))
+    halvings = max(0, min(halvings, int(np.log2(max(min(hole.shape) / SMALLEST, 1)))))
+    low = np.asarray(cv2.GaussianBlur(coarse, (0, 0), float(2**halvings)), np.float32)
+    texture = _texture(coarse, hole | unusable, 2 ** max(halvings, 2) + 1)
+    found = [Size(coarse, texture, low, hole, unusable)]
+    for _ in range(halvings):
+        found.append(found[-1].halved())
+    return found
+
+
+def _texture(colours: Floats, hole: np.ndarray, side: int) -> Floats:
+    """(H, W, 2): the mean gradient, across and down, of the known pixels of a square."""
+    known = (~hole).astype(np.float32)
+    grey = colours.mean(axis=2)
+    planes = []
+    for axis in (1, 0):
+        both = known * np.roll(known, -1, axis)
+        steep = np.abs(np.roll(grey, -1, axis) - grey) * both
+        planes.append(
+            cv2.blur(steep, (side, side)) / np.maximum(cv2.blur(both, (side, side)), 1e-3)
+        )
+    return np.stack(planes, axis=2).astype(np.float32)
+
+
+def _halved(plane: Floats) -> Floats:
+    """Means of 2 × 2 pixels; odd sides are repeated at the edge."""
+    height, width = plane.shape[:2]
+    even = np.pad(plane, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    size = (ceil_div(width, 2), ceil_div(height, 2))
+    return np.asarray(cv2.resize(even, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _over_all(field: Places, targets: Places, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """(H, W, 2): the source of each place; that of a place without a target is itself."""
+    every = np.moveaxis(np.mgrid[: shape[0], : shape[1]], 0, 2).astype(np.intp)
+    every[tuple(targets.T)] = field
+    return every
+
+
+def _finer(coarser: npt.NDArray[np.intp], targets: Places) -> Places:
+    """Where a field of half the size finds the sources of targets."""
+    return np.asarray(2 * coarser[tuple((targets // 2).T)] + targets % 2)
