@@ -29,12 +29,23 @@ SIDE = 384
 
 
 def gradients() -> dict[str, Rgb]:
-    """Smooth images: a sky, a spotlight and a saddle, in two colours each."""
+    """Ten smooth images of two colours each, as skies, walls and lamps are."""
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
-    shapes = {"sky": (y + 1) / 2, "spotlight": np.exp(-(x**2 + y**2)), "saddle": (1 + x * y) / 2}
+    shapes = {
+        "sky": (y + 1) / 2,
+        "spotlight": np.exp(-(x**2 + y**2)),
+        "saddle": (1 + x * y) / 2,
+        "dusk": ((y + 1) / 2) ** 3,
+        "slope": (2 + x + y) / 4,
+        "vignette": 1 / (1 + 0.7 * (x**2 + y**2)) ** 2,
+        "haze": 1 / (1 + np.exp(-8 * (y - 0.2))),
+        "fold": (1 + np.sin(3 * x + y)) / 2,
+        "lamps": np.exp(-4 * ((x + 0.5) ** 2 + y**2)) + np.exp(-6 * ((x - 0.6) ** 2 + y**2)),
+        "tube": np.sqrt(np.maximum(0, 1 - 0.9 * x**2)),
+    }
     light, dark = np.array([230, 210, 180]), np.array([30, 60, 120])
     return {
-        name: (dark + (light - dark) * shape[..., None]).round().astype(np.uint8)
+        name: np.rint(dark + (light - dark) * shape.clip(0, 1)[..., None]).astype(np.uint8)
         for name, shape in shapes.items()
     }
 
