@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from vaetools import Image
+from vaetools.restoration import texture
 from vaetools.restoration.holes import depth_of
 from vaetools.restoration.patch_match import SIDE, Patches
 from vaetools.restoration.seams import without_seams
@@ -113,6 +114,17 @@ def test_any_hole_of_any_size(hole: np.ndarray, seed: int) -> None:
     assert np.array_equal(found[~hole], rgb[~hole])
     assert found.shape == rgb.shape
     assert rgb.min() - 1e-5 <= found.min() <= found.max() <= rgb.max() + 1e-5
+
+
+def test_a_deep_hole_is_filled_without_a_search_at_its_full_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(texture, "LARGEST", 3000)
+    clean = waves(480, 400)
+    hole = square(480, 400, slice(20, 260), slice(60, 300))  # up to 120 pixels deep
+    found = textured(covered(clean, hole), hole)
+    before, after = (np.abs(rgb - clean)[hole].mean() for rgb in (covered(clean, hole), found))
+    assert after < before / 3
 
 
 def test_without_a_whole_patch_the_fill_stays() -> None:

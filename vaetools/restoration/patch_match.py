@@ -28,7 +28,8 @@ CHUNK = 4096
 """Patches at a time: a few megabytes."""
 
 FADING = 1.3
-"""With each pixel away from known ones, a patch has a vote that is smaller by this factor."""
+FAINTEST = 50.0
+"""With each pixel away from known ones, up to so many, a patch has a vote that is smaller by this factor."""
 
 NEIGHBOURS = tuple(
     (step * down, step * right)
@@ -72,10 +73,10 @@ class Patches:
         self.sources = np.zeros_like(hole)
         inside = (slice(RADIUS, -RADIUS),) * 2
         self.sources[inside] = ~(near | _around(unusable))[inside]
-        self._number = np.full(hole.shape, -1)
+        self._number = np.full(hole.shape, -1, np.int32)
         self._number[near] = np.arange(len(self.targets))
         depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
-        self._trust = (FADING**-depth)[near].astype(np.float32)
+        self._trust = (FADING ** -np.minimum(depth[near], FAINTEST)).astype(np.float32)
         width = self._hole.shape[1]
         self._square = (np.arange(SIDE)[:, None] * width + np.arange(SIDE)).ravel()
 
@@ -163,21 +164,29 @@ class Patches:
             weights[onto + offset] += weight[:, None]
         return self._fill(total[self._hole.ravel()] / weights[self._hole.ravel()])
 
-    def choose(self, field: Places, distances: Floats) -> Steps:
+    def choose(self, field: Places, distances: Floats | None) -> Steps:
         """Fill each pixel of the hole from the nearest source around it: sharp, unlike `vote`.
+
+        Args:
+            field: a source for each target.
+            distances: (N,) squared. None: each pixel is the centre of the source of its own patch.
 
         Returns:
             The steps from the pixels of the hole to what is beside them, where they were copied from.
         """
-        nearest = np.full(self._hole.size, np.inf, np.float32)
         origin = np.arange(self._hole.size)
         onto, of = self._corners(self.targets), self._corners(field)
-        for offset in self._square:
-            closer = distances < nearest[onto + offset]
-            at = (onto + offset)[closer]
-            nearest[at] = distances[closer]
-            origin[at] = (of + offset)[closer]
-        flat = self._flat().copy()
+        if distances is None:
+            centre = self._square[len(self._square) // 2]
+            origin[onto + centre] = of + centre
+        else:
+            nearest = np.full(self._hole.size, np.inf, np.float32)
+            for offset in self._square:
+                closer = distances < nearest[onto + offset]
+                at = (onto + offset)[closer]
+                nearest[at] = distances[closer]
+                origin[at] = (of + offset)[closer]
+        flat = self._flat()
         inside = origin.reshape(self._hole.shape)[RADIUS:-RADIUS, RADIUS:-RADIUS][self.hole]
         beside = (1, -1, self._hole.shape[1], -self._hole.shape[1])
         steps = tuple(flat[inside + to] - flat[inside] for to in beside)

@@ -40,8 +40,9 @@ better there. At the coarsest size, no hole is deeper than this."""
 SMALLEST = 24
 """Least side of the coarsest size, in pixels."""
 
-LARGEST = 200_000
-"""Most targets for a search; beyond, sources come from the coarser size as they are."""
+LARGEST = 150_000
+"""Most pixels of a hole for a search. At larger sizes, each pixel is copied from where the search found
+its source at the size before."""
 
 LEAST_AROUND, MOST_AROUND = 256, 1024
 """Limits of how far around a part of a hole patches are looked for, in pixels; between them, twice the
@@ -69,15 +70,11 @@ class Size:
 
     Attributes:
         colours: (H, W, 3) in [0, 1].
-        texture: (H, W, 2): mean gradients across and down.
-        coarse: (H, W, 3): low frequencies; known in the hole as well.
         hole: (H, W) bool.
         unusable: (H, W) bool: what is not copied, such as other holes.
     """
 
     colours: Floats
-    texture: Floats
-    coarse: Floats
     hole: np.ndarray
     unusable: np.ndarray
 
@@ -87,17 +84,32 @@ class Size:
         total = _halved(self.colours * known)
         colours = np.asarray(total / np.maximum(weight, np.float32(0.25))[..., None], np.float32)
         usable = _halved((~self.unusable).astype(np.float32)[..., None]) == 1
-        every = (slice(None, None, 2),) * 2
-        return Size(colours, self.texture[every], self.coarse[every], weight == 0, ~usable)
+        return Size(colours, weight == 0, ~usable)
 
-    def patches(self) -> Patches:
-        height, width = self.hole.shape
-        longest = np.float32(max(height, width))
-        down, across = np.mgrid[:height, :width] / longest
+
+@dataclass(frozen=True)
+class Hints:
+    """What a search goes by beside colours.
+
+    Attributes:
+        texture: (H, W, 2): mean gradients across and down.
+        coarse: (H, W, 3): low frequencies; known in the hole as well.
+    """
+
+    texture: Floats
+    coarse: Floats
+
+    def every(self, step: int) -> Hints:
+        """Those of a smaller size."""
+        return Hints(self.texture[::step, ::step], self.coarse[::step, ::step])
+
+    def patches(self, size: Size) -> Patches:
+        height, width = size.hole.shape
+        down, across = np.mgrid[:height, :width] / max(height, width)
         place = np.stack([HEIGHT * down, ACROSS * across], axis=2).astype(np.float32)
-        values = np.concatenate([self.colours, TEXTURE * self.texture], axis=2)
+        values = np.concatenate([size.colours, TEXTURE * self.texture], axis=2)
         fixed = np.concatenate([COARSE * self.coarse, place], axis=2)
-        return Patches(values, fixed, self.hole, self.unusable)
+        return Patches(values, fixed, size.hole, size.unusable)
 
 
 def with_texture(image: Image, depth: np.ndarray) -> Image:
@@ -133,18 +145,27 @@ def textured(
     if not hole.any():
         return coarse
     sizes = _sizes(coarse, hole, np.zeros_like(hole) if unusable is None else unusable)
+    searched = _first_searched(sizes)
+    hints = _hints(coarse, sizes, searched)
     rng = np.random.default_rng(seed)
     field: npt.NDArray[np.intp] | None = None
     filled = coarse
-    for number, size in enumerate(reversed(sizes)):
-        patches = size.patches()
+    for number in reversed(range(len(sizes))):
+        size = sizes[number]
+        if number < searched:
+            patches = Patches(size.colours, size.colours[..., :0], size.hole, size.unusable)
+        else:
+            patches = hints.every(2 ** (number - searched)).patches(size)
         if not patches.sources.any():
             continue
-        last = number == len(sizes) - 1
-        steps = STEPS[min(number, len(STEPS) - 1)]
-        found = _synthesised(patches, field, rng, steps=steps, last=last)
-        field = _over_all(found, patches.targets, size.hole.shape)
-        filled = patches.filled[..., :3]
+        steps = 0
+        if number >= searched:
+            steps = STEPS[min(len(sizes) - 1 - number, len(STEPS) - 1)]
+        found, distances = _synthesised(patches, field, rng, steps=steps)
+        if number == 0:
+            beside = patches.choose(found, distances)
+            filled = without_seams(patches.filled, size.hole, beside)[..., :3]
+        field = _over_all(found, patches.targets, size.hole.shape) if number else found
     if field is None:
         return coarse
     return np.where(hole[..., None], np.clip(filled, coarse.min(), coarse.max()), coarse)
@@ -163,32 +184,29 @@ def _deep_parts(depth: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
 
 
 def _synthesised(
-    patches: Patches,
-    coarser: npt.NDArray[np.intp] | None,
-    rng: np.random.Generator,
-    *,
-    steps: int,
-    last: bool,
-) -> Places:
-    """Fill the hole at one size; the field. `coarser`: that of the size before, over the whole image."""
-    if coarser is None:
+    patches: Patches, coarser: npt.NDArray[np.intp] | None, rng: np.random.Generator, *, steps: int
+) -> tuple[Places, Floats | None]:
+    """The field of one size, after so many searches and votes, and its distances.
+
+    Args:
+        coarser: the field of the size before, over the whole image; None for the first.
+    """
+    if coarser is not None:
+        field = patches.snapped(_finer(coarser, patches.targets))
+        if steps:
+            patches.vote(field)
+    else:
         patches.peel(rng)
         field = patches.snapped(patches.targets)
-    else:
-        field = patches.snapped(_finer(coarser, patches.targets))
-        patches.vote(field)
-    distances = patches.distances(field)
-    for _ in range(steps if len(patches.targets) <= LARGEST else 0):
+    distances = None
+    for _ in range(steps):
         if patches.few:
             field, distances = patches.complete()
         else:
             field, distances = patches.improve(field, rng, rounds=1)
         if patches.vote(field, distances) < STILL:
             break
-    if last:
-        beside = patches.choose(field, distances)
-        patches.filled[:] = without_seams(patches.filled, patches.hole, beside)
-    return field
+    return field, distances
 
 
 def _sizes(coarse: Floats, hole: np.ndarray, unusable: np.ndarray) -> list[Size]:
@@ -196,12 +214,26 @@ def _sizes(coarse: Floats, hole: np.ndarray, unusable: np.ndarray) -> list[Size]
     depth = float(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max())
     halvings = int(np.ceil(np.log2(max(depth / SHALLOW, 1))))
     halvings = max(0, min(halvings, int(np.log2(max(min(hole.shape) / SMALLEST, 1)))))
-    low = np.asarray(cv2.GaussianBlur(coarse, (0, 0), float(2**halvings)), np.float32)
-    texture = _texture(coarse, hole | unusable, 2 ** max(halvings, 2) + 1)
-    found = [Size(coarse, texture, low, hole, unusable)]
+    found = [Size(coarse, hole, unusable)]
     for _ in range(halvings):
         found.append(found[-1].halved())
     return found
+
+
+def _first_searched(sizes: list[Size]) -> int:
+    """Number of the largest size that is small enough for a search."""
+    fitting = (n for n, size in enumerate(sizes) if size.hole.sum() <= LARGEST)
+    return next(fitting, len(sizes) - 1)
+
+
+def _hints(coarse: Floats, sizes: list[Size], searched: int) -> Hints:
+    """Those of one of the sizes."""
+    size = sizes[searched]
+    for _ in range(searched):
+        coarse = _halved(coarse)
+    reach = 2 ** (len(sizes) - 1 - searched)
+    low = np.asarray(cv2.GaussianBlur(coarse, (0, 0), float(reach)), np.float32)
+    return Hints(_texture(size.colours, size.hole | size.unusable, max(reach, 4) + 1), low)
 
 
 def _texture(colours: Floats, hole: np.ndarray, side: int) -> Floats:
