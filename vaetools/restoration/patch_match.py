@@ -29,7 +29,7 @@ CHUNK = 4096
 
 FADING = 1.3
 FAINTEST = 50.0
-"""With each pixel away from known ones, up to so many, a patch has a vote that is smaller by this factor."""
+"""With each pixel away from known ones, up to so many, the vote of a patch shrinks by this factor."""
 
 NEIGHBOURS = tuple(
     (step * down, step * right)
