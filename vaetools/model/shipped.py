@@ -35,8 +35,8 @@ CHECKED: frozenset[str] = frozenset(
         # photo-denoise noise_level
         "9876219bd2241e49f23d68da4ed35d1f97147939d0d539e11ab3f1126276c348",
         # photo-inpaint inpaint
-        "ce347a7d490b3ef0733d678234b027d5e2607ee32eeb5936425c115f5f0b0436",
+        "04a6c1ade799cd2b07206ebee13b86de91a67089053afc790d22c385ff48b0f4",
         # photo-inpaint inpaint_sample
-        "9922a8fbf4be6f646d7fcfcd263810cbf3cfe983552024bf2ba8646ff9669128",
+        "ad9974d4fb7c3bf078a7f2eeb1a50234231e3a83dc174d77d3308e82a651694d",
     }
 )

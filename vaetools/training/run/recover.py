@@ -69,7 +69,9 @@ def model_weights(folder: Path, network: nn.Module) -> dict[str, Tensor]:
                     f"is a model for {', '.join(source.manifest.tasks)}, not for {task}",
                     file=folder,
                 )
-            return recover(source, network)
+            constants = {name for name, _ in network.named_buffers()} - set(network.state_dict())
+            found = recover(source, network)
+            return {name: weight for name, weight in found.items() if name not in constants}
     raise UsageError(
         "networks of this kind cannot be started from a model",
         file=folder,
