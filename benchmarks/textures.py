@@ -14,6 +14,7 @@ Writes `textures.md`, `textures.json` and `textures.png`.
 
 from __future__ import annotations
 
+import re
 import resource
 import shutil
 import subprocess
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 SIDE = 96
 """Side of the squares in pixels."""
 
+SHOWN = 72
+"""Pixels around a hole on the sheet."""
+
 MASK = "_mask"
 
 GMIC = "-gt[1] 50% -inpaint_matchpatch[0] [1],0,9,10,5,1 -keep[0]"
@@ -52,7 +56,8 @@ def ours(inpainter: vaetools.Inpainter, *, texture: bool) -> Method:
 
 
 def gmic() -> Method:
-    version = subprocess.run(["gmic", "--version"], capture_output=True, text=True, check=False)
+    said = subprocess.run(["gmic", "version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r"Version ([0-9.]+)", said)
 
     def run(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +69,7 @@ def gmic() -> Method:
             found: np.ndarray = np.asarray(Image.open(files[2]).convert("RGB"))
         return np.where(hole[..., None], found, image)
 
-    return Method("G'MIC", version.stdout.splitlines()[0].strip(), run)
+    return Method("G'MIC", version[1] if version else "of unknown version", run)
 
 
 def cases(images: Images) -> Iterator[tuple[str, np.ndarray, np.ndarray, bool]]:
@@ -104,9 +109,17 @@ def compare(methods: Sequence[Method], images: Images) -> tuple[Row, list[dict[s
                 figures["grain"].append(grain_ratio(filled, image, hole))
                 figures["seam"].append(seam_error(filled, image, hole))
             shown[method.name] = filled
-        rows.append(shown)
+        rows.append({method: rgb[around(hole)] for method, rgb in shown.items()})
         print(name, {m: round(f["seconds"][-1], 1) for m, f in found.items()}, flush=True)
     return found, rows
+
+
+def around(hole: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a hole and `SHOWN` pixels around it."""
+    rows, columns = (
+        slice(max(0, int(at.min()) - SHOWN), int(at.max()) + 1 + SHOWN) for at in np.nonzero(hole)
+    )
+    return rows, columns
 
 
 def cpu_seconds() -> float:

@@ -286,8 +286,8 @@ class HubMethods:
     ) -> NDArray[Any]:
         """Fill holes in images: scratches, text, dust and other small damage.
 
-        The result is the posterior mean: smooth in large holes. With `--fill texture`, the deep
-        parts of a hole are filled with patches of the same image, so that whole objects can be
+        The result is the posterior mean, which is smooth in large holes. With `--fill texture`,
+        their deep parts are filled with patches of the same image, so that whole objects can be
         removed. Posterior samples have the grain and detail that the mean averages out. In
         files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is half
         the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that
@@ -334,8 +334,8 @@ class HubMethods:
     ) -> Restored[NDArray[Any]]:
         """Fill holes in images: scratches, text, dust and other small damage.
 
-        The result is the posterior mean: smooth in large holes. With `--fill texture`, the deep
-        parts of a hole are filled with patches of the same image, so that whole objects can be
+        The result is the posterior mean, which is smooth in large holes. With `--fill texture`,
+        their deep parts are filled with patches of the same image, so that whole objects can be
         removed. Posterior samples have the grain and detail that the mean averages out. In
         files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is half
         the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that
