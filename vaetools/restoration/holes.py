@@ -58,6 +58,24 @@ def depth_of(hole: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5))
 
 
+def halved(rgb: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H, W, 3) float32 at half the size, rounded up, from the known pixels of each 2 x 2, and
+    its hole: where none of them is known."""
+    known = (~hole).astype(np.float32)
+    weight = half(known)
+    mean = half(rgb * known[..., None]) / np.maximum(weight, np.float32(0.25))[..., None]
+    return mean, weight == 0
+
+
+def half(plane: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels of a float32 plane (H, W) or (H, W, C); odd sides repeat their edge."""
+    height, width = plane.shape[:2]
+    even = ((0, height % 2), (0, width % 2), *((0, 0),) * (plane.ndim - 2))
+    size = (ceil_div(width, 2), ceil_div(height, 2))
+    whole = np.pad(plane, even, mode="edge")
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
 def _round_sides(box: Box, most: int) -> tuple[int, int]:
     """The next powers of two, up to a limit."""
     height, width = (1 << (span.stop - span.start - 1).bit_length() for span in box)

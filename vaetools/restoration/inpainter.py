@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vaetools.errors import ImageValueError, InputError
-from vaetools.restoration.holes import depth_of, for_each_hole
+from vaetools.restoration.holes import depth_of, for_each_hole, halved
 from vaetools.restoration.patches import part_of, samples_of, takes_pixels
 from vaetools.restoration.restored import Restored
 from vaetools.restoration.restorer import Restorer
 from vaetools.restoration.texture import with_texture
-from vaetools.tiling import ceil_div
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,17 +172,9 @@ def _check(image: Image, hole: np.ndarray) -> None:
 
 def _halved(image: Image, hole: np.ndarray) -> tuple[Image, np.ndarray]:
     """The image at half the size, and its hole: where none of 2 x 2 pixels is known."""
-    import cv2
-
-    width, height = ceil_div(image.width, 2), ceil_div(image.height, 2)
-    even = ((0, 2 * height - image.height), (0, 2 * width - image.width))
-    known = np.pad(~hole, even, mode="edge").astype(np.float32)
-    rgb = np.pad(image.to_rgb(), (*even, (0, 0)), mode="edge") * known[..., None]
-    weight = cv2.resize(known, (width, height), interpolation=cv2.INTER_AREA)
-    total = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-    mean = total / np.maximum(weight, np.float32(0.25))[..., None]
-    empty = replace(image, pixels=image.pixels[::2, ::2], alpha=None)
-    return empty.with_rgb(mean), weight == 0
+    mean, empty = halved(image.to_rgb(), hole)
+    small = replace(image, pixels=image.pixels[::2, ::2], alpha=None)
+    return small.with_rgb(mean), empty
 
 
 def _enlarged(small: Image, like: Image) -> Image:

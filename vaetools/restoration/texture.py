@@ -13,25 +13,24 @@ last, seams between parts from different places are evened out.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vaetools.restoration.holes import half, halved
 from vaetools.restoration.patch_match import Patches
 from vaetools.restoration.patches import cropped, samples_of
 from vaetools.restoration.seams import without_seams
-from vaetools.tiling import ceil_div, grown
+from vaetools.tiling import grown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vaetools.image import Image
-    from vaetools.restoration.patch_match import Places
+    from vaetools.restoration.patch_match import Floats, Places
     from vaetools.tiling import Box
-
-Floats: TypeAlias = npt.NDArray[np.float32]
 
 SHALLOW = 4.0
 """Depth in pixels. Parts of a hole that are nowhere deeper keep the coarse fill: the mean of a model is
@@ -79,12 +78,8 @@ class Size:
     unusable: np.ndarray
 
     def halved(self) -> Size:
-        known = (~self.hole).astype(np.float32)[..., None]
-        weight = _halved(known)
-        total = _halved(self.colours * known)
-        colours = np.asarray(total / np.maximum(weight, np.float32(0.25))[..., None], np.float32)
-        usable = _halved((~self.unusable).astype(np.float32)[..., None]) == 1
-        return Size(colours, weight == 0, ~usable)
+        colours, hole = halved(self.colours, self.hole)
+        return Size(colours, hole, half(self.unusable.astype(np.float32)) > 0)
 
 
 @dataclass(frozen=True)
@@ -230,7 +225,7 @@ def _hints(coarse: Floats, sizes: list[Size], searched: int) -> Hints:
     """Those of one of the sizes."""
     size = sizes[searched]
     for _ in range(searched):
-        coarse = _halved(coarse)
+        coarse = half(coarse)
     reach = 2 ** (len(sizes) - 1 - searched)
     low = np.asarray(cv2.GaussianBlur(coarse, (0, 0), float(reach)), np.float32)
     return Hints(_texture(size.colours, size.hole | size.unusable, max(reach, 4) + 1), low)
@@ -248,14 +243,6 @@ def _texture(colours: Floats, hole: np.ndarray, side: int) -> Floats:
             cv2.blur(steep, (side, side)) / np.maximum(cv2.blur(both, (side, side)), 1e-3)
         )
     return np.stack(planes, axis=2).astype(np.float32)
-
-
-def _halved(plane: Floats) -> Floats:
-    """Means of 2 × 2 pixels; odd sides are repeated at the edge."""
-    height, width = plane.shape[:2]
-    even = np.pad(plane, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    size = (ceil_div(width, 2), ceil_div(height, 2))
-    return np.asarray(cv2.resize(even, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _over_all(field: Places, targets: Places, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
