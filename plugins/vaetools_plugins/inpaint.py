@@ -28,7 +28,7 @@ class Inpaint(Restoring):
 
         vaetools inpaint photos/ -o whole/ --mask masks/
         vaetools inpaint photo.png -o whole.png --mask mask.png --grow 2
-        vaetools inpaint a.jpg -o b.jpg --mask c.png --grow 4 --fill texture
+        vaetools inpaint photo.jpg -o new.jpg --mask mask.png --fill texture
     """
 
     name = "inpaint"

@@ -102,6 +102,9 @@ def test_every_flag_of_an_operation_has_a_section(capsys: pytest.CaptureFixture[
 ELSEWHERE = ("train", "export", "demo", "view", "serve", "inspect", "shards", "desktop thumbnail")
 """Commands whose examples take minutes, wait for a browser, or need weights of other programs."""
 
+WRITES = ("-o", "--out", "--contact-sheet", "--report")
+"""Flags whose value is a file that the command writes."""
+
 
 @pytest.fixture
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +122,22 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("digits/1.png", "3.png", "8.png"):
         cv2.imwrite(name, gradient(28, 28)[..., 0])
     Path("pipeline.toml").write_text('[[step]]\nop = "denoise"\nsigma = 5\n')
+
+
+@pytest.mark.usefixtures("_place")
+def test_examples_name_images_of_one_folder() -> None:
+    """So that one example can follow another, and `test_the_examples_run` finds what it needs."""
+    written = {"masks/photo.png", "packed/photo.jpg.vae", "photo.vae", "photo.png.vae"}
+    read = set()
+    for line in lines():
+        words = shlex.split(line)
+        for before, word in zip(words, words[1:], strict=False):
+            if word.endswith((".jpg", ".png", ".vae")):
+                (written if before in WRITES else read).add(word)
+    assert {"photo.jpg", "mask.png"} <= read
+    assert not [
+        name for name in sorted(read - written - {"thumbnail.png"}) if not Path(name).exists()
+    ]
 
 
 @pytest.mark.slow
