@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -131,7 +132,7 @@ def test_examples_name_images_of_one_folder() -> None:
     read = set()
     for line in lines():
         words = shlex.split(line)
-        for before, word in zip(words, words[1:], strict=False):
+        for before, word in itertools.pairwise(words):
             if word.endswith((".jpg", ".png", ".vae")):
                 (written if before in WRITES else read).add(word)
     assert {"photo.jpg", "mask.png"} <= read
