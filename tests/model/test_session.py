@@ -6,11 +6,13 @@ import gc
 import threading
 import weakref
 from collections import Counter
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from vaetools.errors import ModelBrokenError
 from vaetools.model import session
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from vaetools.model.session import Sizes
 
 CPU = Device("cpu")
+STATUS = Path("/proc/self/status")
 
 
 def graph_of(*shapes: Sequence[int | str | None], output: Sequence[int | str | None]) -> bytes:
@@ -45,6 +48,30 @@ def graph_of(*shapes: Sequence[int | str | None], output: Sequence[int | str | N
 
 IMAGE = (1, 3, "height", "width")
 GRAPH = graph_of(IMAGE, output=IMAGE)
+
+
+def graph_of_widths(*widths: int) -> bytes:
+    """Convolutions with a ReLU, from one number of channels to the next."""
+    value = helper.make_tensor_value_info
+    nodes, weights = [], []
+    for i, (before, after) in enumerate(pairwise(widths)):
+        kernel = np.full((after, before, 3, 3), 0.01, np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"w{i}"))
+        nodes.append(helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"c{i}"], pads=[1] * 4))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"x{i + 1}"]))
+    ends = [
+        value(f"x{i}", TensorProto.FLOAT, (1, widths[i], "height", "width"))
+        for i in (0, len(widths) - 1)
+    ]
+    graph = helper.make_graph(nodes, "wide", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    lines = STATUS.read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
 
 
 def ones(*shape: int) -> np.ndarray:
@@ -194,6 +221,18 @@ def test_calls_do_not_fall_back_in_silence(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(onnxruntime.InferenceSession, "disable_fallback", disable)
     Session(GRAPH, "g", CPU, 1)
     assert calls["disabled"] == 1
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="reads /proc")
+def test_a_large_call_returns_its_memory() -> None:
+    """All but one block, whatever the shapes."""
+    wide = Session(graph_of_widths(3, 64, 64, 3), "wide", CPU, 1)
+    wide(ones(1, 3, 64, 64))
+    before = resident()
+    for sides in ((512, 700), (700, 512), (640, 600)):
+        wide(ones(1, 3, *sides))
+        layer = 64 * 4 * sides[0] * sides[1]
+        assert resident() - before < 1.5 * layer
 
 
 # --- the cache ------------------------------------------------------------------------------------
