@@ -10,10 +10,10 @@ Methods: OpenCV's and scikit-image's non-local means, wavelets (needs PyWavelets
 on `--few` images, because it takes minutes). Missing packages are skipped. OpenCV's method gets 8-bit
 images in both protocols.
 
-Also measured: the estimated noise level (`--sigma auto`) against the true one, and its effect on clean
-images; coverage and width of the 90 % intervals; single samples and the mean of 32 against the mean of
-the network, on `--few` images; drift of mean colours; with `--real DIR`, camera noise on image pairs
-`NAME_real`, `NAME_mean`.
+Also measured: the estimated noise level (`--sigma auto`) against the true one, and its effect on clean,
+on dark and on bright images; coverage and width of the 90 % intervals; single samples and the mean of 32
+against the mean of the network, on `--few` images; drift of mean colours, and of white and black pages;
+with `--real DIR`, camera noise on image pairs `NAME_real`, `NAME_mean`.
 
 Writes `denoise.md`, `denoise.json` and `denoise.png` (a sheet of crops).
 """
@@ -42,6 +42,9 @@ from denoisers_compared import ANCHORS, Method, anchors, as_image, as_rgb, ours
 from restoration import Images, Row, arguments, drift, mean, noisy_of, subset, to_8_bit, write
 
 SAMPLES = 32
+
+EXPOSURES = {"dark": 0.2, "bright": 1.7}
+"""Factors of the 8-bit values."""
 
 REAL = ("_real", "_mean")
 """Name endings of noisy and clean images for `--real`, as in the data of Nam et al."""
@@ -101,9 +104,38 @@ def blind(denoiser: vaetools.Denoiser, images: Images, levels: Sequence[float]) 
                 "known": mean(known),
                 "auto": mean(auto),
                 "lowest": min(auto),
+                "most_lost": max(k - a for k, a in zip(known, auto, strict=True)),
             }
         )
         print(f"auto: {rows[-1]}", flush=True)
+    return rows
+
+
+def exposed(denoiser: vaetools.Denoiser, images: Images) -> dict[str, list[Row]]:
+    """`blind` for dark images, and for bright ones that are cut off at white."""
+    found = {}
+    for name, factor in EXPOSURES.items():
+        changed = {
+            file: np.rint(np.minimum(factor * image, 255.0)).astype(np.uint8)
+            for file, image in images.items()
+        }
+        found[name] = blind(denoiser, changed, [15, 25])
+    return found
+
+
+def pages(denoiser: vaetools.Denoiser, levels: Sequence[float]) -> list[Row]:
+    """Mean of white and black pages, whose noise is cut off, against 255 and 0."""
+    rows = []
+    for level in levels:
+        row: Row = {"level": level}
+        for name, value in (("white", 255), ("black", 0)):
+            page = np.full((256, 256, 3), value, np.uint8)
+            image = as_image(noisy_of(page, level, 0, clipped=True))
+            for how, sigma in (("known", level), ("auto", denoiser.noise_level(image))):
+                out = to_8_bit(as_rgb(denoiser.denoise(image, sigma).image))
+                row[f"{name}_{how}"] = float(out.mean()) - value
+        rows.append(row)
+        print(f"pages: {row}", flush=True)
     return rows
 
 
@@ -212,7 +244,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "ours": methods[-1].name,
         "methods": compare(methods, images, args.levels, args.few),
         "blind": blind(denoiser, images, [0, *top]),
+        "exposed": exposed(denoiser, subset(images, 4 * args.few)),
         "drift": drifts(denoiser, few, args.levels),
+        "pages": pages(denoiser, args.levels),
         "samples_of": len(few),
         "real": None if args.real is None else real(denoiser, args.real),
     }

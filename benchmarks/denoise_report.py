@@ -30,6 +30,8 @@ CROP = 128
 def report(found: dict[str, Any]) -> str:
     """The page `denoise.md`."""
     sections = [f"# {found['title']}", "", *_quality(found), "", *_blind(found["blind"])]
+    for name, rows in found["exposed"].items():
+        sections += ["", *_blind(rows, f"## The same, {name} images")]
     if "intervals" in found:
         sections += [
             "",
@@ -40,6 +42,7 @@ def report(found: dict[str, Any]) -> str:
     moved = {f"{row['level']:g}": row for row in found["drift"]}
     what = "Change of the mean of a channel"
     sections += ["", *drift_section("σ", moved, what, found["samples_of"])]
+    sections += ["", *_pages(found["pages"])]
     if found["real"] is not None:
         sections += ["", *_real(found["real"])]
     run = [f"- {line}" for line in found["run"]]
@@ -75,7 +78,10 @@ def _quality(found: dict[str, Any]) -> list[str]:
     return [*table(head, rows), "", " ".join([note, fewer, *times]).strip(), "", *notes]
 
 
-def _blind(rows: list[dict[str, Any]]) -> list[str]:
+BLIND = "## Estimated noise level (`--sigma auto`), 8-bit input"
+
+
+def _blind(rows: list[dict[str, Any]], title: str = BLIND) -> list[str]:
     head = [
         "σ",
         "estimate",
@@ -83,6 +89,7 @@ def _blind(rows: list[dict[str, Any]]) -> list[str]:
         "PSNR, known σ",
         "PSNR, auto",
         "difference",
+        "worst",
         "lowest PSNR",
     ]
     cells = [
@@ -93,12 +100,20 @@ def _blind(rows: list[dict[str, Any]]) -> list[str]:
             f"{row['known']:.2f}",
             f"{row['auto']:.2f}",
             f"{row['auto'] - row['known']:+.2f}",
+            f"{-row['most_lost']:+.2f}",
             f"{row['lowest']:.2f}",
         ]
         for row in rows
     ]
-    title = "## Estimated noise level (`--sigma auto`), 8-bit input"
     return [title, "", *table(head, cells), "", "σ 0: clean images; 60 dB means no change."]
+
+
+def _pages(rows: list[dict[str, Any]]) -> list[str]:
+    names = ("white_known", "white_auto", "black_known", "black_auto")
+    head = ["σ", "white, known σ", "white, auto", "black, known σ", "black, auto"]
+    cells = [[f"{row['level']:g}", *(f"{row[name]:+.2f}" for name in names)] for row in rows]
+    note = "Mean of the result minus 255 or 0. The noise of the input is cut off there."
+    return ["## White and black pages, 8-bit input", "", *table(head, cells), "", note]
 
 
 def _intervals(rows: list[dict[str, Any]]) -> list[str]:

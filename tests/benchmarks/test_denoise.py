@@ -69,10 +69,23 @@ def test_what_the_model_says_is_checked(found):
     for row in written["samples"]:
         assert row["one"] < row["many"] <= row["mean"] + 0.05
     assert all(row["fields"] < 12 for row in written["drift"])
+    for rows in (written["exposed"]["dark"], written["exposed"]["bright"]):
+        assert [row["level"] for row in rows] == [15, 25]
+        assert all(row["most_lost"] >= row["known"] - row["auto"] for row in rows)
+    for row in written["pages"]:  # a blur keeps what cutting off has moved
+        assert row["black_known"] == pytest.approx(row["level"] * 0.4, rel=0.1)
+        assert row["white_known"] < -0.3 * row["level"]
     assert written["real"]["pairs"] == 1
     assert written["real"]["auto"] > written["real"]["input"]
     page = (out / "denoise.md").read_text(encoding="utf-8")
-    for title in ("Estimated", "90 % intervals", "## Samples", "Colour drift", "Camera noise"):
+    for title in (
+        "Estimated",
+        "90 % intervals",
+        "## Samples",
+        "Colour drift",
+        "pages",
+        "Camera noise",
+    ):
         assert title in page
     assert "published, CBSD68: FFDNet" in page and "| 33.87 | 31.21 |" in page
 
