@@ -287,11 +287,11 @@ class HubMethods:
         """Fill holes in images: scratches, text, dust and other small damage.
 
         The result is the posterior mean, which is smooth in large holes. With `--fill texture`,
-        their deep parts are filled with patches of the same image, so that whole objects can be
-        removed. Posterior samples have the grain and detail that the mean averages out. In
-        files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is half
-        the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that
-        are not masked come back unchanged.
+        these are filled with patches of the same image, so that whole objects can be removed.
+        Posterior samples have the grain and detail that the mean averages out. In files, the
+        uncertainty map is greyscale with 16 bits: its value divided by 256 is half the width of
+        a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that are not
+        masked come back unchanged.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
@@ -302,8 +302,8 @@ class HubMethods:
             mask_hole: Colour of the hole in the mask. Default: 'white'.
             missing_mask: An image without a mask fails, or is copied unchanged. Default:
                 'fail'.
-            fill: What deep parts of a hole are filled with: the posterior mean, or patches of
-                the same image. Default: 'mean'.
+            fill: What parts of the hole that are deeper than 4 pixels are filled with: the
+                posterior mean, or patches of the same image. Default: 'mean'.
             grow: Dilate the hole by this radius [0 … 256]. Default: 0.
             feather: Blend from the original to the fill over this width inside the hole [0 …
                 256]. Default: 0.0.
@@ -335,11 +335,11 @@ class HubMethods:
         """Fill holes in images: scratches, text, dust and other small damage.
 
         The result is the posterior mean, which is smooth in large holes. With `--fill texture`,
-        their deep parts are filled with patches of the same image, so that whole objects can be
-        removed. Posterior samples have the grain and detail that the mean averages out. In
-        files, the uncertainty map is greyscale with 16 bits: its value divided by 256 is half
-        the width of a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that
-        are not masked come back unchanged.
+        these are filled with patches of the same image, so that whole objects can be removed.
+        Posterior samples have the grain and detail that the mean averages out. In files, the
+        uncertainty map is greyscale with 16 bits: its value divided by 256 is half the width of
+        a 90 % interval, on the 0–255 scale; outside the hole it is 0. Pixels that are not
+        masked come back unchanged.
 
         Args:
             image: array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32 in
@@ -350,8 +350,8 @@ class HubMethods:
             mask_hole: Colour of the hole in the mask. Default: 'white'.
             missing_mask: An image without a mask fails, or is copied unchanged. Default:
                 'fail'.
-            fill: What deep parts of a hole are filled with: the posterior mean, or patches of
-                the same image. Default: 'mean'.
+            fill: What parts of the hole that are deeper than 4 pixels are filled with: the
+                posterior mean, or patches of the same image. Default: 'mean'.
             grow: Dilate the hole by this radius [0 … 256]. Default: 0.
             feather: Blend from the original to the fill over this width inside the hole [0 …
                 256]. Default: 0.0.

@@ -18,8 +18,8 @@ ALPHA = "alpha"
 class Inpaint(Restoring):
     """Fill holes in images: scratches, text, dust and other small damage.
 
-    The result is the posterior mean, which is smooth in large holes. With `--fill texture`, their deep
-    parts are filled with patches of the same image, so that whole objects can be removed. Posterior
+    The result is the posterior mean, which is smooth in large holes. With `--fill texture`, these are
+    filled with patches of the same image, so that whole objects can be removed. Posterior
     samples have the grain and detail that the mean averages out. In files, the uncertainty map is
     greyscale with 16 bits: its value divided by 256 is half the width of a 90 % interval, on the 0–255
     scale; outside the hole it is 0. Pixels that are not masked come back unchanged.
@@ -52,8 +52,8 @@ class Inpaint(Restoring):
         )
         fill: Literal["mean", "texture"] = option(
             "mean",
-            help="What deep parts of a hole are filled with: the posterior mean, or patches of the "
-            "same image",
+            help="What parts of the hole that are deeper than 4 pixels are filled with: the posterior "
+            "mean, or patches of the same image",
         )
         grow: int = option(0, min=0, max=256, help="Dilate the hole by this radius", metavar="PX")
         feather: float = option(

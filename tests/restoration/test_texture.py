@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,7 +90,8 @@ def test_shallow_parts_keep_their_fill() -> None:
 @pytest.mark.parametrize("channels", [(), (3,), (4,)])
 def test_every_kind_of_image_keeps_what_is_known(dtype: type, channels: tuple[int, ...]) -> None:
     top = {np.uint8: 255, np.uint16: 65535, np.float32: 1.0}[dtype]
-    array = (np.random.default_rng(0).random((40, 50, *channels)) * top).astype(dtype)
+    values = np.array([0.2, 0.7]) * top
+    array = np.random.default_rng(0).choice(values, (40, 50, *channels)).astype(dtype)
     hole = square(40, 50, slice(12, 26), slice(12, 26))
     image = Image.from_array(array)
     found = with_texture(image, depth_of(hole)).to_array()
@@ -95,6 +99,9 @@ def test_every_kind_of_image_keeps_what_is_known(dtype: type, channels: tuple[in
     assert found.shape == array.shape
     assert np.array_equal(found[~hole], array[~hole])
     assert not np.array_equal(found[hole], array[hole])
+    assert found[hole].min() >= array.min() * 0.9 and found[hole].max() <= array.max() * 1.1
+    if channels == (4,):
+        assert np.array_equal(found[..., 3], array[..., 3])
 
 
 def test_the_same_image_is_filled_in_the_same_way() -> None:
@@ -103,28 +110,104 @@ def test_the_same_image_is_filled_in_the_same_way() -> None:
     assert np.array_equal(textured(rgb, hole), textured(rgb, hole))
 
 
-@settings(max_examples=25)
-@given(
-    arrays.arrays(np.bool_, st.tuples(st.integers(1, 40), st.integers(1, 40))),
-    st.integers(0, 2**32),
-)
-def test_any_hole_of_any_size(hole: np.ndarray, seed: int) -> None:
+@st.composite
+def holes(draw: st.DrawFn) -> np.ndarray:
+    """Pixels, or blocks and a lattice, with a corner that is free."""
+    height, width = draw(st.integers(1, 64)), draw(st.integers(1, 64))
+    if draw(st.booleans()):
+        return draw(arrays.arrays(np.bool_, (height, width)))
+    hole = np.zeros((height, width), np.bool_)
+    for _ in range(draw(st.integers(0, 3))):
+        y, x = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+        hole[y : y + draw(st.integers(1, 40)), x : x + draw(st.integers(1, 40))] = True
+    every = draw(st.integers(4, 40))
+    hole[every - 2 :: every] = hole[:, every - 2 :: every] = True
+    hole[: draw(st.integers(0, 12)), : draw(st.integers(0, 12))] = False
+    return hole
+
+
+@settings(max_examples=60, deadline=None)
+@given(holes(), st.integers(0, 2**32), st.sampled_from([4, 8, 24]), st.sampled_from([0, 50, 10**6]))
+def test_any_hole_of_any_size(hole: np.ndarray, seed: int, smallest: int, largest: int) -> None:
     rgb = np.random.default_rng(seed).random((*hole.shape, 3), dtype=np.float32)
-    found = textured(rgb, hole)
+    with (
+        mock.patch.object(texture, "SMALLEST", smallest),
+        mock.patch.object(texture, "LARGEST", largest),
+    ):
+        found = textured(rgb, hole)
     assert np.array_equal(found[~hole], rgb[~hole])
     assert found.shape == rgb.shape
     assert rgb.min() - 1e-5 <= found.min() <= found.max() <= rgb.max() + 1e-5
+
+
+def lattice() -> np.ndarray:
+    """A block and lines that leave no source at half of the size, but some at a quarter and in full."""
+    hole = np.zeros((64, 64), np.bool_)
+    for first in (0, 1):
+        hole[first::4] = hole[:, first::4] = True
+    hole[:24, :36] = True
+    hole[-7:, -7:] = False
+    return hole
+
+
+def test_a_level_without_sources_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texture, "SMALLEST", 16)
+    hole, rgb = lattice(), np.random.default_rng(5).random((64, 64, 3), dtype=np.float32)
+    levels = texture._pyramid(rgb, hole, np.zeros_like(hole))
+    sources = [
+        Patches(level.colours, level.colours[..., :0], level.hole, level.unusable).sources.any()
+        for level in levels
+    ]
+    assert sources == [True, False, True]
+    found = textured(rgb, hole)
+    assert np.array_equal(found[~hole], rgb[~hole])
+    assert not np.array_equal(found[hole], rgb[hole])
+
+
+def test_without_a_source_where_it_is_small_a_large_hole_keeps_its_fill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(texture, "LARGEST", 700)
+    clean = np.random.default_rng(4).random((64, 64, 3), dtype=np.float32)
+    hole = square(64, 64, slice(9, 55), slice(9, 55))
+    assert np.array_equal(textured(clean, hole), clean)
+
+
+def test_the_last_row_has_no_gradient_to_the_first() -> None:
+    ramp = np.repeat(np.linspace(0, 1, 40, dtype=np.float32)[:, None, None], 40, axis=1)
+    strength = texture._texture(np.repeat(ramp, 3, axis=2), np.zeros((40, 40), np.bool_), 5)
+    assert np.allclose(strength[..., 1], 1 / 39, atol=1e-5)
+    assert np.allclose(strength[..., 0], 0)
+
+
+def test_transparent_pixels_are_not_copied() -> None:
+    rgba = np.dstack([0.5 + 0.5 * waves(80, 90), np.ones((80, 90), np.float32)])
+    rgba[:, :40] = 0
+    hole = square(80, 90, slice(20, 50), slice(36, 60))
+    found = with_texture(Image.from_array(rgba, channel_order="rgb"), depth_of(hole))
+    assert found.pixels[hole].min() > 0.4  # no black from where nothing is seen
+    assert np.array_equal(found.alpha, rgba[..., 3])
 
 
 def test_a_deep_hole_is_filled_without_a_search_at_its_full_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(texture, "LARGEST", 3000)
+    searched = []
+    for name in ("improve", "complete"):
+        real = getattr(Patches, name)
+
+        def recorded(self: Patches, *args: Any, _real: Any = real, **kwargs: Any) -> Any:
+            searched.append(int(self.hole.sum()))
+            return _real(self, *args, **kwargs)
+
+        monkeypatch.setattr(Patches, name, recorded)
     clean = waves(480, 400)
     hole = square(480, 400, slice(20, 260), slice(60, 300))  # up to 120 pixels deep
     found = textured(covered(clean, hole), hole)
     before, after = (np.abs(rgb - clean)[hole].mean() for rgb in (covered(clean, hole), found))
     assert after < before / 3
+    assert searched and max(searched) <= 3000
 
 
 def test_without_a_whole_patch_the_fill_stays() -> None:

@@ -69,8 +69,9 @@ class Inpainter(Restorer):
                 the fill.
             seeds: of the posterior samples, one each.
             uncertainty: also predict the uncertainty, without feather.
-            texture: fill the deep parts of the hole with patches of the image in place of the mean; see
-                `vaetools.restoration.texture`. Samples and uncertainty stay as they are.
+            texture: fill connected parts of the hole that are deep somewhere with patches of the image
+                in place of the mean; see `vaetools.restoration.texture`. Samples and uncertainty are
+                those of the mean.
 
         Raises:
             ImageValueError: a hole of another size or dtype; pixels that are not numbers.

@@ -41,7 +41,7 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Places: TypeAlias = npt.NDArray[np.intp]
 """(N, 2): row and column of each."""
 
-Steps: TypeAlias = tuple[Floats, ...]
+Gradients: TypeAlias = tuple[Floats, ...]
 """(N, C) each, for N pixels: the differences to the pixels on the right, left, below and above."""
 
 
@@ -76,7 +76,7 @@ class Patches:
         self._number = np.full(hole.shape, -1, np.int32)
         self._number[near] = np.arange(len(self.targets))
         depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
-        self._trust = (FADING ** -np.minimum(depth[near], FAINTEST)).astype(np.float32)
+        self._confidence = (FADING ** -np.minimum(depth[near], FAINTEST)).astype(np.float32)
         width = self._hole.shape[1]
         self._square = (np.arange(SIDE)[:, None] * width + np.arange(SIDE)).ravel()
 
@@ -152,7 +152,7 @@ class Patches:
         Returns:
             Mean change of the values.
         """
-        weight = self._trust
+        weight = self._confidence
         if distances is not None:
             scale = max(float(np.percentile(distances, 75)), 1e-6)
             weight = weight * np.exp(-distances / (2 * scale)) + np.float32(1e-12)
@@ -164,7 +164,7 @@ class Patches:
             weights[onto + offset] += weight[:, None]
         return self._fill(total[self._hole.ravel()] / weights[self._hole.ravel()])
 
-    def choose(self, field: Places, distances: Floats | None) -> Steps:
+    def choose(self, field: Places, distances: Floats | None) -> Gradients:
         """Fill each pixel of the hole from the nearest source around it: sharp, unlike `vote`.
 
         Args:
@@ -172,7 +172,7 @@ class Patches:
             distances: (N,) squared. None: each pixel is the centre of the source of its own patch.
 
         Returns:
-            The steps from the pixels of the hole to what is beside them, where they were copied from.
+            The gradients of the pixels of the hole where they were copied from.
         """
         origin = np.arange(self._hole.size)
         onto, of = self._corners(self.targets), self._corners(field)
@@ -189,9 +189,9 @@ class Patches:
         flat = self._flat()
         inside = origin.reshape(self._hole.shape)[RADIUS:-RADIUS, RADIUS:-RADIUS][self.hole]
         beside = (1, -1, self._hole.shape[1], -self._hole.shape[1])
-        steps = tuple(flat[inside + to] - flat[inside] for to in beside)
+        gradients = tuple(flat[inside + to] - flat[inside] for to in beside)
         self._fill(flat[origin[self._hole.ravel()]])
-        return steps
+        return gradients
 
     def snapped(self, places: Places) -> Places:
         """Sources at places, or nearest to them."""

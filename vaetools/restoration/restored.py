@@ -28,11 +28,11 @@ class Restored(Compound, Generic[T]):
     """A restored image.
 
     Attributes:
-        image: the posterior mean.
+        image: the posterior mean; in an inpainted image, texture in its place if it was requested.
         samples: posterior samples, one for each seed.
         uncertainty: (H, W) float32 on the 0–255 scale, or None if it was not requested; 0 where
-            nothing was to be changed. 90 % of the true values lie within ± this value of `image`, in
-            each channel.
+            nothing was to be changed. 90 % of the true values lie within ± this value of the posterior
+            mean, in each channel.
     """
 
     image: T

@@ -1,8 +1,8 @@
 """Even out the seams between parts that were copied from different places.
 
-Poisson image editing (Pérez et al. 2003, doi:10.1145/882262.882269), screened: the steps between
-neighbouring pixels shall be those where they were copied from, and values stay near to what was copied.
-A seam becomes a slope of some `REACH` pixels on both sides, and what is further away keeps its colours.
+Poisson image editing (Pérez et al. 2003, doi:10.1145/882262.882269), screened: the gradients shall be
+those where pixels were copied from (the *guidance field*), and values stay near to what was copied. A
+seam becomes a slope of some `REACH` pixels on both sides, and what is further away keeps its colours.
 High steps stay: there, two things meet that would bleed into each other.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vaetools.restoration.patch_match import Floats, Steps
+    from vaetools.restoration.patch_match import Floats, Gradients
 
 REACH = 32.0
 """Distance in pixels at which the correction of a seam has fallen to 1/e."""
@@ -28,13 +28,13 @@ ENOUGH = 1e-3
 """Conjugate gradients end after so many rounds, or when the residual is this share of the first."""
 
 
-def without_seams(values: Floats, hole: np.ndarray, steps: Steps) -> Floats:
+def without_seams(values: Floats, hole: np.ndarray, guidance: Gradients) -> Floats:
     """Values with corrected seams in and around a hole.
 
     Args:
         values: (H, W, C) float32; with what was copied in the hole.
         hole: (H, W) bool.
-        steps: of the pixels of the hole, in raster order, where they were copied from.
+        guidance: gradients of the pixels of the hole, in raster order, where they were copied from.
 
     Returns:
         (H, W, C); known pixels are unchanged.
@@ -44,7 +44,7 @@ def without_seams(values: Floats, hole: np.ndarray, steps: Steps) -> Floats:
     box = tuple(slice(max(0, at.min() - 1), at.max() + 2) for at in np.nonzero(hole))
     inside, part = hole[box], values[box].astype(np.float32)
     excess = np.zeros_like(part)
-    for axis, (ahead, behind) in ((1, steps[:2]), (0, steps[2:])):
+    for axis, (ahead, behind) in ((1, guidance[:2]), (0, guidance[2:])):
         before, after = _slices(axis)
         ends = inside.astype(np.float32)[..., None]
         planes = np.zeros((2, *part.shape), np.float32)

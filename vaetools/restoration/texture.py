@@ -1,13 +1,13 @@
 """Fill a hole with patches of the same image: texture where the mean of a model is smooth.
 
-The image is completed coarse to fine. At the coarsest size, where the hole is a few pixels deep, it is
-filled ring by ring. Then, at each size, two steps alternate: each patch around the hole looks for the
-most similar one among known pixels, and these say what is in the hole (Wexler et al. 2007,
-doi:10.1109/TPAMI.2007.60). Patches are compared by colours and by strength of texture (Newson et al.
-2017, doi:10.5201/ipol.2017.189). Two things keep a large hole from being filled with one uniform surface
-from somewhere: low frequencies follow a coarse fill, the mean of a model; and sources nearby are
-preferred, above all those at the same height, since a photograph shows ground below and sky above. At
-last, seams between parts from different places are evened out.
+The image is completed coarse to fine, on a pyramid. At the coarsest level, where the hole is a few
+pixels deep if the image is large enough, it is filled ring by ring. Then, at each level, two steps
+alternate: each patch around the hole looks for the most similar one among known pixels, and these say
+what is in the hole (Wexler et al. 2007, doi:10.1109/TPAMI.2007.60). Patches are compared by colours and
+by strength of texture (Newson et al. 2017, doi:10.5201/ipol.2017.189). Two things keep a large hole from
+being filled with one uniform surface from somewhere: low frequencies follow the mean of a model; and
+sources nearby are preferred, above all those at the same height, since a photograph shows ground below
+and sky above. At last, seams between parts from different places are evened out.
 """
 
 from __future__ import annotations
@@ -33,39 +33,43 @@ if TYPE_CHECKING:
     from vaetools.tiling import Box
 
 SHALLOW = 4.0
-"""Depth in pixels. Parts of a hole that are nowhere deeper keep the coarse fill: the mean of a model is
-better there. At the coarsest size, no hole is deeper than this."""
+"""Depth in pixels. Connected parts of a hole that are nowhere deeper keep the mean of the model, which
+is better there. At the coarsest level, no hole is deeper than this, unless that level would be smaller
+than `SMALLEST` or have no patch without a pixel of the hole."""
 
 SMALLEST = 24
-"""Least side of the coarsest size, in pixels."""
+"""Least side of the coarsest level, in pixels."""
 
 LARGEST = 150_000
-"""Most pixels of a hole for a search. At larger sizes, each pixel is copied from where the search found
-its source at the size before."""
+"""Most pixels of a hole for a search. At larger levels, each pixel is copied from where the search found
+its source at the level before."""
 
 LEAST_AROUND, MOST_AROUND = 256, 1024
 """Limits of how far around a part of a hole patches are looked for, in pixels; between them, twice the
 longer side of the part."""
 
-STEPS = (10, 5, 3)
-"""Searches and votes, from the coarsest size on; the last number for all that follow."""
+ITERATIONS = (10, 5, 3)
+"""Searches and votes, from the coarsest level on; the last number for all that follow."""
 
 STILL = 0.002
-"""A mean change of values below which a size is done."""
+"""A mean change of values below which a level is done."""
 
 TEXTURE = 4.0
 """Weight of the mean gradient against colours."""
 
-COARSE = 0.3
+LOW = 0.3
 """Weight of the low frequencies."""
 
-HEIGHT, ACROSS = 0.5, 0.25
-"""Weights of a distance as long as the image, down and across."""
+DOWN, ACROSS = 0.5, 0.25
+"""Weights of a distance as long as the part of the image that is searched, down and across."""
+
+SEED = 0
+"""Of the random search."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """The image at one size.
+class Level:
+    """A level of the pyramid.
 
     Attributes:
         colours: (H, W, 3) in [0, 1].
@@ -77,9 +81,9 @@ class Size:
     hole: np.ndarray
     unusable: np.ndarray
 
-    def halved(self) -> Size:
+    def halved(self) -> Level:
         colours, hole = halved(self.colours, self.hole)
-        return Size(colours, hole, half(self.unusable.astype(np.float32)) > 0)
+        return Level(colours, hole, half(self.unusable.astype(np.float32)) > 0)
 
 
 @dataclass(frozen=True)
@@ -88,82 +92,83 @@ class Hints:
 
     Attributes:
         texture: (H, W, 2): mean gradients across and down.
-        coarse: (H, W, 3): low frequencies; known in the hole as well.
+        low: (H, W, 3): low frequencies; known in the hole as well.
     """
 
     texture: Floats
-    coarse: Floats
+    low: Floats
 
-    def every(self, step: int) -> Hints:
-        """Those of a smaller size."""
-        return Hints(self.texture[::step, ::step], self.coarse[::step, ::step])
+    def every(self, stride: int) -> Hints:
+        """Those of a smaller level."""
+        return Hints(self.texture[::stride, ::stride], self.low[::stride, ::stride])
 
-    def patches(self, size: Size) -> Patches:
-        height, width = size.hole.shape
+    def patches(self, level: Level) -> Patches:
+        height, width = level.hole.shape
         down, across = np.mgrid[:height, :width] / max(height, width)
-        place = np.stack([HEIGHT * down, ACROSS * across], axis=2).astype(np.float32)
-        values = np.concatenate([size.colours, TEXTURE * self.texture], axis=2)
-        fixed = np.concatenate([COARSE * self.coarse, place], axis=2)
-        return Patches(values, fixed, size.hole, size.unusable)
+        place = np.stack([DOWN * down, ACROSS * across], axis=2).astype(np.float32)
+        values = np.concatenate([level.colours, TEXTURE * self.texture], axis=2)
+        fixed = np.concatenate([LOW * self.low, place], axis=2)
+        return Patches(values, fixed, level.hole, level.unusable)
 
 
 def with_texture(image: Image, depth: np.ndarray) -> Image:
-    """An image with texture in the deep parts of its hole.
+    """An image with texture in those parts of its hole that are deep somewhere.
 
     Args:
-        image: with a coarse fill in the hole.
+        image: with the mean of a model in the hole.
         depth: (H, W): distance of each pixel of the hole to known ones, in pixels; 0 outside.
     """
     new = replace(image, pixels=image.pixels.copy(), encoded=None)
     for box, part in _deep_parts(depth):
-        filled = textured(cropped(new, box).to_rgb(), part, (depth[box] > 0) & ~part)
+        unusable = (depth[box] > 0) & ~part
+        if image.alpha is not None:
+            unusable |= image.alpha[box] == 0  # nobody has seen their colours
+        filled = textured(cropped(new, box).to_rgb(), part, unusable)
         where = part if image.grey else part[..., None]
         np.copyto(new.pixels[box], samples_of(image, box, filled), where=where)
     return new
 
 
-def textured(
-    coarse: Floats, hole: np.ndarray, unusable: np.ndarray | None = None, *, seed: int = 0
-) -> Floats:
+def textured(mean: Floats, hole: np.ndarray, unusable: np.ndarray | None = None) -> Floats:
     """An image whose hole is filled with patches of its known pixels.
 
     Args:
-        coarse: (H, W, 3) RGB in [0, 1], with a coarse fill in the hole.
+        mean: (H, W, 3) RGB in [0, 1], with the mean of a model in the hole.
         hole: (H, W) bool.
         unusable: (H, W) bool: other pixels that are not copied.
-        seed: of the random search.
 
     Returns:
-        (H, W, 3) in the range of `coarse`; known pixels are unchanged. Without patches of known pixels
-        to copy: `coarse`.
+        (H, W, 3) in the range of `mean`; known pixels are unchanged. Without patches of known pixels
+        to copy, or where a search for them would take too long: `mean`.
     """
     if not hole.any():
-        return coarse
-    sizes = _sizes(coarse, hole, np.zeros_like(hole) if unusable is None else unusable)
-    searched = _first_searched(sizes)
-    hints = _hints(coarse, sizes, searched)
-    rng = np.random.default_rng(seed)
+        return mean
+    levels = _pyramid(mean, hole, np.zeros_like(hole) if unusable is None else unusable)
+    searched = _first_searched(levels)
+    hints = _hints(mean, levels, searched)
+    rng = np.random.default_rng(SEED)
     field: npt.NDArray[np.intp] | None = None
-    filled = coarse
-    for number in reversed(range(len(sizes))):
-        size = sizes[number]
+    for number in reversed(range(len(levels))):
+        level, iterations = levels[number], 0
         if number < searched:
-            patches = Patches(size.colours, size.colours[..., :0], size.hole, size.unusable)
+            patches = Patches(level.colours, level.colours[..., :0], level.hole, level.unusable)
         else:
-            patches = hints.every(2 ** (number - searched)).patches(size)
-        if not patches.sources.any():
+            patches = hints.every(2 ** (number - searched)).patches(level)
+            iterations = ITERATIONS[min(len(levels) - 1 - number, len(ITERATIONS) - 1)]
+        if field is None and not (iterations and patches.sources.any()):
             continue
-        steps = 0
-        if number >= searched:
-            steps = STEPS[min(len(sizes) - 1 - number, len(STEPS) - 1)]
-        found, distances = _synthesised(patches, field, rng, steps=steps)
-        if number == 0:
-            beside = patches.choose(found, distances)
-            filled = without_seams(patches.filled, size.hole, beside)[..., :3]
-        field = _over_all(found, patches.targets, size.hole.shape) if number else found
-    if field is None:
-        return coarse
-    return np.where(hole[..., None], np.clip(filled, coarse.min(), coarse.max()), coarse)
+        found = patches.targets if field is None else _finer(field, patches.targets)
+        if patches.sources.any():
+            if field is None:
+                patches.peel(rng)
+            found = patches.snapped(found)
+            if field is not None and iterations:
+                patches.vote(found)
+            found, distances = _searched(patches, found, rng, iterations)
+            if number == 0:
+                return _composed(patches, found, distances, mean)
+        field = _over_all(found, patches.targets, level.hole.shape)
+    return mean
 
 
 def _deep_parts(depth: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
@@ -178,23 +183,12 @@ def _deep_parts(depth: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
             yield box, labels[box] == label
 
 
-def _synthesised(
-    patches: Patches, coarser: npt.NDArray[np.intp] | None, rng: np.random.Generator, *, steps: int
+def _searched(
+    patches: Patches, field: Places, rng: np.random.Generator, iterations: int
 ) -> tuple[Places, Floats | None]:
-    """The field of one size, after so many searches and votes, and its distances.
-
-    Args:
-        coarser: the field of the size before, over the whole image; None for the first.
-    """
-    if coarser is not None:
-        field = patches.snapped(_finer(coarser, patches.targets))
-        if steps:
-            patches.vote(field)
-    else:
-        patches.peel(rng)
-        field = patches.snapped(patches.targets)
+    """The field of one level after so many searches and votes, and its distances."""
     distances = None
-    for _ in range(steps):
+    for _ in range(iterations):
         if patches.few:
             field, distances = patches.complete()
         else:
@@ -204,31 +198,41 @@ def _synthesised(
     return field, distances
 
 
-def _sizes(coarse: Floats, hole: np.ndarray, unusable: np.ndarray) -> list[Size]:
+def _composed(patches: Patches, field: Places, distances: Floats | None, mean: Floats) -> Floats:
+    """The image with what the field names in the hole, without seams."""
+    gradients = patches.choose(field, distances)
+    colours = slice(0, 3)  # the strength of texture, which follows them, has no seams to be seen
+    filled = without_seams(
+        patches.filled[..., colours], patches.hole, tuple(each[:, colours] for each in gradients)
+    )
+    return np.where(patches.hole[..., None], np.clip(filled, mean.min(), mean.max()), mean)
+
+
+def _pyramid(mean: Floats, hole: np.ndarray, unusable: np.ndarray) -> list[Level]:
     """The image at full size, at half of it and so on, until its hole is shallow."""
     depth = float(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max())
     halvings = int(np.ceil(np.log2(max(depth / SHALLOW, 1))))
     halvings = max(0, min(halvings, int(np.log2(max(min(hole.shape) / SMALLEST, 1)))))
-    found = [Size(coarse, hole, unusable)]
+    found = [Level(mean, hole, unusable)]
     for _ in range(halvings):
         found.append(found[-1].halved())
     return found
 
 
-def _first_searched(sizes: list[Size]) -> int:
-    """Number of the largest size that is small enough for a search."""
-    fitting = (n for n, size in enumerate(sizes) if size.hole.sum() <= LARGEST)
-    return next(fitting, len(sizes) - 1)
+def _first_searched(levels: list[Level]) -> int:
+    """Number of the largest level that is small enough for a search."""
+    fitting = (n for n, level in enumerate(levels) if level.hole.sum() <= LARGEST)
+    return next(fitting, len(levels) - 1)
 
 
-def _hints(coarse: Floats, sizes: list[Size], searched: int) -> Hints:
-    """Those of one of the sizes."""
-    size = sizes[searched]
+def _hints(mean: Floats, levels: list[Level], searched: int) -> Hints:
+    """Those of one of the levels."""
+    level = levels[searched]
     for _ in range(searched):
-        coarse = half(coarse)
-    reach = 2 ** (len(sizes) - 1 - searched)
-    low = np.asarray(cv2.GaussianBlur(coarse, (0, 0), float(reach)), np.float32)
-    return Hints(_texture(size.colours, size.hole | size.unusable, max(reach, 4) + 1), low)
+        mean = half(mean)
+    reach = 2 ** (len(levels) - 1 - searched)
+    low = np.asarray(cv2.GaussianBlur(mean, (0, 0), float(reach)), np.float32)
+    return Hints(_texture(level.colours, level.hole | level.unusable, max(reach, 4) + 1), low)
 
 
 def _texture(colours: Floats, hole: np.ndarray, side: int) -> Floats:
@@ -237,11 +241,11 @@ def _texture(colours: Floats, hole: np.ndarray, side: int) -> Floats:
     grey = colours.mean(axis=2)
     planes = []
     for axis in (1, 0):
-        both = known * np.roll(known, -1, axis)
-        steep = np.abs(np.roll(grey, -1, axis) - grey) * both
-        planes.append(
-            cv2.blur(steep, (side, side)) / np.maximum(cv2.blur(both, (side, side)), 1e-3)
-        )
+        last = ((0, int(axis == 0)), (0, int(axis == 1)))  # it has no next one
+        steep = np.pad(np.abs(np.diff(grey, axis=axis)), last)
+        both = known * np.pad(np.delete(known, 0, axis), last)
+        sums = [cv2.blur(plane, (side, side)) for plane in (steep * both, both)]
+        planes.append(sums[0] / np.maximum(sums[1], 1e-3))
     return np.stack(planes, axis=2).astype(np.float32)
 
 
