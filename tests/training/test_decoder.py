@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,3 +71,11 @@ def test_alone_it_compresses_nothing(decoder: Path, astronaut: np.ndarray) -> No
 def test_other_models_are_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a codec"):
         export_decoder(SHIPPED / name, tmp_path / "out", id="out")
+
+
+def test_a_codec_does_not_lose_its_encoder(tmp_path: Path) -> None:
+    codec = tmp_path / "codec"
+    shutil.copytree(shipped_folder() / "photo-codec", codec)
+    with pytest.raises(UsageError, match="would lose its encoder"):
+        export_decoder(codec, tmp_path / "." / "codec", id="codec")
+    assert "compress" in read_manifest(codec).tasks

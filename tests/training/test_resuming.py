@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -13,10 +15,12 @@ from click.testing import CliRunner
 
 from tests.training.tiny import restore_recipe, write_photos
 from vaetools.cli.train import command
-from vaetools.errors import UsageError
+from vaetools.errors import InputError, UsageError
 from vaetools.training.recipe import Recipe, read_recipe
+from vaetools.training.run import checkpoint
 from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint
 from vaetools.training.run.compact import COMPACT, read_compact
+from vaetools.training.run.curves import LOG, read_log
 from vaetools.training.run.optimizer import learning_rate
 from vaetools.training.run.trainer import Trainer
 from vaetools.training.tasks import open_task
@@ -43,10 +47,10 @@ def recipe(tmp_path: Path) -> Recipe:
     return read_recipe(path)
 
 
-def opened(recipe: Recipe, photos: Path, run: Path, decay: int | None = None) -> Trainer:
+def opened(recipe: Recipe, photos: Path, run: Path, **options: Any) -> Trainer:
     torch.set_num_threads(1)
     task = open_task(recipe)
-    return Trainer(task, task.load(photos), run, device=CPU, decay=decay)
+    return Trainer(task, task.load(photos), run, device=CPU, **options)
 
 
 def run_to(trainer: Trainer, until: float = 1.0) -> Trainer:
@@ -125,8 +129,117 @@ def test_a_constant_rate_decays_when_asked_for(recipe, photos, tmp_path) -> None
     run_to(resumed)
     assert resumed.step == 7
     assert rates == pytest.approx([0.5, 0.5 * (1 - 2**-0.5)])
+    assert opened(recipe, photos, run, decay=4).progress == 1  # the same command once more
     with pytest.raises(UsageError, match="decays since step 3"):
-        opened(recipe, photos, run, decay=4)
+        opened(recipe, photos, run, decay=5)
+    with pytest.raises(UsageError, match="decays since step 3"):
+        opened(recipe, photos, run, minutes=5.0)
+
+
+def test_a_decay_may_begin_when_all_steps_are_done(recipe, photos, tmp_path) -> None:
+    recipe = replace(recipe, train=replace(recipe.train, steps=3, warmup=0.0, flat=1.0))
+    run = run_to(opened(recipe, photos, tmp_path / "run")).run
+    assert run_to(opened(recipe, photos, run, decay=2)).step == 5
+
+
+def test_a_decay_may_begin_with_a_phase(recipe, photos, tmp_path) -> None:
+    train = replace(recipe.train, steps=10, warmup=0.0, flat=1.0)
+    recipe = replace(recipe, train=train)
+    ends = open_task(recipe).phases
+    assert len(ends) == 2
+    run = run_to(opened(recipe, photos, tmp_path / "run"), ends[0]).run
+    trainer = run_to(opened(recipe, photos, run, decay=2))
+    assert (trainer.step, trainer.phase) == (round(10 * ends[0]) + 2, 1)
+
+
+def test_minutes_are_kept(recipe, photos, tmp_path) -> None:
+    trainer = opened(recipe, photos, tmp_path / "run", minutes=60.0)
+    trainer.seconds = 1800.0
+    trainer.save()
+    resumed = opened(recipe, photos, trainer.run)
+    assert (resumed.minutes, resumed.progress) == (60.0, 0.5)
+    assert opened(recipe, photos, trainer.run, minutes=120.0).progress == 0.25
+    (trainer.run / CHECKPOINT).unlink()
+    assert opened(recipe, photos, trainer.run).progress == 0.5
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "other", "text"])
+def test_a_damaged_checkpoint_gives_way_to_its_compact_copy(
+    recipe, photos, tmp_path, damage, caplog
+) -> None:
+    run = run_to(opened(recipe, photos, tmp_path / "run"), 0.5).run
+    data = bytearray((run / CHECKPOINT).read_bytes())
+    if damage == "cut":
+        data = data[: len(data) // 2]
+    elif damage == "altered":
+        data[len(data) // 2] ^= 255
+    elif damage == "text":
+        data = bytearray(b"hello\n")
+    (run / CHECKPOINT).write_bytes(data)
+    if damage == "other":
+        torch.save({"step": 1}, run / CHECKPOINT)
+    trainer = opened(recipe, photos, run)
+    assert trainer.step == 3
+    assert trainer.optimizer.state
+    assert "checkpoint.pt cannot be read; continuing from compact.pt" in caplog.text
+    (run / COMPACT).unlink()
+    with pytest.raises(UsageError, match=r"checkpoint\.pt cannot be read"):
+        opened(recipe, photos, run)
+
+
+def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
+    recipe, photos, tmp_path, monkeypatch, caplog
+) -> None:
+    recipe = replace(recipe, train=replace(recipe.train, checkpoint_seconds=0.0))
+    real, calls = checkpoint.os.fsync, []
+
+    def full(number: int) -> None:
+        calls.append(number)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(number)
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    run = run_to(opened(recipe, photos, tmp_path / "run")).run
+    assert read_checkpoint(run, CPU)["step"] == 6
+    assert "no checkpoint: [Errno 28] No space left on device" in caplog.text
+    assert not list(run.glob("*.part"))
+
+
+def test_a_run_that_cannot_be_saved_at_its_end_says_so(recipe, photos, tmp_path) -> None:
+    trainer = opened(recipe, photos, tmp_path / "run")
+    trainer.weights_file = tmp_path / "none" / "w.pt"
+    with pytest.raises(OSError, match="No such file"):
+        run_to(trainer)
+
+
+def test_a_damaged_log_does_not_stop_a_run(recipe, photos, tmp_path) -> None:
+    run = run_to(opened(recipe, photos, tmp_path / "run"), 0.5).run
+    whole = (run / LOG).read_text()
+    for text in ("", whole[:-20], whole + "\0\0\0", whole + "4,x\n"):
+        (run / LOG).write_text(text)
+        opened(recipe, photos, run)
+        assert len(read_log(run)) <= 3
+    run_to(opened(recipe, photos, run))
+    assert [row["step"] for row in read_log(run)][-3:] == [4, 5, 6]
+
+
+def test_a_copy_without_its_recipe_is_one_clear_line(recipe, photos, tmp_path) -> None:
+    run = run_to(opened(recipe, photos, tmp_path / "run"), 0.2).run
+    (run / "recipe.toml").unlink()
+    with pytest.raises(UsageError, match=r"a checkpoint without recipe\.toml"):
+        opened(recipe, photos, run)
+    with pytest.raises(UsageError, match="is not a folder"):
+        opened(recipe, photos, tmp_path / "recipe.toml")
+
+
+def test_the_large_images_are_not_all_held_out(recipe, photos, tmp_path) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(photos, folder)
+    write_photos(folder, ["rocket"], 128, 128)
+    wanted = replace(open_task(recipe).data, late_crop=128, hold_out=4)
+    with pytest.raises(InputError, match="128 x 128 pixels but for those held out"):
+        wanted.load(folder)
 
 
 def test_a_constant_rate_needs_no_decay() -> None:
@@ -140,14 +253,17 @@ def test_a_schedule_in_minutes_has_its_own_decay(recipe, photos, tmp_path) -> No
         Trainer(task, task.load(photos), tmp_path / "r", device=CPU, minutes=1.0, decay=5)
 
 
-def test_sigterm_ends_a_run_with_a_whole_checkpoint(recipe, photos, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_a_run_with_a_whole_checkpoint(
+    recipe, photos, tmp_path, monkeypatch, number
+) -> None:
     validate = Trainer.validate
 
     def terminated(trainer: Trainer) -> dict[str, float]:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         return validate(trainer)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     monkeypatch.setattr(Trainer, "validate", terminated)
     run = tmp_path / "run"
     words = [str(tmp_path / "recipe.toml"), "--data", str(photos), "--run", str(run)]
@@ -155,7 +271,7 @@ def test_sigterm_ends_a_run_with_a_whole_checkpoint(recipe, photos, tmp_path, mo
     assert result.exit_code == 0, result.output
     assert "stopped at step 1, 16.7% done" in result.output
     assert read_checkpoint(run, CPU)["step"] == 1
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
 def test_a_run_stops_at_a_share_and_goes_on(recipe, photos, tmp_path) -> None:

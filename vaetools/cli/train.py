@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vaetools.cli.arguments import LocalPath
-from vaetools.cli.flags import DEBUG, DEVICE
+from vaetools.cli.flags import DEBUG
 from vaetools.cli.values import recipes
 from vaetools.errors import DeviceError, UsageError
 from vaetools.model.limits import MOST_PARALLEL
@@ -52,7 +53,8 @@ EXPECTED = "docs/training.md, What a few minutes can do"
     "--minutes",
     type=click.FloatRange(min=0.01),
     metavar="X",
-    help="Train for this time instead of the number of steps in the recipe.",
+    help="Train for this time instead of the number of steps in the recipe. It is kept when the run is "
+    "resumed.",
 )
 @click.option(
     "--until",
@@ -75,7 +77,13 @@ EXPECTED = "docs/training.md, What a few minutes can do"
     metavar="FILE.pt",
     help="With each checkpoint, also write the averaged weights alone, in float16.",
 )
-@DEVICE
+@click.option(
+    "--device",
+    default="auto",
+    metavar="D",
+    show_default=True,
+    help="auto (a GPU where torch finds one), cpu, cuda or cuda:N.",
+)
 @click.option(
     "--threads",
     type=click.IntRange(1, MOST_PARALLEL),
@@ -108,7 +116,8 @@ def command(
     """Train a model from a recipe.
 
     RECIPE is a TOML file, or the name of a shipped recipe. The same command resumes an
-    interrupted run from its last checkpoint. SIGTERM ends a run with a whole checkpoint.
+    interrupted run from its last checkpoint. Ctrl-C and SIGTERM end a run with a whole
+    checkpoint.
 
     Minutes of training give blurred but recognisable reconstructions of photographs. Samples that
     look like photographs, or a codec or denoiser like those that ship, are out of their reach.
@@ -142,6 +151,8 @@ def command(
     weights = starting_weights(start_from, task.network, place) if start_from else None
     images = task.load(data)
     click.echo(f"{chosen.id}: {images.summary}, {device}")
+    if weights_file is not None and not weights_file.parent.is_dir():
+        raise UsageError("no such folder", file=weights_file.parent, remedy="make it first")
     trainer = Trainer(
         task,
         images,
@@ -153,14 +164,31 @@ def command(
         parts=parts,
     )
     trainer.weights_file = weights_file
-    previous = signal.signal(signal.SIGTERM, lambda *_: trainer.stop())
-    try:
+    with _stopped_by_signals(trainer):
         for row in trainer.fit(until=until):
             click.echo(_line(row))
-    finally:
-        signal.signal(signal.SIGTERM, previous)
     for line in _closing_lines(trainer, data):
         click.echo(line)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(trainer: Trainer) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the training after a whole step. A second Ctrl-C ends it at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(number: int, _frame: object) -> None:
+        trainer.stop()
+        if number == signal.SIGINT:
+            click.echo("ends after this step; once more: at once", err=True)
+            signal.signal(number, before[signal.SIGINT])
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _closing_lines(trainer: Trainer, data: Path) -> Iterator[str]:

@@ -47,7 +47,7 @@ class CropSettings:
 
     def load(self, path: Path) -> ImagePack:
         """The images below a folder that are large enough. Raises `InputError` if there are none."""
-        return ImagePack.for_crops(path, self.crop, self.late_crop)
+        return ImagePack.for_crops(path, self.crop, self.late_crop, hold_out=self.hold_out)
 
     def draw(self, data: ImagePack, generator: torch.Generator, progress: float) -> Tensor:
         """A batch (B, 3, H, W) in [0, 1] at this share of the training."""

@@ -64,16 +64,19 @@ class ImagePack:
         return cls(pixels, torch.cumsum(sizes, 0) - sizes, heights, widths)
 
     @classmethod
-    def for_crops(cls, folder: Path, *sides: int) -> ImagePack:
+    def for_crops(cls, folder: Path, *sides: int, hold_out: int) -> ImagePack:
         """The images below `folder` that are large enough for square crops of the smallest of `sides`.
 
         Raises:
-            InputError: there is no such image, or none is large enough for the largest of `sides`.
+            InputError: there are less than two, or none that remains for training (see `split`) is large
+                enough for the largest of `sides`.
         """
         pack = cls.from_folder(folder, smallest=min(sides))
-        if pack.largest < max(sides):
+        used, _ = pack.split(hold_out)
+        if used.largest < max(sides):
+            held_out = "" if pack.largest < max(sides) else " but for those held out"
             raise InputError(
-                f"no image has {max(sides)} x {max(sides)} pixels",
+                f"no image has {max(sides)} x {max(sides)} pixels{held_out}",
                 file=folder,
                 remedy="use larger images or a smaller crop",
             )

@@ -104,7 +104,7 @@ def _fit(image: np.ndarray, shape: ImageShape) -> np.ndarray:
     """(H, W, 3) uint8 -> (C, height, width): cropped around the middle, then resized."""
     height, width = image.shape[:2]
     scale = min(height / shape.height, width / shape.width)
-    rows, columns = round(shape.height * scale), round(shape.width * scale)
+    rows, columns = (max(1, round(side * scale)) for side in (shape.height, shape.width))
     top, left = (height - rows) // 2, (width - columns) // 2
     cut = image[top : top + rows, left : left + columns]
     method = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR

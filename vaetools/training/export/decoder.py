@@ -46,9 +46,13 @@ def export_decoder(
         As `vaetools.training.export.folder.write_model`; role -> largest difference from `source`.
 
     Raises:
-        UsageError: the source is not a codec.
+        UsageError: the source is not a codec, or `folder` itself.
         ManifestError, ModelAlteredError: it is damaged.
     """
+    if source.resolve() == folder.resolve():
+        raise UsageError(
+            "would lose its encoder", file=source, remedy="give another folder with --to"
+        )
     manifest = read_manifest(source)
     if "compress" not in manifest.tasks or manifest.codec is None:
         raise UsageError(f"is a model for {', '.join(manifest.tasks)}, not a codec", file=source)

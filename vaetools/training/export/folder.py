@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import onnx
 
-from vaetools.errors import ExistsError, ModelBrokenError
+from vaetools.errors import ExistsError, ModelBrokenError, UsageError
 from vaetools.model.folder import Model
 from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
 from vaetools.model.runtime import Runtime
@@ -161,7 +161,13 @@ def write_model(
 
 
 def check_target(folder: Path) -> None:
-    """Raise `ExistsError` if writing a model would overwrite something else."""
+    """Raise `ExistsError` if writing a model would overwrite something else.
+
+    Raises:
+        UsageError: the folder has no name, such as `.`.
+    """
+    if not folder.name:
+        raise UsageError("has no name", file=folder, remedy="give a new folder with --to")
     if folder.is_file() or (
         folder.is_dir() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file()
     ):

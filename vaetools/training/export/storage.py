@@ -29,6 +29,10 @@ def round_weights(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             module.weight.copy_(module.weight.half().float())
+        elif isinstance(module, nn.GRU):
+            for name, weight in module.named_parameters():
+                if name.startswith("weight"):
+                    weight.copy_(weight.half().float())
 
 
 def compact(model: onnx.ModelProto, *, rounded: bool = False) -> None:

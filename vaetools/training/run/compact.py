@@ -10,17 +10,22 @@ not at the last ones.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from vaetools.errors import UsageError
 from vaetools.training.run.checkpoint import CHECKPOINT, read_checkpoint, read_state, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from logging import Logger
     from pathlib import Path
+
+log: Logger = logging.getLogger(__name__)
 
 COMPACT = "compact.pt"
 WEIGHTS = "weights.pt"
@@ -35,6 +40,7 @@ NO_BEST: dict[str, Any] = {"score": math.inf, "since": 0, "weights": {}}
 """No best score so far."""
 
 KEPT = ("data", "step", "seconds", "phase", "decay", "generator", "noise", "cuda_noise")
+"""Entries of a checkpoint that a compact copy has as they are; and `minutes`, since some version."""
 
 
 def write_compact(run: Path, state: Mapping[str, Any]) -> None:
@@ -42,7 +48,7 @@ def write_compact(run: Path, state: Mapping[str, Any]) -> None:
     optimizer = state["optimizer"]
     packed = {number: _pack(values) for number, values in optimizer["state"].items()}
     compact = {
-        **{name: state[name] for name in KEPT},
+        **{name: state[name] for name in (*KEPT, "minutes")},
         "average": _converted(state["average"], torch.float16),
         "optimizer": {"state": packed, "param_groups": optimizer["param_groups"]},
     }
@@ -78,11 +84,18 @@ def is_run(folder: Path) -> bool:
 def read_run_state(run: Path, device: torch.device) -> dict[str, Any]:
     """The checkpoint of a run, or else its compact copy, or else the averaged weights alone.
 
+    In place of a damaged checkpoint, its compact copy is read, with a warning.
+
     Raises:
         UsageError: it is damaged.
     """
     if (run / CHECKPOINT).exists():
-        return read_checkpoint(run, device)
+        try:
+            return read_checkpoint(run, device)
+        except UsageError as error:
+            if not (run / COMPACT).exists():
+                raise
+            log.warning("%s: %s; continuing from %s", error.file, error.problem, COMPACT)
     if (run / COMPACT).exists():
         return read_compact(run, device)
     state = read_state(run / WEIGHTS, device, needed=(*FACTS, "average"))

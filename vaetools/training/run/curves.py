@@ -72,26 +72,43 @@ def append_row(run: Path, row: Mapping[str, float]) -> None:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
-    with path.open("w", newline="") as file:
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
+    part.replace(path)
 
 
 def read_log(run: Path) -> list[dict[str, float]]:
     """The rows of `log.csv`; none if there is no log yet."""
-    path = run / LOG
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    names, rows = _read(run / LOG)
+    return [dict(zip(names, map(float, row), strict=True)) for row in rows]
 
 
 def drop_rows_after(run: Path, step: int) -> None:
     """Drop the rows of `log.csv` after `step`: an interrupted run repeats those steps."""
     path = run / LOG
-    if not path.exists():
+    names, rows = _read(path)
+    if not names:
+        path.unlink(missing_ok=True)
         return
-    head, *rows = path.read_text().splitlines(keepends=True)
-    kept = [row for row in rows if float(row.partition(",")[0]) <= step]
-    path.write_text("".join([head, *kept]))
+    kept = [dict(zip(names, row, strict=True)) for row in rows if float(row[0]) <= step]
+    _write(path, names, kept)
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    """(columns, rows) of a log. Rows that are cut or damaged, as by a full disk, are left out."""
+    if not path.exists():
+        return [], []
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    names, *rows = list(csv.reader(text.splitlines())) or [[]]
+    return names, [row for row in rows if len(row) == len(names) and all(map(_is_number, row))]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,10 +18,14 @@ from vaetools.training.tasks import open_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from logging import Logger
     from pathlib import Path
 
     from vaetools.model.folder import Model
     from vaetools.training.tasks import AnyTask
+
+
+log: Logger = logging.getLogger(__name__)
 
 
 def read_run(run: Path) -> tuple[AnyTask, dict[str, Any]]:
@@ -50,7 +55,16 @@ def export_run(
     task, state = read_run(run)
     if half:
         round_weights(task.network)
-    model, differences = task.export(None if data is None else task.load(data), folder)
+    images = None if data is None else task.load(data)
+    if images is not None and images.summary != state["data"]:
+        log.warning(
+            "%s: %s, but the run was trained on %s: what is measured on images that were held out "
+            "from it may be wrong",
+            data,
+            images.summary,
+            state["data"],
+        )
+    model, differences = task.export(images, folder)
     card = trained_card(model.manifest, differences, _facts(run, state), task.recipe.text)
     (folder / CARD).write_text(card, encoding="utf-8")
     return model, differences

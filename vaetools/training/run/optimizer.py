@@ -37,6 +37,10 @@ def learning_rate(progress: float, *, warmup: float, flat: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - flat) / (1 - flat))))
 
 
+NOT_DONE = 1 - 1e-9
+"""Progress of a training of which something is left."""
+
+
 @dataclass(frozen=True)
 class Decay:
     """The final decay of a learning rate that was held constant for as long as wanted: a cosine to 0.
@@ -53,8 +57,9 @@ class Decay:
     level: float
 
     def progress(self, step: int) -> float:
-        """Progress of the whole training, which ends with the decay."""
-        return min(1.0, self.begun + (1 - self.begun) * (step - self.start) / self.steps)
+        """Progress of the whole training, which ends with the decay, and not before."""
+        done = (step - self.start) / self.steps
+        return 1.0 if done >= 1 else min(NOT_DONE, self.begun + (1 - self.begun) * done)
 
     def factor(self, step: int) -> float:
         """Factor on the learning rate."""

@@ -107,15 +107,16 @@ class Soap(torch.optim.Optimizer):
         self._accumulate(state, gradient, 1 - first)
 
     def _begin(self, state: dict[str, Any], gradient: Tensor, *, projected: bool) -> None:
-        state["step"] = 0
-        state["mean"], state["v"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        new: dict[str, Any] = {"step": 0}
+        new["mean"], new["v"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         rows, columns = gradient.shape[1:]
         for side, length in (("rows", rows), ("columns", columns)):
             if projected and length <= self.largest:
-                state[side] = torch.zeros(len(gradient), length, length, device=gradient.device)
-        self._accumulate(state, gradient, 1.0)
-        for side in _sides(state):
-            state[f"{side} basis"] = _eigenvectors(state[side])
+                new[side] = torch.zeros(len(gradient), length, length, device=gradient.device)
+        self._accumulate(new, gradient, 1.0)
+        for side in _sides(new):
+            new[f"{side} basis"] = _eigenvectors(new[side])
+        state.update(new)  # all or nothing: who is interrupted saves the state
 
     @staticmethod
     def _accumulate(state: dict[str, Any], gradient: Tensor, weight: float) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 log: Logger = logging.getLogger(__name__)
 
+RECIPE = "recipe.toml"
+
 MAX_SKIPPED = 20
 """Consecutive steps without a finite gradient after which a training has diverged."""
 
@@ -53,15 +55,17 @@ class Trainer:
         run: folder of the run; training resumes from a checkpoint in it.
         device: torch device.
         minutes: train for this long instead of the recipe's number of steps. The schedule follows the
-            time spent, including that before an interruption.
+            time spent, including that before an interruption. None: as before the interruption.
         weights: initial weights of a new run; see `vaetools.training.run.growth`.
-        decay: start the final decay of the learning rate now, and end after this number of steps.
+        decay: start the final decay of the learning rate now, and end after this number of steps; if it
+            has begun, go on with it.
         parts: of a batch, computed at the same time; see `vaetools.training.run.parts`.
 
     Raises:
         UsageError: the folder holds a run of another recipe or on other data, the checkpoint is damaged,
-            the weights do not fit the network, `decay` is given with `minutes` or a second time, or the
-            task cannot be computed in parts.
+            the weights do not fit the network, `decay` is given with `minutes` or while another one is
+            under way, or the task cannot be computed in parts.
+        InputError: no training image is large enough for the late crops.
     """
 
     def __init__(
@@ -96,12 +100,7 @@ class Trainer:
         self.stopping: bool = False
         self.weights_file: Path | None = None
         self.sheets: Sheets = Sheets(run)
-        run.mkdir(parents=True, exist_ok=True)
-        resumed = is_run(run)
-        if resumed and (run / "recipe.toml").read_text() != recipe.text:
-            raise UsageError(
-                "holds a run of another recipe", file=run, remedy="give another folder with --run"
-            )
+        resumed = _prepared(run, recipe.text)
         if not resumed:
             if weights is None or not fills(task.network, weights):
                 task.start(self.data, self.generator)
@@ -118,13 +117,13 @@ class Trainer:
         if resumed:
             self._load()
         else:
-            (run / "recipe.toml").write_text(recipe.text)
+            (run / RECIPE).write_text(recipe.text, encoding="utf-8")
             (run / LOG).unlink(missing_ok=True)  # left by a run that has no checkpoint yet
         task.enter(self.phase)
-        if decay is not None:
-            self._start_decay(decay)
         self.batches: Batches = Batches(task, self.data, self.generator, device)
         self.gradients: Gradients = self._gradients(parts)
+        if decay is not None:
+            self._start_decay(decay)
 
     def _gradients(self, parts: int) -> Gradients:
         settings = self.task.recipe.train
@@ -138,6 +137,8 @@ class Trainer:
         )
 
     def _start_decay(self, steps: int) -> None:
+        if self.decay and self.decay.steps == steps:
+            return  # the same command again
         if self.minutes is not None or self.decay:
             already = f"decays since step {self.decay.start}" if self.decay else "follows the time"
             raise UsageError(
@@ -197,7 +198,7 @@ class Trainer:
                     yield self._report(figures, is_last=is_last)
                 if now - saved >= settings.checkpoint_seconds:
                     saved = now
-                    self.save()
+                    self._save_if_possible()
         finally:
             if self.gradients.skipped < MAX_SKIPPED:  # otherwise the previous checkpoint is better
                 self.save()
@@ -275,6 +276,13 @@ class Trainer:
         """Figures of the averaged weights on the held-out images, with the same noise at every call."""
         return self.task.validate(self.average.network, self.held)
 
+    def _save_if_possible(self) -> None:
+        """`save`, or a warning: a disk that is full now need not be so when the training ends."""
+        try:
+            self.save()
+        except OSError as error:
+            log.warning("step %d: no checkpoint: %s", self.step, error)
+
     def save(self) -> None:
         """Write the checkpoint and its compact copy, and the weights where `weights_file` is set."""
         state = {
@@ -283,6 +291,7 @@ class Trainer:
             "seconds": self.seconds,
             "phase": (self.phase, self.average.since),
             "decay": None if self.decay is None else self.decay.state(),
+            "minutes": self.minutes,
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
             "best": self.best.state(),
@@ -315,6 +324,14 @@ class Trainer:
         self.average.network.load_state_dict(state["average"])
         self.phase, self.average.since = state.get("phase", (0, 0))  # older runs had one phase only
         self.decay = Decay(*state["decay"]) if state.get("decay") else None
+        if self.decay and self.minutes is not None:
+            raise UsageError(
+                f"the learning rate decays since step {self.decay.start}",
+                file=self.run,
+                remedy="leave out --minutes",
+            )
+        if self.minutes is None:
+            self.minutes = state.get("minutes")
         self.optimizer.load_state_dict(state["optimizer"])
         self.best.load(state["best"])
         self.generator.set_state(state["generator"].cpu())
@@ -323,3 +340,25 @@ class Trainer:
             torch.cuda.set_rng_state_all([noise.cpu() for noise in state["cuda_noise"]])
         self.step, self.seconds = state["step"], state["seconds"]
         drop_rows_after(self.run, self.step)
+
+
+def _prepared(run: Path, recipe: str) -> bool:
+    """Make the folder of a run; whether it holds one of this recipe already.
+
+    Raises:
+        UsageError: it holds one of another recipe, or is no folder.
+    """
+    if run.exists() and not run.is_dir():
+        raise UsageError("is not a folder", file=run, remedy="give another folder with --run")
+    run.mkdir(parents=True, exist_ok=True)
+    if not is_run(run):
+        return False
+    if not (run / RECIPE).exists():
+        raise UsageError(
+            f"contains a checkpoint without {RECIPE}", file=run, remedy="copy it as well"
+        )
+    if (run / RECIPE).read_text(encoding="utf-8") != recipe:
+        raise UsageError(
+            "holds a run of another recipe", file=run, remedy="give another folder with --run"
+        )
+    return True
