@@ -185,6 +185,21 @@ def test_a_folder_of_maps(hub: Hub, tmp_path: Path) -> None:
     assert told["c.jpg"][:2] == ("failed", "E001") and "no noise map called c" in told["c.jpg"][2]
 
 
+def test_a_number_is_a_level_even_if_a_folder_has_its_name(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data sets have a folder for each level: none of their images is left out."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "a.png", noisy())
+    save(tmp_path / "25" / "b.png", noisy())
+    for sigma in (25, "25", Path("25")):
+        result = hub.map(
+            "denoise", tmp_path, out=tmp_path.parent / f"out-{sigma!r:.6}", sigma=sigma
+        )
+        assert {Path(r.file).name for r in result.records} == {"a.png", "b.png"}
+        assert all(r.status == "done" for r in result.records)
+
+
 def test_the_content_of_a_map_counts_and_not_its_name(hub: Hub, tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png", noisy())
     first, other = tmp_path / "first.png", tmp_path / "other.png"
@@ -220,6 +235,7 @@ def test_a_map_that_is_too_strong_costs_its_picture(hub: Hub, tmp_path: Path) ->
         ({"sigma": "nowhere.png"}, "'nowhere.png' is not"),
         ({"sigma": "Auto"}, "'Auto' is not auto, photo, local, a number or an image"),
         ({"sigma": True}, "text"),
+        ({"sigma": ""}, "not a number, text"),
         ({"strength": 1.5}, "0 … 1"),
         ({"strength": float("nan")}, "number"),
         ({"samples": -1}, "0 … 64"),

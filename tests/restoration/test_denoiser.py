@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,11 +36,6 @@ def noisy(sigma: float, height: int = 160, width: int = 200, base: float = 128) 
     """A grey level with noise, 8 bit."""
     drawn = np.random.default_rng(0).normal(base, sigma, (height, width, 3))
     return Image(np.clip(np.rint(drawn), 0, 255).astype(np.uint8))
-
-
-def test_the_shipped_graphs_are_sound(denoiser: Denoiser) -> None:
-    for role in denoiser.model.manifest.graphs:
-        denoiser.model.graph(role)
 
 
 def test_tiles_give_what_the_whole_gives(
@@ -225,6 +221,43 @@ def test_levels_that_the_model_does_not_know(denoiser: Denoiser, sigma: float) -
     one[3, 4] = sigma
     with pytest.raises(OptionError, match=r"not 0 … 55"):
         denoiser.denoise(image, one)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"strength": float("nan")}, "strength nan is not"),
+        ({"strength": 2}, "strength 2 is not"),
+        ({"sigma": "25"}, "not '25'"),
+        ({"sigma": None}, "not None"),
+        ({"sigma": np.ones((16, 16), complex)}, "a map of numbers"),
+        ({"seeds": [-1]}, "seed -1 is not"),
+    ],
+)
+def test_options_out_of_range_are_one_line(
+    denoiser: Denoiser, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(OptionError, match=said) as caught:
+        denoiser.denoise(noisy(10, 16, 16), **{"sigma": 10.0, **options})
+    assert "\n" not in caught.value.line
+
+
+def test_pixels_that_are_not_finite(denoiser: Denoiser) -> None:
+    pixels = np.zeros((16, 16, 3), np.float32)
+    pixels[3, 4] = np.nan
+    for sigma in (0.0, 10.0):
+        with pytest.raises(ImageValueError, match="not finite"):
+            denoiser.denoise(Image(pixels), sigma)
+
+
+def test_the_largest_level_of_a_map_is_accepted(
+    denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Maps are float32, in which 50.7 is larger than 50.7."""
+    monkeypatch.setattr(denoiser, "spec", replace(denoiser.spec, strongest=50.7))
+    map_ = np.full((16, 16), 50.7, np.float32)
+    assert float(map_[0, 0]) > 50.7
+    denoiser.denoise(noisy(10, 16, 16), map_)
 
 
 def test_a_map_of_another_size(denoiser: Denoiser) -> None:

@@ -19,7 +19,13 @@ from tests.restoration.models import (
     write_inpainter,
 )
 from vaetools import Image, Inpainter
-from vaetools.errors import ImageValueError, InputError, ManifestError, ModelBrokenError
+from vaetools.errors import (
+    ImageValueError,
+    InputError,
+    ManifestError,
+    ModelBrokenError,
+    OptionError,
+)
 from vaetools.image.array import quantise
 from vaetools.model.devices import Device
 from vaetools.model.folder import Model
@@ -72,9 +78,41 @@ class Counting:
         return call
 
 
-def test_the_shipped_graphs_are_sound(inpainter: Inpainter) -> None:
-    for role in inpainter.model.manifest.graphs:
-        inpainter.model.graph(role)
+def test_the_rim_of_a_sample_follows_its_own_middle(
+    inpainter: Inpainter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hole = box(64, 64, slice(16, 48), slice(16, 48))
+    seen: list[np.ndarray] = []
+    real = Inpainter._part
+
+    def part(self: Inpainter, image: Image, hole: np.ndarray, tile: Any) -> Any:
+        seen.append(image.pixels)
+        return real(self, image, hole, tile)
+
+    monkeypatch.setattr(Inpainter, "_part", part)
+    found = inpainter.inpaint(Image(gradient(64, 64)), hole, seeds=[1, 2], uncertainty=True)
+    middles = [tuple(one.pixels[32, 32]) for one in (found.image, *found.samples)]
+    assert len({*middles}) == 3
+    assert [tuple(pixels[32, 32]) for pixels in seen[-3:]] == middles
+    assert found.uncertainty is not None and (found.uncertainty[hole] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"feather": -1.0}, "feather -1.0 is not"),
+        ({"feather": float("nan")}, "feather nan is not"),
+        ({"seeds": [-1]}, "seed -1 is not"),
+        ({"seeds": [1.5]}, "seed 1.5 is not"),
+        ({"seeds": [2**64]}, "seed 18446744073709551616 is not"),
+    ],
+)
+def test_options_out_of_range_are_one_line(
+    inpainter: Inpainter, options: dict[str, Any], said: str
+) -> None:
+    hole = box(16, 16, slice(4, 6), slice(4, 6))
+    with pytest.raises(OptionError, match=said):
+        inpainter.inpaint(Image(gradient(16, 16)), hole, **options)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -282,7 +282,7 @@ def places_of(options: Any) -> dict[str, Masks]:
         value = getattr(options, spec.name)
         if spec.kind is not np.ndarray or not isinstance(value, str | Path):
             continue
-        is_word = str(value) in spec.words
-        if not is_word and (STEM in str(value) or Path(value).exists()):  # else a number
+        is_place = str(value) not in spec.words and not spec.means_number(value)
+        if is_place and (STEM in str(value) or Path(value).exists()):
             found[spec.name] = Masks(value, name=spec.name)
     return found

@@ -135,6 +135,21 @@ class OptionSpec:
             return f"at least {self.min:g}"
         return "" if self.max is None else f"at most {self.max:g}"
 
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether a number is a value of an option for an image, such as a noise level."""
+        return bool({int, float} & {*typing.get_args(self.hint)})
+
+    def means_number(self, value: Any) -> bool:
+        """Whether a value stands for a number: a text that is one does, even if a file has that name."""
+        if not self.takes_numbers:
+            return False
+        try:
+            float(str(value))
+        except ValueError:
+            return False
+        return True
+
     def _convert(self, value: Any) -> Any:
         if self.kind is bool:
             if isinstance(value, bool):
@@ -197,14 +212,14 @@ class OptionSpec:
             value = pixels
         if isinstance(value, np.ndarray):
             return check_map(self.name, value)
-        if isinstance(value, str | Path):
+        if isinstance(value, str | Path) and str(value):
             refuse_url(value, self.name)
             return value
         if callable(value):
             return value
         if _is_number(value):
             return str(value)  # as on a command line
-        words = "a number, text, " if {int, float} & {*typing.get_args(self.hint)} else ""
+        words = "a number, text, " if self.takes_numbers else ""
         raise self._error(value, f"{words}an array, a path, a Pillow image or a function")
 
     def _error(self, value: Any, wanted: str) -> OptionError:

@@ -134,11 +134,14 @@ class Denoiser(Restorer):
             uncertainty: also predict the uncertainty, at strength 1.
 
         Raises:
-            OptionError: a noise level that the model does not accept, or NaN.
-            ImageValueError: a map of another size than the image.
+            OptionError: a noise level that the model does not accept, or NaN; a strength that is not
+                0 … 1; a seed that is not 0 … 2⁶⁴ − 1.
+            ImageValueError: a map of another size than the image; pixels that are not finite.
             ModelBrokenError: the model has no samples, or gives values that are not finite.
         """
         self._check(sigma, image)
+        if not 0 <= strength <= 1:
+            raise OptionError(f"strength {strength!r} is not 0 … 1")
         mean, *samples = canvases = [Canvas(image) for _ in range(1 + len(seeds))]
         fields = self._fields(seeds)
         widths = np.zeros((image.height, image.width), np.float32) if uncertainty else None
@@ -172,7 +175,8 @@ class Denoiser(Restorer):
         shape = tuple(ceil_div(side, cell) for side in (image.height, image.width))
         levels, bright = np.empty(shape, np.float32), np.empty(shape, np.float32)
         pixels = takes_pixels(image)
-        graph = self.model.graph("noise_level", pixels=("image",) if pixels else ())
+        name = self.model.manifest.graphs["noise_level"].inputs[0]
+        graph = self.model.graph("noise_level", pixels=(name,) if pixels else ())
 
         def measure(part: Part) -> None:
             inner = part.tile.inner
@@ -206,12 +210,17 @@ class Denoiser(Restorer):
         return np.full((1, 1, 1, 1), sigma / 255, np.float32)
 
     def _check(self, sigma: Sigma, image: Image) -> None:
+        if image.depth == 32 and not np.isfinite(image.pixels).all():
+            raise ImageValueError("the image has values that are not finite")
+        if np.asarray(sigma).dtype.kind not in "buif":
+            raise OptionError(f"a noise level is a number or a map of numbers, not {sigma!r:.40}")
         if isinstance(sigma, np.ndarray) and sigma.shape != (image.height, image.width):
             raise ImageValueError(
                 f"a noise map of shape {sigma.shape} does not fit {image.height} x {image.width} pixels"
             )
         low, high = float(np.min(sigma)), float(np.max(sigma))
-        if not (low >= 0 and high <= self.max_sigma):  # true for NaN as well
+        most = max(self.max_sigma, float(np.float32(self.max_sigma)))  # maps are float32
+        if not (low >= 0 and high <= most):  # true for NaN as well
             wrong = high if low >= 0 else low
             raise OptionError(
                 f"noise level {wrong:g} is not 0 … {self.max_sigma:g}",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaetools.errors import ImageValueError, InputError
+from vaetools.errors import ImageValueError, InputError, OptionError
 from vaetools.restoration.holes import depth_of, for_each_hole, halved
 from vaetools.restoration.patches import part_of, samples_of, takes_pixels
 from vaetools.restoration.restored import Restored
@@ -68,17 +68,21 @@ class Inpainter(Restorer):
             feather: width in pixels, from the rim inwards, of the blend from the content of the hole to
                 the fill.
             seeds: of the posterior samples, one each.
-            uncertainty: also predict the uncertainty, without feather.
+            uncertainty: also predict the uncertainty, without feather. It is calibrated up to 16 pixels
+                from known ones; further inside it is too small.
             texture: fill connected parts of the hole that are deep somewhere with patches of the image
                 in place of the mean; see `vaetools.restoration.texture`. Samples and uncertainty are
                 those of the mean.
 
         Raises:
-            ImageValueError: a hole of another size or dtype; pixels that are not numbers.
+            ImageValueError: a hole of another size or dtype; pixels that are not finite.
+            OptionError: a feather that is negative or not finite; a seed that is not 0 … 2⁶⁴ − 1.
             InputError: the hole is the whole image.
             ModelBrokenError: the model has no samples, or gives values that are not finite.
         """
         _check(image, hole)
+        if not 0 <= feather < np.inf:
+            raise OptionError(f"feather {feather!r} is not a number of at least 0")
         depth = depth_of(hole)
         images, widths = self._filled(image, depth, seeds, uncertainty=uncertainty)
         if texture:
@@ -102,7 +106,7 @@ class Inpainter(Restorer):
             images = [_put(image, _enlarged(coarser, image), far) for coarser in made]
             near &= ~far
             if widths is not None and coarse is not None:
-                widths[far] = _resized(coarse, image.width, image.height)[far]
+                widths[depth > 0] = _resized(coarse, image.width, image.height)[depth > 0]
         return self._near(images, near, depth, seeds, widths), widths
 
     def _near(
@@ -121,10 +125,15 @@ class Inpainter(Restorer):
         def fill(tile: Tile) -> None:
             part, mask = self._part(seen, hole, tile)
             there = hole[part.core]
-            answers, deviation = self._predict(part, mask, fields, spread=widths is not None)
+            answers, deviation = self._predict(part, mask, (), spread=widths is not None)
+            for image, field in zip(
+                images[1:], fields, strict=True
+            ):  # each has a middle of its own
+                answers.append(self._sample(self._part(image, hole, tile)[0], mask, field)[0])
             if widths is not None and deviation is not None:
                 spread = part.inside(deviation)[..., 0]
-                width = self._width(part.core, depth, spread)
+                # What was filled before, further inside, is not known: at least as wide as there.
+                width = np.maximum(self._width(part.core, depth, spread), widths[part.core])
                 np.copyto(widths[part.core], width, where=there)
             where = there if seen.grey else there[..., None]
             for canvas, answer in zip(pixels, answers, strict=True):

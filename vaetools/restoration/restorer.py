@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from vaetools.errors import OptionError
 from vaetools.restoration.noise_field import NoiseField
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class Restorer:
         return f"<{type(self).__name__} {self.model.id} on {self.model.device}>"
 
     def _fields(self, seeds: Sequence[int]) -> list[NoiseField]:
-        """The noise of each sample."""
+        """The noise of each sample. Raises `OptionError` for what is no seed."""
+        for seed in seeds:
+            if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+                raise OptionError(f"seed {seed!r} is not a whole number from 0 to 2⁶⁴ − 1")
         return [NoiseField(seed, self.model.manifest.latent.channels) for seed in seeds]
 
     def _predict(
