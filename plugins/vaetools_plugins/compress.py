@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".vae"
 DEFAULT_QUALITY = 75.0
+BPP_TOLERANCE = 1.02
+"""Factor on `--bpp` up to which a file meets it."""
+
 AIM = "aim"
 """Group of the options that set the rate or the quality."""
 
@@ -106,24 +109,42 @@ class Compress(vaetools.Operation):
         return (source.with_name(source.name + SUFFIX),)
 
     def process(self, item: vaetools.Image) -> bytes:
-        data = self._smallest(item)
+        data, lost = self._smallest(item)
         source = item.encoded
         if source is not None and len(data) > len(source):
-            if self.options.keep_smaller:
+            can_store = self.codec.can_store(item)
+            if self.options.keep_smaller and can_store:
                 stored = self.codec.store(item, source)
                 return min(stored, data, key=len)
+            remedy = "; --keep-smaller stores the source" if can_store else ""
             sizes = f"{len(data)} bytes are more than the source's {len(source)}"
-            log.warning("%s: %s; --keep-smaller stores the source", self.key, sizes)
-        self.lose(*item.metadata.notes)
+            log.warning("%s: %s%s", self.key, sizes, remedy)
+        self.lose(*item.metadata.notes, *lost)
         return data
 
-    def _smallest(self, image: vaetools.Image) -> bytes:
-        """The coded image; or its exact pixels, if these take fewer bytes."""
-        data = self._coded(image)
+    def _smallest(self, image: vaetools.Image) -> tuple[bytes, Sequence[str]]:
+        """The coded image; or its exact pixels, if these take fewer bytes or reach a target that the
+        coded image does not. And what of its metadata is not kept."""
         exact = self.codec.store_exactly(image)
-        return data if exact is None or len(exact) >= len(data) else exact
+        if exact is not None and self._fits(exact, image):
+            return exact, ()  # no coded image is better
+        try:
+            data, lost = self._coded(image)
+        except vaetools.InputError:
+            if exact is not None and self.options.psnr is not None:
+                return exact, ()
+            raise
+        return (data, lost) if exact is None or len(exact) >= len(data) else (exact, ())
 
-    def _coded(self, image: vaetools.Image) -> bytes:
+    def _fits(self, exact: bytes, image: vaetools.Image) -> bool:
+        """Whether a target of bytes or of bits per pixel leaves room for exact pixels."""
+        if self.options.bpp is not None:
+            bpp = 8 * len(exact) / (image.width * image.height)
+            return bool(bpp <= BPP_TOLERANCE * self.options.bpp)
+        return self.size is not None and len(exact) <= self.size
+
+    def _coded(self, image: vaetools.Image) -> tuple[bytes, Sequence[str]]:
+        """The coded image, and what of its metadata is not kept."""
         probes = self.codec.probes(image, self._level_drop(image), refine=self.options.refine)
         if self.options.bpp is not None:
             encoded = probes.at_bpp(self.options.bpp)
@@ -133,7 +154,7 @@ class Compress(vaetools.Operation):
             encoded = probes.at_size(self.size)
         else:
             encoded = probes.at_quality(self.quality)
-        return encoded.container.pack()
+        return encoded.container.pack(), probes.analysis.not_kept
 
     def _level_drop(self, image: vaetools.Image) -> np.ndarray | None:
         """By how much the rate index of each cell is lowered, if there is a region of interest."""

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from tests.torture import exif_block, saved
+from vaetools import Codec
 from vaetools.codec.container import SectionKind, read_header, unpack
 from vaetools.codec.lossless import lossless_file
+from vaetools.errors import ChecksumError, InputError
 from vaetools.image import Image, Metadata, decode_image, encode_image, read_image
 from vaetools.operation import Operation
 from vaetools.operation.step import Step
@@ -109,6 +111,19 @@ def test_a_source_that_is_smaller_is_kept_byte_for_byte(mini_hub, small, tmp_pat
         assert (back / path.name).read_bytes() == path.read_bytes()
 
 
+def test_a_source_that_not_every_reader_has_is_not_stored(mini_hub, tmp_path, astronaut, caplog):
+    part = Image(np.ascontiguousarray(astronaut[:200, :200]))
+    (tmp_path / "a.avif").write_bytes(encode_image(part, "avif", quality=10))
+    with caplog.at_level(logging.WARNING):
+        mini_hub.map("compress", tmp_path, out=tmp_path / "out", quality=100, keep_smaller=True)
+    assert not is_stored(tmp_path / "out" / "a.avif.vae")
+    assert "more than the source's" in caplog.text and "--keep-smaller" not in caplog.text
+    file = mini_hub.registry.for_task("compress")
+    stored = Codec(file).store(read_image(tmp_path / "a.avif"), (tmp_path / "a.avif").read_bytes())
+    with pytest.raises(ChecksumError, match="is avif, which no stored file holds"):
+        mini_hub.decompress(stored)
+
+
 def drawing(height: int, width: int, kind: str) -> Image:
     """Flat areas and sharp edges, as in a screenshot."""
     rng = np.random.default_rng(0)
@@ -146,6 +161,23 @@ def test_drawings_come_back_exactly(mini_hub, tmp_path):
     assert is_stored(packed / "a.png.vae")
     assert mini_hub.map("decompress", packed, out=back, to="same").exit_code == 0
     np.testing.assert_array_equal(read_image(back / "a.png").pixels, source.pixels)
+
+
+def test_exact_pixels_reach_targets(mini_hub):
+    """That the codec cannot: its smallest file is larger, and its best not exact."""
+    image = drawing(128, 128, "colour").to_array()
+    exact = len(mini_hub.compress(image))
+    for target in (
+        {"target_size": str(exact)},
+        {"target_size": str(100 * exact)},
+        {"psnr": 60},
+        {"bpp": 8 * exact / 128**2},
+    ):
+        file = mini_hub.compress(image, **target)
+        assert (unpack(file).stored, len(file)) == (True, exact), target
+    for short in ({"target_size": "200"}, {"bpp": 0.05}):
+        with pytest.raises(InputError, match="at quality 0"):
+            mini_hub.compress(image, **short)
 
 
 def test_metadata_that_webp_cannot_hold_survive_in_a_drawing(mini_hub):

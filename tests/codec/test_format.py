@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
+from PIL import ImageOps
 from skimage import data
 
 from tests.paths import DOCS
@@ -386,7 +387,9 @@ def test_golden_files_decode_to_the_same(mini, small_folder, path, preview):
     if file.stored:
         (source,) = file.of_kind(independent.SOURCE)
         with PillowImage.open(io.BytesIO(source)) as theirs:
-            assert theirs.size == (file.height, file.width)  # lies on its side
+            upright = ImageOps.exif_transpose(theirs)
+        rgb = np.asarray(upright.convert("RGB"))
+        np.testing.assert_array_equal(ours if ours.ndim == 2 else ours[..., ::-1], rgb)
         return
     assert_same_pixels(ours, small_folder.samples(file, preview))
     if not preview:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import struct
 
 import numpy as np
 import pytest
+from PIL import ImageCms
 
 from tests.image.described import (
     IPTC,
@@ -18,14 +20,58 @@ from tests.image.described import (
 )
 from tests.image.described import xmp as packet
 from tests.image.samples import grey_profile, icc_profile
-from vaetools.codec import Region
-from vaetools.codec.container import Section, SectionKind, unpack
+from vaetools.codec import Region, pixels
+from vaetools.codec.container import Section, SectionKind, deflate, unpack
+from vaetools.codec.info import read_info
 from vaetools.errors import ChecksumError
 from vaetools.image import Cicp, Density, Image, Metadata, decode_image, encode_image
 from vaetools.image.metadata.fields import Calibration
 from vaetools.image.metadata.icc import colour_space
 
 from . import independent
+
+
+def test_what_has_no_section_is_named(mini, mini_hub, crop, tmp_path):
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    image = Image(crop, metadata=Metadata(icc=lab))
+    (what,) = mini.analyse(image).not_kept
+    assert "profile" in what
+    (tmp_path / "a.tiff").write_bytes(encode_image(Image(crop), "tiff"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixels, "for_vae", lambda *_, **__: (Metadata(), ("ICC profile",)))
+        (record,) = mini_hub.map("compress", tmp_path / "a.tiff", out=tmp_path / "a.vae").records
+    assert record.not_kept == ("ICC profile",)
+
+
+def test_the_length_of_a_file_is_checked_before_a_section_is_read(mini, crop):
+    file = written(mini, Image(crop, metadata=Metadata(icc=icc_profile())))
+    assert read_info(io.BytesIO(file)).metadata.icc == icc_profile()
+    for wrong in (file + b"x", file[:-1]):
+        with pytest.raises(ChecksumError, match="bytes that its header says"):
+            read_info(io.BytesIO(wrong))
+
+
+@pytest.mark.parametrize(
+    "kind", [SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP, SectionKind.IPTC]
+)
+def test_a_section_without_a_byte_is_no_zlib_stream(mini, crop, kind):
+    container = unpack(written(mini, Image(crop)))
+    wrong = dataclasses.replace(container, sections=(*container.sections, Section(kind, b"")))
+    with pytest.raises(ChecksumError, match="zlib"):
+        mini.decode(wrong.pack())
+    with pytest.raises(independent.Refused):
+        independent.unpacked(b"", 100)
+
+
+def test_exif_that_is_no_tiff_structure_is_left_out(mini, crop):
+    container = unpack(written(mini, Image(crop)))
+    section = Section(SectionKind.EXIF, deflate(b"hello"))
+    found = mini.decode(
+        dataclasses.replace(container, sections=(*container.sections, section)).pack()
+    )
+    assert found.exif is None
+    assert "EXIF that cannot be read" in found.metadata.notes
+    encode_image(found, "avif")
 
 
 @pytest.fixture

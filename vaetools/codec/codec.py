@@ -28,7 +28,7 @@ from vaetools.codec import decoding, encoding
 from vaetools.codec.container import Container, check_magic, read_header, read_sections
 from vaetools.codec.lossless import lossless_file
 from vaetools.codec.model import CodecModel
-from vaetools.codec.pixels import source_image
+from vaetools.codec.pixels import SOURCE_FORMATS, source_image
 from vaetools.codec.rate import Probes
 from vaetools.errors import HeaderLimitError, UnknownModelError
 from vaetools.image import MAX_PIXELS, Image
@@ -189,12 +189,17 @@ class Codec(CodecModel):
         """
         return encoding.refine_spec(self, passes)
 
+    @staticmethod
+    def can_store(image: Image) -> bool:
+        """Whether the file that an image was read from has a format that stored files may hold."""
+        return image.format in SOURCE_FORMATS
+
     def store(self, image: Image, encoded: bytes) -> bytes:
         """A `.vae` file that holds the original image file instead of an encoded image.
 
         Args:
             image: the decoded image; gives size and depth.
-            encoded: its file, in any format that `vaetools.image` reads.
+            encoded: its file, in a format of `can_store`.
         """
         return encoding.store(self, image, encoded).pack()
 

@@ -37,6 +37,7 @@ class Analysis:
         codec: the model.
         image: the image.
         metadata: its ICC profile, EXIF data and alpha channel as sections.
+        not_kept: what of its metadata has no section, a phrase each.
         level_drop: (rows, columns) int ≥ 0, by how much the rate index of each cell is lowered; 0 in
             a region of interest.
     """
@@ -47,10 +48,12 @@ class Analysis:
         image: Image,
         metadata: tuple[Section, ...],
         level_drop: np.ndarray,
+        not_kept: tuple[str, ...] = (),
     ) -> None:
         self._codec = codec
         self.image = image
         self.metadata = metadata
+        self.not_kept = not_kept
         self.level_drop = level_drop
 
     @cached_property
@@ -110,7 +113,8 @@ def analyse(codec: CodecModel, image: Image, level_drop: np.ndarray | None = Non
             f"size {image.width} x {image.height} is too narrow to be padded to {CELL}-pixel cells"
         )
     drop = np.zeros(cell_grid(image), np.int32) if level_drop is None else level_drop
-    return Analysis(codec, image, tuple(metadata_sections(image)), drop)
+    sections, lost = metadata_sections(image)
+    return Analysis(codec, image, tuple(sections), drop, lost)
 
 
 def _latents_of(codec: CodecModel, image: Image) -> np.ndarray:

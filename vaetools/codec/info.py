@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -116,6 +117,9 @@ def _sections(stream: BinaryIO, header: Header) -> list[tuple[SectionKind, bytes
     """Kind and bytes of the sections of metadata, and of the source of a stored file."""
     found = []
     at = header.size
+    size = at + sum(length for _, length, _ in header.entries)
+    if stream.seek(0, io.SEEK_END) != size:  # before a length is believed
+        raise ChecksumError(f"the file does not have the {size} bytes that its header says")
     for kind, length, crc in header.entries:
         is_metadata = kind in METADATA and length <= 2 * MAX_METADATA  # zlib adds very little
         if is_metadata or kind == SectionKind.SOURCE:

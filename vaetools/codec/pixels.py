@@ -62,15 +62,19 @@ def as_samples(rgb: np.ndarray, like: np.ndarray) -> np.ndarray:
     return Image(np.empty_like(like, order="C")).with_rgb(rgb).pixels
 
 
-def metadata_sections(image: Image) -> list[Section]:
-    """Sections for metadata and alpha, if present.
+SOURCE_FORMATS = frozenset({"jpeg", "png", "webp", "tiff", "bmp", "gif", "ppm"})
+"""Formats of the files that stored files hold: those that every reader has."""
+
+
+def metadata_sections(image: Image) -> tuple[list[Section], tuple[str, ...]]:
+    """Sections for metadata and alpha, if present; and what is not kept, a phrase each.
 
     The largest comes last, because in a file they stand before the data that previews do not need.
 
     Raises:
         UnsupportedImageError: a kind of metadata exceeds the limit.
     """
-    metadata = for_vae(image.metadata, image.width, image.height, grey=image.grey)
+    metadata, lost = for_vae(image.metadata, image.width, image.height, grey=image.grey)
     blocks = {
         SectionKind.DENSITY: metadata.density and DENSITY.pack(*metadata.density),
         SectionKind.CICP: metadata.cicp and CICP.pack(*metadata.cicp),
@@ -83,7 +87,7 @@ def metadata_sections(image: Image) -> list[Section]:
     if image.alpha is not None:
         data = encode_image(Image(image.alpha), "png")
         sections.append(Section(SectionKind.ALPHA, data))
-    return sections
+    return sections, lost
 
 
 def image_of(pixels: np.ndarray, container: Container, box: Box) -> Image:
@@ -106,9 +110,10 @@ def metadata_of(container: Container) -> Metadata:
     What writers other than ours put there is treated as that of image files: thumbnails are dropped.
     """
     kinds = (SectionKind.ICC, SectionKind.EXIF, SectionKind.XMP, SectionKind.IPTC)
-    icc, exif, xmp, iptc = (inflate(container.one(kind) or EMPTY) for kind in kinds)
+    blocks = (container.one(kind) for kind in kinds)
+    icc, exif, xmp, iptc = (inflate(EMPTY if block is None else block) for block in blocks)
     density, cicp = (container.one(kind) for kind in (SectionKind.DENSITY, SectionKind.CICP))
-    blocks = Blocks(
+    found = Blocks(
         icc=icc,
         exif=exif,
         xmp=xmp,
@@ -116,7 +121,7 @@ def metadata_of(container: Container) -> Metadata:
         density=_density_of(density) if density is not None else None,
         cicp=_cicp_of(cicp) if cicp is not None else None,
     )
-    metadata, _ = blocks.understood()
+    metadata, _ = found.understood()
     return metadata
 
 
@@ -146,6 +151,8 @@ def source_image(container: Container, region: Region | None) -> Image:
         image = decode_image(source, max_pixels=limit, first_frame=True)
     except InputError as error:
         raise ChecksumError(f"the embedded image: {error.problem}") from None
+    if image.format not in SOURCE_FORMATS:
+        raise ChecksumError(f"the embedded image is {image.format}, which no stored file holds")
     if (image.width, image.height) != (container.width, container.height):
         raise ChecksumError("the size of the embedded image differs from the header")
     if (image.depth, image.grey) != (container.depth, container.grey):

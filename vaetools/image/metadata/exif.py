@@ -56,6 +56,11 @@ def split_exif(payload: bytes) -> tuple[bytes | None, int]:
     return upright(payload) if payload else (None, 1)
 
 
+def is_exif(block: bytes) -> bool:
+    """Whether a block begins as a TIFF file does."""
+    return block[:4] in (b"II*\0", b"MM\0*")
+
+
 def density_of_exif(exif: bytes) -> tuple[float, float, int] | None:
     """(x, y, unit) of the resolution; unit 1 none, 2 inch, 3 centimetre. None without one."""
     try:

@@ -9,6 +9,7 @@ from vaetools.image.metadata import xmp as packets
 from vaetools.image.metadata.exif import (
     density_of_exif,
     is_adobe_rgb,
+    is_exif,
     split_exif,
     without_thumbnails,
 )
@@ -103,6 +104,9 @@ class Blocks:
         """The upright block, and its orientation; 0 if it has none."""
         block, orientation = split_exif(self.exif)
         if block is None:
+            return None, 0
+        if not is_exif(block):
+            self.notes.append("EXIF that cannot be read")
             return None, 0
         block, taken = without_thumbnails(block)
         for name, content in taken.items():

@@ -71,6 +71,8 @@ def fitted(
     lost: list[str] = []
     coloured = _colour(stripped(metadata, strip), grey and holds.grey, holds, lost)
     sized = _sized(coloured, width, height, holds, strip)
+    if coloured.xmp is not None and sized.xmp is None:
+        lost.append("XMP that is not well formed")
     for name, label in _NAMES.items():
         block = getattr(sized, name)
         is_too_large = block is not None and len(block) > holds.largest.get(name, 2**31)
@@ -94,9 +96,11 @@ VAE = Holds(frozenset({"icc", "exif", "xmp", "iptc", "cicp", "density"}))
 """What a `.vae` file has sections for."""
 
 
-def for_vae(metadata: Metadata, width: int, height: int, *, grey: bool) -> Metadata:
-    """The metadata as a `.vae` file holds it: a gamma becomes an ICC profile."""
-    return fitted(metadata, width, height, grey=grey, holds=VAE)[0]
+def for_vae(
+    metadata: Metadata, width: int, height: int, *, grey: bool
+) -> tuple[Metadata, tuple[str, ...]]:
+    """As `fitted`, for a `.vae` file: a gamma becomes an ICC profile."""
+    return fitted(metadata, width, height, grey=grey, holds=VAE)
 
 
 def _sized(metadata: Metadata, width: int, height: int, holds: Holds, strip: Strip) -> Metadata:
