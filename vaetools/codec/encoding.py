@@ -13,7 +13,7 @@ from vaetools.codec.decoding import ideal_bits
 from vaetools.codec.model import coded_boxes
 from vaetools.codec.networks import Coded, check_shape, wide_enough
 from vaetools.codec.pixels import bgr_of, metadata_sections, rgb_of
-from vaetools.codec.refine import MAX_PASSES, Refinement
+from vaetools.codec.refine import MAX_PASSES, TILE, Refinement
 from vaetools.codec.region import cell_grid
 from vaetools.codec.tables import LATENTS, encode_hyper, encode_latents
 from vaetools.device_memory import SMALLER, DeviceMemoryError, can_shrink, note
@@ -168,7 +168,7 @@ def encode(
         latents: Latents = analysis.latents
         z = networks.hyper(analysis.latents)
         if refine:
-            spec, tiles = refine_spec(codec, refine), codec.tiles(*levels.shape)
+            spec, tiles = refine_spec(codec, refine), codec.tiles(*levels.shape, most=TILE)
             latents = Refinement(analysis.latents, networks, spec, analysis.image, z, tiles).run(
                 refine
             )

@@ -96,10 +96,16 @@ class CodecModel:
         """
         return EntropyNetworks(self.model, self.spec, self.tables, levels)
 
-    def tiles(self, rows: int, columns: int) -> list[Tile]:
-        """Tiles of a grid of cells for the analysis and synthesis networks, with halos."""
+    def tiles(self, rows: int, columns: int, *, most: int | None = None) -> list[Tile]:
+        """Tiles of a grid of cells for the analysis and synthesis networks, with halos.
+
+        Args:
+            most: largest side of a tile without its halo, in cells. It has no effect on devices that
+                want fixed shapes.
+        """
         windows = self.model.device.fixed_shapes
-        return [*tiles(rows, columns, size=self.size, halo=self.halo, windows=windows)]
+        size = self.size if most is None or windows else min(self.size, most)
+        return [*tiles(rows, columns, size=size, halo=self.halo, windows=windows)]
 
     def is_one_piece(self, levels: np.ndarray) -> bool:
         """Whether an image is coded in one go: in one tile, at one rate.

@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 MAX_PASSES = 64
 
+TILE = 10
+"""Side of a tile in cells. A gradient needs all activations of the synthesis at once: tiles of 16 cells,
+as for encoding, take twice the memory."""
+
 ERROR_SCALE = 255.0**2 / 3
 """From E, a sum over three channels in [0, 1], to the unit of λ, a mean on the 0–255 scale."""
 
