@@ -23,7 +23,7 @@ from tests.attacks.hostile import add, data_of, ints, node
 from vaetools import graphcheck
 from vaetools.cli.app import program
 from vaetools.device_memory import watched
-from vaetools.errors import ModelBrokenError, OptionError
+from vaetools.errors import ModelBrokenError, ModelError, OptionError
 from vaetools.image import Image, encode_image
 from vaetools.model import child, isolation, worker
 from vaetools.model.devices import Device
@@ -132,6 +132,51 @@ def test_a_killed_worker_costs_one_error(tiny_models: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_call_that_ends_the_process_costs_others_nothing(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that shared it are repeated, each in a process of its own."""
+    model = opened(tiny_models)
+    expected = model.graph("decode")(LATENT)
+    session = model.graph("decode")
+    process, together = process_of(model), threading.Barrier(3)
+    real, calls = isolation.receive, itertools.count()
+
+    def receive(channel: Any) -> Any:
+        if next(calls) < 3:
+            together.wait(10)  # all have sent their request
+            ended(process, signal.SIGKILL)
+            raise EOFError
+        return real(channel)
+
+    monkeypatch.setattr(isolation, "receive", receive)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: session(LATENT), range(3)))
+    for results in found:
+        for one, wanted in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(one, wanted)
+    assert process_of(model) is not process
+
+
+def test_a_process_that_another_call_has_ended_costs_nothing(tiny_models: Path) -> None:
+    model = opened(tiny_models)
+    expected = model.graph("decode")(LATENT)
+    assert model._worker is not None
+    running = model._worker._running()
+    running.kill()
+    for one, wanted in zip(model.graph("decode")(LATENT), expected, strict=True):
+        np.testing.assert_array_equal(one, wanted)
+
+
+def test_a_model_that_was_altered_meanwhile_says_so(tiny_models: Path) -> None:
+    model = opened(tiny_models)
+    (file,) = tiny_models.rglob("model.toml")
+    file.write_text(file.read_text().replace("format = 1", "format = 9"))
+    with pytest.raises(ModelError, match="format") as caught:
+        model.graph("decode")
+    assert "ended its process" not in str(caught.value)
+
+
 def test_a_worker_that_stops_answering_is_ended(
     tiny_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

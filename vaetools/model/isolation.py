@@ -6,7 +6,9 @@ model that did not come with vaetools therefore gets a worker, with limits of ti
 from the graph and from the image (`vaetools.model.worker`). Results are the same, bit by bit.
 
 A worker starts when it is first needed, serves several threads at once, and ends with its model or its
-parent. After a failure the next call starts another one. A forked process starts its own.
+parent. After a failure the next call starts another one. Calls that shared a process that ended are
+repeated, each alone in a process of its own, so that only the one that ends it fails. A forked process
+starts its own.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import socket
 import subprocess
 import threading
 import weakref
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vaetools import errors
@@ -69,6 +72,7 @@ class Worker:
     def forget(self) -> None:
         """Begin anew without a process; one that there may be is another one's."""
         self._lock = threading.Lock()
+        self._repeating = threading.Lock()
         self._process: _Process | None = None
 
     def session(self, role: str, pixels: tuple[str, ...], name: str) -> IsolatedSession:
@@ -100,18 +104,43 @@ class Worker:
         """
         process = self._running()
         try:
-            with process.channel() as channel:
-                send(channel, request, arrays)
-                answer, results = receive(channel)
-        except (OSError, EOFError, WireError):
-            self._end(process, patience=PATIENCE)
-            raise ModelBrokenError(f"graph ended its process ({process.end})", file=name) from None
-        except BaseException:  # Ctrl-C: the answer would be read by the next call
-            self._end(process, patience=0)
-            raise
+            answer, results = self._asked(process, request, arrays)
+        except _EndedError as ended:
+            if not ended.shared:
+                raise ended.named(name) from None
+            answer, results = self._repeated(request, arrays, name)
         if "error" in answer:
             raise _error(answer["error"], name)
         return answer, results
+
+    def _asked(
+        self, process: _Process, request: dict[str, Any], arrays: Sequence[np.ndarray]
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """The answer of a process. Raises `_EndedError` if the process ends."""
+        call = _Call()
+        try:
+            with process.channel(call) as channel:
+                send(channel, request, arrays)
+                return receive(channel)
+        except (OSError, EOFError, WireError):
+            self._end(process, patience=PATIENCE)
+            raise _EndedError(process.end, shared=call.shared) from None
+        except BaseException:  # Ctrl-C: the answer would be read by the next call
+            self._end(process, patience=0)
+            raise
+
+    def _repeated(
+        self, request: dict[str, Any], arrays: Sequence[np.ndarray], name: str
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """The answer of a process that has nothing else to do."""
+        with self._repeating:
+            process = _Process(self._place, self._folder)
+            try:
+                return self._asked(process, request, arrays)
+            except _EndedError as ended:
+                raise ended.named(name) from None
+            finally:
+                process.kill(patience=0)
 
     def _running(self) -> _Process:
         with self._lock:
@@ -135,6 +164,31 @@ class Worker:
             process.kill()
 
 
+class _EndedError(Exception):
+    """A process ended during a call.
+
+    Attributes:
+        how: in a few words.
+        shared: whether another call was in progress at some time during this one.
+    """
+
+    def __init__(self, how: str, *, shared: bool) -> None:
+        super().__init__(how)
+        self.how = how
+        self.shared = shared
+
+    def named(self, name: str) -> ModelBrokenError:
+        """The error of the graph with this name."""
+        return ModelBrokenError(f"graph ended its process ({self.how})", file=name)
+
+
+@dataclass(eq=False)
+class _Call:
+    """A call in progress, and whether its process had another one to do meanwhile."""
+
+    shared: bool = False
+
+
 class _Process:
     """A running worker."""
 
@@ -142,6 +196,7 @@ class _Process:
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._idle: list[socket.socket] = []
+        self._calls: set[_Call] = set()
         self._control, theirs = socket.socketpair()
         self.end = "killed"
         with theirs:
@@ -165,22 +220,34 @@ class _Process:
                 ) from None
 
     @contextlib.contextmanager
-    def channel(self) -> Iterator[socket.socket]:
+    def channel(self, call: _Call) -> Iterator[socket.socket]:
         """A socket for one request: an idle one, or a new one. It is closed where the request fails."""
         with self._lock:
+            call.shared = True  # if it is gone, another call has ended it
             channel = self._idle.pop() if self._idle else self._connected()
+            call.shared = bool(self._calls)
+            for other in self._calls:
+                other.shared = True
+            self._calls.add(call)
         try:
             yield channel
         except BaseException:
             channel.close()
             raise
+        finally:
+            with self._lock:
+                self._calls.discard(call)
         with self._lock:
             self._idle.append(channel)
 
     def _connected(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self._control, [b"+"], [theirs.fileno()])
+            try:
+                socket.send_fds(self._control, [b"+"], [theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
         return ours
 
     def kill(self, patience: float = 0.5) -> None:

@@ -89,8 +89,7 @@ class Service:
                 try:
                     answer, results = self._answer(request, arrays)
                 except VaetoolsError as error:
-                    parts = [type(error).__name__, error.problem, error.file, error.remedy]
-                    answer, results = {"error": parts}, ()
+                    answer, results = _refusal(error), ()
                 except Exception as error:  # noqa: BLE001 - the parent waits for an answer
                     problem = f"graph failed: {type(error).__name__}: {error}"
                     answer, results = {"error": ["ModelBrokenError", problem, None, None]}, ()
@@ -165,6 +164,25 @@ class Service:
         return GPU_SECONDS if self._on_gpu else 0.0
 
 
+class Refusing:
+    """Answers every request with the error that opening the model ended with."""
+
+    def __init__(self, error: VaetoolsError) -> None:
+        self.error = error
+
+    def serve(self, channel: socket.socket) -> None:
+        """Refuse the requests of one caller until it closes its end."""
+        with channel, contextlib.suppress(EOFError, OSError, WireError):
+            while True:
+                receive(channel)
+                send(channel, _refusal(self.error), ())
+
+
+def _refusal(error: VaetoolsError) -> dict[str, Any]:
+    file = None if error.file is None else str(error.file)
+    return {"error": [type(error).__name__, error.problem, file, error.remedy]}
+
+
 def main() -> None:
     """Serve the parent: its socket and the model are arguments."""
     import resource
@@ -181,8 +199,14 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     place = json.loads(sys.argv[2])
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    runtime = Runtime(place["device"], threads=place["threads"])
-    service = Service(reopened(Path(place["folder"]), place["fingerprint"], runtime))
+    service: Service | Refusing
+    try:
+        runtime = Runtime(place["device"], threads=place["threads"])
+        service = Service(reopened(Path(place["folder"]), place["fingerprint"], runtime))
+    except (
+        VaetoolsError
+    ) as error:  # the model was changed meanwhile, or the device cannot be shared
+        service = Refusing(error)
     while True:
         message, sockets, _, _ = socket.recv_fds(control, 1, 1)
         if not message or not sockets:
