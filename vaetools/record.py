@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 from vaetools.image import install_command, missing_extra
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SCHEMA_VERSION = 1
 """Value of the key `v` in JSON records; it changes when the meaning of a key does."""
@@ -83,6 +84,25 @@ class Record:
             if not values[name]:
                 del values[name]
         return values
+
+
+def json_value(value: Any) -> Any:
+    """A value of a plugin as JSON can hold it.
+
+    NumPy's scalars and arrays become numbers and lists, what is not finite None, and other objects
+    text.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): json_value(part) for name, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [json_value(part) for part in value]
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
+        return json_value(value.tolist())
+    return str(value)
 
 
 def kinds_of_files(kinds: Mapping[str, int]) -> str:

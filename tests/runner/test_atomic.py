@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from vaetools.runner.atomic import (
     MAX_NAME_BYTES,
     Temporary,
+    create,
     is_running,
     remove_stale,
     temporary_path,
@@ -56,6 +58,32 @@ def test_only_temporary_files_are_removed(plant: Plant) -> None:
     assert remove_stale([folder, folder / "none"], lambda *_: False) == 0
     assert remove_stale([folder, folder / "none"], lambda *_: True) == 1
     assert sorted(p.name for p in folder.iterdir()) == sorted([*others, "sub"])
+
+
+def test_threads_that_write_the_same_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    contents = [bytes([number]) * 50_000 for number in range(4)]
+
+    def write(data: bytes) -> None:
+        for _ in range(20):
+            temporary = temporary_path(path)
+            with create(temporary) as file:
+                file.write(data)
+            temporary.replace(path)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, contents))
+    assert path.read_bytes() in contents
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_thread_left_is_removed(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        left = pool.submit(temporary_path, tmp_path / "a.txt").result()
+    assert left != temporary_path(tmp_path / "a.txt")
+    left.write_bytes(b"x")
+    assert remove_stale([tmp_path], lambda found: found.pid == os.getpid()) == 1
+    assert not left.exists()
 
 
 def test_several_files_appear_together(tmp_path: Path) -> None:

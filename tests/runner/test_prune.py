@@ -201,6 +201,25 @@ def test_an_empty_folder_of_inputs_prunes_nothing(world: World) -> None:
     assert "a.txt" in world.outputs
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_one_of_several_folders_that_is_empty_prunes_nothing(
+    plant: Plant, tmp_path: Path, dry_run: bool
+) -> None:
+    """Its disk may not be mounted."""
+    first, second = plant("a", {"x.txt": b"x", "y.txt": b"y"}), plant("b", {"z.txt": b"z"})
+    world = World(first, tmp_path / "out")
+    world.run(first, second)
+    (first / "y.txt").unlink()
+    second.rename(second.with_name("unmounted"))
+    second.mkdir()
+    result = world.prune(first, second, dry_run=dry_run)
+    assert result.exit_code == 1
+    assert "nothing was pruned: no input is left in this folder" in result.problems[0]
+    assert world.outputs == {"x.txt", "y.txt", "z.txt"}
+    world.prune(first)
+    assert world.outputs == {"x.txt", "z.txt"}
+
+
 def test_a_link_in_out_leads_to_no_removal_elsewhere(world: World, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (world.out / "sub").rename(elsewhere)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vaetools.errors import (
@@ -16,7 +18,7 @@ from vaetools.errors import (
     UsageError,
     VaetoolsError,
 )
-from vaetools.record import Record, Status, format_bytes, format_seconds
+from vaetools.record import Record, Status, format_bytes, format_seconds, json_value
 from vaetools.runner.record import explain
 from vaetools.runner.result import INTERRUPTED, RunResult
 
@@ -35,6 +37,26 @@ def test_a_record_is_one_line_of_json_for_any_name() -> None:
     assert set(json.loads(line)) == wanted | {"width", "height", "ms"}
     assert json.loads(line)["file"] == name
     assert Record("a", (), "copy", "done", device="cpu").as_dict()["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        (np.array([0.5, np.nan]), [0.5, None]),
+        (float("inf"), None),
+        ({1: (float("nan"), Path("a"))}, {"1": [None, "a"]}),
+        ({"a": None, "b": True}, {"a": None, "b": True}),
+        (1 + 2j, "(1+2j)"),
+    ],
+)
+def test_findings_of_plugins_are_valid_json(value: object, expected: object) -> None:
+    found = json_value(value)
+    assert found == expected
+    json.dumps(found, allow_nan=False)
 
 
 def test_a_result_adds_up() -> None:

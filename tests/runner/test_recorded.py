@@ -48,6 +48,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_what_failed_in_a_shard_and_was_done_since_is_done(plant: Plant, here: Path) -> None:
+    plant("in", TREE)
+    for part in (1, 2):
+        run(Raising(ValueError("no")), ["in"], RunSettings("out", shard=(part, 2)))
+    assert recorded("out").counts["failed"] == 1
+    run(Copy(), ["in"], RunSettings("out"))
+    assert {r.status for r in recorded("out").records} == {"done"}
+
+
 def test_the_journal_gives_the_records_and_options_of_all_runs(plant: Plant, here: Path) -> None:
     plant("in", TREE)
     settings = RunSettings("out", video_quality=7)
@@ -73,7 +82,7 @@ def test_the_journal_keeps_what_was_found_but_no_path_of_the_machine(
     records = by_name(recorded(tmp_path / "out"))
     assert records["a.txt"].found == {"level": 1.5}
     assert records["a.txt"].message == f"{top / 'a.txt'}: well"
-    assert records["c.txt"].found == {}  # nothing that JSON can hold
+    assert records["c.txt"].found == {"level": 1.5, "odd": [1, 2]}  # JSON has no sets
     assert str(tmp_path) not in (tmp_path / "out" / ".vaetools.ndjson").read_text()
 
 

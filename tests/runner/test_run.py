@@ -341,6 +341,39 @@ def test_a_locked_folder_is_refused(plant: Plant, tmp_path: Path) -> None:
 # Bad inputs and bad output folders.
 
 
+def test_an_image_of_another_folder_is_not_done_already(plant: Plant, tmp_path: Path) -> None:
+    """Not even with the same name, size and time, as after `tar --mtime`."""
+    first, second = plant("a", {"x.txt": b"abc"}), plant("b", {"x.txt": b"xyz"})
+    for folder in (first, second):
+        os.utime(folder / "x.txt", (10**9, 10**9))
+    out = tmp_path / "out"
+    assert go(Copy(), first, out).counts["done"] == 1
+    assert go(Copy(), first, out).counts["skipped"] == 1
+    with pytest.raises(ExistsError):
+        go(Copy(), second, out)
+    assert (out / "x.txt").read_bytes() == b"cba"
+    (first / "x.txt").unlink()
+    os.link(second / "x.txt", first / "x.txt")  # the same file by another name
+    assert go(Copy(), first, out).counts["skipped"] == 1
+    assert go(Copy(), second, out).counts["skipped"] == 1
+
+
+@pytest.mark.parametrize("name", ["include", "exclude"])
+def test_one_pattern_may_stand_alone(plant: Plant, tmp_path: Path, name: str) -> None:
+    top = plant("in", {"a.txt": b"a", "b.txt": b"b"})
+    result = go(Copy(), top, tmp_path / "out", **{name: "a.*"})
+    (record,) = result.records
+    assert Path(record.file).name == ("a.txt" if name == "include" else "b.txt")
+    with pytest.raises(OptionError, match="is not a pattern"):
+        RunSettings(tmp_path, **{name: [1]})
+
+
+@pytest.mark.parametrize("shard", [(1,), (1, 2, 3), (1.0, 2), ("1", "2")])
+def test_a_shard_is_two_whole_numbers(shard: Any) -> None:
+    with pytest.raises(OptionError, match=r"is not \(i, N\)"):
+        RunSettings("out", shard=shard)
+
+
 def test_unusual_names_are_processed_and_resumed(plant: Plant, tmp_path: Path) -> None:
     names = ["a\nb.txt", "é ü 漢.txt", os.fsdecode(b"\xff\xfe.txt"), "x" * 251 + ".txt", " .txt"]
     top, out = plant("in", dict.fromkeys(names, b"12")), tmp_path / "out"

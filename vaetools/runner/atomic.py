@@ -2,7 +2,8 @@
 
 Bytes are written to the temporary file `.<name>.<host>-<pid>.part` in the target folder, flushed to
 disk, and only then take their final name. `<host>` stands for the machine, see `machine_id`: a
-folder may be shared by several. A library that chooses the format by suffix writes to
+folder may be shared by several. Threads other than the main one add a number, `<pid>-<n>`. A library
+that chooses the format by suffix writes to
 `.<name>.<host>-<pid>.part.mp4`.
 
 Names that other people can guess are never followed: temporary files are always created (`O_EXCL`),
@@ -13,12 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import math
 import os
 import re
 import shutil
 import stat
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
@@ -37,7 +40,9 @@ NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)  # neither exists on Windows
 NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 
 _TEMPORARY = re.compile(
-    r"\.(?P<stem>.+)\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d{1,9})\.part(?:\.\w{1,8})?", re.DOTALL
+    r"\.(?P<stem>.+)\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d{1,9})(?:-\d{1,9})?"
+    r"\.part(?:\.\w{1,8})?",
+    re.DOTALL,
 )
 
 
@@ -71,14 +76,31 @@ def stamp_of(path: Path) -> Stamp | None:
 
 def temporary_stem(name: str) -> str:
     """The stem of the temporary file for `name`: the name itself, or a hash if it is too long."""
-    if len(os.fsencode(name)) + len("..12345678-999999999.part.12345678") <= MAX_NAME_BYTES:
+    if (
+        len(os.fsencode(name)) + len("..12345678-999999999-999999999.part.12345678")
+        <= MAX_NAME_BYTES
+    ):
         return name
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:40]
 
 
 def temporary_path(path: Path, suffix: str = "") -> Path:
-    """The temporary file for `path`, in the same folder."""
-    return path.with_name(f".{temporary_stem(path.name)}.{machine_id()}-{os.getpid()}.part{suffix}")
+    """The temporary file for `path` of this thread, in the same folder."""
+    own = f"{machine_id()}-{os.getpid()}{_thread_mark()}"
+    return path.with_name(f".{temporary_stem(path.name)}.{own}.part{suffix}")
+
+
+_threads = threading.local()
+_numbers = itertools.count(1)
+
+
+def _thread_mark() -> str:
+    """Empty in the main thread, and different in all others: two may write the same file."""
+    if threading.current_thread() is threading.main_thread():
+        return ""
+    if not hasattr(_threads, "mark"):
+        _threads.mark = f"-{next(_numbers)}"
+    return str(_threads.mark)
 
 
 def create(path: Path, mode: int = 0o666) -> BinaryIO:

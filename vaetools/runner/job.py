@@ -15,6 +15,7 @@ from vaetools.device_memory import watched
 from vaetools.errors import printable
 from vaetools.image import HEAD_SIZE, Image, most_bytes, read_file
 from vaetools.operation import results_of
+from vaetools.record import json_value
 from vaetools.runner.output import Original, Output, outputs_of, read_original
 from vaetools.runner.record import record_of
 
@@ -137,7 +138,7 @@ class Work:
             [*damage, *bound.notes],
             [*damage, *shortages.remarks, *bound.remarks],
         )
-        facts.found, facts.lost = bound.findings, bound.lost
+        facts.found, facts.lost = json_value(bound.findings), bound.lost
         if facts.width is None:
             facts.measure(results[0])
         job.results = outputs_of(job.planned, results, original, self.settings)

@@ -163,12 +163,23 @@ class Journal:
         """Whether this work is completed for `source`, and the outputs `names` all exist.
 
         The size of an output is enough if the last line about it says done; otherwise its content
-        is compared.
+        is compared. The input may have been moved: size and time are those of an input that is gone.
         """
         for entry in reversed(self._entries.get(names[0], ())):
             if entry.matches(source, self._work_of(files), names):
-                return all(self._is_output(name, entry) for name in names)
+                is_same = self.is_of(entry, source) or self._was_moved(entry, source)
+                return is_same and all(self._is_output(name, entry) for name in names)
         return False
+
+    def _was_moved(self, entry: JournalEntry, source: Source) -> bool:
+        """Whether nothing is left where the input of an entry was, or the same file by another name."""
+        if self.folder is None or not source.real:
+            return True
+        place = absolute(entry.source, self._real(self.folder))
+        try:
+            return Path(place).samefile(source.real)
+        except OSError:
+            return not os.path.lexists(place)
 
     def _is_output(self, name: str, entry: JournalEntry) -> bool:
         last = self._done.get(name)

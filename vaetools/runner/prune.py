@@ -23,6 +23,7 @@ from vaetools.runner.plan import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from vaetools.record import Status
     from vaetools.runner.entries import JournalEntry
@@ -108,8 +109,23 @@ class Prune:
             problem = "nothing was pruned: a folder of inputs cannot be listed"
             raise OutputError(problem, file=self._found.unlisted)
         # All look-ups come first: if one fails, nothing is removed.
-        for entry, source in list(self._all_gone()):
+        gone = list(self._all_gone())
+        self._refuse_empty({source.path for _, source in gone})
+        for entry, source in gone:
             yield self._obsolete(entry, source)
+
+    def _refuse_empty(self, gone: AbstractSet[Path]) -> None:
+        """Raise `OutputError` for a folder of which every input is gone: its disk may be unmounted."""
+        for folder in self._found.folders:
+            top = os.path.join(os.path.realpath(folder), "")  # noqa: PTH118
+            if any(path.is_relative_to(folder) for path in gone) and not any(
+                real.startswith(top) for real in self._inputs
+            ):
+                raise OutputError(
+                    "nothing was pruned: no input is left in this folder",
+                    file=folder,
+                    remedy="mount its disk, or leave it out and remove its outputs by hand",
+                )
 
     def _all_gone(self) -> Iterator[tuple[JournalEntry, Source]]:
         for last in self._journal.entries_of(self._op):

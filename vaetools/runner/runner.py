@@ -391,6 +391,9 @@ def write_failures(
             write_files([(path, "".join(lines).encode("ascii"))], prepare=lambda _: None)
         else:
             path.unlink(missing_ok=True)
+        if shard is None:  # all inputs were looked at: lists of earlier shards say nothing new
+            for other in path.parent.glob(".vaetools.failed.*.ndjson"):
+                other.unlink(missing_ok=True)
     except (OSError, OutputError) as error:
         reason = error.problem if isinstance(error, OutputError) else error.strerror
         problem = f"the list of failures cannot be written: {reason}"

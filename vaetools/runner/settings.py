@@ -13,6 +13,7 @@ from vaetools.paths import refuse_other_url, refuse_url
 from vaetools.video import VIDEO_QUALITY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from vaetools.runner.inputs import Source
@@ -103,6 +104,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         refuse_other_url(self.out, "out")
+        for name in ("include", "exclude"):
+            object.__setattr__(self, name, _patterns(name, getattr(self, name)))
         for name in ("report", "journal", "files_from", "root"):
             if (path := getattr(self, name)) is not None:
                 refuse_url(path, name)
@@ -112,8 +115,8 @@ class RunSettings:
         if self.root is not None and self.files_from is None:
             raise OptionError("root has no effect without files_from", remedy="leave it out")
         self._check_numbers()
-        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
-            raise OptionError(f"shard {self.shard[0]}/{self.shard[1]} is not i/N with 1 <= i <= N")
+        if self.shard is not None:
+            _check_shard(self.shard)
         if self.on_exists not in ("error", "skip", "replace"):
             raise OptionError(f"on_exists={self.on_exists!r} is not error, skip or replace")
         if self.times not in ("now", "keep"):
@@ -135,6 +138,21 @@ class RunSettings:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or not 0 <= value <= most):
                 raise OptionError(f"{name}={value!r} is not 0 … {most}")
+
+
+def _patterns(name: str, given: str | Iterable[str]) -> tuple[str, ...]:
+    """One pattern or several. Raises `OptionError`."""
+    patterns = (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise OptionError(f"{name}={patterns!r} is not a pattern, or several")
+    return patterns
+
+
+def _check_shard(shard: tuple[int, int]) -> None:
+    if len(shard) != 2 or not all(isinstance(number, int) for number in shard):
+        raise OptionError(f"shard={shard!r} is not (i, N)")
+    if not 1 <= shard[0] <= shard[1]:
+        raise OptionError(f"shard {shard[0]}/{shard[1]} is not i/N with 1 <= i <= N")
 
 
 def time_of_outputs(source: Source, times: Times) -> int | None:

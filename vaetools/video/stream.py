@@ -31,6 +31,9 @@ from vaetools.video.files import open_video
 if TYPE_CHECKING:
     import cv2
 
+PATIENCE = 2.0
+"""Seconds that the thread of a stream gets to end."""
+
 DEPTH = 4
 """Frames in flight: one being read, one being processed, one finished, one with the caller."""
 
@@ -66,7 +69,8 @@ def stream(
         step: Called with each frame and its key. It must be thread-safe if `threads` is not 1.
         source: A `cv2.VideoCapture`, the path or URL of a video, the number of a camera, or any
             iterable of frames, which a separate thread reads. Frames of videos and cameras are
-            (H, W, 3) uint8 BGR; frames of an iterable are passed on to the step as they are.
+            (H, W, 3) uint8 BGR; frames of an iterable are passed on to the step as they are, arrays
+            as copies: the iterable may use its buffer again.
         depth: Number of frames in flight, at least 1. It bounds memory, and the delay of a camera.
         threads: Number of frames processed at the same time, at least 1. A network uses all cores
             for one frame, unless the hub was opened with `threads`.
@@ -114,13 +118,20 @@ def _open_source(source: Source) -> tuple[Iterator[Any], Callable[[], None]]:
             f"a stream cannot be read from {type(source).__name__}",
             remedy="pass a cv2.VideoCapture, a path, a camera number, or an iterable of frames",
         )
-    return iter(source), lambda: None
+    return map(_owned, source), lambda: None
+
+
+def _owned(frame: Any) -> Any:
+    """A frame that stays as it is when the source uses its buffer again; also a pair with a mask."""
+    if isinstance(frame, np.ndarray):
+        return frame.copy()
+    return tuple(map(_owned, frame)) if type(frame) is tuple else frame
 
 
 def _results(
-    read: Callable[[], _Reader[Result]], release: Callable[[], None]
+    read: Callable[[Callable[[], None]], _Reader[Result]], release: Callable[[], None]
 ) -> Generator[Result, None, None]:
-    reader = read()  # not before the first result is wanted
+    reader = read(release)  # not before the first result is wanted
     try:
         while (future := reader.next()) is not None:
             yield future.result()
@@ -128,11 +139,13 @@ def _results(
             reader.slots.release()
     finally:
         reader.stop()
-        release()
 
 
 class _Reader(Generic[Result]):
-    """Reads frames in a thread of its own, and passes them to workers."""
+    """Reads frames in a thread of its own, and passes them to workers.
+
+    The thread releases the source at its end, not before: it may still be reading a frame.
+    """
 
     def __init__(
         self,
@@ -141,7 +154,9 @@ class _Reader(Generic[Result]):
         depth: int,
         threads: int,
         first: int,
+        release: Callable[[], None],
     ) -> None:
+        self._release = release
         self.slots = threading.Semaphore(depth)
         self._step = step
         self._frames = frames
@@ -159,25 +174,37 @@ class _Reader(Generic[Result]):
         return self._futures.get()
 
     def stop(self) -> None:
-        """Stop reading, and wait for the frames that are being read or processed."""
+        """Stop reading, and wait for the frames that are being read or processed.
+
+        A source that does not give its next frame is not waited for longer than `PATIENCE`.
+        """
         self._stopped = True
         self.slots.release()  # the reader may be waiting for one
-        self._thread.join()
+        self._thread.join(PATIENCE)
         self._workers.shutdown(cancel_futures=True)
+
+    def _is_stopped(self) -> bool:
+        return self._stopped
 
     def _read(self) -> None:
         try:
             for number in itertools.count(self._first):
                 self.slots.acquire()
-                if self._stopped:
+                if self._is_stopped():
                     break
                 work = functools.partial(self._step, key=str(number))
                 run = self._context.copy().run
-                self._futures.put(self._workers.submit(run, work, next(self._frames)))
+                frame = next(self._frames)
+                if self._is_stopped():  # meanwhile
+                    break
+                self._futures.put(self._workers.submit(run, work, frame))
+                del frame
         except StopIteration:
             pass
         except BaseException as error:  # noqa: BLE001 - a source may raise anything
             failed: Future[Result] = Future()
             failed.set_exception(error)
             self._futures.put(failed)
+        finally:
+            self._release()
         self._futures.put(None)
