@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from skimage import data
 from vaetools_plugins.compress import Compress
 from vaetools_plugins.denoise import Denoise
 
@@ -133,16 +134,17 @@ def test_the_python_of_the_readme_and_of_compress(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(vars(vaetools), "open", lambda: codec_hub)
     Path("photos").mkdir()
+    photo = data.astronaut()[:96, 180:308, ::-1].copy()
     for name in ("photo.png", "photos/a.png"):
-        cv2.imwrite(name, gradient())
-    mask = np.zeros(gradient().shape[:2], bool)
+        cv2.imwrite(name, photo)
+    mask = np.zeros(photo.shape[:2], bool)
     mask[20:23, 10:30] = True
     names: dict[str, Any] = {"mask": mask}
     for page in ("../README.md", "compress.md"):
         for code in blocks(page, "python"):
             exec(compile(code, page, "exec"), names)
-    assert names["back"].shape == names["clean"].shape == names["rough"].shape == gradient().shape
-    assert np.array_equal(names["whole"][~mask], gradient()[~mask])
+    assert names["back"].shape == names["clean"].shape == names["rough"].shape == photo.shape
+    assert np.array_equal(names["whole"][~mask], photo[~mask])
     assert len(names["restored"].samples) == 2
     assert names["part"].shape == (24, 32, 3)
     assert Path("packed/a.png.vae").exists()

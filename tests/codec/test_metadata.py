@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -21,7 +22,15 @@ from tests.image.described import (
 from tests.image.described import xmp as packet
 from tests.image.samples import grey_profile, icc_profile
 from vaetools.codec import Region, pixels
-from vaetools.codec.container import Section, SectionKind, deflate, unpack
+from vaetools.codec.container import (
+    CRC,
+    ENTRY,
+    Section,
+    SectionKind,
+    deflate,
+    read_header,
+    unpack,
+)
 from vaetools.codec.info import read_info
 from vaetools.errors import ChecksumError
 from vaetools.image import Cicp, Density, Image, Metadata, decode_image, encode_image
@@ -43,12 +52,29 @@ def test_what_has_no_section_is_named(mini, mini_hub, crop, tmp_path):
     assert record.not_kept == ("ICC profile",)
 
 
-def test_the_length_of_a_file_is_checked_before_a_section_is_read(mini, crop):
-    file = written(mini, Image(crop, metadata=Metadata(icc=icc_profile())))
-    assert read_info(io.BytesIO(file)).metadata.icc == icc_profile()
-    for wrong in (file + b"x", file[:-1]):
-        with pytest.raises(ChecksumError, match="bytes that its header says"):
-            read_info(io.BytesIO(wrong))
+def test_a_length_is_compared_with_that_of_the_file_before_a_section_is_read(mini, crop):
+    file = mini.store(Image(crop), encode_image(Image(crop), "png"))
+    assert read_info(io.BytesIO(file)).stored
+    header = read_header(file)
+    (entry,) = header.entries
+    forged = bytearray(file)
+    at = header.size - CRC.size - ENTRY.size
+    ENTRY.pack_into(forged, at, int(entry[0]), 2**32 - 1, entry[2])
+    CRC.pack_into(forged, header.size - CRC.size, zlib.crc32(forged[: header.size - CRC.size]))
+    stream = Reading(bytes(forged))
+    with pytest.raises(ChecksumError, match=r"section source at byte .* is damaged"):
+        read_info(stream)
+    assert stream.most < 2 * len(file)
+
+
+class Reading(io.BytesIO):
+    """Remembers the largest number of bytes that was asked for."""
+
+    most = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.most = max(self.most, size or 0)
+        return super().read(size)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from vaetools.training.networks.spatial import SpatialVae
 from vaetools.training.objectives.elbo import iwae, terms
 from vaetools.training.recipe import SHIPPED, Recipe, read_recipe
 from vaetools.training.run.checkpoint import CHECKPOINT
+from vaetools.training.run.compact import COMPACT
 from vaetools.training.run.curves import read_log
 from vaetools.training.run.finish import export_run, read_run
 from vaetools.training.run.trainer import Trainer
@@ -255,6 +256,7 @@ def test_a_run_goes_on_only_with_its_own_data(idx: Path, pictures: Path, tmp_pat
     with pytest.raises(UsageError, match="was trained on 300 images"):
         train(recipe, pictures, tmp_path / "run")
     (tmp_path / "run" / CHECKPOINT).write_bytes(b"")
+    (tmp_path / "run" / COMPACT).unlink()
     with pytest.raises(UsageError, match="cannot be read"):
         train(recipe, idx, tmp_path / "run")
 

@@ -82,7 +82,7 @@ EXPECTED = "docs/training.md, What a few minutes can do"
     default="auto",
     metavar="D",
     show_default=True,
-    help="auto (a GPU where torch finds one), cpu, cuda or cuda:N.",
+    help="auto, cpu, cuda or cuda:N; auto takes a GPU where torch finds one.",
 )
 @click.option(
     "--threads",
