@@ -115,6 +115,19 @@ def test_a_region_of_interest_is_refined_by_its_levels(codec, crop):
     assert costs[1] < 0.985 * costs[0]
 
 
+def test_an_analysis_may_be_used_again(tiled, crop):
+    """Latents that belong to one rate alone are changed in place, and only these."""
+    analysis = tiled.analyse(Image(crop))
+    first = tiled.code(analysis, 40, refine=2).container.pack()
+    assert analysis.is_new  # nothing is kept that was changed
+    again = tiled.code(analysis, 40, refine=2).container.pack()
+    analysis.share_latents()
+    latents = analysis.latents.copy()
+    shared = tiled.code(analysis, 40, refine=2).container.pack()
+    assert first == again == shared
+    np.testing.assert_array_equal(analysis.latents, latents)
+
+
 def test_threads_do_not_show(tiled, crop):
     image = Image(crop)
     written = tiled.encode(image, 80, refine=3)

@@ -58,7 +58,11 @@ class Analysis:
 
     @cached_property
     def latents(self) -> np.ndarray:
-        """Output of the analysis network, (1, M, h, w) float32, computed on first use."""
+        """Output of the analysis network, (1, M, h, w) float32, computed on first use and kept."""
+        return self.computed()
+
+    def computed(self) -> np.ndarray:
+        """The same, computed anew for the caller alone."""
         return _latents_of(self._codec, self.image)
 
     @property
@@ -165,13 +169,14 @@ def encode(
             return whole[(..., *scaled(box, LATENTS))]
 
     else:
-        latents: Latents = analysis.latents
-        z = networks.hyper(analysis.latents)
+        own = refine > 0 and analysis.is_new  # then the memory for them is free afterwards
+        y = analysis.computed() if own else analysis.latents
+        latents: Latents = y
+        z = networks.hyper(y)
         if refine:
             spec, tiles = refine_spec(codec, refine), codec.tiles(*levels.shape, most=TILE)
-            latents = Refinement(analysis.latents, networks, spec, analysis.image, z, tiles).run(
-                refine
-            )
+            found = Refinement(y, networks, spec, analysis.image, z, tiles).run(refine)
+            latents = found.added() if own else found
         symbols_of = partial(networks.symbols, latents, z)
     r = np.zeros(analysis.shape, np.int16) if keep_symbols else None
     coarse, fine, r = _latent_sections(codec, networks, z, symbols_of, r)

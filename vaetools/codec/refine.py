@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from vaetools.codec.networks import EntropyNetworks, Latents
+    from vaetools.codec.networks import EntropyNetworks
     from vaetools.codec.tables import CodecTables
     from vaetools.image import Image
     from vaetools.model.spec import RefineSpec
@@ -97,6 +97,15 @@ class Updated:
         latents: np.ndarray = self.y[at] + self.update[at] * self.unit((rows, columns))
         return latents
 
+    def added(self) -> np.ndarray:
+        """`y` with the update, in the place of `y`; nothing of this object is of use any more."""
+        rows = self.y.shape[2] // LATENTS
+        columns = slice(0, self.y.shape[3])
+        for row in range(rows):  # one row of cells at a time, because the unit takes memory
+            at = (..., slice(row * LATENTS, (row + 1) * LATENTS), columns)
+            self.y[at] = self[at]
+        return self.y
+
     def unit(self, cells: Box) -> np.ndarray:
         """The unit of the update of every latent."""
         unit: np.ndarray = self.networks.steps(cells) * np.float32(UNIT)
@@ -137,7 +146,7 @@ class Refinement:
         variance = self.tables.variances + 1 / 12  # a value is anywhere in its bin
         self.rate_slope: Any = (1 / (variance * math.log(2))).astype(np.float32)
 
-    def run(self, passes: int) -> Latents:
+    def run(self, passes: int) -> Updated:
         """The latents after some passes.
 
         All tiles of a pass see the latents of the pass before, so that tile borders leave no trace.
