@@ -1,4 +1,4 @@
-"""Run by CI on a folder of built distributions: do they hold plugins, models and types?
+"""Run by CI on a folder of built distributions: do they hold plugins, models and types, and no more?
 
 python -m tests.packaging dist/
 """
@@ -36,15 +36,21 @@ WANTED = (
 )
 
 
-def missing(path: Path) -> list[str]:
-    """Which of the wanted files a wheel or sdist does not have."""
+UNWANTED = ("/node_modules/", "/runs/", "/.venv/", "/.ci-venv/", "/__pycache__/")
+"""Parts of paths that are made by installing and running."""
+
+
+def faults(path: Path) -> list[str]:
+    """Which of the wanted files a wheel or sdist does not have, and which it should not have."""
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     else:
         with tarfile.open(path) as archive:
             names = archive.getnames()
-    return [wanted for wanted in WANTED if not any(name.endswith(wanted) for name in names)]
+    missing = [wanted for wanted in WANTED if not any(name.endswith(wanted) for name in names)]
+    too_many = [part for part in UNWANTED if any(part in f"/{name}" for name in names)]
+    return [f"without {name}" for name in missing] + [f"with {part}" for part in too_many]
 
 
 def main(folder: Path) -> int:
@@ -52,9 +58,9 @@ def main(folder: Path) -> int:
     if len(files) != 2:
         sys.stderr.write(f"{folder}: {len(files)} distributions, not a wheel and an sdist\n")
         return 1
-    failures = {path.name: missing(path) for path in files}
-    for name, lost in failures.items():
-        sys.stdout.write(f"{name}: {'complete' if not lost else f'without {lost}'}\n")
+    failures = {path.name: faults(path) for path in files}
+    for name, found in failures.items():
+        sys.stdout.write(f"{name}: {', '.join(found) or 'complete'}\n")
     return int(any(failures.values()))
 
 
