@@ -136,6 +136,8 @@ def command(
     from vaetools.training.run.trainer import Trainer
     from vaetools.training.tasks import open_task
 
+    if weights_file is not None and not weights_file.parent.is_dir():
+        raise UsageError("no such folder", file=weights_file.parent, remedy="make it first")
     if threads:
         torch.set_num_threads(threads)
     chosen = read_recipe(recipe)
@@ -151,8 +153,6 @@ def command(
     weights = starting_weights(start_from, task.network, place) if start_from else None
     images = task.load(data)
     click.echo(f"{chosen.id}: {images.summary}, {device}")
-    if weights_file is not None and not weights_file.parent.is_dir():
-        raise UsageError("no such folder", file=weights_file.parent, remedy="make it first")
     trainer = Trainer(
         task,
         images,

@@ -126,9 +126,8 @@ class Inpainter(Restorer):
             part, mask = self._part(seen, hole, tile)
             there = hole[part.core]
             answers, deviation = self._predict(part, mask, (), spread=widths is not None)
-            for image, field in zip(
-                images[1:], fields, strict=True
-            ):  # each has a middle of its own
+            # Each sample has a middle of its own.
+            for image, field in zip(images[1:], fields, strict=True):
                 answers.append(self._sample(self._part(image, hole, tile)[0], mask, field)[0])
             if widths is not None and deviation is not None:
                 spread = part.inside(deviation)[..., 0]

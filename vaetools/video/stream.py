@@ -92,7 +92,7 @@ def stream(
         if value > MOST_PARALLEL:
             raise OptionError(f"{name}={value!r} is not 1 … {MOST_PARALLEL}")
     frames, release = _open_source(source)
-    return _results(functools.partial(_Reader, step, frames, depth, threads, first), release)
+    return _results(functools.partial(_Reader, step, frames, depth, threads, first, release))
 
 
 def _open_source(source: Source) -> tuple[Iterator[Any], Callable[[], None]]:
@@ -128,10 +128,8 @@ def _owned(frame: Any) -> Any:
     return tuple(map(_owned, frame)) if type(frame) is tuple else frame
 
 
-def _results(
-    read: Callable[[Callable[[], None]], _Reader[Result]], release: Callable[[], None]
-) -> Generator[Result, None, None]:
-    reader = read(release)  # not before the first result is wanted
+def _results(read: Callable[[], _Reader[Result]]) -> Generator[Result, None, None]:
+    reader = read()  # not before the first result is wanted
     try:
         while (future := reader.next()) is not None:
             yield future.result()
