@@ -323,11 +323,42 @@ def test_a_model_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     keep = tmp_path / "photos" / "a.png"
     keep.parent.mkdir()
     keep.write_bytes(b"precious")
-    for target in (keep.parent, keep):
-        with pytest.raises(ExistsError, match="is not a model"):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "logs")
+    for target, problem in (
+        (keep.parent, r"is not a model: it contains a\.png"),
+        (keep, "is not a folder"),
+        (link, "is not a folder"),
+    ):
+        with pytest.raises(ExistsError, match=problem):
             write_model(target, manifest(), plans)
     assert keep.read_bytes() == b"precious"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["logs", "photos"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "logs", "photos"]
+
+
+@pytest.mark.parametrize("other", [".git/config", "notes.txt", "more.onnx"])
+def test_a_model_beside_other_files_is_left_alone(other: str, tmp_path: Path) -> None:
+    plans = {"logs": plan(2.0, lambda x: [np.log(x)])}
+    write_model(tmp_path / "logs", manifest(), plans)
+    keep = tmp_path / "logs" / other
+    keep.parent.mkdir(exist_ok=True)
+    keep.write_bytes(b"precious")
+    with pytest.raises(ExistsError, match=rf"it contains {other.split('/')[0]}"):
+        write_model(tmp_path / "logs", manifest(), plans)
+    assert keep.read_bytes() == b"precious"
+
+
+def test_what_is_put_into_a_model_while_it_is_made_again_stays(tmp_path: Path) -> None:
+    plans = {"logs": plan(2.0, lambda x: [np.log(x)])}
+    write_model(tmp_path / "logs", manifest(), plans)
+
+    def slow(x: np.ndarray) -> list[np.ndarray]:
+        (tmp_path / "logs" / "notes.txt").write_bytes(b"precious")
+        return [np.log(x)]
+
+    with pytest.raises(ExistsError, match=r"notes\.txt"):
+        write_model(tmp_path / "logs", manifest(), {"logs": plan(2.0, slow)})
+    assert (tmp_path / "logs" / "notes.txt").read_bytes() == b"precious"
 
 
 def test_what_is_slow_on_a_gpu_is_a_warning(

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import onnx
 
-from vaetools.errors import ExistsError, ModelBrokenError, UsageError
+from vaetools.errors import ExistsError, ManifestError, ModelBrokenError, UsageError
 from vaetools.model.folder import Model
 from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
 from vaetools.model.runtime import Runtime
 from vaetools.model.selftest import self_test
 from vaetools.model.spec import FileSpec, GraphSpec, Manifest
 from vaetools.model.speed import slow_graph
+from vaetools.training.export.card import FILE_NAME as CARD
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -168,10 +169,28 @@ def check_target(folder: Path) -> None:
     """
     if not folder.name:
         raise UsageError("has no name", file=folder, remedy="give a new folder with --to")
-    if folder.is_file() or (
-        folder.is_dir() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file()
-    ):
-        raise ExistsError("exists and is not a model", file=folder, remedy="give a new folder")
+    if folder.is_symlink() or folder.is_file():
+        raise ExistsError("exists and is not a folder", file=folder, remedy="give a new folder")
+    others = sorted(_names(folder) - _written(folder))
+    if others:
+        raise ExistsError(
+            f"exists and is not a model: it contains {others[0]}",
+            file=folder,
+            remedy="give a new folder",
+        )
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def _written(folder: Path) -> set[str]:
+    """Names of the files of the model in this folder, if there is one."""
+    try:
+        parts = read_manifest(folder).parts.values()
+    except ManifestError:
+        return set()
+    return {FILE_NAME, CARD, *(part.file for part in parts)}
 
 
 def _write(
@@ -202,6 +221,7 @@ def _write(
     save_manifest(part, manifest)
     read_manifest(part)  # raises if the manifest could not be opened again
     if target.exists():
+        check_target(target)  # again: an export takes minutes
         shutil.rmtree(target)
     part.replace(target)
     return Model(manifest, target, runtime), differences
