@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -119,3 +121,18 @@ def broken() -> None:
 
 
 NOTHING = "a string"
+
+
+class Branches(Photo):
+    """Decides by what it sees."""
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return self.up(latent if latent.sum() > 0 else -latent)
+
+
+class Locked(Photo):
+    """Holds what cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()

@@ -193,6 +193,8 @@ def test_the_reach_is_that_of_the_connections_not_of_the_weights() -> None:
         ("NOTHING", {}, "not an nn.Module with methods encode"),
         ("broken", {}, r"broken\(\) failed: RuntimeError: no data here"),
         ("Absent", {}, "has no 'Absent'"),
+        ("Branches", {}, "torch cannot export the network"),
+        ("Locked", {}, "Locked cannot be copied: TypeError: cannot pickle"),
     ],
 )
 def test_modules_that_do_not_fit(name: str, declared: dict, problem: str, tmp_path: Path) -> None:
@@ -225,6 +227,23 @@ def test_a_python_file_may_import_its_neighbours(tmp_path: Path) -> None:
         import_model("module", f"{tmp_path / 'net.py'}:Net", tmp_path / "out")
     assert sys.path == before
     sys.modules.pop("neighbour_of_mine")
+    (tmp_path / "net.py").write_text(
+        "def Net():\n  from neighbour_of_mine import Flat\n  return Flat()"
+    )
+    with pytest.raises(UsageError, match="latents are vectors"):
+        import_model("module", f"{tmp_path / 'net.py'}:Net", tmp_path / "out")
+    assert sys.path == before
+    sys.modules.pop("neighbour_of_mine")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import sys; sys.exit()", "import argparse; argparse.ArgumentParser().parse_args(['x'])"],
+)
+def test_a_python_file_that_exits_does_not_end_the_export(line: str, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(f"{line}\n")
+    with pytest.raises(UsageError, match=r"script\.py: failed: SystemExit"):
+        import_model("module", f"{tmp_path / 'script.py'}:Net", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -336,14 +355,14 @@ def test_a_model_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "logs", "photos"]
 
 
-@pytest.mark.parametrize("other", [".git/config", "notes.txt", "more.onnx"])
-def test_a_model_beside_other_files_is_left_alone(other: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [Path(".git/config"), Path("notes.txt"), Path("more.onnx")])
+def test_a_model_beside_other_files_is_left_alone(other: Path, tmp_path: Path) -> None:
     plans = {"logs": plan(2.0, lambda x: [np.log(x)])}
     write_model(tmp_path / "logs", manifest(), plans)
     keep = tmp_path / "logs" / other
     keep.parent.mkdir(exist_ok=True)
     keep.write_bytes(b"precious")
-    with pytest.raises(ExistsError, match=rf"it contains {other.split('/')[0]}"):
+    with pytest.raises(ExistsError, match=rf"it contains {other.parts[0]}"):
         write_model(tmp_path / "logs", manifest(), plans)
     assert keep.read_bytes() == b"precious"
 

@@ -128,13 +128,15 @@ def test_taesd_in_every_packing(tmp_path: Path) -> None:
     for name, value in decoder.state_dict().items():
         number, _, tail = name.partition(".")
         both[f"decoder.layers.{int(number) - 1}.{tail}"] = value
-    save_file(both, tmp_path / "both.safetensors")
-    from_file = taesd.read(str(tmp_path / "both.safetensors"))
-    for role in ("encode", "decode"):
-        cases = from_folder.graphs[role].cases()
-        for case in cases:
-            one, other = (p.graphs[role].expected(case) for p in (from_folder, from_file))
-            np.testing.assert_array_equal(one[0], other[0])
+    (tmp_path / "whole").mkdir()
+    for name in ("both", "autoencoder"):
+        save_file(both, tmp_path / "whole" / f"{name}.safetensors")
+        from_file = taesd.read(str(tmp_path / "whole" / f"{name}.safetensors"))
+        for role in ("encode", "decode"):
+            cases = from_folder.graphs[role].cases()
+            for case in cases:
+                one, other = (p.graphs[role].expected(case) for p in (from_folder, from_file))
+                np.testing.assert_array_equal(one[0], other[0])
     save_file(encoder.state_dict(), tmp_path / "other_encoder.safetensors")
     with pytest.raises(UsageError, match="give the encoder's file"):
         taesd.read(str(tmp_path))
@@ -157,6 +159,14 @@ def test_taesd_with_a_pool_sees_everything(tmp_path: Path) -> None:
         ({"0.weight": torch.zeros(4)}, "a layer that TAESD does not have"),
         ({"0.weight": torch.zeros(4, 3, 5, 5)}, "size mismatch"),
         ({"0.weight": torch.zeros(4, 3, 3, 3), "0.scale": torch.zeros(4)}, "0.scale"),
+        ({"0.conv.0.weight": torch.zeros(4)}, "does not hold a TAESD network"),
+        (
+            {
+                "0.conv.0.weight": torch.zeros(4, 4, 3, 3),
+                "0.pool.0.weight": torch.zeros(6, 4, 1, 1),
+            },
+            "does not hold a TAESD network",
+        ),
     ],
 )
 def test_other_weights_are_no_taesd(state: dict, problem: str, tmp_path: Path) -> None:
@@ -193,7 +203,7 @@ def test_disentangling_vae(tmp_path: Path) -> None:
 
 def test_weights_of_another_network(tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "model.pt")
-    with pytest.raises(ModelBrokenError, match="not a Burgess network"):
+    with pytest.raises(ModelBrokenError, match="does not hold a Burgess network"):
         disentangling_vae.read(str(tmp_path))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
 from vaetools.training.export.folder import Arrays, finished, strip
+from vaetools.training.export.foreign import complaint
 from vaetools.training.export.storage import compact
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class GraphPlan:
         return [[t.numpy() for t in case.values()] for case in (self.example, *self.unseen)]
 
     def expected(self, inputs: Arrays) -> Arrays:
-        with torch.no_grad():
+        shapes = ", ".join(str(array.shape) for array in inputs)
+        with torch.no_grad(), complaint(f"the network fails on inputs of shape {shapes}"):
             outputs = self.module(*(torch.from_numpy(array) for array in inputs))
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         return [t.numpy() for t in outputs]
@@ -98,7 +100,12 @@ def to_onnx(plan: GraphPlan, doc: str) -> bytes:
     named = tuple({axis: torch.export.Dim(dim) for axis, dim in s.items()} for s in shapes)
     # It reports the operators of torchvision, which we do not use, as missing.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.no_grad():
+    cannot = complaint(
+        "torch cannot export the network",
+        remedy="it exports operations on tensors, of any batch size, without branches that depend on "
+        "their values",
+    )
+    with warnings.catch_warnings(), torch.no_grad(), cannot:
         warnings.simplefilter("ignore")  # the exporter calls deprecated parts of itself
         program = torch.onnx.export(
             plan.module.eval(),

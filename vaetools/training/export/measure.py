@@ -11,13 +11,14 @@ from torch import Tensor
 from vaetools.errors import ModelBrokenError, UsageError
 from vaetools.model.spec import LatentSpec, SelfTest, SizeSpec
 from vaetools.tiling import ceil_div
+from vaetools.training.export.foreign import complaint
 from vaetools.training.export.graphs import GraphPlan, check_finite
 from vaetools.training.export.model_plan import ModelPlan
 from vaetools.training.export.network import Geometry, image_spec
 from vaetools.training.export.tiling import tiling_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from vaetools.training.export.network import Network
 
@@ -123,7 +124,9 @@ def _takes(network: Network, height: int, width: int, down: int) -> bool:
 def _encoded(network: Network, height: int, width: int) -> tuple[Tensor, bool]:
     """(mean, whether there is a logvar) of an image of this size."""
     remedy = None if network.size else "if it takes one size only, give it: --size HEIGHTxWIDTH"
-    with _complaint(f"encode fails on {network.channels} x {height} x {width} images", remedy):
+    with complaint(
+        f"encode fails on {network.channels} x {height} x {width} images", remedy=remedy
+    ):
         out = network.encode(torch.full((1, network.channels, height, width), 0.5))
     outputs = out if isinstance(out, tuple) else (out,)
     if not all(isinstance(value, Tensor) for value in outputs) or len(outputs) > 2:
@@ -145,7 +148,7 @@ def _check_round_trip(network: Network, height: int, width: int, down: int) -> N
             f"{mean.shape[2]} x {mean.shape[3]} latents for {height} x {width} pixels: "
             "not one for each square of one size"
         )
-    with _complaint(f"decode fails on latents of shape {tuple(mean.shape)}"):
+    with complaint(f"decode fails on latents of shape {tuple(mean.shape)}"):
         decoded = network.decode(mean)
     outputs = decoded if isinstance(decoded, tuple) else (decoded,)
     wanted = 2 if network.likelihood.kind == "bernoulli" else 1
@@ -162,22 +165,6 @@ def _check_round_trip(network: Network, height: int, width: int, down: int) -> N
             )
         if not torch.isfinite(value).all():
             raise ModelBrokenError("decode returns values that are not finite")
-
-
-def one_line(error: Exception) -> str:
-    """The message of an exception from foreign code on one line, at most 200 characters."""
-    return " ".join(str(error).split())[:200]
-
-
-@contextlib.contextmanager
-def _complaint(problem: str, remedy: str | None = None) -> Iterator[None]:
-    """Report an exception inside the user's network as one line."""
-    try:
-        yield
-    except Exception as error:
-        raise UsageError(
-            f"{problem}: {type(error).__name__}: {one_line(error)}", remedy=remedy
-        ) from error
 
 
 def graphs_of(network: Network, geometry: Geometry) -> dict[str, GraphPlan]:

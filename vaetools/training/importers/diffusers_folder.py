@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError, UsageError
+from vaetools.training.export.foreign import one_line
 from vaetools.training.export.graphs import Forward, Outputs
-from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.measure import plan_model
 from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import LOGVAR_RANGE, read_diffusers_config
 from vaetools.training.importers.weights import check_file, without_memory

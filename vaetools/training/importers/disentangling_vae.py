@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
 from vaetools.model.spec import LikelihoodSpec
-from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.measure import plan_model
 from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import read_json
-from vaetools.training.importers.weights import State, fill, read_weights, without_memory
+from vaetools.training.importers.weights import State, expecting, fill, read_weights, without_memory
 
 if TYPE_CHECKING:
     from typing import Any
@@ -107,16 +107,12 @@ def read(source: str) -> ModelPlan:
     if path.is_dir():
         path /= "model.pt"
     state = read_weights(path)
-    try:
+    with expecting("a Burgess network of disentangling-vae", path):
         shapes = Shapes(state)
         with without_memory():
             encoder, decoder = Encoder(shapes), Decoder(shapes)
         fill(encoder, state, "encoder.")
         fill(decoder, state, "decoder.")
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise ModelBrokenError(
-            f"is not a Burgess network of disentangling-vae: {one_line(error)}", file=path
-        ) from None
     distribution = _reconstruction(path.with_name("specs.json"))
     if distribution != "bernoulli":
         raise ModelBrokenError(

@@ -6,6 +6,7 @@ specified by file and name, and the file is executed: this is the only importer 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
 import sys
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.model.spec import LikelihoodSpec
+from vaetools.training.export.foreign import complaint
 from vaetools.training.export.graphs import Forward, Outputs
-from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.measure import plan_model
 from vaetools.training.export.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from vaetools.model.folder import Model
     from vaetools.training.export.model_plan import ModelPlan
@@ -89,7 +91,9 @@ def read(source: str, **declared: Any) -> ModelPlan:
     Raises:
         UsageError: the file or the name does not exist, or the code fails.
     """
-    return plan_of(_module(source), Declared(**declared))
+    name, path = _split(source)
+    with _neighbours(path):
+        return plan_of(_module(name, path), Declared(**declared))
 
 
 def plan_of(module: object, declared: Declared) -> ModelPlan:
@@ -100,7 +104,8 @@ def plan_of(module: object, declared: Declared) -> ModelPlan:
         raise UsageError(
             f"{type(module).__name__} is not an nn.Module with methods encode(image) and decode(latent)"
         )
-    own = copy.deepcopy(module).cpu()
+    with complaint(f"{type(module).__name__} cannot be copied"):
+        own = copy.deepcopy(module).cpu()
     network = Network(
         encode=_method(own, "encode"),
         decode=_method(own, "decode"),
@@ -126,20 +131,15 @@ def _method(module: nn.Module, name: str) -> Forward:
     return Forward(module, forward)
 
 
-def _module(source: str) -> object:
-    name, path = _split(source)
+def _module(name: str, path: Path) -> object:
     namespace = _executed(path)
     if not hasattr(namespace, name):
         raise UsageError(f"has no {name!r}", file=path)
     found: object = getattr(namespace, name)
     if isinstance(found, nn.Module) or not callable(found):
         return found  # `plan_of` checks it
-    try:
+    with complaint(f"{name}() failed", file=path):
         return found()
-    except Exception as error:
-        raise UsageError(
-            f"{name}() failed: {type(error).__name__}: {one_line(error)}", file=path
-        ) from error
 
 
 def _split(source: str) -> tuple[str, Path]:
@@ -153,19 +153,26 @@ def _split(source: str) -> tuple[str, Path]:
     return name, path
 
 
+@contextlib.contextmanager
+def _neighbours(path: Path) -> Iterator[None]:
+    """Let a file import files in its folder, like a script: also from functions, and later ones."""
+    folder = str(path.parent.resolve())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the file may have changed the list as well
+            sys.path.remove(folder)
+
+
 def _executed(path: Path) -> object:
-    """Execute a file as a module. It can import files in its folder, like a script."""
+    """Execute a file as a module."""
     name = f"vaetools_imported_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError("is not a Python file", file=path)
     namespace = importlib.util.module_from_spec(spec)
     sys.modules[name] = namespace  # dataclasses look themselves up there
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
+    with complaint("failed", file=path):
         spec.loader.exec_module(namespace)
-    except Exception as error:
-        raise UsageError(f"failed: {type(error).__name__}: {one_line(error)}", file=path) from error
-    finally:
-        sys.path.pop(0)
     return namespace

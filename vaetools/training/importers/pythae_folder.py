@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError
 from vaetools.model.spec import LikelihoodSpec
-from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.measure import plan_model
 from vaetools.training.export.network import Network
 from vaetools.training.importers.json_config import MAX_SIZE, read_json
-from vaetools.training.importers.weights import fill, read_weights, without_memory
+from vaetools.training.importers.weights import expecting, fill, read_weights, without_memory
 from vaetools.training.networks.modules import ModuleList
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def read(source: str) -> ModelPlan:
         likelihood = LIKELIHOODS[config.get("reconstruction_loss", "mse")]
     path = folder / "model.pt"
     state = read_weights(path, key="model_state_dict")
-    try:
+    with expecting("pythae's default networks", path):
         hidden = state["encoder.layers.0.0.weight"].shape[0]
         bernoulli = likelihood.kind == "bernoulli"
         with without_memory():
@@ -122,10 +122,6 @@ def read(source: str) -> ModelPlan:
             decoder = Decoder(shape, latents, hidden, logits=bernoulli)
         fill(encoder, state, "encoder.")
         fill(decoder, state, "decoder.")
-    except (KeyError, IndexError, OverflowError, RuntimeError) as error:
-        raise ModelBrokenError(
-            f"does not hold pythae's default networks: {one_line(error)}", file=path
-        ) from None
     network = Network(
         encoder,
         decoder,

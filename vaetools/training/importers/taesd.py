@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import ModelBrokenError, UsageError
-from vaetools.training.export.measure import one_line, plan_model
+from vaetools.training.export.measure import plan_model
 from vaetools.training.export.network import Network
-from vaetools.training.importers.weights import State, fill, read_weights, without_memory
+from vaetools.training.importers.weights import State, expecting, fill, read_weights, without_memory
 
 if TYPE_CHECKING:
     from vaetools.training.export.model_plan import ModelPlan
@@ -99,8 +99,8 @@ def _pair(source: Path) -> tuple[Path, Path]:
                 remedy="give the encoder's file; the decoder's must be in the same folder",
             )
         source = found[0]
-    if "encoder" not in source.name:
-        return source, source
+    if "encoder" not in source.name or any(n.startswith("decoder.") for n in read_weights(source)):
+        return source, source  # one file with both, also if it is called autoencoder
     return source, source.with_name(source.name.replace("encoder", "decoder"))
 
 
@@ -126,6 +126,16 @@ def sequence(state: State, path: Path, *, decoder: bool) -> nn.Sequential:
         if not digits.isdigit() or int(digits) > MOST_LAYERS:
             raise ModelBrokenError(f"contains {name!r}, so it is not a TAESD network", file=path)
         weights.setdefault(int(digits), {})[tail] = value
+    with expecting("a TAESD network", path):
+        network = _network(weights, path, decoder=decoder)
+        fill(network, state, "")
+    if decoder and not isinstance(network[0], Clamp):
+        return nn.Sequential(Clamp(), *network)  # diffusers does not count it as a layer
+    return network
+
+
+def _network(weights: dict[int, State], path: Path, *, decoder: bool) -> nn.Sequential:
+    """The layers that weights of these shapes belong to, without their values."""
     layers: list[nn.Module] = []
     with without_memory():
         for number in range(max(weights, default=-1) + 1):
@@ -138,14 +148,7 @@ def sequence(state: State, path: Path, *, decoder: bool) -> nn.Sequential:
                 activated = number < max(weights) and number + 1 not in weights
                 halves = not decoder and (activated or "bias" not in weights[number])
                 layers.append(_convolution(weights[number], path, stride=2 if halves else 1))
-    network = nn.Sequential(*layers)
-    try:
-        fill(network, state, "")
-    except RuntimeError as error:
-        raise ModelBrokenError(f"is not a TAESD network: {one_line(error)}", file=path) from None
-    if decoder and not isinstance(network[0], Clamp):
-        return nn.Sequential(Clamp(), *network)  # diffusers does not count it as a layer
-    return network
+    return nn.Sequential(*layers)
 
 
 def _weightless(before: list[nn.Module], *, decoder: bool) -> nn.Module:

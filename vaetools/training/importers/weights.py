@@ -10,12 +10,14 @@ CVE-2026-24747 (memory corruption in it, fixed in 2.10).
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import ModelBrokenError, UsageError
+from vaetools.training.export.foreign import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +89,25 @@ def read_weights(path: Path, *, key: str = "") -> State:
         if not torch.isfinite(value).all():
             raise ModelBrokenError(f"weights {name!r} hold NaN or infinite values", file=path)
     return state
+
+
+@contextlib.contextmanager
+def expecting(network: str, path: Path) -> Iterator[None]:
+    """Where a network is built from the names and shapes of weights: report those of another one.
+
+    Args:
+        network: what the weights should be of.
+        path: their file.
+
+    Raises:
+        ModelBrokenError: names are missing, or shapes or values do not fit.
+    """
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise ModelBrokenError(
+            f"does not hold {network}: {type(error).__name__}: {one_line(error)}", file=path
+        ) from None
 
 
 def check_file(path: Path) -> None:
