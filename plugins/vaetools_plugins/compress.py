@@ -125,12 +125,13 @@ class Compress(vaetools.Operation):
     def _smallest(self, image: vaetools.Image) -> tuple[bytes, Sequence[str]]:
         """The coded image; or its exact pixels, if these take fewer bytes or reach a target that the
         coded image does not. And what of its metadata is not kept."""
+        drop = self._level_drop(image)  # first: an input without a mask fails
         exact = self.codec.store_exactly(image)
         if exact is not None and self._fits(exact, image):
             return exact, ()  # no coded image is better
         try:
-            data, lost = self._coded(image)
-        except vaetools.InputError:
+            data, lost = self._coded(image, drop)
+        except vaetools.InputError:  # the PSNR is out of reach
             if exact is not None and self.options.psnr is not None:
                 return exact, ()
             raise
@@ -143,9 +144,9 @@ class Compress(vaetools.Operation):
             return bool(bpp <= BPP_TOLERANCE * self.options.bpp)
         return self.size is not None and len(exact) <= self.size
 
-    def _coded(self, image: vaetools.Image) -> tuple[bytes, Sequence[str]]:
+    def _coded(self, image: vaetools.Image, drop: np.ndarray | None) -> tuple[bytes, Sequence[str]]:
         """The coded image, and what of its metadata is not kept."""
-        probes = self.codec.probes(image, self._level_drop(image), refine=self.options.refine)
+        probes = self.codec.probes(image, drop, refine=self.options.refine)
         if self.options.bpp is not None:
             encoded = probes.at_bpp(self.options.bpp)
         elif self.options.psnr is not None:

@@ -180,6 +180,18 @@ def test_exact_pixels_reach_targets(mini_hub):
             mini_hub.compress(image, **short)
 
 
+@pytest.mark.parametrize("target", [{"psnr": 60}, {"bpp": 24}, {"target_size": "1M"}, {}])
+def test_a_missing_mask_fails_also_where_exact_pixels_would_do(mini_hub, tmp_path, target):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(encode_image(drawing(128, 128, "colour"), "png"))
+    (tmp_path / "masks").mkdir()
+    result = mini_hub.map(
+        "compress", tmp_path / "in", out=tmp_path / "out", roi=tmp_path / "masks", **target
+    )
+    assert [(r.status, r.code) for r in result.records] == [("failed", "E001")]
+    assert "no roi called a" in result.records[0].message or "no mask" in result.records[0].message
+
+
 def test_metadata_that_webp_cannot_hold_survive_in_a_drawing(mini_hub):
     image = replace(
         drawing(120, 150, "colour"),
