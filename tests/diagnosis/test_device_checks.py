@@ -12,6 +12,7 @@ from vaetools.diagnosis import content, devices
 from vaetools.diagnosis.finding import Installation
 from vaetools.errors import DeviceError, ModelBrokenError
 from vaetools.hub import Hub
+from vaetools.model import nvidia
 from vaetools.model.devices import Device
 from vaetools.model.folder import Model
 from vaetools.plugin.host import PluginHost
@@ -64,6 +65,18 @@ def test_a_self_test_that_hangs_is_a_finding_and_the_last_one(
     never.set()
     assert found.state == "fail" and "takes longer than 0 s on cuda" in found.text
     assert "--device cpu" in found.cure
+
+
+@pytest.mark.parametrize(("device", "state"), [("auto", "fail"), ("cpu", "note")])
+def test_missing_libraries_of_cuda_are_no_failure_where_the_cpu_is_asked_for(
+    device: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [nvidia.Fault("cudnn", "cuDNN 9 is missing", "pip install 'vaetools[cuda]'")]
+    for driver, links in ((faults, []), ([], faults)):
+        monkeypatch.setattr(nvidia, "driver_faults", lambda found=driver: found)
+        monkeypatch.setattr(nvidia, "link_faults", lambda found=links: found)
+        found = list(devices.cuda(Installation(PluginHost, Hub, device)))
+        assert [one.state for one in found] == [state]
 
 
 def test_other_devices_are_named_when_their_wheels_are_there_or_they_are_asked_for(
