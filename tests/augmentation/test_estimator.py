@@ -55,6 +55,15 @@ def test_strength_0_is_the_identity(grey: str, white: float) -> None:
     assert jitter.transform(whole).tobytes() == whole.tobytes()
 
 
+def test_bools_are_rounded_as_integers_are(grey: str) -> None:
+    bits = np.random.default_rng(0).random((20, 64)) < 0.3
+    jitter = JitterTransformer(grey, strength=0.1, shape=(8, 8))
+    copies = jitter.fit_transform(bits)
+    assert copies.dtype == bool
+    assert (copies == np.rint(jitter.transform(bits.astype(float))).astype(bool)).all()
+    assert (copies == bits).mean() > 0.9
+
+
 def test_images_with_sides_need_no_shape(tmp_path: Path) -> None:
     model = str(write_tiny_vae(tmp_path / "colour"))
     for shape in ((3, 12, 16), (3, 12, 16, 3)):

@@ -108,7 +108,7 @@ class JitterTransformer:
                 (n, height, width, 3); any real dtype.
 
         Returns:
-            An array with the shape and dtype of X; integers are rounded.
+            An array with the shape and dtype of X; integers and bools are rounded.
 
         Raises:
             ImageValueError: X has another shape, or values outside [0, white].
@@ -148,7 +148,7 @@ class JitterTransformer:
         # Added as a difference, so that unchanged values stay bit-identical.
         change = self.white * (moved.astype(np.float64) - scaled)
         values = np.clip(samples + change, 0, self.white)
-        return np.rint(values) if np.issubdtype(samples.dtype, np.integer) else values
+        return values if np.issubdtype(samples.dtype, np.inexact) else np.rint(values)
 
     def __sklearn_tags__(self) -> Any:
         """The tags that scikit-learn asks estimators for."""
