@@ -94,6 +94,11 @@ class Augment(vaetools.Operation):
         return self.companions.files(key)
 
     @property
+    def apart(self) -> Sequence[Path]:
+        """A folder of masks inside the folder of images."""
+        return [*super().apart, *([self.options.masks] if self.options.masks else [])]
+
+    @property
     def fixed_formats(self) -> Sequence[str]:
         """Masks are copied. Copies with a manifest are PNG files that can be recreated exactly."""
         return ("masks/*", "*.png") if self.options.manifest else ("masks/*",)
@@ -106,6 +111,8 @@ class Augment(vaetools.Operation):
             return copies
         if not self.key:
             raise vaetools.OptionError("masks and labels are found by the name of a file")
+        if not self.companions.has_labels(self.key):
+            self.note(f"there are no labels for it in {self.options.labels}")
         return [*copies, *self.companions.made(self.key, item, self.output_names[: self.options.n])]
 
     def _copies(self, item: vaetools.Image) -> list[vaetools.Image] | list[bytes]:
@@ -212,7 +219,8 @@ class Replay(vaetools.Operation):
     def _source(self, record: vaetools.CopyRecord) -> vaetools.Image:
         """The original image of a record. Raises `InputError` if it is another one or cannot be read."""
         path = self.options.source / record.source
-        image = self.read_image(path, keep_encoded=True)
+        # Of a file with several frames, copies were made of the first one: no others can be made.
+        image = self.read_image(path, keep_encoded=True, first_frame=True)
         assert image.encoded is not None  # requested
         if hashlib.sha256(image.encoded).hexdigest() != record.source_sha256:
             raise vaetools.InputError("is not the image that the copies were made of", file=path)

@@ -168,6 +168,18 @@ def test_replay_gives_the_same_bytes(
     assert contents(again) == pictures and len(pictures) == 2 * len(SOURCES)
 
 
+def test_copies_of_the_first_of_several_frames_can_be_replayed(tiny: Hub, tmp_path: Path) -> None:
+    frames = [PillowImage.fromarray(np.full((40, 56), value, np.uint8)) for value in (60, 200)]
+    (tmp_path / "in").mkdir()
+    frames[0].save(tmp_path / "in/a.gif", save_all=True, append_images=frames[1:])
+    out, again = tmp_path / "out", tmp_path / "again"
+    made = tiny.map("augment", tmp_path / "in", out=out, n=1, manifest=True, first_frame=True)
+    assert made.exit_code == 0, made.records
+    result = tiny.map("replay", (), out=again, manifest=out, source=tmp_path / "in")
+    assert result.exit_code == 0, result.records
+    assert contents(again)["a_aug0001.png"] == contents(out)["a_aug0001.png"]
+
+
 def test_one_line_is_enough_for_a_replay(tiny: Hub, photos: Path, tmp_path: Path) -> None:
     tiny.map("augment", photos, out=tmp_path / "out", n=3, manifest=True)
     line = (tmp_path / "out/cat/1_aug.jsonl").read_text().splitlines()[1]

@@ -180,6 +180,51 @@ def test_labels_name_the_copy(hub: Hub, photos: Path, tmp_path: Path, to: str) -
     assert not list((tmp_path / "more/dog").glob("*.txt"))
 
 
+def test_labels_name_the_copies_of_a_chain_as_its_run_names_them(
+    hub: Hub, photos: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "labels/cat/1.xml", VOC)
+    once = hub.op("augment", n=2, labels=tmp_path / "labels")
+    for number, chain in enumerate([["reconstruct", once], [hub.op("augment", n=2), once]]):
+        out = tmp_path / f"out{number}"
+        for name in ("1_aug0001", "1_aug0002"):
+            write(tmp_path / f"labels/cat/{name}.xml", VOC)
+        assert hub.map(chain, photos, out=out, to="jpg").exit_code == 0
+        labels = sorted(out.rglob("*.xml"))
+        assert len(labels) == (2, 4)[number]
+        for file in labels:
+            named = ET.fromstring(file.read_text()).findtext("filename")
+            assert named == file.with_suffix(".jpg").name and file.with_name(named).is_file()
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".TXT", ".XML"])
+def test_labels_are_found_whatever_the_case_of_their_suffix(
+    hub: Hub, photos: Path, tmp_path: Path, suffix: str
+) -> None:
+    write(tmp_path / f"labels/cat/1{suffix}", VOC)
+    result = augment(hub, photos, labels=tmp_path / "labels")
+    copies = sorted(p.name for p in (tmp_path / "more/cat").glob(f"*{suffix}"))
+    assert copies == [f"1_aug000{number}{suffix}" for number in (1, 2)]
+    notes = {Path(r.file).name: r.message for r in result.records}
+    assert notes["1.jpg"] == "" and "there are no labels for it" in notes["2.jpg"]
+
+
+def test_a_coco_file_without_an_image_is_said(hub: Hub, photos: Path, tmp_path: Path) -> None:
+    file = write(tmp_path / "coco.json", json.dumps({**COCO, "images": COCO["images"][:1]}))
+    result = augment(hub, photos, labels=file)
+    notes = {Path(r.file).name: r.message for r in result.records}
+    assert notes["1.jpg"] == "" and "there are no labels for it" in notes["2.jpg"]
+
+
+def test_masks_inside_the_folder_of_images_are_no_images(hub: Hub, photos: Path) -> None:
+    data = encode_image(Image(np.zeros((48, 64), np.uint8)), "png")
+    for name in ("cat/1", "dog/2"):
+        write(photos / f"masks/{name}.png", data)
+    result = augment(hub, photos, masks=photos / "masks")
+    assert statuses(result) == ["done", "done"]
+    assert (photos.parent / "more/masks/cat/1_aug0001.png").read_bytes() == data
+
+
 def test_a_coco_file_becomes_one_for_each_copy_that_can_be_joined(
     hub: Hub, photos: Path, tmp_path: Path
 ) -> None:

@@ -96,8 +96,17 @@ class Companions:
         if self.labels is None:
             return []
         path = self.labels / PurePosixPath(key)
-        files = (path.with_suffix(suffix) for suffix in SUFFIXES)
-        return [file for file in files if file.is_file()]
+        found: list[Path] = []
+        for suffix in SUFFIXES:
+            forms = (path.with_suffix(form) for form in (suffix, suffix.upper()))
+            found += [file for file in forms if file.is_file()][:1]  # one of 1.txt and 1.TXT
+        return found
+
+    def has_labels(self, key: str) -> bool:
+        """Whether there are labels for the image called `key`, in case they are wanted at all."""
+        if self.coco is not None:
+            return self.coco.find(key) is not None
+        return self.labels is None or bool(self._labels(key))
 
     def _mask(self, file: Path, size: tuple[int, int]) -> bytes:
         data = read_file(file, check_head=lambda _: None, most=most_bytes(MAX_PIXELS))

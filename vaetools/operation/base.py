@@ -220,16 +220,21 @@ class Operation(ABC):
             "model": None if self.model is None else self.model.manifest.fingerprint,
         }
 
-    def read_image(self, path: str | Path, *, keep_encoded: bool = False) -> Image:
+    def read_image(
+        self, path: str | Path, *, keep_encoded: bool = False, first_frame: bool = False
+    ) -> Image:
         """Read a further image that an option names, within the limits of the run.
 
         Args:
             keep_encoded: keep the file's bytes in `Image.encoded`.
+            first_frame: read the first frame or page of a file with several, instead of refusing it.
 
         Raises:
             InputError: it cannot be read or is not an image that vaetools reads.
         """
-        return read_named_image(path, max_pixels=self.max_pixels, keep_encoded=keep_encoded)
+        return read_named_image(
+            path, max_pixels=self.max_pixels, keep_encoded=keep_encoded, first_frame=first_frame
+        )
 
     def read_mask(self, masks: Masks, image: Image) -> np.ndarray:
         """The mask of `image`, (H, W) float32 in [0, 1]; see `Masks.read`."""

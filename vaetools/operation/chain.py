@@ -17,6 +17,7 @@ them: the same names, and the same random numbers, as each step is seeded by the
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -205,21 +206,36 @@ class Chain(Operation):
         given = [(self._key, item)]
         for step in self.steps[:-1]:
             given = [made for key, part in given for made in self._apply(step, key, part)]
+        last = self.steps[-1]
         if len(given) == 1:  # a compound result of the last step stays one
-            bound, result = self._process(self.steps[-1], *given[0])
+            bound, result = self._process(last, *given[0], self._output_names)
             if isinstance(result, Compound):
                 return result
             results = [made for _, made in self._named(bound, given[0][0], result)]
             return results[0] if len(results) == 1 else results
-        return [made for key, part in given for _, made in self._apply(self.steps[-1], key, part)]
+        names = self._names_of_last([key for key, _ in given])
+        return [
+            made
+            for (key, part), own in zip(given, names, strict=True)
+            for _, made in self._apply(last, key, part, own)
+        ]
 
-    def _process(self, step: Operation, key: str, item: Any) -> tuple[Operation, Any]:
+    def _names_of_last(self, keys: Sequence[str]) -> list[Sequence[PurePath]]:
+        """The names that a run gives the outputs of the last step, for each of its inputs; empty where
+        they are those of `outputs`."""
+        rest = iter(self._output_names)
+        counts = [len(outputs_of(self.steps[-1], PurePosixPath(key))) if key else 0 for key in keys]
+        return [list(itertools.islice(rest, count)) for count in counts]
+
+    def _process(
+        self, step: Operation, key: str, item: Any, names: Sequence[PurePath] = ()
+    ) -> tuple[Operation, Any]:
         """(the step bound to its input, its result)."""
         if step.takes in _TAKEN and not isinstance(item, _TAKEN[step.takes][0]):
             raise PluginError(
                 f"{step.name} takes {_TAKEN[step.takes][1]}, not {type(item).__name__}"
             )
-        bound = step.on(key, self.source)
+        bound = step.on(key, self.source, names)
         bound.channel_order = self.channel_order
         result = bound.process(item)
         self._notes += bound.notes
@@ -228,9 +244,11 @@ class Chain(Operation):
         self._lost += bound.lost
         return bound, result
 
-    def _apply(self, step: Operation, key: str, item: Any) -> list[tuple[str, Item]]:
+    def _apply(
+        self, step: Operation, key: str, item: Any, names: Sequence[PurePath] = ()
+    ) -> list[tuple[str, Item]]:
         """(name, result) of each result of a step."""
-        bound, result = self._process(step, key, item)
+        bound, result = self._process(step, key, item, names)
         return self._named(bound, key, result)
 
     def _named(self, bound: Operation, key: str, result: Any) -> list[tuple[str, Item]]:
