@@ -102,6 +102,14 @@ def test_the_version_stands_in_one_place() -> None:
     assert cited[1] == vaetools.__version__
 
 
+def test_the_page_about_installing_lists_all_extras() -> None:
+    """But those that are parts of others."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    rows = re.findall(r"^\| (`[^|]+`) \|", (DOCS / "install.md").read_text(), re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+    assert {*project["optional-dependencies"]} - {"docs", "dev", "test-core"} <= listed
+
+
 def test_hooks_before_a_commit_download_nothing() -> None:
     text = (ROOT / ".pre-commit-config.yaml").read_text()
     assert re.findall(r"repo: (\S+)", text) == ["local"]
