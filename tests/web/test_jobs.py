@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +18,7 @@ from vaetools.web.processes import WorkerProcess, WorkError
 from vaetools.web.requests import FileOption, Wanted
 from vaetools.web.uploads import Upload, Uploads
 
-END = {"event": "end", "summary": "", "options": {}, "exit_code": 0, "stopped": ""}
+END = {"event": "end", "summary": "", "options": {}, "exit_code": 0, "stopped": "", "unreached": 0}
 
 CHILD = """
 import json, sys
@@ -55,8 +55,11 @@ for line in sys.stdin:
 class Fake:
     """A worker without a process: its first request raises an error, further ones end."""
 
-    def __init__(self, error: Exception) -> None:
-        self.error: Exception | None = error
+    def __init__(
+        self, error: Exception | None = None, last: Mapping[str, Any] | None = None
+    ) -> None:
+        self.error = error
+        self.last = {**(last or END)}
 
     async def events(
         self, request: Any, is_cancelled: Callable[[], bool]
@@ -65,7 +68,7 @@ class Fake:
         error, self.error = self.error, None
         if error is not None:
             raise error
-        yield END
+        yield self.last
 
 
 def wanted(operation: str = "work", uploads: tuple[str, ...] = (), **files: FileOption) -> Wanted:
@@ -164,6 +167,22 @@ def test_after_what_cannot_be_understood_the_next_run_gets_a_new_process(
         assert second.state == "done"
 
     run(tmp_path, child, use)
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [(1200, "the disk is full, 1,200 inputs not processed"), (0, "the disk is full")],
+)
+def test_a_run_that_stopped_early_has_failed(left: int, words: str, tmp_path: Path) -> None:
+    last = {**END, "exit_code": 1, "stopped": "the disk is full", "unreached": left}
+
+    async def use(jobs: Jobs) -> None:
+        job = await jobs.add(wanted(), cast("Uploads", None))
+        await has_ended(job)
+        assert (job.state, job.exit_code) == ("failed", 1)
+        assert job.problem == {"code": "E090", "message": words}
+
+    run(tmp_path, Fake(last=last), use)
 
 
 def test_a_process_that_cannot_be_started_is_an_error_of_its_request(

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from vaetools.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED
+from vaetools.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, RunError
+from vaetools.record import plural
 from vaetools.runner.record import explain
 from vaetools.web.limits import HttpError
 from vaetools.web.processes import WorkError
@@ -40,11 +41,11 @@ class Job:
         folder: With `in`, `out`, `options` and `previews`.
         wanted: The request.
         request: For the worker.
-        state: `done` if all inputs have a record, also if some failed.
+        state: `done` if the run came to its end, also if some inputs failed.
         total: Number of inputs; None until it is known.
         records: As the command line writes them with `--json`, with paths relative to `in` and `out`.
         raw: The same as the worker sent them.
-        problem: Code, message and exit code, if the run could not be done.
+        problem: Code and message, if the run could not be done or stopped early.
         summary: One line when it is done.
         options: Of the run, for people.
         exit_code: What a command would have exited with; None before the end.
@@ -249,6 +250,8 @@ class Jobs:
                     job.summary = event["summary"]
                     job.options = {k: _short(job, v) for k, v in event["options"].items()}
                     job.exit_code = event["exit_code"]
+                    if event["stopped"]:
+                        self._fail(job, RunError.code, _why_stopped(event), event["exit_code"])
 
     @staticmethod
     def _fail(job: Job, code: str, message: str, exit_code: int) -> None:
@@ -319,6 +322,14 @@ def _relative(job: Job, record: dict[str, Any]) -> dict[str, Any]:
         "out": [_named(name, job.folder / "out") for name in record["out"]],
         "message": _short(job, record["message"]),
     }
+
+
+def _why_stopped(event: dict[str, Any]) -> str:
+    """Why a run stopped early, and how many inputs are missing."""
+    left = event["unreached"]
+    return (
+        f"{event['stopped']}, {plural(left, 'input')} not processed" if left else event["stopped"]
+    )
 
 
 def _named(path: str, folder: Path) -> str:
