@@ -82,6 +82,15 @@ def test_images_come_whole_and_small(number: int, folder: Path, opened: Opened) 
     assert small[0] == 200 and max(decode_image(small[2]).pixels.shape[:2]) <= 192
 
 
+def test_a_float_image_is_saved_as_decompress_writes_it(
+    folder: Path, hub: Hub, opened: Opened
+) -> None:
+    data = asked(opened(), "1/decoded")[2]
+    image = hub.preview(folder / "b.vae")
+    assert image is not None and image.pixels.dtype == np.float32
+    assert data == encode_image(image, "png") and decode_image(data).depth == 16
+
+
 def test_an_original_next_to_the_file_is_shown_if_it_has_the_same_size(
     folder: Path, opened: Opened
 ) -> None:
