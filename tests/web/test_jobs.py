@@ -88,6 +88,21 @@ class Stored:
         return Upload(name, name, path, 1, None, None, is_input=True)
 
 
+def form_of(name: str) -> Any:
+    """A request that uploads a file."""
+    from starlette.requests import Request
+
+    head = f'--b\r\nContent-Disposition: form-data; name="f"; filename="{name}"'
+    body = f"{head}\r\n\r\nlabel\r\n--b--\r\n".encode()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    kind = (b"content-type", b"multipart/form-data; boundary=b")
+    return Request({"type": "http", "headers": [kind]}, receive)
+
+
 async def has_ended(job: Job) -> None:
     async with job.changed:
         await job.changed.wait_for(lambda: job.has_ended)
@@ -329,26 +344,36 @@ def test_the_number_of_runs_is_kept_also_if_they_come_together(tmp_path: Path) -
     run(tmp_path, Fake(WorkError("E099", "x")), use, Limits(jobs=4))
 
 
+def test_a_disk_that_is_full_while_an_upload_arrives_is_an_error_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("starlette")
+    pytest.importorskip("python_multipart")
+    from starlette.datastructures import UploadFile
+
+    async def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        uploads = Uploads(tmp_path, Limits(), cast("WorkerProcess", None), ())
+        with pytest.raises(HttpError, match="cannot be kept: No space left") as caught:
+            await uploads.add(form_of("a.txt"), is_input=False)
+        assert (caught.value.status, caught.value.code) == (507, "E070")
+        assert caught.value.headers == {"Connection": "close"}
+        assert not uploads.listed() and not [*tmp_path.iterdir()]
+
+    monkeypatch.setattr(UploadFile, "write", refuse)
+    asyncio.run(main())
+
+
 def test_the_number_of_uploads_is_kept_also_if_they_come_together(tmp_path: Path) -> None:
     pytest.importorskip("starlette")
     pytest.importorskip("python_multipart")
-    from starlette.requests import Request
-
-    def request(number: int) -> Request:
-        head = f'--b\r\nContent-Disposition: form-data; name="f"; filename="{number}.txt"'
-        body = f"{head}\r\n\r\nlabel\r\n--b--\r\n".encode()
-
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(0)
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        kind = (b"content-type", b"multipart/form-data; boundary=b")
-        return Request({"type": "http", "headers": [kind]}, receive)
 
     async def main() -> None:
         looker = cast("WorkerProcess", None)
         uploads = Uploads(tmp_path, Limits(files=3), looker, ())
-        adding = (uploads.add(request(number), is_input=False) for number in range(8))
+        adding = (uploads.add(form_of(f"{number}.txt"), is_input=False) for number in range(8))
         found = await asyncio.gather(*adding, return_exceptions=True)
         assert len(uploads.listed()) == 3 == len([*tmp_path.iterdir()])
         assert sum(isinstance(one, tuple) and bool(one[0]) for one in found) == 3

@@ -57,7 +57,7 @@ class HttpError(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """Closes the connection of a client that may still be sending."""
-        return {"Connection": "close"} if self.status in (408, 413) else {}
+        return {"Connection": "close"} if self.status in (408, 413, 507) else {}
 
     @classmethod
     def of(cls, code: str, message: str) -> HttpError:
