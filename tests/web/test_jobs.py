@@ -331,6 +331,20 @@ def test_an_option_cannot_have_a_file_with_the_name_of_a_folder(
     asyncio.run(main())
 
 
+def test_results_stay_until_they_are_removed(tmp_path: Path) -> None:
+    async def use(jobs: Jobs) -> None:
+        kept = [await jobs.add(wanted(), cast("Uploads", None)) for _ in range(2)]
+        await has_ended(kept[-1])
+        with pytest.raises(HttpError, match="2 runs are kept: remove some") as caught:
+            await jobs.add(wanted(), cast("Uploads", None))
+        assert caught.value.status == 429
+        assert jobs.listed() == kept and all(job.folder.is_dir() for job in kept)
+        await jobs.remove(kept[0])
+        assert await jobs.add(wanted(), cast("Uploads", None)) in jobs.listed()
+
+    run(tmp_path, Fake(), use, Limits(jobs=2))
+
+
 def test_the_number_of_runs_is_kept_also_if_they_come_together(tmp_path: Path) -> None:
     async def use(jobs: Jobs) -> None:
         first = await jobs.add(wanted(), cast("Uploads", None))

@@ -162,7 +162,7 @@ class Jobs:
             name: [uploads.get(one) for one in chosen.uploads]
             for name, chosen in wanted.files.items()
         }
-        self._make_room()
+        self._check_room()
         job_id = token_hex(8)
         folder = self._folder / job_id
         self._coming += 1
@@ -189,13 +189,11 @@ class Jobs:
         self._queue.put_nowait(job)
         return job
 
-    def _make_room(self) -> None:
-        if len(self._jobs) + self._coming < self._limits.jobs:
-            return
-        ended = next((job for job in self._jobs.values() if job.has_ended), None)
-        if ended is None:
-            raise HttpError(429, f"{self._limits.jobs} runs are waiting: try again later")
-        self._forget(ended)
+    def _check_room(self) -> None:
+        """Raise `HttpError` if there are too many runs: only the user knows which can go."""
+        if len(self._jobs) + self._coming >= self._limits.jobs:
+            message = f"{self._limits.jobs} runs are kept: remove some that you no longer need"
+            raise HttpError(429, message)
 
     async def cancel(self, job: Job) -> None:
         """Stop a run that waits or is in work; otherwise nothing happens."""
