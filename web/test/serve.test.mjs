@@ -97,6 +97,33 @@ test("a mask is drawn with the mouse and fills a hole", { skip }, async () => {
   assert.deepEqual(faults, []);
 });
 
+/** The names of the files of options that the server has, once Run can be pressed again. */
+async function optionFiles(page) {
+  await page.waitForSelector("#run:enabled");
+  return page.evaluate(async () => {
+    const { uploads } = await (await fetch("/api/uploads")).json();
+    return uploads.filter(({ purpose }) => purpose === "option").map(({ name }) => name);
+  });
+}
+
+test("files of options are freed when the run has them, or is refused", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  await page.setInputFiles("#files", [image("a.png")]);
+  await said(page, "upload-status", "^1 image\\.");
+  await page.selectOption("#operation", "inpaint");
+  await page.setInputFiles("fieldset[data-op=inpaint] [data-name=mask] .files", [image("m.png")]);
+  await page.fill("#inpaint-grow", "-1");
+  await page.click("#run");
+  await said(page, "form-problem", "^E004 grow");
+  assert.deepEqual(await optionFiles(page), []);
+  await page.fill("#inpaint-grow", "0");
+  await page.click("#run");
+  await said(page, "results", "inpaint: (done|failed)");
+  assert.deepEqual(await optionFiles(page), []);
+  assert.deepEqual(faults, []);
+});
+
 test("keys alone: upload, draw, run, compare", { skip }, async () => {
   const { page, faults } = await open(address);
   // Choosers are caught some time after one is waited for, so this comes first.

@@ -1,6 +1,6 @@
 /** The form of the chosen operation, as a request. */
 
-import { post, upload } from "./api.js";
+import { post, remove, upload } from "./api.js";
 import { drawMasks, drawnMasks } from "./mask.js";
 import { uploads } from "./uploads.js";
 
@@ -15,11 +15,11 @@ function choose() {
   $("form-problem").textContent = "";
 }
 
-/** The value of an option; undefined to leave it out. */
-async function valueOf(field) {
+/** The value of an option; undefined to leave it out. The ids of files that are uploaded are added to `sent`. */
+async function valueOf(field, sent) {
   const kind = field.dataset.kind, input = field.querySelector("input:not(.files), select");
   if (kind === "check") return input.checked;
-  if (kind === "files") return filesOf(field);
+  if (kind === "files") return filesOf(field, sent);
   const text = input.value.trim();
   if (text === "") {
     if (input.validity?.badInput) throw new Error(`${field.dataset.name}: this is not a number.`);
@@ -29,30 +29,36 @@ async function valueOf(field) {
   return kind === "numbers" ? text.split(",").map(Number) : text;
 }
 
-async function filesOf(field) {
+/** Upload files of an option, pairs of a file and its name; gives their ids. */
+async function send(entries, sent) {
+  const ids = [];
+  for (const [file, name] of entries) {
+    const { id } = await upload(file, name, "option");
+    sent.push(id);
+    ids.push(id);
+  }
+  return ids;
+}
+
+async function filesOf(field, sent) {
   const files = [...field.querySelector(".files").files], key = field.dataset.name;
   if (files.length) {
-    const sent = [];
-    for (const file of files) sent.push((await upload(file, file.name, "option")).id);
-    return files.length > 1 ? { uploads: sent, folder: true } : { uploads: sent };
+    const ids = await send(files.map((file) => [file, file.name]), sent);
+    return files.length > 1 ? { uploads: ids, folder: true } : { uploads: ids };
   }
   const masks = field.querySelector(".draw") ? await drawnMasks(key) : [];
-  if (masks.length) {
-    const sent = [];
-    for (const [blob, name] of masks) sent.push((await upload(blob, name, "option")).id);
-    return { uploads: sent, folder: true };
-  }
+  if (masks.length) return { uploads: await send(masks, sent), folder: true };
   const text = field.querySelector(".words")?.value.trim() ?? "";
   if (text === "") return undefined;
   return Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-async function request() {
+async function request(sent) {
   const fields = chosen(), body = { uploads: [], options: {}, output: {} };
   if (fields.dataset.takes !== "nothing") body.uploads = uploads.map((one) => one.id);
   if (fields.dataset.takes !== "nothing" && uploads.length === 0) throw new Error("Choose images first.");
   for (const field of fields.querySelectorAll(".field[data-name]")) {
-    const value = await valueOf(field);
+    const value = await valueOf(field, sent);
     if (value !== undefined) body.options[field.dataset.name] = value;
   }
   const model = fields.querySelector(".field[data-model] select");
@@ -80,11 +86,13 @@ export function startForm(started) {
     event.preventDefault();
     $("run").disabled = true;
     $("form-problem").textContent = "";
+    const sent = [];
     try {
-      started(await post(`/api/operations/${$("operation").value}`, await request()));
+      started(await post(`/api/operations/${$("operation").value}`, await request(sent)));
     } catch (error) {
       $("form-problem").textContent = error.message;
     }
+    for (const id of sent) await remove(`/api/uploads/${id}`).catch(() => {}); // a run has links of its own
     $("run").disabled = false;
   });
 }
