@@ -316,6 +316,65 @@ def test_a_file_with_the_name_of_a_folder_is_renamed_in_any_order(
     asyncio.run(main())
 
 
+def laid_out(folder: Path, inputs: list[str], **options: FileOption) -> tuple[set[str], set[str]]:
+    """The names that inputs and files of options have in a run."""
+
+    async def main() -> Job:
+        jobs = Jobs(folder / "runs", Limits(), cast("WorkerProcess", None))
+        asked = wanted("work", tuple(inputs), **options)
+        return await jobs.add(asked, cast("Uploads", Stored(folder)))
+
+    run_folder = asyncio.run(main()).folder
+    found = []
+    for part in ("in", "options"):
+        paths = (path for path in (run_folder / part).rglob("*") if path.is_file())
+        found.append({path.relative_to(run_folder / part).as_posix() for path in paths})
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    ("owners", "inputs", "masks"),
+    [
+        (("a.jpg", "a.png"), {"a.jpg", "a (2).png", "b.jpg"}, {"a.png", "a (2).png"}),
+        (("a.png", "a.jpg"), {"a.jpg", "a (2).png", "b.jpg"}, {"a (2).png", "a.png"}),
+        (("a.png", "b.jpg"), {"a.jpg", "a (2).png", "b.jpg"}, {"a (2).png", "b.png"}),
+        ((), {"a.jpg", "a.png", "b.jpg"}, {"1.png", "2.png"}),
+    ],
+    ids=["both", "turned", "one", "none"],
+)
+def test_a_mask_is_named_after_the_input_that_it_was_drawn_on(
+    owners: tuple[str, ...], inputs: set[str], masks: set[str], tmp_path: Path
+) -> None:
+    mask = FileOption(("1.png", "2.png"), folder=True, inputs=owners)
+    found = laid_out(tmp_path, ["a.jpg", "a.png", "b.jpg"], mask=mask)
+    assert found == (inputs, {f"mask/{name}" for name in masks})
+    if owners:  # and the first mask is that of the first owner
+        (folder,) = (tmp_path / "runs").iterdir()
+        first = {"a.jpg": "a.png", "a.png": "a (2).png"}[owners[0]]
+        assert (folder / "options/mask" / first).read_text() == "1.png"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "given", "expected"),
+    [
+        (["photos/1.jpg", "photos/2.jpg"], ["1.png", "2.png"], ["photos/1.png", "photos/2.png"]),
+        (["p/a/1.jpg", "p/b/1.jpg"], ["a/1.png", "b/1.png"], ["p/a/1.png", "p/b/1.png"]),
+        (["p/q/1.jpg", "p/q/2.jpg"], ["1.txt", "x.txt"], ["p/q/1.txt", "p/q/x.txt"]),
+        (["p/q/1.jpg"], ["q/1.png", "r/2.png"], ["p/q/1.png", "p/r/2.png"]),
+        (["p/1.jpg", "2.jpg"], ["p/1.png", "2.png"], ["p/1.png", "2.png"]),
+        (["p/1.jpg", "p/2.jpg"], ["p/1.png", "p/2.png"], ["p/1.png", "p/2.png"]),
+        (["p/1.jpg"], ["coco.json", "more.json"], ["coco.json", "more.json"]),
+        ([], ["sub/1.png", "sub/2.png"], ["sub/1.png", "sub/2.png"]),
+    ],
+    ids=["flat", "folders", "deep", "between", "mixed", "equal", "others", "no-inputs"],
+)
+def test_files_of_options_are_found_whatever_the_folder_of_the_images_is_called(
+    inputs: list[str], given: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    found = laid_out(tmp_path, inputs, masks=FileOption(tuple(given), folder=True))
+    assert found == ({*inputs}, {f"masks/{name}" for name in expected})
+
+
 @pytest.mark.parametrize("names", [("x.png", "x.png/y.png"), ("x.png/y.png", "x.png")], ids=str)
 def test_an_option_cannot_have_a_file_with_the_name_of_a_folder(
     names: tuple[str, ...], tmp_path: Path

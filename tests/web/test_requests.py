@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from vaetools.plugin.host import PluginHost
 pytest.importorskip("starlette")
 
 from vaetools.web.downloads import zip_names
-from vaetools.web.forms import forms_of
+from vaetools.web.forms import form_of, forms_of
 from vaetools.web.guard import Guard
 from vaetools.web.limits import HttpError
 from vaetools.web.openapi import document
@@ -29,7 +30,7 @@ from vaetools.web.pages import page
 from vaetools.web.requests import FileOption, wanted
 from vaetools.web.uploads import checked_name
 
-ID = "0123456789abcdef"
+ID, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 class Example(vaetools.ImageOperation):
@@ -47,6 +48,7 @@ class Example(vaetools.ImageOperation):
         level: np.ndarray | str | float = vaetools.option("auto", words=("auto",))
         fast: bool = False
         word: str | None = None
+        labels: Path | None = vaetools.option(None, metavar="DIR|FILE")
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         return image
@@ -107,6 +109,19 @@ def test_a_request_becomes_checked_options() -> None:
     assert found.output == {"to": "png"} and found.uploads == (ID,)
 
 
+def test_a_file_may_belong_to_an_input() -> None:
+    found = wanted(Example, body(mask={"uploads": [OTHER], "inputs": [ID]}))
+    assert found.files == {"mask": FileOption((OTHER,), folder=True, inputs=(ID,))}
+
+
+def test_an_option_for_a_folder_or_a_file_takes_either(hub: Hub) -> None:
+    labels = next(f for f in form_of(hub, Example).fields if f.name == "labels")
+    assert labels.folder
+    for folder in (False, True):
+        found = wanted(Example, body(labels={"uploads": [OTHER], "folder": folder}))
+        assert found.files == {"labels": FileOption((OTHER,), folder=folder)}
+
+
 @pytest.mark.parametrize(
     ("request_body", "words"),
     [
@@ -121,6 +136,9 @@ def test_a_request_becomes_checked_options() -> None:
         (body(mask="{stem}.png"), "is not uploaded files"),
         (body(mask={"uploads": []}), "at least one upload"),
         (body(mask={"path": "/etc/passwd"}), "has no 'path'"),
+        (body(mask={"uploads": [ID], "inputs": [OTHER]}), "is not one input for each file"),
+        (body(mask={"uploads": [ID, OTHER], "inputs": [ID]}), "is not one input for each file"),
+        (body(mask={"uploads": [ID, OTHER], "inputs": [ID, ID]}), "names an upload twice"),
         (body(level="http://example.org/x.png"), "is not uploaded files"),
         (body(amount="1"), "amount='1' is not of the type float"),
         (body(amount=True), "amount=True"),

@@ -144,7 +144,7 @@ def _of_files(spec: OptionSpec) -> dict[str, Any]:
         "choices": spec.words,
         "numbers": numbers,
         "text": numbers or bool(spec.words),
-        "folder": takes_folder(spec) or spec.kind is np.ndarray,
+        "folder": takes_folder(spec),
         "drawn": spec.kind is np.ndarray and not numbers,
     }
 

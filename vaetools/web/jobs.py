@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from vaetools.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, RunError
 from vaetools.record import plural
 from vaetools.runner.record import explain
+from vaetools.web.layout import OptionFiles, lay_out, option_path
 from vaetools.web.limits import HttpError
 from vaetools.web.processes import WorkError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vaetools.web.limits import Limits
     from vaetools.web.processes import WorkerProcess
     from vaetools.web.requests import Wanted
-    from vaetools.web.uploads import Upload, Uploads
+    from vaetools.web.uploads import Uploads
 
 State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -159,7 +160,7 @@ class Jobs:
         """Queue a run. Raises `HttpError`."""
         inputs = [uploads.get(one) for one in wanted.uploads]
         options = {
-            name: [uploads.get(one) for one in chosen.uploads]
+            name: OptionFiles([uploads.get(one) for one in chosen.uploads], chosen.inputs)
             for name, chosen in wanted.files.items()
         }
         self._check_room()
@@ -167,7 +168,7 @@ class Jobs:
         folder = self._folder / job_id
         self._coming += 1
         try:
-            await asyncio.to_thread(_lay_out, folder, inputs, options)
+            await asyncio.to_thread(lay_out, folder, inputs, options)
         except HttpError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -176,7 +177,10 @@ class Jobs:
             raise HttpError(507, f"the run cannot be stored: {error.strerror}", "E070") from error
         finally:
             self._coming -= 1
-        paths = {name: _option_path(folder, name, wanted) for name in wanted.files}
+        paths = {
+            name: option_path(folder, name, whole=chosen.folder)
+            for name, chosen in wanted.files.items()
+        }
         request = {
             "do": "run",
             "operation": wanted.operation.name,
@@ -263,53 +267,6 @@ class Jobs:
         else:
             job.state = "done" if job.problem is None else "failed"
         await job.tell("state", job.as_dict())
-
-
-def _lay_out(folder: Path, inputs: list[Upload], options: dict[str, list[Upload]]) -> None:
-    """The folders of a run, with links to the uploads."""
-    for name in ("out", "previews"):
-        (folder / name).mkdir(parents=True)
-    for upload in _deepest_first(inputs):
-        _link(upload.path, _free_path(folder / "in" / upload.name))
-    for option, uploads in options.items():
-        for upload in _deepest_first(uploads):
-            path = folder / "options" / option / upload.name
-            if path.is_dir():
-                message = f"{option}: {upload.name} is a file and a folder"
-                raise HttpError(409, message, "E080")
-            if os.path.lexists(path):  # which input would it belong to?
-                raise HttpError(409, f"{option}: two files are called {upload.name}", "E080")
-            _link(upload.path, path)
-
-
-def _deepest_first(uploads: list[Upload]) -> list[Upload]:
-    """All folders are there before a file could take the name of one."""
-    return sorted(uploads, key=lambda upload: -upload.name.count("/"))
-
-
-def _free_path(path: Path) -> Path:
-    """The path, or `a (2).png` if there is a file or a folder `a.png` from another upload."""
-    number, free = 2, path
-    while os.path.lexists(free):
-        free = path.with_name(f"{path.stem} ({number}){path.suffix}")
-        number += 1
-    return free
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
-
-
-def _option_path(folder: Path, name: str, wanted: Wanted) -> str:
-    """The path of the files of an option: their folder, or the only one."""
-    place = folder / "options" / name
-    if wanted.files[name].folder:
-        return str(place)
-    return str(next(path for path in sorted(place.rglob("*")) if path.is_file()))
 
 
 def _relative(job: Job, record: dict[str, Any]) -> dict[str, Any]:

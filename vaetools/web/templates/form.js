@@ -2,7 +2,7 @@
 
 import { post, remove, upload } from "./api.js";
 import { drawMasks, drawnMasks } from "./mask.js";
-import { uploads } from "./uploads.js";
+import { isHidden, uploads } from "./uploads.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -17,7 +17,7 @@ function choose() {
 
 /** The value of an option; undefined to leave it out. The ids of files that are uploaded are added to `sent`. */
 async function valueOf(field, sent) {
-  const kind = field.dataset.kind, input = field.querySelector("input:not(.files), select");
+  const kind = field.dataset.kind, input = field.querySelector("input:not([type=file]), select");
   if (kind === "check") return input.checked;
   if (kind === "files") return filesOf(field, sent);
   const text = input.value.trim();
@@ -40,14 +40,35 @@ async function send(entries, sent) {
   return ids;
 }
 
+/** Upload a folder of an option under the names that its files have in it; what is of no use there is left out. */
+async function sendFolder(files, key, sent) {
+  const ids = [];
+  for (const file of files) {
+    const name = file.webkitRelativePath.split("/").slice(1).join("/");
+    if (isHidden(name)) continue;
+    try {
+      ids.push(...(await send([[file, name]], sent)));
+    } catch (error) {
+      if (error.code !== "E010") throw error;
+    }
+  }
+  if (ids.length === 0) throw new Error(`${key}: the folder has no files that can be used.`);
+  return { uploads: ids, folder: true };
+}
+
 async function filesOf(field, sent) {
   const files = [...field.querySelector(".files").files], key = field.dataset.name;
   if (files.length) {
     const ids = await send(files.map((file) => [file, file.name]), sent);
     return files.length > 1 ? { uploads: ids, folder: true } : { uploads: ids };
   }
+  const folder = field.querySelector(".folder")?.files ?? [];
+  if (folder.length) return sendFolder(folder, key, sent);
   const masks = field.querySelector(".draw") ? await drawnMasks(key) : [];
-  if (masks.length) return { uploads: await send(masks, sent), folder: true };
+  if (masks.length) {
+    const ids = await send(masks.map(({ blob }) => [blob, "mask.png"]), sent);
+    return { uploads: ids, inputs: masks.map(({ id }) => id), folder: true };
+  }
   const text = field.querySelector(".words")?.value.trim() ?? "";
   if (text === "") return undefined;
   return Number.isNaN(Number(text)) ? text : Number(text);
@@ -74,6 +95,11 @@ async function request(sent) {
 export function startForm(started) {
   $("operation").addEventListener("change", choose);
   choose();
+  for (const field of document.querySelectorAll("[data-kind=files]")) {
+    const inputs = field.querySelectorAll("input[type=file]");
+    const clearOthers = (event) => { for (const one of inputs) if (one !== event.target) one.value = ""; };
+    field.addEventListener("change", (event) => event.target.type === "file" && clearOthers(event));
+  }
   for (const button of document.querySelectorAll(".draw")) {
     const field = button.closest(".field");
     button.addEventListener("click", async () => {

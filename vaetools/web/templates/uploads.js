@@ -10,6 +10,9 @@ const AT_ONCE = 4;
 /** What the server has, by name: several are sent at a time, and arrive in any order. */
 export const uploads = [];
 
+/** Whether a file, or a folder that it is in, is hidden: `.DS_Store` is nothing that a user chose. */
+export const isHidden = (name) => name.split("/").some((part) => part.startsWith("."));
+
 let waiting = 0;
 let listed = null; // a promise: what the server had before is in the list
 
@@ -65,7 +68,7 @@ async function drop(one, item) {
 /** Send files; `entries` are pairs of a file and its relative name. */
 async function add(entries) {
   $("refused").replaceChildren();
-  const rest = entries.filter(([, name]) => !name.split("/").some((part) => part.startsWith(".")));
+  const rest = entries.filter(([, name]) => !isHidden(name));
   waiting += rest.length;
   say();
   await listed.catch(() => {});
