@@ -247,6 +247,37 @@ test("images that are chosen before the page is ready are in the list once", { s
   assert.deepEqual(faults, []);
 });
 
+test("a run waits for all images, and what cannot be read is a line", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  await page.selectOption("#operation", "mask-dust");
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  await page.route("**/api/uploads?purpose=input", async (route) => {
+    await released;
+    await route.continue();
+  });
+  await page.evaluate((bytes) => {
+    const file = (name) => ({ isFile: true, fullPath: `/d/${name}`, file: (take) => take(new File([new Uint8Array(bytes)], name)) });
+    const denied = (_, fail) => fail(new DOMException("", "NotReadableError"));
+    const folder = (fullPath, readEntries) => ({ isFile: false, fullPath, createReader: () => ({ readEntries }) });
+    const inside = [[file("a.png"), { ...file("b.png"), file: denied }, folder("/d/sub", denied), file("c.png")], []];
+    const items = [{ webkitGetAsEntry: () => folder("/d", (take) => take(inside.shift())) }];
+    document.getElementById("drop").dispatchEvent(Object.assign(new Event("drop", { bubbles: true }), { dataTransfer: { items, files: [] } }));
+  }, [...image("a.png").buffer]);
+  await said(page, "upload-status", "^Sending: 2 left");
+  await page.click("#run");
+  await page.setInputFiles("#files", [image("late.png")]);
+  await said(page, "upload-status", "^Sending: 3 left");
+  assert.ok(await page.isDisabled("#run"));
+  release();
+  await said(page, "results", "mask-dust: done");
+  assert.match(await page.textContent(".job .summary"), /^3 done/);
+  const lines = await page.locator("#refused li").allTextContents();
+  assert.deepEqual(lines, ["d/b.png: this cannot be read (NotReadableError).", "d/sub: this cannot be read (NotReadableError)."]);
+  assert.deepEqual(faults, []);
+});
+
 test("a run that waits and one in work are cancelled", { skip }, async () => {
   const { address: at } = await run("--plugins-dir", join(ROOT, "tests/web/plugins"), "serve");
   const { page, faults } = await open(at);

@@ -2,7 +2,7 @@
 
 import { post, remove, upload } from "./api.js";
 import { drawMasks, drawnMasks } from "./mask.js";
-import { isHidden, uploads } from "./uploads.js";
+import { allSent, isHidden, uploads } from "./uploads.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -113,6 +113,7 @@ export function startForm(started) {
     $("run").disabled = true;
     $("form-problem").textContent = "";
     const sent = [];
+    await allSent();
     try {
       started(await post(`/api/operations/${$("operation").value}`, await request(sent)));
     } catch (error) {
