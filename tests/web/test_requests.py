@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -49,6 +49,13 @@ class Example(vaetools.ImageOperation):
         fast: bool = False
         word: str | None = None
         labels: Path | None = vaetools.option(None, metavar="DIR|FILE")
+        seed: int = vaetools.option(1234567, max=2**40)
+        ratio: float = 0.123456789
+        whole: float = 40.0
+        size: tuple[int, int] = (64, 48)
+        mode: Literal["a", "b"] | None = None
+        shape: Literal["a", "b"] | None = "b"
+        sure: bool | None = None
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         return image
@@ -120,6 +127,28 @@ def test_an_option_for_a_folder_or_a_file_takes_either(hub: Hub) -> None:
     for folder in (False, True):
         found = wanted(Example, body(labels={"uploads": [OTHER], "folder": folder}))
         assert found.files == {"labels": FileOption((OTHER,), folder=folder)}
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("seed", {"kind": "whole", "default": "1234567", "maximum": "1099511627776"}),
+        ("ratio", {"kind": "number", "default": "0.123456789"}),
+        ("whole", {"default": "40", "optional": False}),
+        ("count", {"default": "", "minimum": "1", "optional": True}),
+        ("size", {"kind": "numbers", "default": "64,48"}),
+        ("colour", {"kind": "choice", "default": "red", "blank": False}),
+        ("mode", {"kind": "choice", "default": "", "blank": True, "optional": True}),
+        ("shape", {"kind": "choice", "default": "b", "blank": True, "optional": True}),
+        ("sure", {"kind": "truth", "default": "", "choices": ("true", "false"), "blank": True}),
+        ("fast", {"kind": "check", "checked": False}),
+        ("mask", {"required": True, "optional": False}),
+    ],
+)
+def test_a_field_has_the_exact_default(name: str, facts: dict[str, Any], hub: Hub) -> None:
+    form = form_of(hub, Example)
+    fields = {field.name: field for group in (form.fields, *form.groups) for field in group}
+    assert {fact: getattr(fields[name], fact) for fact in facts} == facts
 
 
 @pytest.mark.parametrize(

@@ -296,6 +296,31 @@ test("a run that waits and one in work are cancelled", { skip }, async () => {
   assert.deepEqual(faults, []);
 });
 
+test("an option that is left alone keeps its default; a cleared one is None", { skip }, async () => {
+  const { address: at } = await run("--plugins-dir", join(ROOT, "tests/web/plugins"), "serve");
+  const { page, faults } = await open(at);
+  await page.selectOption("#operation", "defaults");
+  await page.setInputFiles("#files", [image("a.png")]);
+  await said(page, "upload-status", "^1 image\\.");
+  /** The options that a run is started with. */
+  const started = async () => {
+    const [request] = await Promise.all([page.waitForRequest("**/api/operations/defaults"), page.click("#run")]);
+    assert.equal((await request.response()).status(), 202);
+    await page.waitForSelector("#run:enabled");
+    return request.postDataJSON().options;
+  };
+  assert.equal(await page.inputValue("#defaults-seed"), "1234567");
+  assert.equal(await page.inputValue("#defaults-size"), "64,48");
+  assert.deepEqual(await started(), {});
+  await page.selectOption("#defaults-mode", "a");
+  await page.selectOption("#defaults-fast", "false");
+  await page.fill("#defaults-count", "");
+  await page.fill("#defaults-size", "8, 9");
+  assert.deepEqual(await started(), { mode: "a", fast: false, count: null, size: [8, 9] });
+  await said(page, "results", "defaults: done");
+  assert.deepEqual(faults, []);
+});
+
 const view = async () => run("view", join(GOLDEN, "streams/stored.vae"), join(GOLDEN, "streams/grey.vae"), "--models-dir", GOLDEN);
 
 test("view shows images, and ends when its page is closed", { skip }, async () => {

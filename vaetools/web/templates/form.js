@@ -15,16 +15,28 @@ function choose() {
   $("form-problem").textContent = "";
 }
 
+/** Whether a field holds what the page was loaded with. */
+function isInitial(input) {
+  if (input.type === "checkbox") return input.checked === input.defaultChecked;
+  if (input.localName === "select") return input.selectedOptions[0].defaultSelected;
+  return input.value === input.defaultValue && !input.validity.badInput;
+}
+
+/** The value of a field that was cleared: None, or else the default. */
+const cleared = (field) => ("optional" in field.dataset ? null : undefined);
+
 /** The value of an option; undefined to leave it out. The ids of files that are uploaded are added to `sent`. */
 async function valueOf(field, sent) {
   const kind = field.dataset.kind, input = field.querySelector("input:not([type=file]), select");
-  if (kind === "check") return input.checked;
   if (kind === "files") return filesOf(field, sent);
+  if (isInitial(input)) return undefined;
+  if (kind === "check") return input.checked;
   const text = input.value.trim();
   if (text === "") {
     if (input.validity?.badInput) throw new Error(`${field.dataset.name}: this is not a number.`);
-    return undefined;
+    return cleared(field);
   }
+  if (kind === "truth") return text === "true";
   if (kind === "number" || kind === "whole") return Number(text);
   return kind === "numbers" ? text.split(",").map(Number) : text;
 }
@@ -69,8 +81,10 @@ async function filesOf(field, sent) {
     const ids = await send(masks.map(({ blob }) => [blob, "mask.png"]), sent);
     return { uploads: ids, inputs: masks.map(({ id }) => id), folder: true };
   }
-  const text = field.querySelector(".words")?.value.trim() ?? "";
-  if (text === "") return undefined;
+  const words = field.querySelector(".words");
+  if (words === null || isInitial(words)) return undefined;
+  const text = words.value.trim();
+  if (text === "") return cleared(field);
   return Number.isNaN(Number(text)) ? text : Number(text);
 }
 
