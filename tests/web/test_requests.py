@@ -246,7 +246,7 @@ class Asked:
     """An application behind the guard that answers 200, and how requests fare."""
 
     def __init__(self) -> None:
-        self.guard = Guard(self._app, token="secret", port=8123)
+        self.guard = Guard(self._app, token="secret", port=8123, ticket="paper")
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         del receive
@@ -326,6 +326,21 @@ def test_the_token_in_the_address_becomes_a_cookie() -> None:
     assert ask(HOST, "/api/jobs", "token=secret")[0] == 401
     assert ask(HOST, query="token=secret", method="POST")[0] == 401
     assert ask({**HOST, "origin": "http://evil.example"}, query="token=secret")[0] == 403
+
+
+def test_a_ticket_in_the_address_becomes_the_cookie_once() -> None:
+    ask = Asked()
+    for headers in ({**HOST, "host": "evil.example"}, {**HOST, "origin": "http://evil.example"}):
+        assert ask(headers, query="ticket=paper")[0] in (403, 421)
+    for query in ("ticket=x", "ticket=", "ticket=paper&ticket=paper", "token=paper"):
+        assert ask(HOST, query=query)[0] == 401
+    assert ask(HOST, "/api/jobs", "ticket=paper")[0] == 401
+    assert ask({**HOST, "authorization": "Bearer paper"}, "/api/jobs")[0] == 401
+    status, head = ask(HOST, query="ticket=paper")
+    assert status == 200 and head["set-cookie"].startswith("vaetools_8123=secret")
+    for query in ("ticket=paper", "ticket="):
+        assert ask(HOST, query=query)[0] == 401
+    assert ask({**HOST, "cookie": "vaetools_8123=secret"}, query="ticket=paper")[0] == 200
 
 
 def test_a_missing_extra_is_one_line(
