@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +18,7 @@ from vaetools.web.processes import WorkerProcess, WorkError
 from vaetools.web.requests import FileOption, Wanted
 from vaetools.web.uploads import Upload, Uploads
 
-END = {"event": "end", "summary": "", "options": {}, "exit_code": 0, "stopped": ""}
+END = {"event": "end", "summary": "", "options": {}, "exit_code": 0, "stopped": "", "unreached": 0}
 
 CHILD = """
 import json, sys
@@ -55,8 +55,11 @@ for line in sys.stdin:
 class Fake:
     """A worker without a process: its first request raises an error, further ones end."""
 
-    def __init__(self, error: Exception) -> None:
-        self.error: Exception | None = error
+    def __init__(
+        self, error: Exception | None = None, last: Mapping[str, Any] | None = None
+    ) -> None:
+        self.error = error
+        self.last = {**(last or END)}
 
     async def events(
         self, request: Any, is_cancelled: Callable[[], bool]
@@ -65,7 +68,7 @@ class Fake:
         error, self.error = self.error, None
         if error is not None:
             raise error
-        yield END
+        yield self.last
 
 
 def wanted(operation: str = "work", uploads: tuple[str, ...] = (), **files: FileOption) -> Wanted:
@@ -83,6 +86,21 @@ class Stored:
         path = self._folder / name.replace("/", "-")
         path.write_text(name)
         return Upload(name, name, path, 1, None, None, is_input=True)
+
+
+def form_of(name: str) -> Any:
+    """A request that uploads a file."""
+    from starlette.requests import Request
+
+    head = f'--b\r\nContent-Disposition: form-data; name="f"; filename="{name}"'
+    body = f"{head}\r\n\r\nlabel\r\n--b--\r\n".encode()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    kind = (b"content-type", b"multipart/form-data; boundary=b")
+    return Request({"type": "http", "headers": [kind]}, receive)
 
 
 async def has_ended(job: Job) -> None:
@@ -164,6 +182,22 @@ def test_after_what_cannot_be_understood_the_next_run_gets_a_new_process(
         assert second.state == "done"
 
     run(tmp_path, child, use)
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [(1200, "the disk is full, 1,200 inputs not processed"), (0, "the disk is full")],
+)
+def test_a_run_that_stopped_early_has_failed(left: int, words: str, tmp_path: Path) -> None:
+    last = {**END, "exit_code": 1, "stopped": "the disk is full", "unreached": left}
+
+    async def use(jobs: Jobs) -> None:
+        job = await jobs.add(wanted(), cast("Uploads", None))
+        await has_ended(job)
+        assert (job.state, job.exit_code) == ("failed", 1)
+        assert job.problem == {"code": "E090", "message": words}
+
+    run(tmp_path, Fake(last=last), use)
 
 
 def test_a_process_that_cannot_be_started_is_an_error_of_its_request(
@@ -282,6 +316,65 @@ def test_a_file_with_the_name_of_a_folder_is_renamed_in_any_order(
     asyncio.run(main())
 
 
+def laid_out(folder: Path, inputs: list[str], **options: FileOption) -> tuple[set[str], set[str]]:
+    """The names that inputs and files of options have in a run."""
+
+    async def main() -> Job:
+        jobs = Jobs(folder / "runs", Limits(), cast("WorkerProcess", None))
+        asked = wanted("work", tuple(inputs), **options)
+        return await jobs.add(asked, cast("Uploads", Stored(folder)))
+
+    run_folder = asyncio.run(main()).folder
+    found = []
+    for part in ("in", "options"):
+        paths = (path for path in (run_folder / part).rglob("*") if path.is_file())
+        found.append({path.relative_to(run_folder / part).as_posix() for path in paths})
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    ("owners", "inputs", "masks"),
+    [
+        (("a.jpg", "a.png"), {"a.jpg", "a (2).png", "b.jpg"}, {"a.png", "a (2).png"}),
+        (("a.png", "a.jpg"), {"a.jpg", "a (2).png", "b.jpg"}, {"a (2).png", "a.png"}),
+        (("a.png", "b.jpg"), {"a.jpg", "a (2).png", "b.jpg"}, {"a (2).png", "b.png"}),
+        ((), {"a.jpg", "a.png", "b.jpg"}, {"1.png", "2.png"}),
+    ],
+    ids=["both", "turned", "one", "none"],
+)
+def test_a_mask_is_named_after_the_input_that_it_was_drawn_on(
+    owners: tuple[str, ...], inputs: set[str], masks: set[str], tmp_path: Path
+) -> None:
+    mask = FileOption(("1.png", "2.png"), folder=True, inputs=owners)
+    found = laid_out(tmp_path, ["a.jpg", "a.png", "b.jpg"], mask=mask)
+    assert found == (inputs, {f"mask/{name}" for name in masks})
+    if owners:  # and the first mask is that of the first owner
+        (folder,) = (tmp_path / "runs").iterdir()
+        first = {"a.jpg": "a.png", "a.png": "a (2).png"}[owners[0]]
+        assert (folder / "options/mask" / first).read_text() == "1.png"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "given", "expected"),
+    [
+        (["photos/1.jpg", "photos/2.jpg"], ["1.png", "2.png"], ["photos/1.png", "photos/2.png"]),
+        (["p/a/1.jpg", "p/b/1.jpg"], ["a/1.png", "b/1.png"], ["p/a/1.png", "p/b/1.png"]),
+        (["p/q/1.jpg", "p/q/2.jpg"], ["1.txt", "x.txt"], ["p/q/1.txt", "p/q/x.txt"]),
+        (["p/q/1.jpg"], ["q/1.png", "r/2.png"], ["p/q/1.png", "p/r/2.png"]),
+        (["p/1.jpg", "2.jpg"], ["p/1.png", "2.png"], ["p/1.png", "2.png"]),
+        (["p/1.jpg", "p/2.jpg"], ["p/1.png", "p/2.png"], ["p/1.png", "p/2.png"]),
+        (["p/1.jpg"], ["coco.json", "more.json"], ["coco.json", "more.json"]),
+        ([], ["sub/1.png", "sub/2.png"], ["sub/1.png", "sub/2.png"]),
+    ],
+    ids=["flat", "folders", "deep", "between", "mixed", "equal", "others", "no-inputs"],
+)
+def test_files_of_options_are_found_whatever_the_folder_of_the_images_is_called(
+    inputs: list[str], given: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    found = laid_out(tmp_path, inputs, masks=FileOption(tuple(given), folder=True))
+    assert found == ({*inputs}, {f"masks/{name}" for name in expected})
+
+
 @pytest.mark.parametrize("names", [("x.png", "x.png/y.png"), ("x.png/y.png", "x.png")], ids=str)
 def test_an_option_cannot_have_a_file_with_the_name_of_a_folder(
     names: tuple[str, ...], tmp_path: Path
@@ -297,6 +390,20 @@ def test_an_option_cannot_have_a_file_with_the_name_of_a_folder(
     asyncio.run(main())
 
 
+def test_results_stay_until_they_are_removed(tmp_path: Path) -> None:
+    async def use(jobs: Jobs) -> None:
+        kept = [await jobs.add(wanted(), cast("Uploads", None)) for _ in range(2)]
+        await has_ended(kept[-1])
+        with pytest.raises(HttpError, match="2 runs are kept: remove some") as caught:
+            await jobs.add(wanted(), cast("Uploads", None))
+        assert caught.value.status == 429
+        assert jobs.listed() == kept and all(job.folder.is_dir() for job in kept)
+        await jobs.remove(kept[0])
+        assert await jobs.add(wanted(), cast("Uploads", None)) in jobs.listed()
+
+    run(tmp_path, Fake(), use, Limits(jobs=2))
+
+
 def test_the_number_of_runs_is_kept_also_if_they_come_together(tmp_path: Path) -> None:
     async def use(jobs: Jobs) -> None:
         first = await jobs.add(wanted(), cast("Uploads", None))
@@ -310,26 +417,36 @@ def test_the_number_of_runs_is_kept_also_if_they_come_together(tmp_path: Path) -
     run(tmp_path, Fake(WorkError("E099", "x")), use, Limits(jobs=4))
 
 
+def test_a_disk_that_is_full_while_an_upload_arrives_is_an_error_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("starlette")
+    pytest.importorskip("python_multipart")
+    from starlette.datastructures import UploadFile
+
+    async def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        uploads = Uploads(tmp_path, Limits(), cast("WorkerProcess", None), ())
+        with pytest.raises(HttpError, match="cannot be kept: No space left") as caught:
+            await uploads.add(form_of("a.txt"), is_input=False)
+        assert (caught.value.status, caught.value.code) == (507, "E070")
+        assert caught.value.headers == {"Connection": "close"}
+        assert not uploads.listed() and not [*tmp_path.iterdir()]
+
+    monkeypatch.setattr(UploadFile, "write", refuse)
+    asyncio.run(main())
+
+
 def test_the_number_of_uploads_is_kept_also_if_they_come_together(tmp_path: Path) -> None:
     pytest.importorskip("starlette")
     pytest.importorskip("python_multipart")
-    from starlette.requests import Request
-
-    def request(number: int) -> Request:
-        head = f'--b\r\nContent-Disposition: form-data; name="f"; filename="{number}.txt"'
-        body = f"{head}\r\n\r\nlabel\r\n--b--\r\n".encode()
-
-        async def receive() -> dict[str, Any]:
-            await asyncio.sleep(0)
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        kind = (b"content-type", b"multipart/form-data; boundary=b")
-        return Request({"type": "http", "headers": [kind]}, receive)
 
     async def main() -> None:
         looker = cast("WorkerProcess", None)
         uploads = Uploads(tmp_path, Limits(files=3), looker, ())
-        adding = (uploads.add(request(number), is_input=False) for number in range(8))
+        adding = (uploads.add(form_of(f"{number}.txt"), is_input=False) for number in range(8))
         found = await asyncio.gather(*adding, return_exceptions=True)
         assert len(uploads.listed()) == 3 == len([*tmp_path.iterdir()])
         assert sum(isinstance(one, tuple) and bool(one[0]) for one in found) == 3

@@ -7,7 +7,8 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from vaetools.plugin.host import PluginHost
 pytest.importorskip("starlette")
 
 from vaetools.web.downloads import zip_names
-from vaetools.web.forms import forms_of
+from vaetools.web.forms import form_of, forms_of
 from vaetools.web.guard import Guard
 from vaetools.web.limits import HttpError
 from vaetools.web.openapi import document
@@ -29,7 +30,7 @@ from vaetools.web.pages import page
 from vaetools.web.requests import FileOption, wanted
 from vaetools.web.uploads import checked_name
 
-ID = "0123456789abcdef"
+ID, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 class Example(vaetools.ImageOperation):
@@ -47,6 +48,14 @@ class Example(vaetools.ImageOperation):
         level: np.ndarray | str | float = vaetools.option("auto", words=("auto",))
         fast: bool = False
         word: str | None = None
+        labels: Path | None = vaetools.option(None, metavar="DIR|FILE")
+        seed: int = vaetools.option(1234567, max=2**40)
+        ratio: float = 0.123456789
+        whole: float = 40.0
+        size: tuple[int, int] = (64, 48)
+        mode: Literal["a", "b"] | None = None
+        shape: Literal["a", "b"] | None = "b"
+        sure: bool | None = None
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         return image
@@ -107,6 +116,41 @@ def test_a_request_becomes_checked_options() -> None:
     assert found.output == {"to": "png"} and found.uploads == (ID,)
 
 
+def test_a_file_may_belong_to_an_input() -> None:
+    found = wanted(Example, body(mask={"uploads": [OTHER], "inputs": [ID]}))
+    assert found.files == {"mask": FileOption((OTHER,), folder=True, inputs=(ID,))}
+
+
+def test_an_option_for_a_folder_or_a_file_takes_either(hub: Hub) -> None:
+    labels = next(f for f in form_of(hub, Example).fields if f.name == "labels")
+    assert labels.folder
+    for folder in (False, True):
+        found = wanted(Example, body(labels={"uploads": [OTHER], "folder": folder}))
+        assert found.files == {"labels": FileOption((OTHER,), folder=folder)}
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("seed", {"kind": "whole", "default": "1234567", "maximum": "1099511627776"}),
+        ("ratio", {"kind": "number", "default": "0.123456789"}),
+        ("whole", {"default": "40", "optional": False}),
+        ("count", {"default": "", "minimum": "1", "optional": True}),
+        ("size", {"kind": "numbers", "default": "64,48"}),
+        ("colour", {"kind": "choice", "default": "red", "blank": False}),
+        ("mode", {"kind": "choice", "default": "", "blank": True, "optional": True}),
+        ("shape", {"kind": "choice", "default": "b", "blank": True, "optional": True}),
+        ("sure", {"kind": "truth", "default": "", "choices": ("true", "false"), "blank": True}),
+        ("fast", {"kind": "check", "checked": False}),
+        ("mask", {"required": True, "optional": False}),
+    ],
+)
+def test_a_field_has_the_exact_default(name: str, facts: dict[str, Any], hub: Hub) -> None:
+    form = form_of(hub, Example)
+    fields = {field.name: field for group in (form.fields, *form.groups) for field in group}
+    assert {fact: getattr(fields[name], fact) for fact in facts} == facts
+
+
 @pytest.mark.parametrize(
     ("request_body", "words"),
     [
@@ -121,6 +165,9 @@ def test_a_request_becomes_checked_options() -> None:
         (body(mask="{stem}.png"), "is not uploaded files"),
         (body(mask={"uploads": []}), "at least one upload"),
         (body(mask={"path": "/etc/passwd"}), "has no 'path'"),
+        (body(mask={"uploads": [ID], "inputs": [OTHER]}), "is not one input for each file"),
+        (body(mask={"uploads": [ID, OTHER], "inputs": [ID]}), "is not one input for each file"),
+        (body(mask={"uploads": [ID, OTHER], "inputs": [ID, ID]}), "names an upload twice"),
         (body(level="http://example.org/x.png"), "is not uploaded files"),
         (body(amount="1"), "amount='1' is not of the type float"),
         (body(amount=True), "amount=True"),
@@ -199,7 +246,7 @@ class Asked:
     """An application behind the guard that answers 200, and how requests fare."""
 
     def __init__(self) -> None:
-        self.guard = Guard(self._app, token="secret", port=8123)
+        self.guard = Guard(self._app, token="secret", port=8123, ticket="paper")
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         del receive
@@ -279,6 +326,21 @@ def test_the_token_in_the_address_becomes_a_cookie() -> None:
     assert ask(HOST, "/api/jobs", "token=secret")[0] == 401
     assert ask(HOST, query="token=secret", method="POST")[0] == 401
     assert ask({**HOST, "origin": "http://evil.example"}, query="token=secret")[0] == 403
+
+
+def test_a_ticket_in_the_address_becomes_the_cookie_once() -> None:
+    ask = Asked()
+    for headers in ({**HOST, "host": "evil.example"}, {**HOST, "origin": "http://evil.example"}):
+        assert ask(headers, query="ticket=paper")[0] in (403, 421)
+    for query in ("ticket=x", "ticket=", "ticket=paper&ticket=paper", "token=paper"):
+        assert ask(HOST, query=query)[0] == 401
+    assert ask(HOST, "/api/jobs", "ticket=paper")[0] == 401
+    assert ask({**HOST, "authorization": "Bearer paper"}, "/api/jobs")[0] == 401
+    status, head = ask(HOST, query="ticket=paper")
+    assert status == 200 and head["set-cookie"].startswith("vaetools_8123=secret")
+    for query in ("ticket=paper", "ticket="):
+        assert ask(HOST, query=query)[0] == 401
+    assert ask({**HOST, "cookie": "vaetools_8123=secret"}, query="ticket=paper")[0] == 200
 
 
 def test_a_missing_extra_is_one_line(

@@ -95,6 +95,21 @@ def test_the_page_opens_with_the_token_and_then_with_the_cookie(server: Server) 
                 assert browser.get(f"http://{server.host}{line}").status_code == 200
 
 
+def test_the_browser_is_started_with_a_ticket_in_place_of_the_token(tmp_path: Path) -> None:
+    script, asked = tmp_path / "browser", tmp_path / "asked"
+    script.write_text(f'#!/bin/sh\necho "$1" > {asked}.new && mv {asked}.new {asked}\n')
+    script.chmod(0o755)
+    with started("--browser", BROWSER=f"{script} %s") as server, httpx.Client() as browser:
+        deadline = time.monotonic() + 20
+        while not asked.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        address = asked.read_text().strip()
+        assert server.token not in address and server.is_up()
+        assert browser.get(address).status_code == 200
+        assert "Drop images" in browser.get(f"http://{server.host}/").text
+        assert httpx.get(address).status_code == 401
+
+
 def test_a_run_gives_the_records_and_the_files_of_the_command_line(
     client: httpx.Client, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import shutil
 import time
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http import HTTPStatus
@@ -82,6 +83,15 @@ def test_images_come_whole_and_small(number: int, folder: Path, opened: Opened) 
     assert small[0] == 200 and max(decode_image(small[2]).pixels.shape[:2]) <= 192
 
 
+def test_a_float_image_is_saved_as_decompress_writes_it(
+    folder: Path, hub: Hub, opened: Opened
+) -> None:
+    data = asked(opened(), "1/decoded")[2]
+    image = hub.preview(folder / "b.vae")
+    assert image is not None and image.pixels.dtype == np.float32
+    assert data == encode_image(image, "png") and decode_image(data).depth == 16
+
+
 def test_an_original_next_to_the_file_is_shown_if_it_has_the_same_size(
     folder: Path, opened: Opened
 ) -> None:
@@ -120,6 +130,30 @@ def test_without_the_token_or_with_another_host_nothing_is_served(opened: Opened
     for host in ("evil.example", f"evil.example:{place.port}", "127.0.0.1", ""):
         assert view.answer(host, place.path)[0] == 421
         assert not view.is_beat(host, f"{place.path}open")
+
+
+def test_the_address_for_the_browser_counts_once(opened: Opened) -> None:
+    view = opened()
+    place = urlsplit(view.once)
+    assert urlsplit(view.address).path not in view.once
+    assert view.answer("evil.example", place.path)[0] == 421
+    status, (kind, data) = view.answer(place.netloc, place.path)
+    assert (status, kind.split(";")[0]) == (200, "text/html")
+    assert f"url={urlsplit(view.address).path}" in data.decode()
+    assert view.answer(place.netloc, place.path)[0] == 403
+    assert asked(view, "")[0] == 200
+
+
+def test_the_browser_is_started_without_the_token(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", found.append)
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    with pytest.raises(SystemExit):
+        main(["view", str(folder / "a.png.vae"), "--models-dir", str(GOLDEN)])
+    token = urlsplit(capsys.readouterr().out.splitlines()[0]).path
+    assert len(found) == 1 and token not in found[0]
 
 
 def test_the_server_ends_when_its_page_is_closed(

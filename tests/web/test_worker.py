@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Iterator
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, TextIO, cast
 
 import pytest
 
-from vaetools.web.worker import Requests
+from vaetools.runner.result import RunResult
+from vaetools.web.worker import Requests, Worker
 
 
 def line(do: str, number: int) -> str:
@@ -80,3 +82,13 @@ def test_a_request_that_has_ended_is_not_cancelled_nor_is_the_next_one() -> None
     ended.set()
     script.is_read.wait()
     assert requests.next()["number"] == 2
+
+
+def test_the_last_event_tells_what_a_run_that_stopped_did_not_reach() -> None:
+    hub = SimpleNamespace(map=lambda *_, **__: RunResult((), unreached=3, stopped="no room"))
+    sent: list[dict[str, Any]] = []
+    names = ("operation", "inputs", "out")
+    request = {"do": "run", "number": 1, "options": {}, "settings": {}, **dict.fromkeys(names, "")}
+    Worker(cast("Any", hub), 1, sent.append).answer(request)
+    (last,) = sent
+    assert (last["event"], last["stopped"], last["unreached"]) == ("end", "no room", 3)

@@ -99,10 +99,10 @@ def command(
     }
     limits = Limits(upload_bytes=max_upload * 10**6, files=max_files, pixels=max_pixels)
 
-    def ready(address: str) -> None:
+    def ready(address: str, once: str) -> None:
         most = format_bytes(limits.upload_bytes)
         click.echo(f"{address}\nUploads of {most} in all. Press Ctrl+C to end.")
-        if browser and not webbrowser.open(address):
+        if browser and not webbrowser.open(once):
             click.echo("No browser was found: open the address above.", err=True)
 
     with hub_of(ctx, models_dir=models_dir, device=device, isolate=isolate) as hub:

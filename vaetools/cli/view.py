@@ -61,7 +61,7 @@ def command(
         View(Images(shown, hub)) as view,
     ):
         click.echo(f"{view.address}\nClose the page or press Ctrl+C to end.")
-        if browser and not webbrowser.open(view.address):
+        if browser and not webbrowser.open(view.once):
             click.echo("No browser was found: open the address above.", err=True)
         if not view.wait():
             click.echo("No page was opened.", err=True)

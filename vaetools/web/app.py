@@ -262,8 +262,8 @@ def _route(path: str, **by_method: Callable[[Request], Awaitable[Response]]) -> 
     return Route(path, answer, methods=[*by_method])
 
 
-def application(service: Service, *, token: str, port: int) -> Guard:
-    """The application, guarded by a token."""
+def application(service: Service, *, token: str, port: int, ticket: str = "") -> Guard:
+    """The application, guarded by a token and a ticket; see `Guard`."""
     s, one, run = service, "/api/uploads/{id}", "/api/jobs/{id}"
     routes = [
         _route("/", GET=s.index),
@@ -286,4 +286,4 @@ def application(service: Service, *, token: str, port: int) -> Guard:
     ]
     handlers: Any = {HttpError: _refused, HTTPException: _refused, Exception: _refused}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=service.lifespan)
-    return Guard(app, token=token, port=port)
+    return Guard(app, token=token, port=port, ticket=ticket)

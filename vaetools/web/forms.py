@@ -25,7 +25,8 @@ class Field:
 
     Attributes:
         name: Of the option.
-        kind: `check`, `choice`, `number`, `whole`, `numbers`, `text` or `files`.
+        kind: `check`, `truth` (that may be None), `choice`, `number`, `whole`, `numbers`, `text` or
+            `files`.
         label: In words.
         help: A sentence.
         default: Text of the default value; empty for None.
@@ -37,6 +38,8 @@ class Field:
         folder: Whether it takes a folder of files.
         drawn: Whether the files may be masks that are drawn on the inputs.
         required: Whether it must be given.
+        optional: Whether None can be sent.
+        blank: Whether a choice may be none of its values.
         placeholder: What stands in an empty field.
     """
 
@@ -54,6 +57,8 @@ class Field:
     folder: bool = False
     drawn: bool = False
     required: bool = False
+    optional: bool = False
+    blank: bool = False
     placeholder: str = ""
 
 
@@ -117,15 +122,18 @@ def models_of(hub: Hub, operation: type[Operation]) -> list[str]:
 
 def field_of(spec: OptionSpec) -> Field:
     """The field of an option."""
-    facts: dict[str, Any] = {"default": "" if spec.default is None else str(spec.default)}
-    if spec.kind is bool:
+    facts: dict[str, Any] = {"default": _text(spec.default)}
+    facts |= {"required": spec.required, "optional": spec.optional and not spec.required}
+    facts |= {"blank": spec.optional or spec.default is None}
+    if spec.kind is bool and facts["blank"]:
+        facts |= {"kind": "truth", "choices": ("true", "false")}
+    elif spec.kind is bool:
         facts |= {"kind": "check", "checked": bool(spec.default), "default": ""}
     elif spec.choices is not None:
         facts |= {"kind": "choice", "choices": spec.choices}
     elif spec.kind in (int, float):
         facts |= {"kind": "whole" if spec.kind is int else "number"}
         facts |= {"minimum": _text(spec.min), "maximum": _text(spec.max)}
-        facts["default"] = "" if spec.default is None else f"{spec.default:g}"
     elif spec.kind is tuple:
         facts |= {"kind": "numbers", "placeholder": spec.metavar or ""}
     elif is_file_option(spec):
@@ -134,7 +142,7 @@ def field_of(spec: OptionSpec) -> Field:
         facts |= {"kind": "text"}
     facts["placeholder"] = facts.get("placeholder") or spec.bounds
     label = spec.name.replace("_", " ").capitalize()
-    return Field(spec.name, label=label, help=sentence(spec.help), required=spec.required, **facts)
+    return Field(spec.name, label=label, help=sentence(spec.help), **facts)
 
 
 def _of_files(spec: OptionSpec) -> dict[str, Any]:
@@ -144,13 +152,19 @@ def _of_files(spec: OptionSpec) -> dict[str, Any]:
         "choices": spec.words,
         "numbers": numbers,
         "text": numbers or bool(spec.words),
-        "folder": takes_folder(spec) or spec.kind is np.ndarray,
+        "folder": takes_folder(spec),
         "drawn": spec.kind is np.ndarray and not numbers,
     }
 
 
-def _text(bound: float | None) -> str:
-    return "" if bound is None else f"{bound:g}"
+def _text(value: Any) -> str:
+    """A value as the form has it, with all digits; empty for None."""
+    if isinstance(value, tuple):
+        return ",".join(map(_text, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = "" if value is None else str(value)
+    return text.removesuffix(".0") if isinstance(value, float) else text
 
 
 def sentence(text: str) -> str:

@@ -7,6 +7,9 @@ theirs to this address (DNS rebinding):
     Origin           if there is one, must be the server itself
     Sec-Fetch-Site   if there is one, must not be another site
     token            in a cookie (HttpOnly, SameSite=Strict), or as `Authorization: Bearer …`
+
+Against other users of the machine, who can read the arguments of commands: the browser is started
+with a ticket that counts once, and gets the token as a cookie for it.
 """
 
 from __future__ import annotations
@@ -18,17 +21,10 @@ from urllib.parse import parse_qs
 from starlette.responses import HTMLResponse, JSONResponse
 
 from vaetools.web.limits import HttpError
-from vaetools.web.pages import HEADERS
+from vaetools.web.pages import HEADERS, forward
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-FORWARD = (
-    '<!DOCTYPE html><html lang="en"><title>vaetools</title>'
-    '<meta http-equiv="refresh" content="0; url=/"><a href="/">vaetools</a></html>'
-)
-"""Sets the cookie, then opens the page. A redirect would lose a strict cookie if another site links
-to the address."""
 
 
 class Guard:
@@ -38,11 +34,13 @@ class Guard:
         app: The application.
         token: The secret of this server.
         port: The port that it listens on.
+        ticket: A secret that stands for the token once; none if it is empty.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, *, token: str, port: int, ticket: str = "") -> None:
         self._app = app
         self._token = token
+        self._ticket = ticket
         self._hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         if port == 80:
             self._hosts |= {"127.0.0.1", "localhost"}
@@ -69,7 +67,7 @@ class Guard:
             await JSONResponse(body, error.status)(scope, receive, send_guarded)
             return
         if entering:
-            response = HTMLResponse(FORWARD)
+            response = HTMLResponse(forward("/"))
             response.set_cookie(
                 self.cookie, self._token, httponly=True, samesite="strict", path="/"
             )
@@ -78,7 +76,11 @@ class Guard:
         await self._app(scope, receive, send_guarded)
 
     def _check(self, scope: Scope) -> bool:
-        """Whether the request brings the token in its address, to get the cookie. Raises `HttpError`."""
+        """Whether the request brings the token or the ticket in its address, to get the cookie.
+
+        Raises:
+            HttpError: It is refused.
+        """
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
@@ -88,7 +90,7 @@ class Guard:
         for origin in headers.get("origin", []):
             if origin.lower() != f"http://{host[0].lower()}":
                 raise HttpError(403, "requests of other sites are refused")
-        entering = scope["method"] == "GET" and scope["path"] == "/" and self._in_query(scope)
+        entering = scope["method"] == "GET" and scope["path"] == "/" and self._enters(scope)
         if not entering and {"cross-site", "same-site"} & {*headers.get("sec-fetch-site", [])}:
             raise HttpError(403, "requests of other sites are refused")
         if not entering and not self._has_token(headers):
@@ -97,9 +99,19 @@ class Guard:
             )
         return entering
 
-    def _in_query(self, scope: Scope) -> bool:
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-        return len(given) == 1 and self._is_token(given[0])
+    def _enters(self, scope: Scope) -> bool:
+        given = parse_qs(scope["query_string"].decode("latin-1"))
+        tokens, tickets = given.get("token", []), given.get("ticket", [])
+        if len(tokens) == 1 and self._is_token(tokens[0]):
+            return True
+        return len(tickets) == 1 and self._redeem(tickets[0])
+
+    def _redeem(self, given: str) -> bool:
+        """Whether this is the ticket, which is gone then."""
+        is_ticket = bool(self._ticket) and _equal(given, self._ticket)
+        if is_ticket:
+            self._ticket = ""
+        return is_ticket
 
     def _has_token(self, headers: dict[str, list[str]]) -> bool:
         for value in headers.get("authorization", []):
@@ -114,4 +126,8 @@ class Guard:
         return False
 
     def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+        return _equal(given, self._token)
+
+
+def _equal(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())

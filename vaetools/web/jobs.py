@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from vaetools.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED
+from vaetools.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, RunError
+from vaetools.record import plural
 from vaetools.runner.record import explain
+from vaetools.web.layout import OptionFiles, lay_out, option_path
 from vaetools.web.limits import HttpError
 from vaetools.web.processes import WorkError
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from vaetools.web.limits import Limits
     from vaetools.web.processes import WorkerProcess
     from vaetools.web.requests import Wanted
-    from vaetools.web.uploads import Upload, Uploads
+    from vaetools.web.uploads import Uploads
 
 State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -40,11 +42,11 @@ class Job:
         folder: With `in`, `out`, `options` and `previews`.
         wanted: The request.
         request: For the worker.
-        state: `done` if all inputs have a record, also if some failed.
+        state: `done` if the run came to its end, also if some inputs failed.
         total: Number of inputs; None until it is known.
         records: As the command line writes them with `--json`, with paths relative to `in` and `out`.
         raw: The same as the worker sent them.
-        problem: Code, message and exit code, if the run could not be done.
+        problem: Code and message, if the run could not be done or stopped early.
         summary: One line when it is done.
         options: Of the run, for people.
         exit_code: What a command would have exited with; None before the end.
@@ -158,15 +160,15 @@ class Jobs:
         """Queue a run. Raises `HttpError`."""
         inputs = [uploads.get(one) for one in wanted.uploads]
         options = {
-            name: [uploads.get(one) for one in chosen.uploads]
+            name: OptionFiles([uploads.get(one) for one in chosen.uploads], chosen.inputs)
             for name, chosen in wanted.files.items()
         }
-        self._make_room()
+        self._check_room()
         job_id = token_hex(8)
         folder = self._folder / job_id
         self._coming += 1
         try:
-            await asyncio.to_thread(_lay_out, folder, inputs, options)
+            await asyncio.to_thread(lay_out, folder, inputs, options)
         except HttpError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -175,7 +177,10 @@ class Jobs:
             raise HttpError(507, f"the run cannot be stored: {error.strerror}", "E070") from error
         finally:
             self._coming -= 1
-        paths = {name: _option_path(folder, name, wanted) for name in wanted.files}
+        paths = {
+            name: option_path(folder, name, whole=chosen.folder)
+            for name, chosen in wanted.files.items()
+        }
         request = {
             "do": "run",
             "operation": wanted.operation.name,
@@ -188,13 +193,11 @@ class Jobs:
         self._queue.put_nowait(job)
         return job
 
-    def _make_room(self) -> None:
-        if len(self._jobs) + self._coming < self._limits.jobs:
-            return
-        ended = next((job for job in self._jobs.values() if job.has_ended), None)
-        if ended is None:
-            raise HttpError(429, f"{self._limits.jobs} runs are waiting: try again later")
-        self._forget(ended)
+    def _check_room(self) -> None:
+        """Raise `HttpError` if there are too many runs: only the user knows which can go."""
+        if len(self._jobs) + self._coming >= self._limits.jobs:
+            message = f"{self._limits.jobs} runs are kept: remove some that you no longer need"
+            raise HttpError(429, message)
 
     async def cancel(self, job: Job) -> None:
         """Stop a run that waits or is in work; otherwise nothing happens."""
@@ -249,6 +252,8 @@ class Jobs:
                     job.summary = event["summary"]
                     job.options = {k: _short(job, v) for k, v in event["options"].items()}
                     job.exit_code = event["exit_code"]
+                    if event["stopped"]:
+                        self._fail(job, RunError.code, _why_stopped(event), event["exit_code"])
 
     @staticmethod
     def _fail(job: Job, code: str, message: str, exit_code: int) -> None:
@@ -264,53 +269,6 @@ class Jobs:
         await job.tell("state", job.as_dict())
 
 
-def _lay_out(folder: Path, inputs: list[Upload], options: dict[str, list[Upload]]) -> None:
-    """The folders of a run, with links to the uploads."""
-    for name in ("out", "previews"):
-        (folder / name).mkdir(parents=True)
-    for upload in _deepest_first(inputs):
-        _link(upload.path, _free_path(folder / "in" / upload.name))
-    for option, uploads in options.items():
-        for upload in _deepest_first(uploads):
-            path = folder / "options" / option / upload.name
-            if path.is_dir():
-                message = f"{option}: {upload.name} is a file and a folder"
-                raise HttpError(409, message, "E080")
-            if os.path.lexists(path):  # which input would it belong to?
-                raise HttpError(409, f"{option}: two files are called {upload.name}", "E080")
-            _link(upload.path, path)
-
-
-def _deepest_first(uploads: list[Upload]) -> list[Upload]:
-    """All folders are there before a file could take the name of one."""
-    return sorted(uploads, key=lambda upload: -upload.name.count("/"))
-
-
-def _free_path(path: Path) -> Path:
-    """The path, or `a (2).png` if there is a file or a folder `a.png` from another upload."""
-    number, free = 2, path
-    while os.path.lexists(free):
-        free = path.with_name(f"{path.stem} ({number}){path.suffix}")
-        number += 1
-    return free
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
-
-
-def _option_path(folder: Path, name: str, wanted: Wanted) -> str:
-    """The path of the files of an option: their folder, or the only one."""
-    place = folder / "options" / name
-    if wanted.files[name].folder:
-        return str(place)
-    return str(next(path for path in sorted(place.rglob("*")) if path.is_file()))
-
-
 def _relative(job: Job, record: dict[str, Any]) -> dict[str, Any]:
     """A record with paths as the user knows them."""
     return {
@@ -319,6 +277,14 @@ def _relative(job: Job, record: dict[str, Any]) -> dict[str, Any]:
         "out": [_named(name, job.folder / "out") for name in record["out"]],
         "message": _short(job, record["message"]),
     }
+
+
+def _why_stopped(event: dict[str, Any]) -> str:
+    """Why a run stopped early, and how many inputs are missing."""
+    left = event["unreached"]
+    return (
+        f"{event['stopped']}, {plural(left, 'input')} not processed" if left else event["stopped"]
+    )
 
 
 def _named(path: str, folder: Path) -> str:

@@ -16,7 +16,7 @@ class Limits:
         files: Number of uploaded files.
         pixels: Of one image.
         body_bytes: A request that is not an upload.
-        jobs: Runs that wait or have ended; the oldest that has ended makes room for a new one.
+        jobs: Runs that wait or have ended. Further ones are refused until the user removes some.
         silence: Seconds without a byte of a request, after which it is refused.
         slowest: Bytes per second of an upload, on average after `silence` seconds.
         connections: At the same time.
@@ -26,7 +26,7 @@ class Limits:
     files: int = 5000
     pixels: int = MAX_PIXELS
     body_bytes: int = 2**20
-    jobs: int = 50
+    jobs: int = 200
     silence: float = 15.0
     slowest: int = 1000
     connections: int = 200
@@ -57,7 +57,7 @@ class HttpError(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """Closes the connection of a client that may still be sending."""
-        return {"Connection": "close"} if self.status in (408, 413) else {}
+        return {"Connection": "close"} if self.status in (408, 413, 507) else {}
 
     @classmethod
     def of(cls, code: str, message: str) -> HttpError:

@@ -54,6 +54,17 @@ def page(template: str, **values: Any) -> str:
     return environment().get_template(template).render(**values)
 
 
+def forward(path: str) -> str:
+    """A page that opens another one of this server.
+
+    A redirect would lose a strict cookie if another site links to the address.
+    """
+    return (
+        '<!DOCTYPE html><html lang="en"><title>vaetools</title>'
+        f'<meta http-equiv="refresh" content="0; url={path}"><a href="{path}">vaetools</a></html>'
+    )
+
+
 @functools.cache
 def asset(name: str) -> tuple[str, bytes] | None:
     """(media type, content) of a style sheet or script; None if there is none of this name."""

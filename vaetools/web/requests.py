@@ -23,19 +23,26 @@ if TYPE_CHECKING:
 
 UPLOAD_ID = "[0-9a-f]{16}"
 
+_IDS = {
+    "type": "array",
+    "items": {"type": "string", "pattern": f"^{UPLOAD_ID}$"},
+    "minItems": 1,
+    "maxItems": 5000,
+    "uniqueItems": True,
+}
+
 FILES_SCHEMA = {
     "type": "object",
     "properties": {
-        "uploads": {
-            "type": "array",
-            "items": {"type": "string", "pattern": f"^{UPLOAD_ID}$"},
-            "minItems": 1,
-            "maxItems": 5000,
-            "uniqueItems": True,
-        },
+        "uploads": _IDS,
         "folder": {
             "type": "boolean",
             "description": "One file for each input, of the same name. Several files always are.",
+        },
+        "inputs": {
+            **_IDS,
+            "description": "The inputs that the files belong to, in the same order. Without it, "
+            "names tell: those of the inputs, with or without the folder that all inputs are in.",
         },
     },
     "required": ["uploads"],
@@ -60,10 +67,12 @@ class FileOption:
     Attributes:
         uploads: Their ids.
         folder: Whether the operation gets their folder.
+        inputs: Ids of the inputs that they belong to, in the same order; empty if names tell.
     """
 
     uploads: tuple[str, ...]
     folder: bool
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,13 @@ def takes_numbers(spec: OptionSpec) -> bool:
 
 
 def takes_folder(spec: OptionSpec) -> bool:
+    """Whether a folder of files can be its value."""
+    return spec.kind is np.ndarray or "DIR" in (spec.metavar or "").split("|")
+
+
+def takes_only_folder(spec: OptionSpec) -> bool:
     """Whether it names only folders."""
-    return (spec.metavar or "") == "DIR"
+    return spec.metavar == "DIR"
 
 
 def schema_of(spec: OptionSpec) -> dict[str, Any]:
@@ -166,7 +180,7 @@ def wanted(operation: type[Operation], body: Any) -> Wanted:
     for name, value in _object(given.get("options", {}), "options", None).items():
         spec = specs.get(name)
         if isinstance(value, dict) and spec is not None and is_file_option(spec):
-            files[name] = _files(spec, value)
+            files[name] = _files(spec, value, uploads)
         else:
             options[name] = value if spec is None else _plain(spec, value)
     _check_options(operation, specs, options, files)
@@ -227,15 +241,19 @@ def _plain(spec: OptionSpec, value: Any) -> Any:
     return int(value) if spec.kind is int else value
 
 
-def _files(spec: OptionSpec, value: Any) -> FileOption:
-    given = _object(value, spec.name, {"uploads", "folder"})
+def _files(spec: OptionSpec, value: Any, inputs: tuple[str, ...]) -> FileOption:
+    given = _object(value, spec.name, {"uploads", "folder", "inputs"})
     ids = _ids(given.get("uploads"), spec.name)
     if not ids:
         raise _misfit(spec.name, value, "at least one upload")
     folder = given.get("folder", False)
     if not isinstance(folder, bool):
         raise _misfit(f"{spec.name}.folder", folder, "true or false")
-    return FileOption(ids, folder or len(ids) > 1 or takes_folder(spec))
+    owners = _ids(given.get("inputs", []), f"{spec.name}.inputs")
+    if owners and (len(owners) != len(ids) or not {*owners} <= {*inputs}):
+        raise _misfit(f"{spec.name}.inputs", list(owners), "one input for each file")
+    is_folder = folder or len(ids) > 1 or bool(owners) or takes_only_folder(spec)
+    return FileOption(ids, is_folder, owners)
 
 
 def _output(given: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def serve(
     settings: Mapping[str, Any],
     *,
     port: int,
-    ready: Callable[[str], None],
+    ready: Callable[[str, str], None],
 ) -> None:
     """Serve until Ctrl+C.
 
@@ -40,18 +40,19 @@ def serve(
         limits: What is accepted.
         settings: For the worker processes.
         port: 0 for a free one.
-        ready: Called with the address of the page when the server answers.
+        ready: Called when the server answers, with the address of the page, and with one that opens
+            it once: for the arguments of a browser, which other users of the machine can read.
 
     Raises:
         UsageError: The port is taken.
         KeyboardInterrupt: The end by a signal, after everything was removed.
     """
     with _socket(port) as listening, _private_folder() as folder:
-        token = secrets.token_urlsafe(24)
+        token, ticket = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         number = listening.getsockname()[1]
         service = Service(hub, folder, limits, settings)
         config = uvicorn.Config(
-            application(service, token=token, port=number),
+            application(service, token=token, port=number, ticket=ticket),
             http=TimedProtocol,
             ws="none",
             loop="asyncio",
@@ -65,7 +66,8 @@ def serve(
             timeout_keep_alive=5,
             timeout_graceful_shutdown=GRACE,
         )
-        ready(f"http://127.0.0.1:{number}/?token={token}")
+        page = f"http://127.0.0.1:{number}/"
+        ready(f"{page}?token={token}", f"{page}?ticket={ticket}")
         uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
-
-import numpy as np
 
 from vaetools.codec.container import SUFFIX
 from vaetools.codec.info import read_info
@@ -132,14 +130,8 @@ class Images:
         return self._thumbnails[key]
 
     def whole(self, number: int, role: str) -> Content:
-        """All pixels, as a PNG file; floats with 8 bits. Raises `VaetoolsError`."""
-        from vaetools.pillow import eight_bit
-
-        image = self._image((number, role))
-        if image.pixels.dtype == np.float32:
-            alpha = None if image.alpha is None else eight_bit(image.alpha)
-            image = replace(image, pixels=eight_bit(image.pixels), alpha=alpha)
-        return "image/png", encode_image(image, "png")
+        """All pixels, as a PNG file like that of `decompress`. Raises `VaetoolsError`."""
+        return "image/png", encode_image(self._image((number, role)), "png")
 
     def _image(self, key: tuple[int, str]) -> Image:
         with self._lock:

@@ -150,6 +150,9 @@ class Uploads:
             if error.status == 413:
                 await drained(receive)
             raise
+        except OSError as error:  # the form is spooled to disk while it arrives
+            await drained(receive)
+            raise HttpError(507, f"the upload cannot be kept: {error.strerror}", "E070") from error
 
     async def _add(
         self, request: Request, *, is_input: bool

@@ -2,6 +2,8 @@
 
 A file in a temporary folder would not do: browsers in a sandbox (snap, flatpak) cannot read it, and
 all images would have to be decoded before the first one is seen. The address holds a random token.
+Other users of the machine can read the arguments that a browser is started with: it gets an address
+that counts once, and forwards to that one.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import VaetoolsError
 from vaetools.libraries import library_errors
-from vaetools.web.pages import HEADERS, asset, page
+from vaetools.web.pages import HEADERS, asset, forward, page
 from vaetools.web.shown import title_of
 
 if TYPE_CHECKING:
@@ -38,17 +40,19 @@ class View:
 
     Attributes:
         address: URL of the page, with the token.
+        once: URL that forwards to the page once, for the arguments of a browser.
     """
 
     def __init__(self, images: Images) -> None:
         self._images = images
-        token = secrets.token_urlsafe(16)
+        token, ticket = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.view = self
-        self._root = f"/{token}/"
+        self._root, self._entry = f"/{token}/", f"/{ticket}/"
         host, port = "127.0.0.1", self._server.server_address[1]
         self._hosts = {f"{host}:{port}", f"localhost:{port}"}
         self.address = f"http://{host}:{port}{self._root}"
+        self.once = f"http://{host}:{port}{self._entry}"
         self._pages = 0
         self._last = time.monotonic()
         self._was_seen = False
@@ -79,9 +83,15 @@ class View:
         """Status and content for a path. Never raises."""
         if host not in self._hosts:
             return HTTPStatus.MISDIRECTED_REQUEST, _text("This server has another name.")
+        if self._enters(path):
+            return HTTPStatus.OK, ("text/html; charset=utf-8", forward(self._root).encode())
         start, rest = path[: len(self._root)], path[len(self._root) :]
         if not hmac.compare_digest(start.encode(), self._root.encode()):
             return HTTPStatus.FORBIDDEN, _text("The address lacks its token.")
+        return self._content(rest)
+
+    def _content(self, rest: str) -> tuple[HTTPStatus, Content]:
+        """Status and content for what follows the token in a path."""
         if not rest:
             files = self._images.files
             html = page("view.html", title=title_of(files), files=files)
@@ -93,6 +103,14 @@ class View:
         if matched is None or int(matched[1]) >= len(self._images.files):
             return HTTPStatus.NOT_FOUND, _text("There is no such page.")
         return self._image(int(matched[1]), matched[2], small=matched[3] is not None)
+
+    def _enters(self, path: str) -> bool:
+        """Whether this is the path that forwards to the page; it is gone then."""
+        with self._lock:
+            enters = bool(self._entry) and hmac.compare_digest(path.encode(), self._entry.encode())
+            if enters:
+                self._entry = ""
+        return enters
 
     def _image(self, number: int, role: str, *, small: bool) -> tuple[HTTPStatus, Content]:
         try:

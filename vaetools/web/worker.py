@@ -149,6 +149,7 @@ class Worker:
             "exit_code": result.exit_code,
             "options": dict(result.options),
             "stopped": result.stopped,
+            "unreached": result.unreached,
         }
 
     def _inspect(self, request: Mapping[str, Any]) -> dict[str, Any]:

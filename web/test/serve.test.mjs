@@ -1,7 +1,10 @@
 // `vaetools serve` and `vaetools view` in a real browser. PYTHON names an interpreter with vaetools.
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
+import { encode } from "fast-png";
 import { excess, launch, serious, skipWithout, watched } from "./browser.mjs";
 import { clear, GOLDEN, image, interrupt, ROOT, run, said } from "./serving.mjs";
 
@@ -64,6 +67,25 @@ test("a run: upload, options, results, slider, zip", { skip }, async () => {
   assert.deepEqual(faults, []);
 });
 
+/** Draw a line through the speck of the image that the dialog shows. */
+async function drawOverSpeck(page) {
+  await page.waitForFunction(() => document.getElementById("m-photo").naturalWidth === 120);
+  await page.fill("#m-size", "8");
+  const box = await page.locator("#m-canvas").boundingBox();
+  await page.mouse.move(box.x + box.width * 0.47, box.y + box.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.53, box.y + box.height / 2, { steps: 8 });
+  await page.mouse.up();
+}
+
+/** Green in the middle of a result, where the speck was. */
+const level = (page, name) => page.evaluate(async (name) => {
+  const bitmap = await createImageBitmap(await (await fetch(document.querySelector(`.job li a[download='${name}']`).href)).blob());
+  const context = new OffscreenCanvas(120, 80).getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(60, 40, 1, 1).data[1];
+}, name);
+
 test("a mask is drawn with the mouse and fills a hole", { skip }, async () => {
   const { page, faults } = await open(address);
   await clear(page);
@@ -73,13 +95,7 @@ test("a mask is drawn with the mouse and fills a hole", { skip }, async () => {
   await page.click("#run");
   await said(page, "form-problem", "^E004 mask is not given");
   await page.click("fieldset[data-op=inpaint] .draw");
-  await page.waitForFunction(() => document.getElementById("m-photo").naturalWidth === 120);
-  await page.fill("#m-size", "8");
-  const box = await page.locator("#m-canvas").boundingBox();
-  await page.mouse.move(box.x + box.width * 0.47, box.y + box.height / 2);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * 0.53, box.y + box.height / 2, { steps: 8 });
-  await page.mouse.up();
+  await drawOverSpeck(page);
   await shoot(page, "serve-mask");
   await page.click("#m-done");
   await page.waitForSelector("fieldset[data-op=inpaint] .drawn:text('1 drawn')");
@@ -87,13 +103,78 @@ test("a mask is drawn with the mouse and fills a hole", { skip }, async () => {
   await page.click("#run");
   await said(page, "results", "inpaint: done");
   assert.match(await page.textContent(".job .summary"), /^2 done, 1 of 2 unchanged/);
-  const level = await page.evaluate(async () => {
-    const bitmap = await createImageBitmap(await (await fetch(document.querySelector(".job li a[download='a.png']").href)).blob());
-    const context = new OffscreenCanvas(120, 80).getContext("2d");
-    context.drawImage(bitmap, 0, 0);
-    return context.getImageData(60, 40, 1, 1).data[1];
+  assert.ok((await level(page, "a.png")) > 60, "the speck is still there");
+  assert.deepEqual(faults, []);
+});
+
+test("a mask belongs to the image that it was drawn on, whatever others are called", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  await page.setInputFiles("#files", [image("a.png"), image("a.png")]);
+  await said(page, "upload-status", "^2 images");
+  await page.selectOption("#operation", "inpaint");
+  await page.click("fieldset[data-op=inpaint] .draw");
+  await page.selectOption("#m-image", { index: 1 });
+  await drawOverSpeck(page);
+  await page.click("#m-done");
+  await page.selectOption("#inpaint-missing_mask", "copy");
+  await page.click("#run");
+  await said(page, "results", "inpaint: done");
+  assert.match(await page.textContent(".job .summary"), /^2 done, 1 of 2 unchanged/);
+  assert.ok((await level(page, "a (2).png")) > 60, "the mask was not applied to its image");
+  assert.ok((await level(page, "a.png")) < 60, "the mask was applied to another image");
+  assert.deepEqual(faults, []);
+});
+
+test("masks from a folder belong to the images of another folder", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  const folder = mkdtempSync(join(tmpdir(), "vaetools-"));
+  const hole = (index) => 255 * (Math.abs((index % 120) - 60) < 8 && Math.abs(index / 120 - 40) < 8);
+  const mask = Buffer.from(encode({ width: 120, height: 80, channels: 1, data: Uint8Array.from({ length: 9600 }, (_, index) => hole(index)) }));
+  const files = { "photos/x/a.png": image("").buffer, "photos/y/a.png": image("").buffer, "masks/x/a.png": mask, "masks/y/a.png": mask };
+  for (const [name, data] of Object.entries({ ...files, "masks/notes.md": "left out", "masks/.hidden": "" })) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), data);
+  }
+  await page.setInputFiles("#folder", join(folder, "photos"));
+  await said(page, "upload-status", "^2 images");
+  await page.selectOption("#operation", "inpaint");
+  const field = "fieldset[data-op=inpaint] [data-name=mask]";
+  await page.setInputFiles(`${field} .files`, [image("other.png")]);
+  await page.setInputFiles(`${field} .folder`, join(folder, "masks"));
+  assert.equal(await page.inputValue(`${field} .files`), ""); // one or the other
+  await page.click("#run");
+  await said(page, "results", "inpaint: done");
+  assert.match(await page.textContent(".job .summary"), /^2 done, (?!.*unchanged)/);
+  assert.deepEqual(faults, []);
+  rmSync(folder, { recursive: true });
+});
+
+/** The names of the files of options that the server has, once Run can be pressed again. */
+async function optionFiles(page) {
+  await page.waitForSelector("#run:enabled");
+  return page.evaluate(async () => {
+    const { uploads } = await (await fetch("/api/uploads")).json();
+    return uploads.filter(({ purpose }) => purpose === "option").map(({ name }) => name);
   });
-  assert.ok(level > 60, `the speck is still there: ${level}`);
+}
+
+test("files of options are freed when the run has them, or is refused", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  await page.setInputFiles("#files", [image("a.png")]);
+  await said(page, "upload-status", "^1 image\\.");
+  await page.selectOption("#operation", "inpaint");
+  await page.setInputFiles("fieldset[data-op=inpaint] [data-name=mask] .files", [image("m.png")]);
+  await page.fill("#inpaint-grow", "-1");
+  await page.click("#run");
+  await said(page, "form-problem", "^E004 grow");
+  assert.deepEqual(await optionFiles(page), []);
+  await page.fill("#inpaint-grow", "0");
+  await page.click("#run");
+  await said(page, "results", "inpaint: (done|failed)");
+  assert.deepEqual(await optionFiles(page), []);
   assert.deepEqual(faults, []);
 });
 
@@ -166,6 +247,37 @@ test("images that are chosen before the page is ready are in the list once", { s
   assert.deepEqual(faults, []);
 });
 
+test("a run waits for all images, and what cannot be read is a line", { skip }, async () => {
+  const { page, faults } = await open(address);
+  await clear(page);
+  await page.selectOption("#operation", "mask-dust");
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  await page.route("**/api/uploads?purpose=input", async (route) => {
+    await released;
+    await route.continue();
+  });
+  await page.evaluate((bytes) => {
+    const file = (name) => ({ isFile: true, fullPath: `/d/${name}`, file: (take) => take(new File([new Uint8Array(bytes)], name)) });
+    const denied = (_, fail) => fail(new DOMException("", "NotReadableError"));
+    const folder = (fullPath, readEntries) => ({ isFile: false, fullPath, createReader: () => ({ readEntries }) });
+    const inside = [[file("a.png"), { ...file("b.png"), file: denied }, folder("/d/sub", denied), file("c.png")], []];
+    const items = [{ webkitGetAsEntry: () => folder("/d", (take) => take(inside.shift())) }];
+    document.getElementById("drop").dispatchEvent(Object.assign(new Event("drop", { bubbles: true }), { dataTransfer: { items, files: [] } }));
+  }, [...image("a.png").buffer]);
+  await said(page, "upload-status", "^Sending: 2 left");
+  await page.click("#run");
+  await page.setInputFiles("#files", [image("late.png")]);
+  await said(page, "upload-status", "^Sending: 3 left");
+  assert.ok(await page.isDisabled("#run"));
+  release();
+  await said(page, "results", "mask-dust: done");
+  assert.match(await page.textContent(".job .summary"), /^3 done/);
+  const lines = await page.locator("#refused li").allTextContents();
+  assert.deepEqual(lines, ["d/b.png: this cannot be read (NotReadableError).", "d/sub: this cannot be read (NotReadableError)."]);
+  assert.deepEqual(faults, []);
+});
+
 test("a run that waits and one in work are cancelled", { skip }, async () => {
   const { address: at } = await run("--plugins-dir", join(ROOT, "tests/web/plugins"), "serve");
   const { page, faults } = await open(at);
@@ -181,6 +293,31 @@ test("a run that waits and one in work are cancelled", { skip }, async () => {
     await box.locator("button:has-text('Cancel')").click();
     await box.locator("h3", { hasText: "endless: cancelled" }).waitFor();
   }
+  assert.deepEqual(faults, []);
+});
+
+test("an option that is left alone keeps its default; a cleared one is None", { skip }, async () => {
+  const { address: at } = await run("--plugins-dir", join(ROOT, "tests/web/plugins"), "serve");
+  const { page, faults } = await open(at);
+  await page.selectOption("#operation", "defaults");
+  await page.setInputFiles("#files", [image("a.png")]);
+  await said(page, "upload-status", "^1 image\\.");
+  /** The options that a run is started with. */
+  const started = async () => {
+    const [request] = await Promise.all([page.waitForRequest("**/api/operations/defaults"), page.click("#run")]);
+    assert.equal((await request.response()).status(), 202);
+    await page.waitForSelector("#run:enabled");
+    return request.postDataJSON().options;
+  };
+  assert.equal(await page.inputValue("#defaults-seed"), "1234567");
+  assert.equal(await page.inputValue("#defaults-size"), "64,48");
+  assert.deepEqual(await started(), {});
+  await page.selectOption("#defaults-mode", "a");
+  await page.selectOption("#defaults-fast", "false");
+  await page.fill("#defaults-count", "");
+  await page.fill("#defaults-size", "8, 9");
+  assert.deepEqual(await started(), { mode: "a", fast: false, count: null, size: [8, 9] });
+  await said(page, "results", "defaults: done");
   assert.deepEqual(faults, []);
 });
 

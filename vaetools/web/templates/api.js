@@ -1,15 +1,16 @@
-/** Requests to the server. A response that is an error is thrown as `E013 message`. */
+/** Requests to the server. A response that is an error is thrown as `E013 message`, with its code. */
 
 async function checked(response) {
   if (response.ok) return response.status === 204 ? null : response.json();
-  let text = `The server answered ${response.status}.`;
+  let text = `The server answered ${response.status}.`, code = "";
   try {
     const body = await response.json();
-    text = `${body.code} ${body.message}`;
+    code = body.code;
+    text = `${code} ${body.message}`;
   } catch {
     // not JSON: the status has to do
   }
-  throw new Error(text);
+  throw Object.assign(new Error(text), { code });
 }
 
 async function ask(path, options) {

@@ -150,7 +150,7 @@ export async function drawMasks(option) {
   return current(option).length;
 }
 
-/** The masks of an option as PNG files, white on black, and their names: that of the image, with `.png`. */
+/** The masks of an option: PNG files, white on black, each with the id of the upload that it was drawn on. */
 export async function drawnMasks(option) {
   const masks = [];
   for (const one of current(option)) {
@@ -163,7 +163,7 @@ export async function drawnMasks(option) {
     context.drawImage(full, 0, 0);
     const blob = await new Promise((done) => whole.toBlob(done, "image/png"));
     if (blob === null) throw new Error(`${one.name} is too large to draw a mask in this browser: upload a mask.`);
-    masks.push([blob, one.name.replace(/\.[^./]*$/, "") + ".png"]);
+    masks.push({ blob, id: one.id });
   }
   return masks;
 }

@@ -10,8 +10,21 @@ const AT_ONCE = 4;
 /** What the server has, by name: several are sent at a time, and arrive in any order. */
 export const uploads = [];
 
-let waiting = 0;
+/** Whether a file, or a folder that it is in, is hidden: `.DS_Store` is nothing that a user chose. */
+export const isHidden = (name) => name.split("/").some((part) => part.startsWith("."));
+
+let waiting = 0; // files
+let adding = 0; // calls of `add`
 let listed = null; // a promise: what the server had before is in the list
+let sending = Promise.resolve(); // all that was chosen so far is sent or refused
+
+/** Wait until all that was chosen is sent or refused. */
+export async function allSent() {
+  for (let last = null; last !== sending; ) {
+    last = sending;
+    await last;
+  }
+}
 
 function say() {
   const count = uploads.length;
@@ -62,10 +75,24 @@ async function drop(one, item) {
   await remove(`/api/uploads/${one.id}`).catch(() => {});
 }
 
-/** Send files; `entries` are pairs of a file and its relative name. */
-async function add(entries) {
-  $("refused").replaceChildren();
-  const rest = entries.filter(([, name]) => !name.split("/").some((part) => part.startsWith(".")));
+/** Send files; `entries` are pairs of a file and its relative name, or a promise of them. */
+function add(entries) {
+  if (adding === 0) $("refused").replaceChildren(); // lines of what is still being sent stay
+  sending = Promise.all([sending, sent(entries)]);
+}
+
+async function sent(entries) {
+  adding += 1;
+  try {
+    await send(await entries);
+  } catch (error) {
+    refuse(error.message);
+  }
+  adding -= 1;
+}
+
+async function send(entries) {
+  const rest = entries.filter(([, name]) => !isHidden(name));
   waiting += rest.length;
   say();
   await listed.catch(() => {});
@@ -84,17 +111,21 @@ async function add(entries) {
   await Promise.all(Array.from({ length: AT_ONCE }, work));
 }
 
-/** Files of a dropped folder, with their relative names. */
+/** Files of a dropped entry, with their relative names; what cannot be read is a line. */
 async function filesOf(entry) {
-  if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    return [[file, entry.fullPath.replace(/^\//, "")]];
-  }
-  const reader = entry.createReader(), found = [];
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (some.length === 0) return found;
-    for (const one of some) found.push(...(await filesOf(one)));
+  const found = [], name = entry.fullPath.replace(/^\//, "");
+  if (isHidden(name)) return found;
+  try {
+    if (entry.isFile) return [[await new Promise((resolve, reject) => entry.file(resolve, reject)), name]];
+    const reader = entry.createReader();
+    for (;;) {
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (some.length === 0) return found;
+      for (const one of some) found.push(...(await filesOf(one)));
+    }
+  } catch (error) {
+    refuse(`${name}: this cannot be read (${error.name}).`);
+    return found;
   }
 }
 
@@ -107,7 +138,7 @@ export async function startUploads() {
   for (const id of ["files", "folder"]) {
     const input = $(id);
     const take = () => {
-      if (input.files.length) void add([...input.files].map((file) => [file, file.webkitRelativePath || file.name]));
+      if (input.files.length) add([...input.files].map((file) => [file, file.webkitRelativePath || file.name]));
       input.value = "";
     };
     input.addEventListener("change", take);
@@ -115,12 +146,12 @@ export async function startUploads() {
   }
   addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
   addEventListener("dragleave", () => $("drop").classList.remove("over"));
-  addEventListener("drop", async (event) => {
+  addEventListener("drop", (event) => {
     event.preventDefault();
     $("drop").classList.remove("over");
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const files = [...event.dataTransfer.files].map((file) => [file, file.name]);
-    await add(entries.length ? (await Promise.all(entries.map(filesOf))).flat() : files);
+    add(entries.length ? Promise.all(entries.map(filesOf)).then((found) => found.flat()) : files);
   });
   $("remove-all").addEventListener("click", async () => {
     const all = uploads.splice(0);
