@@ -17,7 +17,7 @@ from vaetools.distributed.loop import work
 from vaetools.distributed.merged import merged
 from vaetools.distributed.retries import MOST_TRIES
 from vaetools.distributed.shard_runner import BROKEN_MACHINE, ROOT_LOST
-from vaetools.errors import InputError
+from vaetools.errors import InputError, UsageError
 
 from .conftest import FILES, tree
 from .test_dispatch import InProcess
@@ -193,6 +193,47 @@ def test_inputs_that_vanish_with_their_folder_are_not_recorded_as_failed(
     assert work(runner).exit_code == 0
     assert tree(tmp_path / "out") == DONE
     assert merged(runner.job).exit_code == 0
+
+
+@pytest.mark.parametrize("mount", ["in", "in/b"])
+def test_a_disk_that_is_not_mounted_is_a_fault_of_the_machine(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path, mount: str
+) -> None:
+    """Its mount point is an empty folder then."""
+    runner = runner_of(make_job(size=1))
+    disk = (tmp_path / mount).rename(tmp_path / "disk")
+    (tmp_path / mount).mkdir()
+    done = work(runner)
+    assert done.exit_code == 1 and done.is_stopped
+    assert done.results[-1].problem == (ROOT_LOST if mount == "in" else BROKEN_MACHINE)
+    failed = [result.shard for result in done.results if result.failed]
+    assert failed and not any(runner.job.done_file(number).exists() for number in failed)
+    (tmp_path / mount).rmdir()
+    disk.rename(tmp_path / mount)
+    for result in done.results:
+        elsewhere(runner.job, result.shard, 1)
+    assert work(runner_of(runner.job)).exit_code == 0
+    assert tree(tmp_path / "out") == DONE
+
+
+def test_a_machine_without_the_inputs_does_not_begin(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    job = make_job()
+    (tmp_path / "in").rename(tmp_path / "disk")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UsageError, match="the folder of the inputs is empty"):
+        runner_of(job)
+
+
+def test_a_file_that_was_removed_is_not_tried_again(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    runner = runner_of(make_job())
+    (tmp_path / "in/a/1.txt").unlink()
+    done = work(runner)
+    assert (done.exit_code, done.missing, done.retried) == (1, 0, 0)
+    assert not merged(runner.job).failures[0].transient
 
 
 def test_an_engine_tries_again_after_the_other_shards(

@@ -236,8 +236,8 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
     """
     if operation.takes == "nothing":
         raise UsageError(f"{operation.name} takes no inputs", file=job.folder)
-    if not is_folder(job.root):
-        problem = "the folder of the inputs is not there"
+    if not is_mounted(job.root):
+        problem = f"the folder of the inputs is {'empty' if is_folder(job.root) else 'not there'}"
         raise UsageError(problem, file=job.root, remedy="mount it at the same place, or use --root")
     out = Path(settings.out)
     with output_errors(out):
@@ -257,6 +257,15 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
         problem = f"is not the output folder of the job, which is {printable(begun.out)}"
         raise UsageError(problem, file=out, remedy="use that one, or make a new job")
     return dataclasses.replace(job, task=begun)
+
+
+def is_mounted(root: Path) -> bool:
+    """Whether the folder of the inputs is there; one that is empty lacks its disk."""
+    try:
+        with os.scandir(root) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return is_folder(root)  # one that cannot be listed may have files all the same
 
 
 def _remove_left_behind(job: Job, out: Path) -> None:

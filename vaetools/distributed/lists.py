@@ -53,6 +53,11 @@ class ListedFile(NamedTuple):
     size: int
     mtime_ns: int
 
+    @property
+    def was_there(self) -> bool:
+        """Whether the file was there when the list was made."""
+        return self.mtime_ns != 0
+
 
 @dataclass
 class Left:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.distributed.claims import Claim, take
 from vaetools.distributed.files import read_own, stands
-from vaetools.distributed.job import begin
+from vaetools.distributed.job import begin, is_mounted
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.others import clashes
 from vaetools.distributed.parts import Part
@@ -28,7 +28,6 @@ from vaetools.runner import run
 from vaetools.runner.atomic import remove_stale, temporary_stem, write_files
 from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.filelist import FileList, relative_names
-from vaetools.runner.inputs import is_folder
 from vaetools.runner.place import open_own
 from vaetools.runner.processes import pickled
 from vaetools.runner.result import INTERRUPTED, RunResult
@@ -234,7 +233,7 @@ class ShardRunner:
         )
         if found.state != "done" or not part.is_whole:
             return found
-        if result.failures and not is_folder(self.job.root):
+        if result.failures and not is_mounted(self.job.root):
             return dataclasses.replace(found, state="stopped", problem=ROOT_LOST)
         transient = [record for record in result.failures if record.transient]
         self._useless = 0 if found.counts.get("done") or not transient else self._useless + 1
@@ -275,6 +274,7 @@ class ShardRunner:
         wanted = [*range(len(listed))[part.begin : part.end]]
         files = [listed[position].name for position in wanted if position not in part.killers]
         names = tuple(relative_names(files, job.root, job.list_of(number)))
+        seen = {file.name for file in listed if file.was_there}
         journal = job.journal(number, claim.attempt)
         with output_errors(journal):
             journal.parent.mkdir(exist_ok=True)
@@ -286,7 +286,7 @@ class ShardRunner:
             try:
                 result = run(
                     self.operation,
-                    FileList(job.root, names, by_suffix=not job.explicit),
+                    FileList(job.root, names, by_suffix=not job.explicit, seen=seen),
                     self._settings(claim),
                     fingerprint=self.fingerprint,
                     share=share,
