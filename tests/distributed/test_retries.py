@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ import pytest
 from tests.runner.operations import Copy
 from vaetools.cli.reporter import Reporter
 from vaetools.distributed.claims import take
+from vaetools.distributed.job import open_job
 from vaetools.distributed.loop import work
 from vaetools.distributed.merged import merged
 from vaetools.distributed.retries import MOST_TRIES
@@ -146,6 +149,19 @@ def test_another_machine_takes_it_at_once_and_this_one_after_a_pause(
     assert runner(0).state == "held"
     elsewhere(job, 0, 1)
     assert (runner(0).state, runner(0).state) == ("done", "already done")
+
+
+def test_a_machine_that_sees_the_inputs_elsewhere_goes_on(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    job = make_job()
+    assert runner_of(job, failing())(0).state == "unfinished"
+    elsewhere(job, 0, 1)
+    shutil.copytree(tmp_path / "in", tmp_path / "mount")
+    operation = Copy()
+    result = runner_of(replace(open_job(job.folder), root=tmp_path / "mount"), operation)(0)
+    assert (result.state, result.counts["done"], result.counts["skipped"]) == ("done", 1, 2)
+    assert operation.seen == ["a/1.txt"]
 
 
 def test_it_is_left_to_other_machines_that_work_on_the_job(

@@ -203,6 +203,8 @@ class Journal:
 
     def is_of(self, entry: JournalEntry, source: Source) -> bool:
         """Whether an entry is about this input."""
+        if self.is_share and entry.file == str(source.relative):
+            return True  # all attempts have the same list; machines may see its files elsewhere
         is_known = entry.origin == self._origin_of(source)
         return is_known or entry.source in (self._name_of(source), source.origin)
 
