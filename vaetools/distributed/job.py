@@ -143,6 +143,10 @@ class Job:
         """The result of an attempt that left the shard to a further one; see `retries`."""
         return self.folder / "journals" / f"{number:06}.{attempt}.json"
 
+    def in_work(self, number: int, attempt: int) -> Path:
+        """The note of an attempt at a shard about the video or tar that is in work; see `in_work`."""
+        return self.folder / "journals" / f"{number:06}.{attempt}.work"
+
     @property
     def claims(self) -> Path:
         """The folder of the claims."""

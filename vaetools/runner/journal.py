@@ -311,6 +311,11 @@ class Journal:
         if self._share is not None:
             self._share.check()
 
+    def in_work(self, source: Source) -> contextlib.AbstractContextManager[None]:
+        """The context in which this process itself works on an input; see `Share.in_work`."""
+        share = self._share
+        return contextlib.nullcontext() if share is None else share.in_work(source.relative)
+
     def writing(self, entry: JournalEntry) -> None:
         """Record that outputs are about to be renamed to their final names.
 
