@@ -362,6 +362,11 @@ def test_memory_holds_few_members(tmp_path: Path, name: str) -> None:
     assert len(written) == 40 and max(most) <= 4
 
 
+def test_more_jobs_than_members_in_flight(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", SAMPLE)
+    assert run(Packed(), [path], RunSettings(tmp_path / "out", jobs=600)).exit_code == 0
+
+
 def test_folders_and_global_headers_stay(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     with tarfile.open(

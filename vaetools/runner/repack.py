@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from vaetools.errors import NothingMatchedError, TooLargeError, UsageError
 from vaetools.image import most_bytes
+from vaetools.model.limits import MOST_PARALLEL
 from vaetools.model.session import usable_cores
 from vaetools.runner.budget import Channel
 from vaetools.runner.fault import Fault, FaultError, fault_of
@@ -187,8 +188,9 @@ class Repack:
         """The bytes of the tar."""
         inputs = (member for sample in self.samples for member in sample.inputs)
         size = 0
+        depth = min(2 * self._threads, MOST_PARALLEL)
         # Members in flight are bounded by number, and by their bytes in `_process`.
-        work = stream(self._process, inputs, depth=2 * self._threads, threads=self._threads)
+        work = stream(self._process, inputs, depth=depth, threads=self._threads)
         with closing(work) as outcomes:
             taken = self._told(outcomes, on_member)
             for sample in self.samples:
