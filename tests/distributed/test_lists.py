@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.distributed.conftest import tree
 from tests.runner.operations import Copy
+from vaetools.cli import main
 from vaetools.distributed.job import open_job
 from vaetools.distributed.lists import Left, walk, write_lists
 from vaetools.distributed.loop import work
@@ -27,6 +30,8 @@ def torture(top: Path) -> Path:
     (top / "in/s/up").symlink_to("..")
     (top / "in/near").symlink_to("far")
     (top / "in/broken").symlink_to("nowhere")
+    (top / "beside.txt").write_bytes(b"not among the inputs")
+    (top / "in/above").symlink_to("../")
     return top / "in"
 
 
@@ -46,6 +51,28 @@ def test_a_link_into_a_folder_without_permission_is_no_folder(nobody: Path) -> N
     (nobody / "in/link").symlink_to(nobody / "closed/inner")
     (nobody / "closed").chmod(0)
     assert [file.name for file in walk(nobody / "in", FILTER, Left())] == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    nobody: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("in/a.png", "in/lost+found/b.png"):
+        (nobody / name).parent.mkdir(parents=True, exist_ok=True)
+        (nobody / name).write_bytes(b"a")
+    (nobody / "in/lost+found").chmod(0)
+    assert code_of(nobody, "run") == 1
+    assert "E015" in (told := capsys.readouterr().err) and "lost+found: cannot be listed" in told
+    assert code_of(nobody, "run2", "--exclude", "lost+found") == 0
+    assert open_job(nobody / "run").files == open_job(nobody / "run2").files == 1
+    (nobody / "in").chmod(0)
+    assert code_of(nobody, "run3") == 2
+
+
+def code_of(folder: Path, run: str, *words: str) -> object:
+    """The exit code of `vaetools shards` over `in`."""
+    with pytest.raises(SystemExit) as ended:
+        main(["shards", str(folder / "in"), "-o", str(folder / run), *words])
+    return ended.value.code
 
 
 def test_outputs_in_the_folder_of_the_inputs_are_no_inputs(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +15,12 @@ import pytest
 from tests.runner.operations import Copy
 from vaetools.cli.reporter import Reporter
 from vaetools.distributed.claims import take
+from vaetools.distributed.job import open_job
 from vaetools.distributed.loop import work
 from vaetools.distributed.merged import merged
 from vaetools.distributed.retries import MOST_TRIES
 from vaetools.distributed.shard_runner import BROKEN_MACHINE, ROOT_LOST
-from vaetools.errors import InputError
+from vaetools.errors import InputError, UsageError
 
 from .conftest import FILES, tree
 from .test_dispatch import InProcess
@@ -148,6 +151,19 @@ def test_another_machine_takes_it_at_once_and_this_one_after_a_pause(
     assert (runner(0).state, runner(0).state) == ("done", "already done")
 
 
+def test_a_machine_that_sees_the_inputs_elsewhere_goes_on(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    job = make_job()
+    assert runner_of(job, failing())(0).state == "unfinished"
+    elsewhere(job, 0, 1)
+    shutil.copytree(tmp_path / "in", tmp_path / "mount")
+    operation = Copy()
+    result = runner_of(replace(open_job(job.folder), root=tmp_path / "mount"), operation)(0)
+    assert (result.state, result.counts["done"], result.counts["skipped"]) == ("done", 1, 2)
+    assert operation.seen == ["a/1.txt"]
+
+
 def test_it_is_left_to_other_machines_that_work_on_the_job(
     make_job: MakeJob, runner_of: RunnerOf
 ) -> None:
@@ -193,6 +209,47 @@ def test_inputs_that_vanish_with_their_folder_are_not_recorded_as_failed(
     assert work(runner).exit_code == 0
     assert tree(tmp_path / "out") == DONE
     assert merged(runner.job).exit_code == 0
+
+
+@pytest.mark.parametrize("mount", ["in", "in/b"])
+def test_a_disk_that_is_not_mounted_is_a_fault_of_the_machine(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path, mount: str
+) -> None:
+    """Its mount point is an empty folder then."""
+    runner = runner_of(make_job(size=1))
+    disk = (tmp_path / mount).rename(tmp_path / "disk")
+    (tmp_path / mount).mkdir()
+    done = work(runner)
+    assert done.exit_code == 1 and done.is_stopped
+    assert done.results[-1].problem == (ROOT_LOST if mount == "in" else BROKEN_MACHINE)
+    failed = [result.shard for result in done.results if result.failed]
+    assert failed and not any(runner.job.done_file(number).exists() for number in failed)
+    (tmp_path / mount).rmdir()
+    disk.rename(tmp_path / mount)
+    for result in done.results:
+        elsewhere(runner.job, result.shard, 1)
+    assert work(runner_of(runner.job)).exit_code == 0
+    assert tree(tmp_path / "out") == DONE
+
+
+def test_a_machine_without_the_inputs_does_not_begin(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    job = make_job()
+    (tmp_path / "in").rename(tmp_path / "disk")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UsageError, match="the folder of the inputs is empty"):
+        runner_of(job)
+
+
+def test_a_file_that_was_removed_is_not_tried_again(
+    make_job: MakeJob, runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    runner = runner_of(make_job())
+    (tmp_path / "in/a/1.txt").unlink()
+    done = work(runner)
+    assert (done.exit_code, done.missing, done.retried) == (1, 0, 0)
+    assert not merged(runner.job).failures[0].transient
 
 
 def test_an_engine_tries_again_after_the_other_shards(

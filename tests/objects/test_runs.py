@@ -321,6 +321,21 @@ def test_one_object_and_globs(bucket: MemoryBucket, tmp_path: Path) -> None:
         go(inputs="s3://bucket/in/*.jpg")
 
 
+def test_globs_leave_out_hidden_objects_and_outputs(bucket: MemoryBucket) -> None:
+    hidden = {"in/.x.txt": b"h", "in/.cache/y.txt": b"h", "in/deep/.z.txt": b"h"}
+    bucket.fill({**TEXTS, **hidden})
+    shown = [f"s3://bucket/{key}" for key in TEXTS]
+    for glob in ("in/**", "in/**/*.txt", "i*", "in/*"):
+        for _ in range(2):
+            result = go(inputs=f"s3://bucket/{glob}", out="s3://bucket/in/out")
+            assert sorted(record.file for record in result.records) == shown
+    for glob, file in (("in/.x*", "in/.x.txt"), ("i?/.cache", "in/.cache/y.txt")):
+        result = go(inputs=f"s3://bucket/{glob}", out="s3://bucket/other/")
+        assert [record.file for record in result.records] == [f"s3://bucket/{file}"]
+    beside = Renaming(lambda source: [source.with_suffix(".bak")])
+    assert go(beside, inputs="s3://bucket/in/out/[a].txt", out="s3://bucket/in/out").records
+
+
 def test_outputs_below_the_inputs_are_no_inputs(bucket: MemoryBucket) -> None:
     bucket.fill(TEXTS)
     for _ in range(2):

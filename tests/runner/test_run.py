@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from vaetools.errors import (
 from vaetools.image import Image, decode_image, encode_image
 from vaetools.runner import Record, RunResult, RunSettings, run
 from vaetools.runner.atomic import temporary_path
+from vaetools.runner.inputs import in_shard
 from vaetools.runner.lock import folder_lock
 from vaetools.runner.place import Place
 from vaetools.runner.settings import work_key
@@ -306,8 +307,8 @@ def test_one_file_to_one_file_leaves_no_other_file(plant: Plant, tmp_path: Path)
 def test_temporary_files_of_killed_runs_are_removed(plant: Plant, tmp_path: Path) -> None:
     top, out = plant("in", TREE), tmp_path / "out"
     go(Copy(), top, out)
-    stale = [out / ".gone.txt.12.part", out / "b" / ".c.txt.34.part"]
-    kept = [out / ".user.part", out / "other" / ".x.12.part"]
+    stale = [out / ".gone.txt.999999999.part", out / "b" / f".c.txt.{os.getppid()}.part"]
+    kept = [out / ".user.part", out / "other" / ".x.999999999.part"]
     plant("out", {str(path.relative_to(out)): b"half" for path in stale + kept})
     go(Copy(), top, out)
     assert [path.exists() for path in stale + kept] == [False, False, True, True]
@@ -327,8 +328,36 @@ def test_shards_make_one_tree(plant: Plant, tmp_path: Path) -> None:
     assert {k: v for k, v in tree(out).items() if k[0] != "."} == {
         name: data[::-1] for name, data in files.items()
     }
+    other.rename(other.with_name(".gone.txt.999999999.part"))
     assert go(Copy(), top, out).counts["skipped"] == 40
-    assert not other.exists()
+    assert not list(out.glob("*.part"))
+
+
+def test_temporary_files_of_live_runs_are_kept(plant: Plant, tmp_path: Path) -> None:
+    """Of a run whose OUT lies in this one, and of a process that shares the lock."""
+    top, out = plant("in", TREE), tmp_path / "out"
+    alive = out / "b" / f".inner.txt.{os.getppid()}.part"
+    plant("out", {str(alive.relative_to(out)): b"half"})
+    go(Copy(), top, out)
+    assert alive.exists()
+    name = next(path for path in TREE if in_shard(PurePosixPath(path), (1, 2)))
+    own = (out / name).with_name(f".{PurePosixPath(name).name}.{os.getppid()}.part")
+    own.touch()
+    go(Copy(), top, out, shard=(1, 2))
+    assert own.exists()
+
+
+def test_shards_keep_temporary_files_of_the_same_name(plant: Plant, tmp_path: Path) -> None:
+    files = {f"{folder}/{i}.txt": b"" for folder in "ab" for i in range(9)}
+    top, out = plant("in", files), tmp_path / "out"
+    parts = {name: 1 if in_shard(PurePosixPath(name), (1, 2)) else 2 for name in files}
+    other = next(f"a/{i}.txt" for i in range(9) if parts[f"a/{i}.txt"] != parts[f"b/{i}.txt"])
+    left = (out / other).with_name(f".{PurePosixPath(other).name}.999999999.part")
+    plant("out", {str(left.relative_to(out)): b"half"})
+    go(Copy(), top, out, shard=(3 - parts[other], 2))
+    assert left.exists()  # the other shard removes it
+    go(Copy(), top, out, shard=(parts[other], 2))
+    assert not left.exists()
 
 
 def test_a_locked_folder_is_refused(plant: Plant, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.runner.operations import Copy, Gated, Invert, Raising
 from tests.tar.pack import TIME, Copies, Listing, Packed, Parts, info, pack, unpack
 from vaetools.errors import ClashError, ExistsError, ModelBrokenError, UsageError
 from vaetools.image import Image
-from vaetools.runner import RunResult, RunSettings, recorded, run, watch
+from vaetools.runner import RunResult, RunSettings, recorded, repack, run, watch
 from vaetools.testing import gradient
 
 SAMPLE = [("a.txt", b"abc"), ("a.cls", b"3"), ("a.seg.txt", b"xyz"), ("b.txt", b"12")]
@@ -342,25 +342,29 @@ def test_an_interrupted_run_leaves_nothing_and_goes_on(tmp_path: Path) -> None:
     assert [r.status for r in result.records] == ["skipped", "done"]
 
 
-def test_memory_holds_few_members(tmp_path: Path) -> None:
-    """A member is not read before those far before it are written."""
-    path = pack(tmp_path / "x.tar", [(f"{n:03}.txt", b"x") for n in range(40)])
+@pytest.mark.parametrize("name", ["{:03}.txt", "2024.05.{:03}.txt"])
+def test_memory_holds_few_members(tmp_path: Path, name: str) -> None:
+    """A member is not read before those far before it are written, also where all are one sample."""
+    path = pack(tmp_path / "x.tar", [(name.format(n), b"x") for n in range(40)])
     operation, most = Gated(), []
     operation.gate.set()
     written = []
-    from vaetools.runner.repack import Repack
+    padded = repack._padded
 
-    parts = Repack._of_sample
-
-    def counted(self: Any, sample: Any, found: Any, totals: Any) -> Any:
-        written.append(sample)
+    def counted(parts: Any, size: int) -> Any:
+        written.append(size)
         most.append(operation.begun._value - len(written))
-        return parts(self, sample, found, totals)
+        return padded(parts, size)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Repack, "_of_sample", counted)
+        patch.setattr(repack, "_padded", counted)
         run(operation, [path], RunSettings(tmp_path / "out", jobs=2))
     assert len(written) == 40 and max(most) <= 4
+
+
+def test_more_jobs_than_members_in_flight(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", SAMPLE)
+    assert run(Packed(), [path], RunSettings(tmp_path / "out", jobs=600)).exit_code == 0
 
 
 def test_folders_and_global_headers_stay(tmp_path: Path) -> None:

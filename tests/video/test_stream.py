@@ -18,9 +18,11 @@ from tests.paths import PLUGINS
 from vaetools.device_memory import MOVED, note, watched
 from vaetools.errors import InputError, OptionError, UnreadableError, UsageError
 from vaetools.hub import Hub
+from vaetools.model.limits import MOST_PARALLEL
 from vaetools.plugin.host import PluginHost
 from vaetools.video import stream
 from vaetools.video.reading import VideoReader
+from vaetools.video.stream import DEPTH, depth_for
 
 
 @pytest.fixture
@@ -53,6 +55,10 @@ def greys(frames: Iterator[Any]) -> list[int]:
 
 def same(item: Any, *, key: str) -> Any:
     return item
+
+
+def test_as_many_threads_as_there_may_be_have_frames() -> None:
+    assert (depth_for(1), depth_for(MOST_PARALLEL)) == (DEPTH, MOST_PARALLEL)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from vaetools.cli.arguments import LocalPath
-from vaetools.cli.context import host_of
+from vaetools.cli.context import host_of, warn
 from vaetools.cli.flags import DEBUG, FILES_FROM, JSON, ROOT, Seconds
-from vaetools.errors import UsageError
+from vaetools.errors import EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from vaetools.distributed.job import Job
@@ -59,7 +59,8 @@ def command(
 ) -> None:
     """Divide a folder of files into shards, for a job of many processes.
 
-    The folder is searched once. Then start the operation as often as you like, on all machines that
+    The folder is searched once. What is in folders that cannot be listed is in no shard; each of them
+    is named, and the exit code is 1. Then start the operation as often as you like, on all machines that
     see the same files. vaetools report shows what was done, with the exit code of the whole.
 
     \b
@@ -86,10 +87,16 @@ def command(
             problem = "is not a folder" if os.path.lexists(top) else "no such folder"
             raise UsageError(problem, file=top, remedy="name files with --files-from")
         found = walk(top, wanted, left)
-    job = write_lists(
-        Path(out), top, found, size=size, explicit=files_from is not None, lease=lease
-    )
+    try:
+        job = write_lists(
+            Path(out), top, found, size=size, explicit=files_from is not None, lease=lease
+        )
+    finally:
+        for error in left.unlisted:
+            warn(error)
     _show(job, left, as_json=as_json)
+    if left.unlisted:
+        ctx.exit(EXIT_SOME_FAILED)
 
 
 def _wanted(

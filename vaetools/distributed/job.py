@@ -143,6 +143,10 @@ class Job:
         """The result of an attempt that left the shard to a further one; see `retries`."""
         return self.folder / "journals" / f"{number:06}.{attempt}.json"
 
+    def in_work(self, number: int, attempt: int) -> Path:
+        """The note of an attempt at a shard about the video or tar that is in work; see `in_work`."""
+        return self.folder / "journals" / f"{number:06}.{attempt}.work"
+
     @property
     def claims(self) -> Path:
         """The folder of the claims."""
@@ -236,8 +240,8 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
     """
     if operation.takes == "nothing":
         raise UsageError(f"{operation.name} takes no inputs", file=job.folder)
-    if not is_folder(job.root):
-        problem = "the folder of the inputs is not there"
+    if not is_mounted(job.root):
+        problem = f"the folder of the inputs is {'empty' if is_folder(job.root) else 'not there'}"
         raise UsageError(problem, file=job.root, remedy="mount it at the same place, or use --root")
     out = Path(settings.out)
     with output_errors(out):
@@ -257,6 +261,15 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
         problem = f"is not the output folder of the job, which is {printable(begun.out)}"
         raise UsageError(problem, file=out, remedy="use that one, or make a new job")
     return dataclasses.replace(job, task=begun)
+
+
+def is_mounted(root: Path) -> bool:
+    """Whether the folder of the inputs is there; one that is empty lacks its disk."""
+    try:
+        with os.scandir(root) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return is_folder(root)  # one that cannot be listed may have files all the same
 
 
 def _remove_left_behind(job: Job, out: Path) -> None:

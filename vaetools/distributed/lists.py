@@ -18,15 +18,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vaetools.distributed.files import read_own
 from vaetools.distributed.job import LEASE, MOST_SHARDS, Job, is_job
-from vaetools.errors import ExistsError, NothingMatchedError, OutputError, UsageError
+from vaetools.errors import (
+    ExistsError,
+    NothingMatchedError,
+    OutputError,
+    UnreadableError,
+    UsageError,
+)
 from vaetools.image import SUFFIXES
 from vaetools.report.store import MARKER
 from vaetools.runner.atomic import remove_stale, write_files
+from vaetools.runner.inputs import is_followed
 from vaetools.text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from collections.abc import Set as AbstractSet
 
     from vaetools.runner.filelist import FileList
     from vaetools.runner.inputs import FileFilter
@@ -53,6 +59,11 @@ class ListedFile(NamedTuple):
     size: int
     mtime_ns: int
 
+    @property
+    def was_there(self) -> bool:
+        """Whether the file was there when the list was made."""
+        return self.mtime_ns != 0
+
 
 @dataclass
 class Left:
@@ -61,10 +72,12 @@ class Left:
     Attributes:
         count: How many.
         kinds: How many have which suffix that is not one of an input.
+        unlisted: Why folders could not be listed: what is in them is in no shard.
     """
 
     count: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    unlisted: list[UnreadableError] = field(default_factory=list)
 
 
 def walk(top: Path, wanted: FileFilter, left: Left) -> Iterator[ListedFile]:
@@ -73,10 +86,12 @@ def walk(top: Path, wanted: FileFilter, left: Left) -> Iterator[ListedFile]:
     The same files as those that a run finds, see `vaetools.runner.inputs.discover`, but only one folder
     is in memory at a time. Files that differ in their suffix alone follow each other.
 
+    A folder that cannot be listed is added to `left`.
+
     Raises:
-        UsageError: A folder cannot be listed.
+        UsageError: The folder itself cannot be listed.
     """
-    for folder, names in _folders(top, wanted.apart):
+    for folder, names in _folders(top, wanted, left):
         for name in names:
             path = _joined(folder, name)
             if wanted.has_suffix(name) and wanted.includes(PurePosixPath(path)):
@@ -87,12 +102,12 @@ def walk(top: Path, wanted: FileFilter, left: Left) -> Iterator[ListedFile]:
                 left.kinds[PurePosixPath(name).suffix.lower()] += 1
 
 
-def _folders(top: Path, apart: AbstractSet[str]) -> Iterator[tuple[str, list[str]]]:
+def _folders(top: Path, wanted: FileFilter, left: Left) -> Iterator[tuple[str, list[str]]]:
     """(relative path, names of its files) of all folders that are not hidden.
 
     Links to folders are followed after all real folders, and every real folder is visited once.
     """
-    seen = {*apart} - {os.path.realpath(top)}
+    seen = {*wanted.apart} - {os.path.realpath(top)}
     waiting = [""]
     links: list[str] = []
     while waiting or links:
@@ -101,13 +116,30 @@ def _folders(top: Path, apart: AbstractSet[str]) -> Iterator[tuple[str, list[str
         if real in seen:
             continue
         seen.add(real)
-        files, folders = _listing(top / folder)
+        try:
+            files, folders = _listing(top / folder)
+        except OSError as error:
+            _refuse_or_note(folder, error, top, wanted, left)
+            continue
         if MARKER in files:
             continue
         for name in folders:
             path = _joined(folder, name)
-            (links if (top / path).is_symlink() else waiting).append(path)
+            if not (top / path).is_symlink():
+                waiting.append(path)
+            elif is_followed(top / path):
+                links.append(path)
         yield folder, [name for name in files if not name.startswith(".")]
+
+
+def _refuse_or_note(folder: str, error: OSError, top: Path, wanted: FileFilter, left: Left) -> None:
+    """Note a folder that cannot be listed, unless it is left out. Raises `UsageError` for the top."""
+    problem = f"cannot be listed: {error.strerror}"
+    if not folder:
+        raise UsageError(problem, file=top) from error
+    if not wanted.excludes(PurePosixPath(folder)):
+        remedy = "make it readable, or leave it out with --exclude"
+        left.unlisted.append(UnreadableError(problem, file=top / folder, remedy=remedy))
 
 
 def _joined(folder: str, name: str) -> str:
@@ -115,22 +147,15 @@ def _joined(folder: str, name: str) -> str:
 
 
 def _listing(path: Path) -> tuple[list[str], list[str]]:
-    """Names of (files, folders) in a folder; files are sorted, folders are a stack.
-
-    Raises:
-        UsageError: It cannot be listed.
-    """
+    """Names of (files, folders) in a folder; files are sorted, folders are a stack. Raises `OSError`."""
     files: list[str] = []
     folders: list[str] = []
-    try:
-        with os.scandir(path) as found:
-            for entry in found:
-                if not _is_folder(entry):
-                    files.append(entry.name)
-                elif not entry.name.startswith("."):
-                    folders.append(entry.name)
-    except OSError as error:
-        raise UsageError(f"cannot be listed: {error.strerror}", file=path) from error
+    with os.scandir(path) as found:
+        for entry in found:
+            if not _is_folder(entry):
+                files.append(entry.name)
+            elif not entry.name.startswith("."):
+                folders.append(entry.name)
     return sorted(files, key=_sort_key), sorted(folders, reverse=True)
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from vaetools.distributed.claims import Claim, take
 from vaetools.distributed.files import read_own, stands
-from vaetools.distributed.job import begin
+from vaetools.distributed.in_work import killers, noted
+from vaetools.distributed.job import begin, is_mounted
 from vaetools.distributed.lists import files_of
 from vaetools.distributed.others import clashes
 from vaetools.distributed.parts import Part
@@ -28,7 +29,6 @@ from vaetools.runner import run
 from vaetools.runner.atomic import remove_stale, temporary_stem, write_files
 from vaetools.runner.fault import TAKEN_OVER
 from vaetools.runner.filelist import FileList, relative_names
-from vaetools.runner.inputs import is_folder
 from vaetools.runner.place import open_own
 from vaetools.runner.processes import pickled
 from vaetools.runner.result import INTERRUPTED, RunResult
@@ -38,7 +38,7 @@ from vaetools.text import parse_json
 from vaetools.tomlfile import from_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from vaetools.distributed.job import Job
     from vaetools.distributed.lists import ListedFile
@@ -50,7 +50,8 @@ State: TypeAlias = Literal[
 ]
 
 MOST_DEATHS = 10
-"""Processes that may end while they work on a shard; then no other one tries."""
+"""Processes that may end while they work on a shard, besides those that a known video or tar ended;
+then no other one tries."""
 
 MOST_USELESS = 3
 """Attempts in which each input failed because of the machine, one after the other; then it stops."""
@@ -208,10 +209,16 @@ class ShardRunner:
         with claim:
             if stands(job.done_file(number)):
                 return ShardResult(number, "already done", claim.attempt)
-            if part is None and claim.deaths >= MOST_DEATHS:
+            if part is None and self._is_hopeless(claim):
                 problem = f"shard {number} ended {claim.deaths} processes and is given up"
                 return ShardResult(number, "given up", claim.attempt, problem=problem)
             return self._processed(claim, part or Part(number))
+
+    def _is_hopeless(self, claim: Claim) -> bool:
+        if claim.deaths < MOST_DEATHS:
+            return False
+        known = killers(self.job, claim.number, claim.attempt).total()
+        return claim.deaths - known >= MOST_DEATHS
 
     def _processed(self, claim: Claim, part: Part) -> ShardResult:
         started, cpu = time.monotonic(), time.process_time()
@@ -234,7 +241,7 @@ class ShardRunner:
         )
         if found.state != "done" or not part.is_whole:
             return found
-        if result.failures and not is_folder(self.job.root):
+        if result.failures and not is_mounted(self.job.root):
             return dataclasses.replace(found, state="stopped", problem=ROOT_LOST)
         transient = [record for record in result.failures if record.transient]
         self._useless = 0 if found.counts.get("done") or not transient else self._useless + 1
@@ -272,21 +279,27 @@ class ShardRunner:
     def _run(self, claim: Claim, part: Part) -> RunResult:
         job, number = self.job, claim.number
         listed = files_of(job, number)
+        part = self._without_killers(claim, part, listed)
         wanted = [*range(len(listed))[part.begin : part.end]]
         files = [listed[position].name for position in wanted if position not in part.killers]
         names = tuple(relative_names(files, job.root, job.list_of(number)))
+        seen = {file.name for file in listed if file.was_there}
         journal = job.journal(number, claim.attempt)
         with output_errors(journal):
             journal.parent.mkdir(exist_ok=True)
         earlier = tuple(job.journal(number, attempt) for attempt in range(1, claim.attempt))
         share = Share(
-            journal, earlier, claim.check, partial(clashes, job, number, Path(self.settings.out))
+            journal,
+            earlier,
+            claim.check,
+            partial(clashes, job, number, Path(self.settings.out)),
+            partial(noted, job.in_work(number, claim.attempt)),
         )
         with _Records(job.records(number, claim.attempt), job.root, self.on_record) as records:
             try:
                 result = run(
                     self.operation,
-                    FileList(job.root, names, by_suffix=not job.explicit),
+                    FileList(job.root, names, by_suffix=not job.explicit, seen=seen),
                     self._settings(claim),
                     fingerprint=self.fingerprint,
                     share=share,
@@ -301,6 +314,16 @@ class ShardRunner:
             for record in killers:
                 records.add(record)
             return dataclasses.replace(result, records=(*result.records, *killers))
+
+    def _without_killers(self, claim: Claim, part: Part, listed: Sequence[ListedFile]) -> Part:
+        """The part without the videos and tars that have ended too many processes."""
+        found = killers(self.job, claim.number, claim.attempt) if claim.deaths else Counter()
+        known = {
+            position: f"{found[file.name]} of them"
+            for position, file in enumerate(listed)
+            if file.name in found
+        }
+        return dataclasses.replace(part, killers={**known, **part.killers})
 
     def _killer(self, file: ListedFile, how: str) -> Record:
         """The record of an input that ends the processes that work on it."""

@@ -5,22 +5,37 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from vaetools.errors import TooLargeError, UnreadableError, UsageError
 from vaetools.image import most_bytes
 from vaetools.objects.address import ObjectPath, is_path
-from vaetools.objects.store import StoreError, open_store
+from vaetools.objects.store import Stored, StoreError, open_store
 from vaetools.runner.inputs import Found, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vaetools.objects.store import Store, Stored
+    from vaetools.objects.store import Store
     from vaetools.runner.inputs import FileFilter
 
 _MAGIC = re.compile(r"[*?\[]")
+
+
+class _Match(NamedTuple):
+    """An object that an argument stands for.
+
+    Attributes:
+        stored: The object.
+        base: Key of the folder that its relative path begins in; None for its name alone.
+        searched: Key of the folder that was searched; None if the object was named itself.
+    """
+
+    stored: Stored
+    base: str | None = None
+    searched: str | None = None
 
 
 class ObjectInputs:
@@ -49,12 +64,13 @@ class ObjectInputs:
         other_kinds: Counter[str] = Counter()
         for url in inputs:
             place = ObjectPath.parse(str(url))
-            for base, stored in self._listed(place):
+            for match in self._listed(place):
+                base = match.base
                 folders |= base is not None
-                source = _source(place, base, stored)
-                if source is None or _is_hidden(source, base):
+                source = _source(place, base, match.stored)
+                if source is None or _is_hidden(match, place):
                     continue
-                if _is_wanted(source, base, wanted) and not self._is_apart(source, base):
+                if _is_wanted(source, base, wanted) and not self._is_apart(source, match.searched):
                     found.setdefault(str(source.path), source)
                 else:
                     left_alone += 1
@@ -87,8 +103,8 @@ class ObjectInputs:
                 self._stores[name] = open_store(place)
             return self._stores[name]
 
-    def _listed(self, place: ObjectPath) -> Iterator[tuple[str | None, Stored]]:
-        """(key of the folder that it was found in, object) of all objects of one argument."""
+    def _listed(self, place: ObjectPath) -> Iterator[_Match]:
+        """All objects of one argument."""
         try:
             yield from self._found(self._store(place), place)
         except StoreError as error:
@@ -97,41 +113,42 @@ class ObjectInputs:
             problem = f"cannot be listed: {error.reason}"
             raise UnreadableError(problem, file=str(place), remedy=error.remedy) from error
 
-    def _found(self, store: Store, place: ObjectPath) -> Iterator[tuple[str | None, Stored]]:
+    def _found(self, store: Store, place: ObjectPath) -> Iterator[_Match]:
         inside = store.list(place.below)
         for stored in inside:
-            yield place.below, stored
+            yield _Match(stored, place.below, place.below)
         if inside or not place.key:
             return
         one = store.head(place.key)
         if one is not None:
-            yield None, one
+            yield _Match(one)
         elif _MAGIC.search(place.key):
             yield from _matches(store, place.key)
         else:
             raise UsageError("no such object or folder", file=str(place))
 
-    def _is_apart(self, source: Source, base: str | None) -> bool:
-        """Whether it lies in the folder apart, which lies in the folder that was listed."""
+    def _is_apart(self, source: Source, searched: str | None) -> bool:
+        """Whether it lies in the folder apart, which lies in the folder that was searched."""
         apart = self._apart
-        if base is None or apart is None or not source.path.is_relative_to(apart):
+        if searched is None or apart is None or not source.path.is_relative_to(apart):
             return False
-        return apart.key.startswith(base)
+        return apart.key.startswith(searched)
 
 
-def _matches(store: Store, glob: str) -> Iterator[tuple[str | None, Stored]]:
+def _matches(store: Store, glob: str) -> Iterator[_Match]:
     """The objects that match a glob, and those below folders that do."""
     from fsspec.utils import glob_translate
 
     fixed = glob[: _first_magic(glob)]
+    searched = fixed[: fixed.rfind("/") + 1]
     pattern = re.compile(glob_translate(glob))
     for stored in store.list(fixed):
         parts = stored.key.split("/")
         folders = ("/".join(parts[:count]) for count in range(1, len(parts)))
         if pattern.fullmatch(stored.key):
-            yield None, stored
+            yield _Match(stored, None, searched)
         elif folder := next((name for name in folders if pattern.fullmatch(name)), ""):
-            yield f"{folder}/", stored
+            yield _Match(stored, f"{folder}/", searched)
 
 
 def _first_magic(glob: str) -> int:
@@ -161,9 +178,21 @@ def _source(place: ObjectPath, base: str | None, stored: Stored) -> Source | Non
     )
 
 
-def _is_hidden(source: Source, base: str | None) -> bool:
-    """Whether it is an object of a folder that would be a hidden file, or in a hidden folder."""
-    return base is not None and any(part.startswith(".") for part in source.relative.parts)
+def _is_hidden(match: _Match, place: ObjectPath) -> bool:
+    """Whether an object that was searched for would be a hidden file, or lies in a hidden folder.
+
+    As for files, a part of a glob that begins with a dot stands for hidden names.
+    """
+    if match.searched is None:
+        return False
+    found, named = (_hidden_parts(k, match.searched) for k in (match.stored.key, place.key))
+    return any(not any(fnmatchcase(part, pattern) for pattern in named) for part in found)
+
+
+def _hidden_parts(key: str, folder: str) -> list[str]:
+    """The parts of a key below a folder that are hidden names."""
+    parts = key[len(folder) :].split("/")
+    return [part for part in parts if part.startswith(".") and part not in (".", "..")]
 
 
 def _is_wanted(source: Source, base: str | None, wanted: FileFilter) -> bool:

@@ -342,12 +342,14 @@ class Temporary:
         pid: Id of the process that made it.
         is_local: Whether that process ran on this machine.
         modified: When it was last written to, by the clock of its file system.
+        folder: Where it lies, as it was named to `remove_stale`.
     """
 
     stem: str
     pid: int
     is_local: bool = True
     modified: float = field(default=math.inf, compare=False)
+    folder: Path | None = field(default=None, compare=False)
 
     @property
     def is_abandoned(self) -> bool:
@@ -373,7 +375,8 @@ def remove_stale(folders: Iterable[Path], is_stale: Callable[[Temporary], bool])
                 continue
             path = folder / name
             is_local = match["host"] in (None, machine_id())
-            found = Temporary(match["stem"], int(match["pid"]), is_local, _modified(path))
+            pid = int(match["pid"])
+            found = Temporary(match["stem"], pid, is_local, _modified(path), folder)
             if is_stale(found):
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -6,9 +6,10 @@ name a line, or names that each end with a NUL character, as `find -print0` writ
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from vaetools.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from vaetools.runner.inputs import FileFilter, Source
 
@@ -34,11 +36,13 @@ class FileList:
         root: The folder that the names are relative to.
         names: Relative paths with `/`, without `.` and `..`; see `relative_names`.
         by_suffix: Whether files of other suffixes are left alone, as in folders that are searched.
+        seen: Names of files that were there when the list was made.
     """
 
     root: Path
     names: tuple[str, ...]
     by_suffix: bool = False
+    seen: AbstractSet[str] = frozenset()
 
 
 def read_list(path: str | Path, root: str | Path = ".") -> FileList:
@@ -140,4 +144,16 @@ def listed_files(files: FileList, wanted: FileFilter) -> Found:
                 left_alone += 1
             else:
                 found[name] = source
-    return Found(tuple(found.values()), left_alone, one_file=False, other_kinds=kinds)
+    sources = tuple(_with_lost_disks(found, files.seen))
+    return Found(sources, left_alone, one_file=False, other_kinds=kinds)
+
+
+def _with_lost_disks(found: dict[str, Source], seen: AbstractSet[str]) -> Iterator[Source]:
+    """The sources. Where none of a folder is left, its disk may not be mounted on this machine."""
+    folders = {name.rpartition("/")[0] for name, s in found.items() if s.errno != errno.ENOENT}
+    for name, source in found.items():
+        if name in seen and name.rpartition("/")[0] not in folders:
+            problem = f"{source.problem}; no file of its folder is there: is its disk mounted?"
+            yield replace(source, problem=problem, errno=errno.ENODEV)
+        else:
+            yield source

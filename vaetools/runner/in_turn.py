@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from vaetools.record import Record
+    from vaetools.runner.journal import Journal
     from vaetools.runner.plan import PlannedItem
     from vaetools.runner.progress import Listeners
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def process_in_turn(
     items: Iterable[PlannedItem],
     op: str,
+    journal: Journal,
     listeners: Listeners,
     process: Callable[[PlannedItem], tuple[Record, str]],
 ) -> str:
@@ -28,6 +30,7 @@ def process_in_turn(
     Args:
         items: The inputs.
         op: Name of the operation.
+        journal: Of the run.
         listeners: Receive a record of each input.
         process: Gives the record of an input, and why no further ones are taken, or an empty string.
     """
@@ -36,7 +39,8 @@ def process_in_turn(
             if not item.is_pending:
                 listeners.add(not_processed(item, op))
                 continue
-            record, stopped = process(item)
+            with journal.in_work(item.source):
+                record, stopped = process(item)
             listeners.add(record)
             if stopped:
                 return stopped

@@ -264,7 +264,7 @@ def _walk(top: Path, apart: AbstractSet[str]) -> tuple[dict[Path, str], list[OSE
             seen.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             files |= {Path(root, n): _real(real, n) for n in names if not n.startswith(".")}
-            waiting += [link for name in folders if _is_followed(link := Path(root, name))]
+            waiting += [link for name in folders if is_followed(link := Path(root, name))]
     return files, unlisted
 
 
@@ -279,7 +279,7 @@ def source_of_file(path: Path, relative: PurePosixPath, folder: str, name: str) 
     return _source(path, relative, _real(folder, name))
 
 
-def _is_followed(folder: Path) -> bool:
+def is_followed(folder: Path) -> bool:
     """Whether it is a link to a folder that does not contain the link: that would be a loop."""
     return os.path.islink(folder) and not Path(os.path.realpath(folder.parent)).is_relative_to(
         os.path.realpath(folder)

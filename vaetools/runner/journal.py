@@ -203,6 +203,8 @@ class Journal:
 
     def is_of(self, entry: JournalEntry, source: Source) -> bool:
         """Whether an entry is about this input."""
+        if self.is_share and entry.file == str(source.relative):
+            return True  # all attempts have the same list; machines may see its files elsewhere
         is_known = entry.origin == self._origin_of(source)
         return is_known or entry.source in (self._name_of(source), source.origin)
 
@@ -308,6 +310,11 @@ class Journal:
         """Raise `TakenOverError` if the outputs must not take their names; see `Share`."""
         if self._share is not None:
             self._share.check()
+
+    def in_work(self, source: Source) -> contextlib.AbstractContextManager[None]:
+        """The context in which this process itself works on an input; see `Share.in_work`."""
+        share = self._share
+        return contextlib.nullcontext() if share is None else share.in_work(source.relative)
 
     def writing(self, entry: JournalEntry) -> None:
         """Record that outputs are about to be renamed to their final names.

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import tarfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from vaetools.errors import NothingMatchedError, TooLargeError, UsageError
 from vaetools.image import most_bytes
+from vaetools.model.limits import MOST_PARALLEL
 from vaetools.model.session import usable_cores
 from vaetools.runner.budget import Channel
 from vaetools.runner.fault import Fault, FaultError, fault_of
@@ -21,7 +22,7 @@ from vaetools.runner.inputs import Source
 from vaetools.runner.job import Job, Work
 from vaetools.runner.plan import Target, planned_item
 from vaetools.runner.record import failed
-from vaetools.runner.samples import Sample, samples_of
+from vaetools.runner.samples import Entry, Sample, samples_of
 from vaetools.runner.stages import output_errors
 from vaetools.video import stream
 
@@ -187,15 +188,15 @@ class Repack:
         """The bytes of the tar."""
         inputs = (member for sample in self.samples for member in sample.inputs)
         size = 0
+        depth = min(2 * self._threads, MOST_PARALLEL)
         # Members in flight are bounded by number, and by their bytes in `_process`.
-        work = stream(self._process, inputs, depth=2 * self._threads, threads=self._threads)
+        work = stream(self._process, inputs, depth=depth, threads=self._threads)
         with closing(work) as outcomes:
+            taken = self._told(outcomes, on_member)
             for sample in self.samples:
-                found = {}
-                for member in sample.inputs:
-                    found[id(member)] = outcome = next(outcomes)
-                    on_member(self._record(outcome))
-                for part in self._of_sample(sample, found, totals):
+                for part in (self._split if sample.is_split else self._whole)(
+                    sample, taken, totals
+                ):
                     size += len(part)
                     yield part
         yield bytes(-(size + 1024) % tarfile.RECORDSIZE + 1024)
@@ -233,37 +234,73 @@ class Repack:
         op, seconds = self._operation.name, outcome.job.facts.seconds
         return failed(item, op, fault.code, fault.message, seconds, transient=False)
 
-    def _of_sample(
-        self, sample: Sample, found: dict[int, Outcome], totals: Totals
+    def _told(
+        self, outcomes: Iterator[Outcome], on_member: Callable[[Record | None], None]
+    ) -> Iterator[Outcome]:
+        for outcome in outcomes:
+            on_member(self._record(outcome))
+            yield outcome
+
+    def _whole(
+        self, sample: Sample, outcomes: Iterator[Outcome], totals: Totals
     ) -> Iterator[bytes]:
-        """The bytes of a sample. Members that failed are copied; if it is split, all of it is."""
-        bad = {number for number, outcome in found.items() if outcome.fault is not None}
-        totals.failed += len(bad)
-        if bad and sample.is_split:
-            totals.copied += len(sample.members) - len(bad)
+        """The bytes of a sample that stays one, each member when it is there: it may be the whole tar.
+
+        Members that failed are copied.
+        """
+        entries: defaultdict[int, list[Entry]] = defaultdict(list)
+        for entry in sample.entries:
+            entries[id(entry.member)].append(entry)
+        inputs = {id(member) for member in sample.inputs}
+        for member in sample.members:
+            outcome = next(outcomes) if id(member) in inputs else None
+            if outcome is None:
+                totals.copied += 1
+            elif outcome.fault is None:
+                totals.add(outcome.job)
+            else:
+                totals.failed += 1
+                yield from self._copy(member)
+                continue
+            for number, entry in enumerate(entries[id(member)]):
+                yield from self._entry(entry, outcome, is_first=number == 0)
+
+    def _split(
+        self, sample: Sample, outcomes: Iterator[Outcome], totals: Totals
+    ) -> Iterator[bytes]:
+        """The bytes of a sample whose results are samples. If a member failed, all are copied."""
+        found = {id(member): next(outcomes) for member in sample.inputs}
+        bad = sum(outcome.fault is not None for outcome in found.values())
+        totals.failed += bad
+        if bad:
+            totals.copied += len(sample.members) - bad
             for member in sample.members:
                 yield from self._copy(member)
             return
-        for number, outcome in found.items():
-            if number not in bad:
-                totals.add(outcome.job)
+        for outcome in found.values():
+            totals.add(outcome.job)
         totals.copied += len(sample.members) - len(sample.inputs)
         seen: set[int] = set()
         for entry in sample.entries:
-            member, is_first = entry.member, id(entry.member) not in seen
-            seen.add(id(member))
-            if id(member) in bad or (entry.number is None and entry.name == member.name):
-                if is_first:
-                    yield from self._copy(member)
-                continue
-            if is_first:  # global headers before it
-                yield from self._archive.parts(member.start, member.info.offset - member.start)
-            if entry.number is None:
-                yield from self._renamed(member, entry.name)
-            else:
-                data = found[id(member)].contents[entry.number]
-                yield member.header(entry.name, len(data))
-                yield from _padded([data], len(data))
+            number = id(entry.member)
+            yield from self._entry(entry, found.get(number), is_first=number not in seen)
+            seen.add(number)
+
+    def _entry(self, entry: Entry, outcome: Outcome | None, *, is_first: bool) -> Iterator[bytes]:
+        """A member of the tar of results; `is_first` of those that are made from its member."""
+        member = entry.member
+        if entry.number is None and entry.name == member.name:
+            if is_first:
+                yield from self._copy(member)
+            return
+        if is_first:  # global headers before it
+            yield from self._archive.parts(member.start, member.info.offset - member.start)
+        if outcome is None or entry.number is None:
+            yield from self._renamed(member, entry.name)
+        else:
+            data = outcome.contents[entry.number]
+            yield member.header(entry.name, len(data))
+            yield from _padded([data], len(data))
 
     def _copy(self, member: Member) -> Iterator[bytes]:
         """A member with its headers as they are."""

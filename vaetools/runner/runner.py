@@ -351,26 +351,32 @@ def remove_left_behind(
     place: Place | None,
     share: Share | None = None,
 ) -> None:
-    """Remove temporary files of killed runs from the folders that this run writes to."""
-    outputs = [path for item in items for path in item.outputs]
-    own = {temporary_stem(path.name) for path in outputs}
+    """Remove temporary files of killed runs from the folders that this run writes to.
 
-    newest = _newest_stale(place)
+    A process of this machine that is alive may be writing to them: another shard, or a run whose OUT
+    lies in this one. So only what this run alone may write, under its lock, is removed in any case.
+    """
+    paths = [path for item in items for path in item.outputs]
+    if place is not None:
+        paths += [place.journal(settings.shard), place.failures(settings.shard)]
+    own = {(path.parent, temporary_stem(path.name)) for path in paths}
+    is_alone = place is not None and settings.shard is None and share is None
+    newest = -math.inf if place is None else _newest_stale(place)
 
     def is_stale(temporary: Temporary) -> bool:
-        if place is None:  # no lock: another run may be writing
-            return temporary.stem in own and temporary.is_abandoned
-        if not temporary.is_local and temporary.modified > newest:
-            return False
-        return (settings.shard is None and share is None) or temporary.stem in own
+        is_own = (temporary.folder, temporary.stem) in own
+        if temporary.is_local:
+            is_unused = temporary.is_abandoned or (is_own and is_alone)
+        else:
+            is_unused = temporary.modified <= newest
+        return is_unused and (is_own or is_alone)
 
-    folders = {path.parent for path in outputs}
-    remove_stale(folders if place is None else {*folders, place.folder}, is_stale)
+    remove_stale({path.parent for path in paths}, is_stale)
 
 
-def _newest_stale(place: Place | None) -> float:
+def _newest_stale(place: Place) -> float:
     """Temporary files of other machines that are newer than this may still be in use."""
-    if place is None or not is_shared(place.out):
+    if not is_shared(place.out):
         return math.inf  # the lock says that they are not
     with contextlib.suppress(OSError):
         os.utime(place.lock(None))

@@ -6,6 +6,7 @@ process; the one that lost it must not give any further output its name.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from vaetools.runner.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from contextlib import AbstractContextManager
+    from pathlib import Path, PurePosixPath
 
     from vaetools.errors import ClashError
     from vaetools.runner.place import Shard
@@ -35,12 +37,15 @@ class Share:
             before each output takes its name.
         clashes: Takes the inputs of existing outputs that this share did not write, by name of the
             output; returns why some of them must not be replaced.
+        in_work: Takes the relative path of an input that this process itself works on, which may end
+            it; the work is done in the context that it returns.
     """
 
     journal: Path
     earlier: tuple[Path, ...]
     check: Callable[[], None]
     clashes: Callable[[Mapping[str, Path]], Mapping[str, ClashError]] = lambda _: {}
+    in_work: Callable[[PurePosixPath], AbstractContextManager[None]] = lambda _: nullcontext()
 
     def place(self, out: Path) -> Place:
         """Where the run keeps its files."""

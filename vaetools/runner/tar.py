@@ -138,7 +138,7 @@ class Tars:
         def record_and_end(item: PlannedItem) -> tuple[Record, str]:
             return self._record(item, folder, journal, listeners)
 
-        return process_in_turn(items, self._operation.name, listeners, record_and_end)
+        return process_in_turn(items, self._operation.name, journal, listeners, record_and_end)
 
     def _record(
         self, item: PlannedItem, folder: OutputFolder, journal: Journal, listeners: Listeners

@@ -101,7 +101,7 @@ class Video:
         def record(item: PlannedItem) -> tuple[Record, str]:
             return self._record(item, folder, journal, listeners), ""
 
-        return process_in_turn(cleaned(), self._operation.name, listeners, record)
+        return process_in_turn(cleaned(), self._operation.name, journal, listeners, record)
 
     def _record(
         self, item: PlannedItem, folder: OutputFolder, journal: Journal, listeners: Listeners

@@ -16,7 +16,7 @@ from vaetools.video.names import has_pyav
 from vaetools.video.opencv import SOUND_NOTE, OpenCVReader, OpenCVWriter, has_sound
 from vaetools.video.reading import VideoReader
 from vaetools.video.segments import SegmentEncoder, SegmentFolder
-from vaetools.video.stream import DEPTH, stream
+from vaetools.video.stream import depth_for, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def _with_opencv(task: Conversion, position: Position) -> Converted:
         size = (reader.width, reader.height)
         with OpenCVWriter(part, task.fourcc, fps=reader.fps, size=size) as writer:
             position.start(reader.frames)
-            depth = DEPTH + task.threads - 1
+            depth = depth_for(task.threads)
             for frame in stream(task.step, reader, depth=depth, threads=task.threads):
                 writer.write(frame)
                 position.advance()
@@ -122,7 +122,7 @@ def _write_frames(
 
     converter = Converter(reader.info.colours)
     results = stream(
-        task.step, pixels(), depth=DEPTH + task.threads - 1, threads=task.threads, first=first
+        task.step, pixels(), depth=depth_for(task.threads), threads=task.threads, first=first
     )
     count = first
     try:

@@ -50,6 +50,11 @@ class KeyedStep(Protocol[Result_co]):
     def __call__(self, item: Any, *, key: str) -> Result_co: ...
 
 
+def depth_for(threads: int) -> int:
+    """Frames in flight of a video, so that no thread waits for a frame."""
+    return min(DEPTH + threads - 1, MOST_PARALLEL)
+
+
 def stream(
     step: KeyedStep[Result],
     source: Source,
