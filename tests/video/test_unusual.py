@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -13,6 +14,7 @@ import pytest
 
 from benchmarks.video_cases import EVEN, YUV, read, write
 from tests.video.test_writing import done, run
+from vaetools.video.timeline import Timeline
 
 
 def test_empty_packets_end_nothing(tmp_path: Path) -> None:
@@ -90,3 +92,39 @@ def test_pyav_that_does_not_import_is_named(
     monkeypatch.delitem(sys.modules, "av")
     record = run(clip, tmp_path / "o.mp4")
     assert record.code == "E061" and "av (av) cannot be used: libavcodec.so.62" in record.message
+
+
+def test_sound_stays_with_the_frames_where_times_begin_anew(tmp_path: Path) -> None:
+    """Parts that were put one behind the other, as with `cat`: both go on together."""
+    base = Fraction(1, 25)
+    part = write(tmp_path / "a.mpg", "mpeg2video", YUV, [*range(50)], base=base, sound="mp2",
+                 seconds=2, bit_rate=400_000)  # fmt: skip
+    source = tmp_path / "b.mpg"
+    source.write_bytes(part.read_bytes() * 3)
+    assert done(source, tmp_path / "o.mkv").message == ""
+    times: dict[str, list[float]] = {"video": [], "audio": []}
+    with av.open(str(tmp_path / "o.mkv")) as file:
+        for packet in file.demux():
+            if packet.pts is not None:
+                times[packet.stream.type].append(float(packet.pts * packet.time_base))
+    assert len(times["video"]) == 150
+    for found in times.values():
+        assert min(np.diff(found)) > 0.0 and max(np.diff(found)) < 0.15
+        assert abs(found[-1] - found[0] - 6) < 0.2
+
+
+def test_a_stream_without_packets_in_a_part_follows_the_others() -> None:
+    def move(timeline: Timeline, kind: str, time: int) -> float:
+        packet: Any = SimpleNamespace(
+            dts=time, pts=time, duration=100, time_base=Fraction(1, 1000),
+            stream_index=("video", "subtitle").index(kind), stream=SimpleNamespace(type=kind),
+        )  # fmt: skip
+        timeline.move(packet)
+        return float(packet.pts)
+
+    container: Any = SimpleNamespace(format=SimpleNamespace(name="mpegts"), streams=[])
+    timeline = Timeline(container)
+    parts = [move(timeline, "video", time) for _ in range(3) for time in range(0, 2000, 100)]
+    assert parts == [*range(0, 6000, 100)]
+    assert move(timeline, "subtitle", 1900) == 5900
+    assert move(timeline, "video", 2900) == 6900  # a gap, and no new beginning

@@ -7,9 +7,16 @@ from collections import Counter
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from vaetools.video.container import main_stream, main_streams, open_container
+from vaetools.video.container import (
+    damaged,
+    main_stream,
+    main_streams,
+    open_container,
+    timed_packets,
+)
 from vaetools.video.encoding import configure
 from vaetools.video.matroska import ROOM, write_display_size
+from vaetools.video.timeline import Timeline
 from vaetools.video.tracks import (
     SOUND,
     SUBTITLES,
@@ -23,7 +30,7 @@ from vaetools.video.tracks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     import av
@@ -43,8 +50,8 @@ def join(
     info: VideoInfo,
     *,
     source: Path,
-    shift: Fraction,
     strip: str,
+    strict: bool,
 ) -> list[str]:
     """Write the video of a complete set of segments.
 
@@ -54,14 +61,15 @@ def join(
         encoding: Of the segments.
         info: What the frames are.
         source: The video that they were made from.
-        shift: Seconds that are subtracted from the times of its other streams.
         strip: Metadata to leave out, see `kept_metadata`.
+        strict: Refuse damage of its other streams, instead of copying what can be read.
 
     Returns:
         What is not kept, one line each.
 
     Raises:
         OSError, av.FFmpegError: The file cannot be written.
+        DamagedImageError: `strict`, and the source is damaged.
     """
     import av
 
@@ -69,7 +77,7 @@ def join(
         options = _muxer_options(encoding, origin.metadata)
         path = f"file:{os.path.abspath(out)}"  # noqa: PTH100
         with av.open(path, "w", format=encoding.muxer, container_options=options) as target:
-            writer = _Writer(origin, target, source, strip)
+            writer = _Writer(origin, target, source, strip=strip, strict=strict)
             video: Any = target.add_stream(encoding.codec, rate=info.rate)
             configure(video.codec_context, encoding, info)
             video.time_base = encoding.time_base(info)
@@ -79,11 +87,12 @@ def join(
                 video.metadata["title"] = video.metadata.get("title", "") + ROOM
             writer.add_streams(encoding.muxer)
             target.metadata.update(kept_metadata(origin.metadata, strip))
-            chapters = [_chapter(chapter, shift, strip) for chapter in origin.chapters()]
+            start = Timeline(origin).start
+            chapters = [_chapter(chapter, start, strip) for chapter in origin.chapters()]
             if chapters:
                 target.set_chapters(chapters)
             target.start_encoding()
-            writer.mux(_video_packets(store, video), shift)
+            writer.mux(_video_packets(store, video))
         if size:
             write_display_size(out, size)
         tags = kept_metadata(origin.metadata, strip)
@@ -162,9 +171,12 @@ class _Writer:
         origin: av.container.InputContainer,
         target: av.container.OutputContainer,
         source: Path,
+        *,
         strip: str,
+        strict: bool,
     ) -> None:
         self._source = source
+        self._strict = strict
         self.notes: list[str] = []
         self._origin = origin
         self._target = target
@@ -263,10 +275,10 @@ class _Writer:
         self.describe(out, stream)
         return Copied(out)
 
-    def mux(self, video: Iterator[Packet[Any]], shift: Fraction) -> None:
+    def mux(self, video: Iterator[Packet[Any]]) -> None:
         """Write all packets, in the order of their times."""
         waiting = next(video, None)
-        for packet in self._others(shift):
+        for packet in self._others():
             while waiting is not None and _time(waiting) <= _time(packet):
                 self._target.mux_one(waiting)
                 waiting = next(video, None)
@@ -286,37 +298,30 @@ class _Writer:
             self._last[packet.stream.index] = packet.dts
         self._target.mux_one(packet)
 
-    def _others(self, shift: Fraction) -> Iterator[Packet[Any]]:
-        streams = [s for s in self._origin.streams if s.index in self._tracks]
-        for packet in self._demuxed(streams):
+    def _others(self) -> Iterator[Packet[Any]]:
+        timeline = Timeline(self._origin)
+        for packet in timed_packets(self._origin, self._tell_damage):
+            timeline.move(packet)
+            track = self._tracks.get(packet.stream_index)
+            if track is None:
+                continue
             if packet.dts is None and packet.pts is None:
                 if packet.stream_index in self._covers and packet.size:  # an image without a time
                     packet.pts = packet.dts = 0
                     packet.time_base = Fraction(1, 1000)
-                    yield from self._tracks[packet.stream_index].packets(packet)
+                    yield from track.packets(packet)
                 continue
-            offset = round(shift / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts - offset
-            packet.dts = packet.pts if packet.dts is None else packet.dts - offset
-            yield from self._tracks[packet.stream_index].packets(packet)
+            packet.dts = packet.pts if packet.dts is None else packet.dts
+            yield from track.packets(packet)
         for track in self._tracks.values():
             yield from track.packets(None)
 
-    def _demuxed(self, streams: Sequence[Any]) -> Iterator[Packet[Any]]:
-        """Packets up to the end, or to damage: the reader of the frames decides what that means."""
-        import av
-
-        if not streams:
-            return
-        packets = self._origin.demux(streams)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError:
-                return
-            if packet is None:
-                return
-            yield packet
+    def _tell_damage(self, problem: str) -> None:
+        if self._strict:
+            raise damaged(problem, self._source)
+        note = f"damaged: {problem}"
+        if note not in self.notes:
+            self.notes.append(note)
 
 
 def _rescale(packet: Any, base: Fraction) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import DamagedImageError, OutputError
 from vaetools.video.colour import Converter
-from vaetools.video.container import scan
+from vaetools.video.container import damaged, scan
 from vaetools.video.conversion import Conversion, Converted
 from vaetools.video.encoding import choose
 from vaetools.video.joining import join
@@ -84,6 +84,7 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
                 task, reader, SegmentEncoder(store, encoding, info), store, position
             )
             position.end()
+            damage = damage or _missing(task, reader.packets, total)
             if frames == 0:
                 raise DamagedImageError("the video has no frames", file=task.source)
             part = _part(task)
@@ -93,15 +94,25 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
                 encoding,
                 info,
                 source=task.source,
-                shift=reader.shift,
                 strip=task.strip,
+                strict=task.strict,
             )
         except (av.FFmpegError, OSError) as error:
             problem = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"cannot be written: {problem}", file=task.out) from error
-    damaged = (f"damaged: {damage}",) if damage else ()
-    lines = (*damaged, *reader.notes, *encoding.notes, *notes)
-    return Converted(part, info.width, info.height, lines)
+    found = (f"damaged: {damage}",) if damage else ()
+    lines = dict.fromkeys((*found, *reader.notes, *encoding.notes, *notes))
+    return Converted(part, info.width, info.height, tuple(lines))
+
+
+def _missing(task: Conversion, found: int, total: int) -> str:
+    """What is missing of the packets that were counted before. Raises `DamagedImageError`."""
+    if found >= total:
+        return ""
+    problem = f"only {found} of {total} frames could be read again"
+    if task.strict:
+        raise damaged(problem, task.source)
+    return problem
 
 
 def _write_frames(
