@@ -39,7 +39,7 @@ LARGEST = 65533
 """Content of one segment in bytes."""
 
 _EXTENSION = struct.Struct(">32sLL")
-_COMMENT, _ADOBE, _JFIF, _APP1, _APP2, _APP13 = 0xFE, 0xEE, 0xE0, 0xE1, 0xE2, 0xED
+_COMMENT, _ADOBE, _JFIF, _APP1, _APP2, _APP13, _LAST_APP = 0xFE, 0xEE, 0xE0, 0xE1, 0xE2, 0xED, 0xEF
 # Segments of metadata: marker, and what their content begins with.
 _KINDS = {
     "jfif": (_JFIF, JFIF_PREFIX),
@@ -168,19 +168,21 @@ def _whole(entries: bytes) -> bytes:
     return entries[: len(entries) // 16 * 16]
 
 
-def wrap(data: bytes, metadata: Metadata) -> bytes:
+def wrap(data: bytes, metadata: Metadata, colours: bytes | None = None) -> bytes:
     """A JPEG file with this metadata and no other, its coded data unchanged.
 
     Args:
         data: a JPEG file; its application segments and comments are dropped.
         metadata: as `writing.fitted` gives it for `JPEG.holds`.
+        colours: Adobe's segment, or nothing for YCbCr; None keeps that of the file.
     """
-    tables, at = [], 2
-    adobe = False
+    tables, at = [colours or b""], 2
+    adobe = bool(colours)
     for marker, start, stop in _segments(data):
         at = stop
-        adobe |= marker == _ADOBE
-        if marker == _ADOBE or not (_JFIF <= marker <= 0xEF or marker == _COMMENT):
+        is_kept = marker == _ADOBE and colours is None
+        adobe |= is_kept
+        if is_kept or not (_JFIF <= marker <= _LAST_APP or marker == _COMMENT):
             tables.append(data[start:stop])
     head = [] if adobe else [_segment(_JFIF, _jfif(metadata.density))]
     parts = [data[:2], *head, *_described(metadata), *tables, data[at:]]
