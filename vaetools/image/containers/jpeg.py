@@ -6,11 +6,12 @@ Reference: ITU-T T.81, T.871 (JFIF); Exif 2.32; XMP Specification Part 3; CIPA D
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError
-from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.base import Bare, Container, unknown
 from vaetools.image.containers.limits import check_jpeg
 from vaetools.image.metadata import xmp
 from vaetools.image.metadata.exif import EXIF_PREFIX
@@ -21,7 +22,7 @@ from vaetools.image.metadata.tiff_directory import find, first_directory, read_d
 from vaetools.image.metadata.writing import Holds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 JFIF_PREFIX = b"JFIF\0"
 ICC_PREFIX = b"ICC_PROFILE\0"
@@ -52,6 +53,9 @@ _KINDS = {
     "photoshop": (_APP13, PHOTOSHOP_PREFIX),
     "comment": (_COMMENT, b""),
 }
+# Segments of what is written anew: thumbnails, how components are coded, settings of an encoder.
+_IMPLIED = ((_JFIF, b"JFXX\0"), (_ADOBE, b"Adobe"), (0xEC, b"Ducky"))
+_NAME = re.compile(rb"[!-~]{2,32}")
 _PREVIEWS = (0x010001, 0x010002)  # types of images that only show the first one smaller
 _NUMBER_OF_IMAGES, _IMAGES = 0xB001, 0xB002
 
@@ -97,7 +101,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         start = stop
 
 
-def _blocks(segments: Iterable[tuple[int, bytes]]) -> Blocks:
+def _blocks(segments: Sequence[tuple[int, bytes]]) -> Blocks:
     found: dict[str, list[bytes]] = {name: [] for name in _KINDS}
     for marker, content in segments:
         for name, (wanted, prefix) in _KINDS.items():
@@ -120,7 +124,18 @@ def _blocks(segments: Iterable[tuple[int, bytes]]) -> Blocks:
         unit, x, y = struct.unpack_from(">BHH", found["jfif"][0], 2)
         blocks.density = density_of(x, y, unit + 1)
     blocks.extended_xmp = _extended(blocks, found["extension"])
+    blocks.notes += unknown("segments", _unknown(segments))
     return blocks
+
+
+def _unknown(segments: Iterable[tuple[int, bytes]]) -> Iterator[str]:
+    """Names of application segments that we do not know, such as `APP11 JP` of C2PA."""
+    known = (*_KINDS.values(), *_IMPLIED)
+    for marker, content in segments:
+        is_known = any(m == marker and content.startswith(prefix) for m, prefix in known)
+        if _JFIF <= marker <= _LAST_APP and not is_known:
+            name = _NAME.match(content)
+            yield f"APP{marker - _JFIF} {name[0].decode() if name else ''}".strip()
 
 
 def _extended(blocks: Blocks, extensions: list[bytes]) -> bytes:
