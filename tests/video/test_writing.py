@@ -104,6 +104,59 @@ def test_colours_survive_with_every_matrix(tmp_path: Path, matrix: int, full: bo
         assert np.abs(middle - colour).max() < 5
 
 
+@pytest.mark.parametrize(
+    ("name", "fourcc", "matrix"),
+    [
+        ("o.avi", None, 5),
+        ("o.mkv", "MJPG", 5),
+        ("o.webm", "VP80", 5),
+        ("o.avi", "XVID", 2),
+        ("o.mp4", "mp4v", 2),
+        ("whole.mp4", "mp4v", 1),
+        ("o.mov", "apcn", 1),
+    ],
+)
+@pytest.mark.parametrize("levels", [1, 2], ids=["limited", "full"])
+def test_frames_have_the_colours_that_a_codec_can_say(
+    tmp_path: Path, name: str, fourcc: str | None, matrix: int, levels: int
+) -> None:
+    """MJPEG and VP8 are BT.601 by definition; AVI has no tags; only some codecs hold a full range.
+
+    FFmpeg writes the matrix to MP4 only with primaries and transfer function.
+    """
+    tags: dict[str, Any] = {"colorspace": 1, "color_range": levels}
+    tags |= {"color_primaries": 1, "color_trc": 1} if name == "whole.mp4" else {}
+    source = write(tmp_path / "a.mkv", "libx264", "yuv444p", EVEN, **tags)
+    record = done(source, tmp_path / name, fourcc=fourcc)
+    assert "primaries" not in record.message
+    before, after = read(source), read(tmp_path / name)
+    assert after.info.colours.matrix == matrix
+    middle = [
+        clip.pixels[0].astype(float)[8:40, 8:56].mean(axis=(0, 1)) for clip in (before, after)
+    ]
+    scale = 257 if after.pixels[0].dtype == np.uint16 else 1
+    assert np.abs(middle[0] - middle[1] / scale).max() < 2
+
+
+def test_tags_that_a_container_does_not_hold_are_named(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", "libx264", YUV, EVEN, color_primaries=9)
+    said = "the primaries and the transfer function are not kept in .avi"
+    assert said in done(source, tmp_path / "b.avi").message
+    assert done(source, tmp_path / "b.mp4").message == ""
+
+
+def test_untagged_videos_that_become_taller_have_the_matrix_of_their_new_height(
+    tmp_path: Path,
+) -> None:
+    source = write(tmp_path / "a.mp4", "libx264", YUV, EVEN, size=(736, 48), rotation=90)
+    done(source, tmp_path / "b.mp4")
+    before, after = read(source), read(tmp_path / "b.mp4")
+    assert (before.info.colours.matrix_used, after.info.colours.matrix_used) == (6, 1)
+    assert after.info.colours.matrix == 2 and after.info.height == 736
+    middle = [clip.pixels[0].astype(float).mean(axis=(0, 1)) for clip in (before, after)]
+    assert np.abs(middle[0] - middle[1]).max() < 2
+
+
 def test_rgb_becomes_tagged_bt709(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mkv", "ffv1", "bgr0", EVEN)
     record = done(source, tmp_path / "b.mp4")
@@ -170,6 +223,8 @@ def test_alpha_is_kept(tmp_path: Path, name: str) -> None:
         ("hvc1", "o.mp4", "hevc yuv420p"),
         ("mp4v", "o.mp4", "mpeg4 yuv420p"),
         ("apch", "o.mov", "prores yuv422p10le"),
+        ("apcn", "o.mov", "prores yuv422p10le"),
+        ("ap4h", "o.mov", "prores yuv444p12le"),
         ("MJPG", "o.avi", "mjpeg yuvj420p"),
     ],
 )
@@ -182,6 +237,21 @@ def test_a_codec_may_be_chosen(
     # The sound begins 21 ms before 0, and Matroska knows no time before 0: both move.
     start = 0.021 if name.endswith(".mkv") else 0.0
     assert np.allclose(np.add(before.times, start), after.times, atol=0.001)
+
+
+def test_codes_of_prores_are_its_profiles(clip: Path, tmp_path: Path) -> None:
+    for code in ("apcn", "apch", "ap4h"):
+        done(clip, tmp_path / f"{code}.mov", fourcc=code)
+        with av.open(str(tmp_path / f"{code}.mov")) as file:
+            assert file.streams.video[0].codec_context.codec_tag == code
+    alpha = write(tmp_path / "a.mov", "qtrle", "argb", EVEN, channels=4)
+    record = run(alpha, tmp_path / "b.mov", fourcc="apch")
+    assert record.code == "E070" and "an alpha channel" in record.message
+    full = write(tmp_path / "c.mkv", "ffv1", "yuv444p", EVEN)
+    assert "4:2:2, the source is yuv444p" in done(full, tmp_path / "d.mov", fourcc="apch").message
+    assert done(full, tmp_path / "e.mov", fourcc="ap4h").message == ""
+    half = write(tmp_path / "f.mkv", "ffv1", "yuv422p", EVEN)
+    assert done(half, tmp_path / "g.mov", fourcc="apch").message == ""
 
 
 def test_codecs_and_containers_that_do_not_go_together(clip: Path, tmp_path: Path) -> None:

@@ -80,9 +80,9 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
         for _ in range(store.frames):
             position.advance()
         try:
-            frames = _write_frames(
-                task, reader, SegmentEncoder(store, encoding, info), store, position
-            )
+            encoder = SegmentEncoder(store, encoding, info)
+            converter = Converter(encoding.colours)
+            frames = _write_frames(task, reader, encoder, converter, store, position)
             position.end()
             damage = damage or _missing(task, reader.packets, total)
             if frames == 0:
@@ -119,6 +119,7 @@ def _write_frames(
     task: Conversion,
     reader: VideoReader,
     encoder: SegmentEncoder,
+    converter: Converter,
     store: SegmentFolder,
     position: Position,
 ) -> int:
@@ -131,7 +132,6 @@ def _write_frames(
             times.append((frame.pts, frame.duration))
             yield frame.pixels
 
-    converter = Converter(reader.info.colours)
     results = stream(
         task.step, pixels(), depth=DEPTH + task.threads - 1, threads=task.threads, first=first
     )
