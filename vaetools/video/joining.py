@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from fractions import Fraction
@@ -98,6 +99,21 @@ def join(
         tags = kept_metadata(origin.metadata, strip)
         languages = [s.metadata.get("language") for s in origin.streams.audio]
     return writer.notes + _lost(tags, languages, has_chapters=bool(chapters), out=out)
+
+
+def check_tracks(source: Path, encoding: Encoding, *, strip: str) -> None:
+    """Open the encoders for the other streams of a video, before hours of work on its frames.
+
+    Raises:
+        OutputError: An encoder does not take what there is.
+    """
+    import av
+
+    with (
+        open_container(source) as origin,
+        av.open(io.BytesIO(), "w", format=encoding.muxer) as target,
+    ):
+        _Writer(origin, target, source, strip=strip, strict=False).add_streams(encoding.muxer)
 
 
 def _muxer_options(encoding: Encoding, metadata: dict[str, str]) -> dict[str, str]:
@@ -256,9 +272,8 @@ class _Writer:
             except ValueError:
                 pass
         track = TranscodedSound(self._target, stream)
-        out = self._target.streams[-1]
-        self.describe(out, stream)
-        self.notes.append(f"sound was converted from {name} to {out.codec_context.codec.name}")
+        self.describe(self._target.streams[-1], stream)
+        self.notes.append(f"sound was converted {track.change}")
         return track
 
     def _subtitles(self, stream: Any, name: str, muxer: str) -> Track | None:

@@ -11,7 +11,7 @@ from vaetools.video.colour import Converter
 from vaetools.video.container import damaged, scan
 from vaetools.video.conversion import Conversion, Converted
 from vaetools.video.encoding import choose
-from vaetools.video.joining import join
+from vaetools.video.joining import check_tracks, join
 from vaetools.video.names import has_pyav
 from vaetools.video.opencv import SOUND_NOTE, OpenCVReader, OpenCVWriter, has_sound
 from vaetools.video.reading import VideoReader
@@ -75,6 +75,7 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
     with VideoReader(task.source, max_pixels=task.max_pixels, strict=task.strict) as reader:
         info = reader.info
         encoding = choose(task.out.suffix, task.fourcc, task.quality, info)
+        check_tracks(task.source, encoding, strip=task.strip)
         store = SegmentFolder(task.folder, _work(task))
         position.start(total)
         for _ in range(store.frames):
