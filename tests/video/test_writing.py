@@ -13,9 +13,11 @@ import pytest
 from av.stream import Disposition
 
 from benchmarks.video_cases import EVEN, UNEVEN, YUV, read, same_hub, worst, write
+from tests.image.described import XMP_PREFIX, xmp
 from vaetools.errors import OptionError
 from vaetools.image import Image, encode_image
 from vaetools.runner import Record
+from vaetools.video.reading import VideoReader
 from vaetools.video.tracks import plain_text
 
 HUB = same_hub()
@@ -277,7 +279,7 @@ def test_quality(clip: Path, tmp_path: Path) -> None:
         run(clip, tmp_path / "o.mp4", video_quality=52)
 
 
-def described(path: Path) -> Path:
+def described(path: Path, text_shown: bytes = b"<i>Good</i> morning") -> Path:
     """A Matroska file with two sound tracks, subtitles, chapters and metadata."""
     with av.open(str(path), "w") as file:
         track: Any = file.add_stream("libx264", rate=25)
@@ -307,7 +309,7 @@ def described(path: Path) -> Path:
             silence.sample_rate = 48000
             file.mux(sound.encode(silence))
             file.mux(sound.encode(None))
-        packet: Any = av.Packet(b"<i>Good</i> morning")
+        packet: Any = av.Packet(text_shown)
         packet.pts = packet.dts = 100
         packet.duration, packet.time_base, packet.stream = 120, Fraction(1, 1000), text
         file.mux(packet)
@@ -345,7 +347,12 @@ def test_cover_images_are_kept(tmp_path: Path, name: str) -> None:
             if packet.dts is not None:
                 packet.stream = track
                 file.mux(packet)
-        image: Any = av.Packet(encode_image(Image(np.zeros((16, 16, 3), np.uint8)), "jpeg"))
+        cover_file = encode_image(Image(np.zeros((16, 16, 3), np.uint8)), "jpeg")
+        packet_of_place = XMP_PREFIX + xmp("<exif:GPSLatitude>+a place+</exif:GPSLatitude>")
+        size = (len(packet_of_place) + 2).to_bytes(2, "big")
+        image: Any = av.Packet(
+            cover_file[:20] + b"\xff\xe1" + size + packet_of_place + cover_file[20:]
+        )
         image.pts = image.dts = 0
         image.stream, image.time_base, image.is_keyframe = cover, Fraction(1, 1000), True
         file.mux(image)
@@ -354,9 +361,41 @@ def test_cover_images_are_kept(tmp_path: Path, name: str) -> None:
         covers = [s for s in file_out.streams.video if s.disposition & Disposition.attached_pic]
         assert [s.codec_context.name for s in covers] == ["mjpeg"]
     assert len(read(tmp_path / name).times) == 6
+    done(source, tmp_path / f"gps-{name}", strip="gps")
+    for path, has_place in ((tmp_path / name, True), (tmp_path / f"gps-{name}", False)):
+        assert (b"+a place+" in path.read_bytes()) == has_place
+        with av.open(str(path)) as file_out:
+            assert len(file_out.streams) == 2
     assert done(source, tmp_path / f"all-{name}", strip="all").message == ""
     with av.open(str(tmp_path / f"all-{name}")) as file_out:
         assert len(file_out.streams) == 1
+
+
+def test_subtitles_with_positions_are_places(tmp_path: Path) -> None:
+    """As drones write them."""
+    source = described(tmp_path / "a.mkv", b"[latitude: 52.5] [longitude: 13.4]")
+    for strip, count in (("none", 1), ("gps", 0), ("all", 0)):
+        record = done(source, tmp_path / f"{strip}.mkv", strip=strip)
+        with av.open(str(tmp_path / f"{strip}.mkv")) as file:
+            assert len(file.streams.subtitles) == count
+        assert ("not kept: 1 × subtitles with positions" in record.message) == (count == 0)
+
+
+def test_side_data_that_is_not_kept_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    plain = write(tmp_path / "plain.mkv", "libx264", YUV, EVEN)
+    with av.open(str(plain)) as origin, av.open(str(source), "w") as file:
+        track: Any = file.add_stream_from_template(origin.streams.video[0], opaque=True)
+        track.metadata["stereo_mode"] = "left_right"
+        for packet in origin.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                file.mux(packet)
+    assert "not kept: stereo 3D" in done(source, tmp_path / "b.mp4").message
+    assert done(source, tmp_path / "b.mkv").message == ""
+    with VideoReader(tmp_path / "b.mkv", max_pixels=10**6) as video:
+        list(video)
+        assert list(video.side_data) == ["stereo 3D"]
 
 
 def test_mp3_is_copied_from_avi(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from vaetools.video.container import (
 )
 from vaetools.video.encoding import configure
 from vaetools.video.matroska import ROOM, write_display_size
+from vaetools.video.places import streams_with_places, without_place
 from vaetools.video.timeline import Timeline
 from vaetools.video.tracks import (
     SOUND,
@@ -31,7 +32,7 @@ from vaetools.video.tracks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import av
@@ -213,8 +214,12 @@ class _Writer:
         """Add all streams that the container takes; note the others."""
         lost: Counter[str] = Counter()
         main = main_stream(self._origin)
+        placed = streams_with_places(self._source) if self._strip != "none" else set()
         for stream in self._origin.streams:
             if stream.index == main.index:
+                continue
+            if stream.index in placed:
+                lost["subtitles with positions"] += 1
                 continue
             try:
                 track = self._track(stream, muxer)
@@ -248,7 +253,7 @@ class _Writer:
             return Ignored()
         if is_cover and muxer in ("mp4", "mov"):
             self._covers.add(stream.index)
-            return self._copied(stream)
+            return self._copied(stream, without_place if self._strip == "gps" else None)
         if is_cover and muxer == "matroska":
             return self._attached(stream, name)
         if stream.type == "attachment" and muxer == "matroska":
@@ -261,6 +266,9 @@ class _Writer:
         with open_container(self._source) as other:
             packets = other.demux(other.streams[stream.index])
             data = next((bytes(packet) for packet in packets if packet.size), b"")
+        data = without_place(data) if self._strip == "gps" else data
+        if not data:
+            return Ignored()
         mime = f"image/{'jpeg' if suffix == 'jpg' else suffix}"
         self._target.add_attachment(f"cover.{suffix}", mime, data)
         return Ignored()
@@ -285,10 +293,10 @@ class _Writer:
         self.describe(self._target.streams[-1], stream)
         return track
 
-    def _copied(self, stream: Any) -> Track:
+    def _copied(self, stream: Any, change: Callable[[bytes], bytes] | None = None) -> Track:
         out = self._target.add_stream_from_template(stream, opaque=True)
         self.describe(out, stream)
-        return Copied(out)
+        return Copied(out, change)
 
     def mux(self, video: Iterator[Packet[Any]]) -> None:
         """Write all packets, in the order of their times."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vaetools.video.conversion import Position
+    from vaetools.video.encoding import Encoding
 
 
 def convert(task: Conversion, position: Position) -> Converted:
@@ -102,8 +103,16 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
             problem = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"cannot be written: {problem}", file=task.out) from error
     found = (f"damaged: {damage}",) if damage else ()
-    lines = dict.fromkeys((*found, *reader.notes, *encoding.notes, *notes))
+    lost = _side_data_not_kept(reader, encoding)
+    lines = dict.fromkeys((*found, *reader.notes, *lost, *encoding.notes, *notes))
     return Converted(part, info.width, info.height, tuple(lines))
+
+
+def _side_data_not_kept(reader: VideoReader, encoding: Encoding) -> list[str]:
+    """At most one line. Matroska keeps how two images are arranged as metadata of the stream."""
+    is_kept = encoding.muxer in ("matroska", "webm") and "stereo_mode" in reader.stream.metadata
+    lost = [name for name in reader.side_data if not (is_kept and name == "stereo 3D")]
+    return [f"not kept: {', '.join(lost)}"] if lost else []
 
 
 def _missing(task: Conversion, found: int, total: int) -> str:

@@ -22,7 +22,7 @@ from vaetools.video.container import (
     timed_packets,
 )
 from vaetools.video.geometry import orientation_of
-from vaetools.video.hdr import static_hdr
+from vaetools.video.hdr import side_data_not_kept, static_hdr
 from vaetools.video.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class VideoReader:
         frames: Number of frames according to the container, for a progress display only; 0 if it
             does not say.
         packets: Number of packets with pictures that were read so far.
+        side_data: Names of what frames have beside their pixels, and an output has not.
         notes: What was changed, one line each. Complete when all frames were read.
 
     Raises:
@@ -107,6 +108,7 @@ class VideoReader:
         self._max_pixels = max_pixels
         self._strict = strict
         self.packets = 0
+        self.side_data: dict[str, None] = {}
         self._last: int | None = None
         self._deinterlacer: _Deinterlacer | None = None
         self.container: av.container.InputContainer = open_container(path)
@@ -245,6 +247,7 @@ class VideoReader:
                 if frame.is_corrupt and self._strict:
                     raise self._damaged(number)
                 number += 1
+                self.side_data.update(dict.fromkeys(side_data_not_kept(frame)))
                 yield frame
 
     def _packets(self) -> Iterator[Packet[Any] | None]:
