@@ -17,6 +17,7 @@ from tests.image.described import XMP_PREFIX, xmp
 from vaetools.errors import OptionError
 from vaetools.image import Image, encode_image
 from vaetools.runner import Record
+from vaetools.video.places import streams_with_places
 from vaetools.video.reading import VideoReader
 from vaetools.video.tracks import plain_text
 
@@ -379,6 +380,19 @@ def test_subtitles_with_positions_are_places(tmp_path: Path) -> None:
         with av.open(str(tmp_path / f"{strip}.mkv")) as file:
             assert len(file.streams.subtitles) == count
         assert ("not kept: 1 × subtitles with positions" in record.message) == (count == 0)
+
+
+def test_positions_are_numbers_behind_their_names(tmp_path: Path) -> None:
+    texts = {
+        b"GPS(13.3777,52.5163,34)": True,
+        b"[latitude : 52.5] [longtitude: 13.4]": True,
+        b"+52.5163+013.3777/": True,
+        b"Has anyone seen my GPS? (laughs)": False,
+        b"She left home: 7 o'clock": False,
+    }
+    for number, (text, is_place) in enumerate(texts.items()):
+        source = described(tmp_path / f"{number}.mkv", text)
+        assert bool(streams_with_places(source)) == is_place, text
 
 
 def test_side_data_that_is_not_kept_is_named(tmp_path: Path) -> None:

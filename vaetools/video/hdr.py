@@ -43,7 +43,6 @@ _NAMES = {
     "DYNAMIC_HDR_PLUS": "HDR10+",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
     "ICC_PROFILE": "ICC profile",
-    "PANSCAN": "pan and scan",
     "S12M_TIMECODE": "time codes of frames",
     "SPHERICAL": "spherical projection",
     "STEREO3D": "stereo 3D",

@@ -14,7 +14,12 @@ from vaetools.video.container import open_container
 if TYPE_CHECKING:
     from pathlib import Path
 
-_POSITION = re.compile(rb"gps|latitude|longitude|\bgeo\b", re.IGNORECASE)
+_POSITION = re.compile(
+    rb"\b(?:gps|lat(?:itude)?|lon(?:g|gt?itude)?)\s*[:=(\[]\s*[+-]?\d|\bhome\s*\(\s*[+-]?\d"
+    rb"|[+-]\d{2}\.\d+[+-]\d{3}\.\d+",
+    re.IGNORECASE,
+)
+"""A number behind the name of a position, as drones write it, or ISO 6709."""
 
 
 def streams_with_places(path: Path) -> set[int]:

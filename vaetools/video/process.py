@@ -19,7 +19,7 @@ from vaetools.video.segments import SegmentEncoder, SegmentFolder
 from vaetools.video.stream import DEPTH, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -86,7 +86,7 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
             converter = Converter(encoding.colours)
             frames = _write_frames(task, reader, encoder, converter, store, position)
             position.end()
-            damage = damage or _missing(task, reader.packets, total)
+            missing = _missing(task, reader.packets, total)
             if frames == 0:
                 raise DamagedImageError("the video has no frames", file=task.source)
             part = _part(task)
@@ -102,10 +102,16 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
         except (av.FFmpegError, OSError) as error:
             problem = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"cannot be written: {problem}", file=task.out) from error
-    found = (f"damaged: {damage}",) if damage else ()
     lost = _side_data_not_kept(reader, encoding)
-    lines = dict.fromkeys((*found, *reader.notes, *lost, *encoding.notes, *notes))
-    return Converted(part, info.width, info.height, tuple(lines))
+    lines = _without_repeats(damage, missing, (*reader.notes, *lost, *encoding.notes, *notes))
+    return Converted(part, info.width, info.height, lines)
+
+
+def _without_repeats(damage: str, missing: str, notes: Sequence[str]) -> tuple[str, ...]:
+    """All notes, damage first. What the first pass found is seen again by the others."""
+    found = [f"damaged: {problem}" for problem in (damage, missing) if problem][:1]
+    others = [note for note in notes if not (damage and note.startswith("damaged: "))]
+    return tuple(dict.fromkeys([*found, *others]))
 
 
 def _side_data_not_kept(reader: VideoReader, encoding: Encoding) -> list[str]:
