@@ -25,6 +25,12 @@ from tests.image.samples import KEEPS_METADATA, UPRIGHT, icc_profile, same
 from tests.torture import picture, saved
 from vaetools.image import Density, Image, Metadata, decode_image, encode_image, not_kept
 from vaetools.image.metadata.iptc import records_of
+from vaetools.image.metadata.tiff_directory import (
+    byte_order,
+    first_directory,
+    read_directory,
+    write_directory,
+)
 
 CONTENTS = {
     "exif": b"Exif\0\0" + exif_with(6),
@@ -210,6 +216,10 @@ def test_orientation_in_xmp_alone():
     assert b'tiff:Orientation="1"' in image.metadata.xmp
     both = with_segments((0xE1, b"Exif\0\0" + exif_with(1)), (0xE1, XMP_PREFIX + lying))
     assert decode_image(both).pixels.shape == (48, 64, 3)
+    silent = exif_with(1).replace(struct.pack("<HH", 274, 3), struct.pack("<HH", 273, 3))
+    for exif in (silent, exif_with(0)):
+        both = with_segments((0xE1, b"Exif\0\0" + exif), (0xE1, XMP_PREFIX + lying))
+        assert decode_image(both).pixels.shape == (64, 48, 3)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +244,31 @@ def test_comments_and_text_are_named():
     assert not_kept(image, "jpeg") == ("comment",)
     image = decode_image(with_chunks((b"tEXt", b"Author\0me"), (b"mDCV", bytes(24))))
     assert not_kept(image, "png") == ("mDCV", "text (Author)")
+
+
+def test_what_is_not_recognised_is_named():
+    """GeoTIFF, thermal images of FLIR, C2PA, private fields and chunks."""
+    plain = saved(picture(), "TIFF")
+    fields, _ = read_directory(plain, first_directory(plain))
+    items = [(f.tag, f.kind, f.count, f.raw(plain)) for f in fields]
+    items += [(tag, 2, 2, b"x\0") for tag in (34735, 33550, 42113, 50000)]
+    table = write_directory(byte_order(plain), len(plain), items)
+    at = struct.pack(f"{byte_order(plain)}L", len(plain))
+    image = decode_image(plain[:4] + at + plain[8:] + table)
+    assert not_kept(image, "tiff") == ("GeoTIFF", "metadata of GDAL", "TIFF tags (50000)")
+    flir, c2pa = (0xE1, b"FLIR\0\1\0\1"), (0xEB, b"JP\0\1\0\0\0\1")
+    image = decode_image(with_segments(flir, flir, c2pa, (0xE3, b"\0")))
+    assert not_kept(image, "jpeg") == ("segments (APP1 FLIR, APP11 JP, APP3)",)
+    image = decode_image(with_chunks((b"caBX", b"x"), (b"vpAg", b"x"), (b"tIME", bytes(7))))
+    assert not_kept(image, "png") == ("chunks (caBX, vpAg)",)
+    webp = saved(picture(), "WEBP")
+    webp = webp[:4] + struct.pack("<L", len(webp) + 4) + webp[8:] + b"C2PA\4\0\0\0abcd"
+    assert not_kept(decode_image(webp), "png") == ("chunks (C2PA)",)
+    gif = saved(picture(), "GIF", comment=b"by hand")
+    gif = gif[:-1] + b"!\xff\x0bXMP DataXMP\1x\0;"
+    assert not_kept(decode_image(gif), "png") == ("comment", "extensions (XMP Data)")
+    for kind in ("JPEG", "PNG", "TIFF", "WEBP", "GIF"):
+        assert not_kept(decode_image(saved(picture(), kind)), "png") == ()
 
 
 def test_a_profile_of_more_segments_than_jpeg_counts():

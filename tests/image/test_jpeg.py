@@ -198,3 +198,31 @@ def test_a_file_with_more_behind_its_end() -> None:
     tail = Origin(data + b"motion photo" + data, origin.changed)
     assert encode_image(image, "jpeg", origin=tail) == encode_image(image, "jpeg", origin=origin)
     assert where.any()
+
+
+def without_segments(data: bytes, *markers: int) -> bytes:
+    """A JPEG file of Pillow without some of the segments at its start."""
+    kept, at = [data[:2]], 2
+    while data[at + 1] != 0xDA:
+        stop = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        kept += [data[at:stop]] if data[at + 1] not in markers else []
+        at = stop
+    return b"".join([*kept, data[at:]])
+
+
+@pytest.mark.parametrize("kind", ["rgb by its names", "ycbcr with two markers"])
+def test_colours_stay_when_metadata_is_stripped(kind: str) -> None:
+    """Decoders ask JFIF's marker first, then Adobe's, then the names of the components."""
+    if kind == "rgb by its names":
+        data = without_segments(jpeg(67, 93, keep_rgb=True, comment=b"x"), 0xE0, 0xEE)
+    else:
+        data = jpeg(67, 93)
+        adobe = b"\xff\xee\x00\x0eAdobe\0d\0\0\0\0\0"
+        data = data[:20] + adobe + data[20:]
+    before = decode_image(data).pixels
+    assert np.abs(before[..., ::-1].astype(int) - photo(67, 93)).mean() < 12
+    image, unchanged = decode_image(data), np.packbits(np.zeros((67, 93), bool), axis=1)
+    origin = Origin(data, unchanged)
+    for strip in ("exif", "all"):
+        after = encode_image(image, "jpeg", origin=origin, strip=strip)
+        assert np.array_equal(decode_image(after).pixels, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from vaetools.image import (
     strip_metadata,
 )
 from vaetools.image.containers import png_chunk
+from vaetools.image.containers.png import PNG_SIGNATURE
 
 
 def test_cmyk_becomes_rgb():
@@ -77,6 +79,18 @@ def test_the_transparent_colour_of_a_png_becomes_alpha(dtype, colour_type):
     assert same(image.alpha, expected)
     assert image.grey == (colour_type == 0)
     assert same(image.pixels, np.ascontiguousarray(array[..., ::-1].squeeze()))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_the_transparent_level_of_a_png_with_few_bits_becomes_alpha(depth):
+    top, levels = (1 << depth) - 1, np.arange(8) % (1 << depth)
+    number = sum(int(v) << depth * (7 - i) for i, v in enumerate(levels))
+    rows = zlib.compress((b"\0" + number.to_bytes(depth, "big")) * 3)
+    head = struct.pack(">LLBBBBB", 8, 3, depth, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"tRNS", b"\0\1"), (b"IDAT", rows), (b"IEND", b"")]
+    image = decode_image(PNG_SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks))
+    assert same(image.pixels[1], (levels * (255 // top)).astype(np.uint8))
+    assert same(image.alpha[1], np.where(levels == 1, 0, 255).astype(np.uint8))
 
 
 def test_palettes_and_bits():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.video_cases import EVEN, YUV, pattern, read, write
+from benchmarks.video_cases import EVEN, YUV, pattern, read, same_hub, write
 from vaetools.errors import (
     DamagedImageError,
     TooLargeError,
@@ -20,7 +21,7 @@ from vaetools.errors import (
     UnsupportedImageError,
 )
 from vaetools.video import stream
-from vaetools.video.container import scan
+from vaetools.video.container import open_container, scan
 from vaetools.video.reading import VideoReader
 
 MANY = [512 * number for number in range(30)]
@@ -272,3 +273,56 @@ def test_a_frame_of_another_size_is_refused(tmp_path: Path) -> None:
             out.mux(packet)
     with pytest.raises(UnsupportedImageError, match="frame 1 has 96×64 pixels in a video of 64×48"):
         frames(path)
+
+
+def test_damage_that_a_run_refuses_is_refused_by_a_stream(tmp_path: Path) -> None:
+    """Where two transport streams meet, FFmpeg takes a packet for damaged, and decodes it."""
+    part = write(tmp_path / "a.ts", "libx264", YUV, MANY, sound="aac")
+    source = tmp_path / "b.ts"
+    source.write_bytes(part.read_bytes() * 2)
+    for refusing in (lambda: scan(source, strict=True), lambda: frames(source)):
+        with pytest.raises(DamagedImageError, match="a packet of the video is damaged"):
+            refusing()
+    with VideoReader(source, max_pixels=10**6, strict=False) as video:
+        assert len(list(video)) == 60
+        assert video.notes == ["damaged: a packet of the video is damaged"]
+
+
+class Failing:
+    """A file of which 20 packets can be read, and then the disk fails."""
+
+    def __init__(self, path: Path) -> None:
+        self._container = open_container(path)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def __enter__(self) -> Failing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def demux(self, *streams: Any) -> Any:
+        yield from itertools.islice(self._container.demux(*streams), 20)
+        raise av.OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("part", ["reading", "joining"])
+def test_a_disk_that_fails_makes_no_short_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    clip = write(tmp_path / "a.mp4", "libx264", YUV, MANY, sound="aac", seconds=3)
+    monkeypatch.setattr(f"vaetools.video.{part}.open_container", Failing)
+    (record,) = same_hub().map("same", clip, out=tmp_path / "b.mp4").records
+    assert record.code == "E012" and "a packet cannot be read" in record.message
+    (record,) = same_hub().map("same", clip, out=tmp_path / "b.mp4", strict=False).records
+    assert record.status == "done" and "damaged: a packet cannot be read" in record.message
+
+
+def test_a_file_that_becomes_shorter_makes_no_short_video(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaetools.video.process.scan", lambda *_, strict: (31, ""))
+    (record,) = same_hub().map("same", clip, out=tmp_path / "b.mp4").records
+    assert record.code == "E012" and "only 30 of 31 frames could be read again" in record.message

@@ -13,9 +13,12 @@ import pytest
 from av.stream import Disposition
 
 from benchmarks.video_cases import EVEN, UNEVEN, YUV, read, same_hub, worst, write
+from tests.image.described import XMP_PREFIX, xmp
 from vaetools.errors import OptionError
 from vaetools.image import Image, encode_image
 from vaetools.runner import Record
+from vaetools.video.places import streams_with_places
+from vaetools.video.reading import VideoReader
 from vaetools.video.tracks import plain_text
 
 HUB = same_hub()
@@ -104,6 +107,59 @@ def test_colours_survive_with_every_matrix(tmp_path: Path, matrix: int, full: bo
         assert np.abs(middle - colour).max() < 5
 
 
+@pytest.mark.parametrize(
+    ("name", "fourcc", "matrix"),
+    [
+        ("o.avi", None, 5),
+        ("o.mkv", "MJPG", 5),
+        ("o.webm", "VP80", 5),
+        ("o.avi", "XVID", 2),
+        ("o.mp4", "mp4v", 2),
+        ("whole.mp4", "mp4v", 1),
+        ("o.mov", "apcn", 1),
+    ],
+)
+@pytest.mark.parametrize("levels", [1, 2], ids=["limited", "full"])
+def test_frames_have_the_colours_that_a_codec_can_say(
+    tmp_path: Path, name: str, fourcc: str | None, matrix: int, levels: int
+) -> None:
+    """MJPEG and VP8 are BT.601 by definition; AVI has no tags; only some codecs hold a full range.
+
+    FFmpeg writes the matrix to MP4 only with primaries and transfer function.
+    """
+    tags: dict[str, Any] = {"colorspace": 1, "color_range": levels}
+    tags |= {"color_primaries": 1, "color_trc": 1} if name == "whole.mp4" else {}
+    source = write(tmp_path / "a.mkv", "libx264", "yuv444p", EVEN, **tags)
+    record = done(source, tmp_path / name, fourcc=fourcc)
+    assert "primaries" not in record.message
+    before, after = read(source), read(tmp_path / name)
+    assert after.info.colours.matrix == matrix
+    middle = [
+        clip.pixels[0].astype(float)[8:40, 8:56].mean(axis=(0, 1)) for clip in (before, after)
+    ]
+    scale = 257 if after.pixels[0].dtype == np.uint16 else 1
+    assert np.abs(middle[0] - middle[1] / scale).max() < 2
+
+
+def test_tags_that_a_container_does_not_hold_are_named(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mkv", "libx264", YUV, EVEN, color_primaries=9)
+    said = "the primaries and the transfer function are not kept in .avi"
+    assert said in done(source, tmp_path / "b.avi").message
+    assert done(source, tmp_path / "b.mp4").message == ""
+
+
+def test_untagged_videos_that_become_taller_have_the_matrix_of_their_new_height(
+    tmp_path: Path,
+) -> None:
+    source = write(tmp_path / "a.mp4", "libx264", YUV, EVEN, size=(736, 48), rotation=90)
+    done(source, tmp_path / "b.mp4")
+    before, after = read(source), read(tmp_path / "b.mp4")
+    assert (before.info.colours.matrix_used, after.info.colours.matrix_used) == (6, 1)
+    assert after.info.colours.matrix == 2 and after.info.height == 736
+    middle = [clip.pixels[0].astype(float).mean(axis=(0, 1)) for clip in (before, after)]
+    assert np.abs(middle[0] - middle[1]).max() < 2
+
+
 def test_rgb_becomes_tagged_bt709(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mkv", "ffv1", "bgr0", EVEN)
     record = done(source, tmp_path / "b.mp4")
@@ -170,6 +226,8 @@ def test_alpha_is_kept(tmp_path: Path, name: str) -> None:
         ("hvc1", "o.mp4", "hevc yuv420p"),
         ("mp4v", "o.mp4", "mpeg4 yuv420p"),
         ("apch", "o.mov", "prores yuv422p10le"),
+        ("apcn", "o.mov", "prores yuv422p10le"),
+        ("ap4h", "o.mov", "prores yuv444p12le"),
         ("MJPG", "o.avi", "mjpeg yuvj420p"),
     ],
 )
@@ -182,6 +240,21 @@ def test_a_codec_may_be_chosen(
     # The sound begins 21 ms before 0, and Matroska knows no time before 0: both move.
     start = 0.021 if name.endswith(".mkv") else 0.0
     assert np.allclose(np.add(before.times, start), after.times, atol=0.001)
+
+
+def test_codes_of_prores_are_its_profiles(clip: Path, tmp_path: Path) -> None:
+    for code in ("apcn", "apch", "ap4h"):
+        done(clip, tmp_path / f"{code}.mov", fourcc=code)
+        with av.open(str(tmp_path / f"{code}.mov")) as file:
+            assert file.streams.video[0].codec_context.codec_tag == code
+    alpha = write(tmp_path / "a.mov", "qtrle", "argb", EVEN, channels=4)
+    record = run(alpha, tmp_path / "b.mov", fourcc="apch")
+    assert record.code == "E070" and "an alpha channel" in record.message
+    full = write(tmp_path / "c.mkv", "ffv1", "yuv444p", EVEN)
+    assert "4:2:2, the source is yuv444p" in done(full, tmp_path / "d.mov", fourcc="apch").message
+    assert done(full, tmp_path / "e.mov", fourcc="ap4h").message == ""
+    half = write(tmp_path / "f.mkv", "ffv1", "yuv422p", EVEN)
+    assert done(half, tmp_path / "g.mov", fourcc="apch").message == ""
 
 
 def test_codecs_and_containers_that_do_not_go_together(clip: Path, tmp_path: Path) -> None:
@@ -207,7 +280,7 @@ def test_quality(clip: Path, tmp_path: Path) -> None:
         run(clip, tmp_path / "o.mp4", video_quality=52)
 
 
-def described(path: Path) -> Path:
+def described(path: Path, text_shown: bytes = b"<i>Good</i> morning") -> Path:
     """A Matroska file with two sound tracks, subtitles, chapters and metadata."""
     with av.open(str(path), "w") as file:
         track: Any = file.add_stream("libx264", rate=25)
@@ -237,7 +310,7 @@ def described(path: Path) -> Path:
             silence.sample_rate = 48000
             file.mux(sound.encode(silence))
             file.mux(sound.encode(None))
-        packet: Any = av.Packet(b"<i>Good</i> morning")
+        packet: Any = av.Packet(text_shown)
         packet.pts = packet.dts = 100
         packet.duration, packet.time_base, packet.stream = 120, Fraction(1, 1000), text
         file.mux(packet)
@@ -275,7 +348,12 @@ def test_cover_images_are_kept(tmp_path: Path, name: str) -> None:
             if packet.dts is not None:
                 packet.stream = track
                 file.mux(packet)
-        image: Any = av.Packet(encode_image(Image(np.zeros((16, 16, 3), np.uint8)), "jpeg"))
+        cover_file = encode_image(Image(np.zeros((16, 16, 3), np.uint8)), "jpeg")
+        packet_of_place = XMP_PREFIX + xmp("<exif:GPSLatitude>+a place+</exif:GPSLatitude>")
+        size = (len(packet_of_place) + 2).to_bytes(2, "big")
+        image: Any = av.Packet(
+            cover_file[:20] + b"\xff\xe1" + size + packet_of_place + cover_file[20:]
+        )
         image.pts = image.dts = 0
         image.stream, image.time_base, image.is_keyframe = cover, Fraction(1, 1000), True
         file.mux(image)
@@ -284,9 +362,54 @@ def test_cover_images_are_kept(tmp_path: Path, name: str) -> None:
         covers = [s for s in file_out.streams.video if s.disposition & Disposition.attached_pic]
         assert [s.codec_context.name for s in covers] == ["mjpeg"]
     assert len(read(tmp_path / name).times) == 6
+    done(source, tmp_path / f"gps-{name}", strip="gps")
+    for path, has_place in ((tmp_path / name, True), (tmp_path / f"gps-{name}", False)):
+        assert (b"+a place+" in path.read_bytes()) == has_place
+        with av.open(str(path)) as file_out:
+            assert len(file_out.streams) == 2
     assert done(source, tmp_path / f"all-{name}", strip="all").message == ""
     with av.open(str(tmp_path / f"all-{name}")) as file_out:
         assert len(file_out.streams) == 1
+
+
+def test_subtitles_with_positions_are_places(tmp_path: Path) -> None:
+    """As drones write them."""
+    source = described(tmp_path / "a.mkv", b"[latitude: 52.5] [longitude: 13.4]")
+    for strip, count in (("none", 1), ("gps", 0), ("all", 0)):
+        record = done(source, tmp_path / f"{strip}.mkv", strip=strip)
+        with av.open(str(tmp_path / f"{strip}.mkv")) as file:
+            assert len(file.streams.subtitles) == count
+        assert ("not kept: 1 × subtitles with positions" in record.message) == (count == 0)
+
+
+def test_positions_are_numbers_behind_their_names(tmp_path: Path) -> None:
+    texts = {
+        b"GPS(13.3777,52.5163,34)": True,
+        b"[latitude : 52.5] [longtitude: 13.4]": True,
+        b"+52.5163+013.3777/": True,
+        b"Has anyone seen my GPS? (laughs)": False,
+        b"She left home: 7 o'clock": False,
+    }
+    for number, (text, is_place) in enumerate(texts.items()):
+        source = described(tmp_path / f"{number}.mkv", text)
+        assert bool(streams_with_places(source)) == is_place, text
+
+
+def test_side_data_that_is_not_kept_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    plain = write(tmp_path / "plain.mkv", "libx264", YUV, EVEN)
+    with av.open(str(plain)) as origin, av.open(str(source), "w") as file:
+        track: Any = file.add_stream_from_template(origin.streams.video[0], opaque=True)
+        track.metadata["stereo_mode"] = "left_right"
+        for packet in origin.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = track
+                file.mux(packet)
+    assert "not kept: stereo 3D" in done(source, tmp_path / "b.mp4").message
+    assert done(source, tmp_path / "b.mkv").message == ""
+    with VideoReader(tmp_path / "b.mkv", max_pixels=10**6) as video:
+        list(video)
+        assert list(video.side_data) == ["stereo 3D"]
 
 
 def test_mp3_is_copied_from_avi(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ import numpy as np
 from vaetools.image.containers import CONTAINERS, jpeg, jxl, webp
 from vaetools.image.decode import decode_image
 from vaetools.image.decoders import turned
-from vaetools.image.jpeg import NotCoveredError, first_image, patched
+from vaetools.image.jpeg import (
+    NotCoveredError,
+    colour_marker,
+    first_image,
+    patched,
+    read_structure,
+)
 from vaetools.image.metadata import xmp
 from vaetools.image.metadata.tiff_directory import with_orientation
 from vaetools.image.metadata.writing import fitted
@@ -75,7 +81,8 @@ def _rewrapped(origin: Origin, metadata: Metadata) -> bytes | None:
     if origin.format == "jxl":
         return jxl.wrap(origin.data, metadata)
     try:
-        return jpeg.wrap(first_image(origin.data), metadata)
+        colours = colour_marker(read_structure(origin.data))
+        return jpeg.wrap(first_image(origin.data), metadata, colours)
     except NotCoveredError:  # CMYK, for one: its profile is needed
         return None
 

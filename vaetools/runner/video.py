@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from vaetools.device_memory import watched
-from vaetools.errors import OutputError, UsageError, printable
+from vaetools.errors import InputError, OptionError, OutputError, UsageError, printable
 from vaetools.libraries import library_error
 from vaetools.record import Record
 from vaetools.runner.atomic import publish, remove_tree, set_time, sha256_of, temporary_stem
@@ -215,7 +215,8 @@ def _naming(out: Path) -> Iterator[None]:
 def _work_folder(out: Path, *, resume: bool) -> Iterator[Path]:
     """A locked folder for the segments of `out`, of this user alone.
 
-    It stays after an interruption, and after an error of the disk, so that the work is not lost.
+    It stays after an interruption and after errors, so that the work is not lost. If the video itself
+    or an option is refused, it is of no use.
 
     Raises:
         OutputError: It cannot be made, or there is something else of its name.
@@ -233,12 +234,10 @@ def _work_folder(out: Path, *, resume: bool) -> Iterator[Path]:
             _empty(place)
         try:
             yield place
-        except (KeyboardInterrupt, OutputError):
-            if not any(place.glob("*.segment")):
+        except BaseException as error:
+            is_refused = isinstance(error, (InputError, OptionError))
+            if is_refused or not any(place.glob("*.segment")):
                 remove_tree(place)
-            raise
-        except BaseException:
-            remove_tree(place)
             raise
         remove_tree(place)
 

@@ -2,8 +2,8 @@
 
 Tags are FFmpeg's numbers, which are those of ITU-T H.273. What a file does not tag is read as players
 do: BT.709 from 720 lines on, BT.601 below; limited range, except for RGB, grey and JPEG formats. An
-untagged video is written untagged, with the matrix that it was read with, so that it looks the same
-in every player.
+untagged video is written untagged, with the matrix that players read it with: another one, if it was
+turned upright.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import av
 
 BT709, UNSPECIFIED, LIMITED, FULL = 1, 2, 1, 2
+BT601 = 6
 HD_LINES = 720
 
 _MATRICES = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
@@ -37,7 +38,6 @@ class Layout:
         has_alpha: Whether there is an alpha channel.
         is_rgb: Whether the samples are RGB, or a palette of RGB.
         is_grey: Whether there is luma only.
-        full_chroma: Whether chroma has more than half the luma's rows or columns.
     """
 
     name: str
@@ -45,7 +45,6 @@ class Layout:
     has_alpha: bool
     is_rgb: bool
     is_grey: bool
-    full_chroma: bool
 
     @property
     def array(self) -> str:
@@ -64,14 +63,12 @@ def layout_of(format: av.VideoFormat) -> Layout:  # noqa: A002 - FFmpeg's word
     is_palette = format.has_palette
     count = len(components)
     is_rgb = format.is_rgb or is_palette
-    sampling = (format.chroma_width(64), format.chroma_height(64))
     return Layout(
         name=name,
         bits=max(component.bits for component in components),
         has_alpha=any(component.is_alpha for component in components) or is_palette,
         is_rgb=is_rgb,
         is_grey=not is_rgb and count <= 2,
-        full_chroma=count > 2 and (is_rgb or max(sampling) > 32),
     )
 
 
@@ -113,7 +110,7 @@ def colours_of(frame: av.VideoFrame, layout: Layout) -> Colours:
         name = _OTHER_MATRICES.get(matrix, f"number {matrix}")
         raise UnsupportedImageError(f"colours with the matrix {name} are not supported")
     is_tagged = matrix in _MATRICES
-    guessed = BT709 if frame.height >= HD_LINES else 6
+    guessed = usual_matrix(frame.height)
     is_full = tagged == FULL or (tagged == 0 and (layout.is_grey or layout.name.startswith("yuvj")))
     return Colours(
         frame.color_primaries,
@@ -123,6 +120,11 @@ def colours_of(frame: av.VideoFrame, layout: Layout) -> Colours:
         matrix if is_tagged else guessed,
         FULL if is_full else LIMITED,
     )
+
+
+def usual_matrix(height: int) -> int:
+    """The matrix that players take for a video without a tag."""
+    return BT709 if height >= HD_LINES else BT601
 
 
 def _scaler_matrix(matrix: int) -> int:
@@ -163,7 +165,7 @@ class Converter:
         return np.ascontiguousarray(converted.to_ndarray())
 
     def to_frame(self, array: np.ndarray, pix_fmt: str) -> av.VideoFrame:
-        """A frame in an encoder's pixel format, with the tags of the source."""
+        """A frame in an encoder's pixel format, with tags."""
         import av
 
         wide = array.dtype == np.uint16

@@ -6,17 +6,18 @@ Only single files of known containers are opened: playlists and network protocol
 from __future__ import annotations
 
 import os
-from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vaetools.errors import DamagedImageError, UnreadableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import av
     import av.container
+    from av.packet import Packet
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,dv,mxf,nut,ivf,"
@@ -80,25 +81,15 @@ def scan(path: Path, *, strict: bool) -> tuple[int, str]:
         DamagedImageError: `strict`, and the file is cut short or has packets that are.
         UnreadableError: As `open_container`.
     """
-    import av
-
-    count, problem = 0, ""
+    count = 0
+    problems: list[str] = []
     with open_container(path) as container:
         stream = main_stream(container)
         if is_cut_short(path, container):
-            problem = "the file ends too early"
-        packets = container.demux([s for s in container.streams if s.type in _TIMED])
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError:
-                problem = problem or "a packet cannot be read"
-                continue
-            if packet is None:
-                break
-            if packet.is_corrupt:
-                problem = problem or f"a packet of the {packet.stream.type} is damaged"
+            problems.append("the file ends too early")
+        for packet in timed_packets(container, problems.append):
             count += packet.stream_index == stream.index and packet.size > 0
+    problem = (*problems, "")[0]
     if problem and strict:
         of = f"of {stream.frames} " if stream.frames > count else ""
         raise DamagedImageError(
@@ -107,6 +98,34 @@ def scan(path: Path, *, strict: bool) -> tuple[int, str]:
             remedy="--lenient keeps these frames" if count else None,
         )
     return count, problem
+
+
+def timed_packets(
+    container: av.container.InputContainer, tell: Callable[[str], None]
+) -> Iterator[Packet[Any]]:
+    """The packets of pictures, sound and text, up to the end or to one that cannot be read.
+
+    Args:
+        container: A file that was just opened.
+        tell: Called with what is damaged. It may raise.
+    """
+    packets = container.demux([s for s in container.streams if s.type in _TIMED])
+    while True:
+        try:
+            packet = next(packets, None)
+        except av_error():
+            tell("a packet cannot be read")
+            return
+        if packet is None:
+            return
+        if packet.is_corrupt:
+            tell(f"a packet of the {packet.stream.type} is damaged")
+        yield packet
+
+
+def damaged(problem: str, path: Path) -> DamagedImageError:
+    """The error for a video of which a part can be kept."""
+    return DamagedImageError(problem, file=path, remedy="--lenient keeps what can be decoded")
 
 
 def av_error() -> type[Exception]:
@@ -134,18 +153,6 @@ def main_streams(container: av.container.InputContainer) -> list[av.VideoStream]
 
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
     return [s for s in container.streams.video if s.codec_context and not s.disposition & covers]
-
-
-def start_shift(container: av.container.InputContainer) -> Fraction:
-    """Seconds that transport and program streams begin after zero, which means nothing there."""
-    if container.format.name not in ("mpegts", "mpeg"):
-        return Fraction(0)
-    starts = [
-        s.start_time * s.time_base
-        for s in container.streams
-        if s.start_time is not None and s.time_base
-    ]
-    return min(starts, default=Fraction(0))
 
 
 _SEGMENT = b"\x18\x53\x80\x67"

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import OptionError, OutputError
+from vaetools.video.colour import BT601, FULL, LIMITED, UNSPECIFIED, Colours, usual_matrix
 from vaetools.video.matroska import display_size
 
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ FOURCCS = {
 }
 """FFmpeg's encoder by the codes that `--fourcc` takes, in lower case."""
 
-_ALPHA = {".mov": "prores_ks", ".mkv": "ffv1", ".webm": "libvpx-vp9"}
-"""Encoders that keep an alpha channel."""
+_ALPHA = {".mov": "ap4h", ".mkv": "ffv1", ".webm": "vp90"}
+"""Codes of what keeps an alpha channel."""
+
+_PROFILES = {"apcn": "standard", "apch": "hq", "ap4h": "4444"}
+"""Profiles of ProRes."""
 
 _FORMATS = {
     "libx264": ("yuv420p", "yuv444p", "yuv420p10le", "yuv444p10le"),
@@ -74,20 +78,39 @@ _FORMATS = {
     "mjpeg": ("yuvj420p", "yuvj444p", "", ""),
     "ffv1": ("bgr0", "bgr0", "gbrp16le", "gbrp16le"),
     "prores_ks": ("yuv422p10le", "yuv422p10le", "yuv422p10le", "yuv422p10le"),
+    "ap4h": ("yuv444p10le", "yuv444p10le", "yuv444p10le", "yuv444p10le"),
     "png": ("rgb24", "rgb24", "rgb48be", "rgb48be"),
     "qtrle": ("rgb24", "rgb24", "", ""),
     "huffyuv": ("rgb24", "rgb24", "", ""),
 }
-"""Pixel formats for 8 bit and even sides, 8 bit and odd sides, and the same for more than 8 bit."""
+"""Pixel formats for 8 bit and even sides, 8 bit and odd sides, and the same for more than 8 bit.
+
+By the encoder, or by a code of `FOURCCS` that is not as the others of its encoder.
+"""
 
 _ALPHA_FORMATS = {
     "libvpx-vp9": ("yuva420p", ""),
     "ffv1": ("bgra", "gbrap16le"),
-    "prores_ks": ("yuva444p10le", "yuva444p10le"),
+    "ap4h": ("yuva444p10le", "yuva444p10le"),
     "png": ("rgba", "rgba64be"),
     "qtrle": ("argb", ""),
 }
-"""Pixel formats with alpha, for 8 bit and for more."""
+"""Pixel formats with alpha, for 8 bit and for more; by encoder or code as well."""
+
+_FIXED_COLOURS = {"mjpeg": (BT601, FULL), "libvpx": (BT601, LIMITED)}
+"""Matrix and range of codecs that are always the same."""
+
+_HOLD_RANGE = frozenset({"libx264", "libx265", "libvpx-vp9"})
+"""Encoders that write matrix and range into the frames; frames of others have limited range."""
+
+_HOLD_COLOURS = frozenset({"libx264", "libx265", "prores_ks"})
+"""Encoders that write matrix, primaries and transfer function into the frames."""
+
+_LIKE_BT709, _LIKE_BT709_CURVES = (1, UNSPECIFIED, 5, 6), (1, UNSPECIFIED, 6, 14, 15)
+"""Tags that players treat as they do BT.709 or none."""
+
+_LUMA = 64
+"""Columns and rows for which those of chroma are compared."""
 
 _HAVE_ASPECT = frozenset({"libx264", "libx265", "mpeg4"})
 """Encoders that write the sample aspect ratio into the frames."""
@@ -101,6 +124,7 @@ class Encoding:
         suffix: Suffix of the file, in lower case.
         codec: FFmpeg's name of the encoder.
         pix_fmt: FFmpeg's name of the pixel format.
+        colours: What frames are converted to, and tagged with.
         options: Options of the encoder.
         tag: Code of the codec in the container; empty for the usual one.
         notes: What is not kept, one line each.
@@ -109,6 +133,7 @@ class Encoding:
     suffix: str
     codec: str
     pix_fmt: str
+    colours: Colours = field(default_factory=Colours)
     options: dict[str, str] = field(default_factory=dict)
     tag: str = ""
     notes: tuple[str, ...] = ()
@@ -163,17 +188,26 @@ def choose(suffix: str, fourcc: str | None, quality: int, info: VideoInfo) -> En
     """
     suffix = suffix.lower()
     check_output(suffix, fourcc)
-    codec = FOURCCS[fourcc.strip().lower()] if fourcc else _usual(suffix, info)
-    pix_fmt = _pixel_format(codec, suffix, info)
+    code = fourcc.strip().lower() if fourcc else _usual(suffix, info)
+    codec = FOURCCS[code]
+    pix_fmt = _pixel_format(code, suffix, info)
     _check_pair(codec, suffix, fourcc)
-    notes = _notes(codec, pix_fmt, suffix, info)
-    encoding = Encoding(suffix, codec, pix_fmt, notes=notes)
-    if codec == "libx265" and encoding.muxer in ("mp4", "mov", "3gp"):
-        encoding = replace(encoding, tag="hvc1")  # Apple's players know no other
-    return replace(encoding, options=_options(encoding, quality, info))
+    colours = _colours(codec, suffix, info)
+    notes = _notes(codec, pix_fmt, colours, suffix, info)
+    encoding = Encoding(suffix, codec, pix_fmt, colours, notes=notes)
+    encoding = replace(encoding, tag=_tag(code, encoding.muxer))
+    return replace(encoding, options=_options(encoding, code, quality, info))
+
+
+def _tag(code: str, muxer: str) -> str:
+    """The code in the container, where another than FFmpeg's is asked for or better."""
+    if FOURCCS[code] == "libx265" and muxer in ("mp4", "mov", "3gp"):
+        return "hev1" if code == "hev1" else "hvc1"  # Apple's players know no other than hvc1
+    return code.upper() if code in ("xvid", "divx") and muxer == "avi" else ""
 
 
 def _usual(suffix: str, info: VideoInfo) -> str:
+    """The code of what a container is usually written with. Raises `OutputError` without any."""
     wide = info.layout.bits > 8
     if info.layout.has_alpha:
         if suffix not in _ALPHA:
@@ -183,10 +217,10 @@ def _usual(suffix: str, info: VideoInfo) -> str:
             )
         return _ALPHA[suffix]
     if suffix == ".webm":
-        return "libvpx-vp9"
+        return "vp90"
     if suffix == ".avi":
-        return "mjpeg"
-    return "libx265" if wide else "libx264"
+        return "mjpg"
+    return "hvc1" if wide else "avc1"
 
 
 def _check_pair(codec: str, suffix: str, fourcc: str | None) -> None:
@@ -202,15 +236,15 @@ def _check_pair(codec: str, suffix: str, fourcc: str | None) -> None:
             ) from None
 
 
-def _pixel_format(codec: str, suffix: str, info: VideoInfo) -> str:
+def _pixel_format(code: str, suffix: str, info: VideoInfo) -> str:
     """Raises `OutputError` if the codec has none that keeps the frames."""
-    wide = info.layout.bits > 8
+    wide, codec = info.layout.bits > 8, FOURCCS[code]
     if info.layout.has_alpha:
-        found = _ALPHA_FORMATS.get(codec, ("", ""))[wide]
+        found = (_ALPHA_FORMATS.get(code) or _ALPHA_FORMATS.get(codec, ("", "")))[wide]
         problem = "an alpha channel" + (f" of {info.layout.bits} bits per sample" if wide else "")
     else:
         odd = bool((info.width | info.height) & 1)
-        found = _FORMATS[codec][2 * wide + odd]
+        found = (_FORMATS.get(code) or _FORMATS[codec])[2 * wide + odd]
         kinds = [f"{info.layout.bits} bits per sample"] * wide
         kinds += [f"odd sides ({info.width}×{info.height})"] * odd
         problem = " and ".join(kinds)
@@ -229,13 +263,44 @@ def _remedy(info: VideoInfo) -> str:
     return ".mp4, .mov or .mkv" if info.layout.bits > 8 else ".mp4, .mkv or .webm"
 
 
-def _notes(codec: str, pix_fmt: str, suffix: str, info: VideoInfo) -> tuple[str, ...]:
+def _colours(codec: str, suffix: str, info: VideoInfo) -> Colours:
+    """Colours that the codec and the container can hold, as close to those of the source as can be."""
+    colours = info.colours
+    if codec in _FIXED_COLOURS:
+        matrix, levels = _FIXED_COLOURS[codec]
+        colours = replace(
+            colours, matrix=matrix, matrix_used=matrix, range=levels, range_used=levels
+        )
+    elif codec not in _HOLD_RANGE:
+        colours = replace(colours, range=min(colours.range, LIMITED), range_used=LIMITED)
+    if not _hold_tags(codec, MUXERS[suffix], colours):
+        is_known = codec in _FIXED_COLOURS or codec in _HOLD_RANGE
+        matrix = colours.matrix if is_known else UNSPECIFIED
+        colours = replace(colours, primaries=UNSPECIFIED, transfer=UNSPECIFIED, matrix=matrix)
+    if colours.matrix == UNSPECIFIED:
+        colours = replace(colours, matrix_used=usual_matrix(info.height))
+    return colours
+
+
+def _hold_tags(codec: str, muxer: str, colours: Colours) -> bool:
+    """Whether all tags have a place in the frames or in the container."""
+    if codec in _HOLD_COLOURS or muxer in ("matroska", "webm"):
+        return True
+    # FFmpeg writes all of them to MP4 and QuickTime, or none.
+    tags = (colours.primaries, colours.transfer, colours.matrix)
+    return muxer in ("mp4", "mov") and UNSPECIFIED not in tags
+
+
+def _notes(
+    codec: str, pix_fmt: str, colours: Colours, suffix: str, info: VideoInfo
+) -> tuple[str, ...]:
     notes = []
-    if info.layout.full_chroma and "420" in pix_fmt:
-        kept = "vaetools run --fourcc FFV1 to .mkv keeps it"
+    sampling, source = _sampling(pix_fmt), _sampling(info.layout.name)
+    if not info.layout.is_grey and (sampling[0] < source[0] or sampling[1] < source[1]):
+        name = "4:2:0" if sampling[1] < _LUMA else "4:2:2"
         notes.append(
-            f"colour is written at half the resolution (4:2:0, the source is {info.layout.name}); "
-            f"{kept}"
+            f"colour is written at half the resolution ({name}, the source is {info.layout.name}); "
+            "vaetools run --fourcc FFV1 to .mkv keeps it"
         )
     if info.layout.bits > 10 and "10le" in pix_fmt:
         notes.append(f"samples are written with 10 bits (the source has {info.layout.bits})")
@@ -244,12 +309,24 @@ def _notes(codec: str, pix_fmt: str, suffix: str, info: VideoInfo) -> tuple[str,
             f"sides are odd ({info.width}×{info.height}): written as H.264 4:4:4, "
             "which some browsers do not play; .webm plays in all"
         )
+    tags = info.colours
+    lost = colours.primaries != tags.primaries and tags.primaries not in _LIKE_BT709
+    if lost or (colours.transfer != tags.transfer and tags.transfer not in _LIKE_BT709_CURVES):
+        notes.append(f"the primaries and the transfer function are not kept in {suffix}")
     if info.hdr and codec not in ("libx264", "libx265"):
         notes.append(f"the HDR metadata {', '.join(info.hdr)} are not kept in {suffix}")
     return tuple(notes)
 
 
-def _options(encoding: Encoding, quality: int, info: VideoInfo) -> dict[str, str]:
+def _sampling(pix_fmt: str) -> tuple[int, int]:
+    """(columns, rows) of chroma for `_LUMA` of each."""
+    import av
+
+    layout = av.VideoFormat(pix_fmt)
+    return layout.chroma_width(_LUMA), layout.chroma_height(_LUMA)
+
+
+def _options(encoding: Encoding, code: str, quality: int, info: VideoInfo) -> dict[str, str]:
     codec = encoding.codec
     if codec == "libx264":
         values = {
@@ -271,7 +348,7 @@ def _options(encoding: Encoding, quality: int, info: VideoInfo) -> dict[str, str
     if codec in ("mjpeg", "mpeg4"):
         return {"qscale": str(max(2, round(quality / 6)))}
     if codec == "prores_ks":
-        return {"profile": "4444" if info.layout.has_alpha else "hq", "vendor": "apl0"}
+        return {"profile": _PROFILES[code], "vendor": "apl0"}
     return {}
 
 
@@ -284,7 +361,7 @@ def configure(context: av.VideoCodecContext, encoding: Encoding, info: VideoInfo
     context.time_base, context.framerate = encoding.time_base(info), info.rate
     context.sample_aspect_ratio = info.aspect
     is_rgb = encoding.pix_fmt.startswith(("bgr", "rgb", "gbr", "argb"))
-    colours = info.colours
+    colours = encoding.colours
     context.colorspace = 0 if is_rgb else colours.matrix
     context.color_range = 2 if is_rgb else colours.range
     context.color_primaries, context.color_trc = colours.primaries, colours.transfer

@@ -1,4 +1,4 @@
-"""Static HDR metadata: mastering display (SMPTE ST 2086) and content light level (CTA-861.3)."""
+"""Side data of frames: static HDR metadata (SMPTE ST 2086, CTA-861.3), and what is not kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import av
 
 
@@ -30,3 +32,28 @@ def static_hdr(frame: av.VideoFrame) -> dict[str, str]:
                 f"G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({high},{low})"
             )
     return found
+
+
+_NAMES = {
+    "A53_CC": "closed captions",
+    "AFD": "active format description",
+    "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+    "DOVI_METADATA": "Dolby Vision",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "ICC_PROFILE": "ICC profile",
+    "S12M_TIMECODE": "time codes of frames",
+    "SPHERICAL": "spherical projection",
+    "STEREO3D": "stereo 3D",
+}
+"""Side data that changes what is shown, in words."""
+
+
+def side_data_not_kept(frame: av.VideoFrame) -> Iterator[str]:
+    """Names of what belongs to a frame beside its pixels, and is not written."""
+    side_data: Any = frame.side_data
+    for data in side_data:
+        name = _NAMES.get(getattr(getattr(data, "type", None), "name", ""))
+        if name is not None:
+            yield name

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from vaetools.video.container import main_stream, main_streams, open_container
+from vaetools.video.container import (
+    damaged,
+    main_stream,
+    main_streams,
+    open_container,
+    timed_packets,
+)
 from vaetools.video.encoding import configure
 from vaetools.video.matroska import ROOM, write_display_size
+from vaetools.video.places import streams_with_places, without_place
+from vaetools.video.timeline import Timeline
 from vaetools.video.tracks import (
     SOUND,
     SUBTITLES,
@@ -23,7 +32,7 @@ from vaetools.video.tracks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import av
@@ -43,8 +52,8 @@ def join(
     info: VideoInfo,
     *,
     source: Path,
-    shift: Fraction,
     strip: str,
+    strict: bool,
 ) -> list[str]:
     """Write the video of a complete set of segments.
 
@@ -54,14 +63,15 @@ def join(
         encoding: Of the segments.
         info: What the frames are.
         source: The video that they were made from.
-        shift: Seconds that are subtracted from the times of its other streams.
         strip: Metadata to leave out, see `kept_metadata`.
+        strict: Refuse damage of its other streams, instead of copying what can be read.
 
     Returns:
         What is not kept, one line each.
 
     Raises:
         OSError, av.FFmpegError: The file cannot be written.
+        DamagedImageError: `strict`, and the source is damaged.
     """
     import av
 
@@ -69,7 +79,7 @@ def join(
         options = _muxer_options(encoding, origin.metadata)
         path = f"file:{os.path.abspath(out)}"  # noqa: PTH100
         with av.open(path, "w", format=encoding.muxer, container_options=options) as target:
-            writer = _Writer(origin, target, source, strip)
+            writer = _Writer(origin, target, source, strip=strip, strict=strict)
             video: Any = target.add_stream(encoding.codec, rate=info.rate)
             configure(video.codec_context, encoding, info)
             video.time_base = encoding.time_base(info)
@@ -79,16 +89,32 @@ def join(
                 video.metadata["title"] = video.metadata.get("title", "") + ROOM
             writer.add_streams(encoding.muxer)
             target.metadata.update(kept_metadata(origin.metadata, strip))
-            chapters = [_chapter(chapter, shift, strip) for chapter in origin.chapters()]
+            start = Timeline(origin).start
+            chapters = [_chapter(chapter, start, strip) for chapter in origin.chapters()]
             if chapters:
                 target.set_chapters(chapters)
             target.start_encoding()
-            writer.mux(_video_packets(store, video), shift)
+            writer.mux(_video_packets(store, video))
         if size:
             write_display_size(out, size)
         tags = kept_metadata(origin.metadata, strip)
         languages = [s.metadata.get("language") for s in origin.streams.audio]
     return writer.notes + _lost(tags, languages, has_chapters=bool(chapters), out=out)
+
+
+def check_tracks(source: Path, encoding: Encoding, *, strip: str) -> None:
+    """Open the encoders for the other streams of a video, before hours of work on its frames.
+
+    Raises:
+        OutputError: An encoder does not take what there is.
+    """
+    import av
+
+    with (
+        open_container(source) as origin,
+        av.open(io.BytesIO(), "w", format=encoding.muxer) as target,
+    ):
+        _Writer(origin, target, source, strip=strip, strict=False).add_streams(encoding.muxer)
 
 
 def _muxer_options(encoding: Encoding, metadata: dict[str, str]) -> dict[str, str]:
@@ -162,9 +188,12 @@ class _Writer:
         origin: av.container.InputContainer,
         target: av.container.OutputContainer,
         source: Path,
+        *,
         strip: str,
+        strict: bool,
     ) -> None:
         self._source = source
+        self._strict = strict
         self.notes: list[str] = []
         self._origin = origin
         self._target = target
@@ -185,8 +214,12 @@ class _Writer:
         """Add all streams that the container takes; note the others."""
         lost: Counter[str] = Counter()
         main = main_stream(self._origin)
+        placed = streams_with_places(self._source) if self._strip != "none" else set()
         for stream in self._origin.streams:
             if stream.index == main.index:
+                continue
+            if stream.index in placed:
+                lost["subtitles with positions"] += 1
                 continue
             try:
                 track = self._track(stream, muxer)
@@ -220,7 +253,7 @@ class _Writer:
             return Ignored()
         if is_cover and muxer in ("mp4", "mov"):
             self._covers.add(stream.index)
-            return self._copied(stream)
+            return self._copied(stream, without_place if self._strip == "gps" else None)
         if is_cover and muxer == "matroska":
             return self._attached(stream, name)
         if stream.type == "attachment" and muxer == "matroska":
@@ -233,6 +266,9 @@ class _Writer:
         with open_container(self._source) as other:
             packets = other.demux(other.streams[stream.index])
             data = next((bytes(packet) for packet in packets if packet.size), b"")
+        data = without_place(data) if self._strip == "gps" else data
+        if not data:
+            return Ignored()
         mime = f"image/{'jpeg' if suffix == 'jpg' else suffix}"
         self._target.add_attachment(f"cover.{suffix}", mime, data)
         return Ignored()
@@ -244,9 +280,8 @@ class _Writer:
             except ValueError:
                 pass
         track = TranscodedSound(self._target, stream)
-        out = self._target.streams[-1]
-        self.describe(out, stream)
-        self.notes.append(f"sound was converted from {name} to {out.codec_context.codec.name}")
+        self.describe(self._target.streams[-1], stream)
+        self.notes.append(f"sound was converted {track.change}")
         return track
 
     def _subtitles(self, stream: Any, name: str, muxer: str) -> Track | None:
@@ -258,15 +293,15 @@ class _Writer:
         self.describe(self._target.streams[-1], stream)
         return track
 
-    def _copied(self, stream: Any) -> Track:
+    def _copied(self, stream: Any, change: Callable[[bytes], bytes] | None = None) -> Track:
         out = self._target.add_stream_from_template(stream, opaque=True)
         self.describe(out, stream)
-        return Copied(out)
+        return Copied(out, change)
 
-    def mux(self, video: Iterator[Packet[Any]], shift: Fraction) -> None:
+    def mux(self, video: Iterator[Packet[Any]]) -> None:
         """Write all packets, in the order of their times."""
         waiting = next(video, None)
-        for packet in self._others(shift):
+        for packet in self._others():
             while waiting is not None and _time(waiting) <= _time(packet):
                 self._target.mux_one(waiting)
                 waiting = next(video, None)
@@ -286,37 +321,30 @@ class _Writer:
             self._last[packet.stream.index] = packet.dts
         self._target.mux_one(packet)
 
-    def _others(self, shift: Fraction) -> Iterator[Packet[Any]]:
-        streams = [s for s in self._origin.streams if s.index in self._tracks]
-        for packet in self._demuxed(streams):
+    def _others(self) -> Iterator[Packet[Any]]:
+        timeline = Timeline(self._origin)
+        for packet in timed_packets(self._origin, self._tell_damage):
+            timeline.move(packet)
+            track = self._tracks.get(packet.stream_index)
+            if track is None:
+                continue
             if packet.dts is None and packet.pts is None:
                 if packet.stream_index in self._covers and packet.size:  # an image without a time
                     packet.pts = packet.dts = 0
                     packet.time_base = Fraction(1, 1000)
-                    yield from self._tracks[packet.stream_index].packets(packet)
+                    yield from track.packets(packet)
                 continue
-            offset = round(shift / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts - offset
-            packet.dts = packet.pts if packet.dts is None else packet.dts - offset
-            yield from self._tracks[packet.stream_index].packets(packet)
+            packet.dts = packet.pts if packet.dts is None else packet.dts
+            yield from track.packets(packet)
         for track in self._tracks.values():
             yield from track.packets(None)
 
-    def _demuxed(self, streams: Sequence[Any]) -> Iterator[Packet[Any]]:
-        """Packets up to the end, or to damage: the reader of the frames decides what that means."""
-        import av
-
-        if not streams:
-            return
-        packets = self._origin.demux(streams)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError:
-                return
-            if packet is None:
-                return
-            yield packet
+    def _tell_damage(self, problem: str) -> None:
+        if self._strict:
+            raise damaged(problem, self._source)
+        note = f"damaged: {problem}"
+        if note not in self.notes:
+            self.notes.append(note)
 
 
 def _rescale(packet: Any, base: Fraction) -> None:

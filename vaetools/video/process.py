@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import DamagedImageError, OutputError
 from vaetools.video.colour import Converter
-from vaetools.video.container import scan
+from vaetools.video.container import damaged, scan
 from vaetools.video.conversion import Conversion, Converted
 from vaetools.video.encoding import choose
-from vaetools.video.joining import join
+from vaetools.video.joining import check_tracks, join
 from vaetools.video.names import has_pyav
 from vaetools.video.opencv import SOUND_NOTE, OpenCVReader, OpenCVWriter, has_sound
 from vaetools.video.reading import VideoReader
@@ -19,12 +19,13 @@ from vaetools.video.segments import SegmentEncoder, SegmentFolder
 from vaetools.video.stream import depth_for, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
 
     from vaetools.video.conversion import Position
+    from vaetools.video.encoding import Encoding
 
 
 def convert(task: Conversion, position: Position) -> Converted:
@@ -75,15 +76,17 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
     with VideoReader(task.source, max_pixels=task.max_pixels, strict=task.strict) as reader:
         info = reader.info
         encoding = choose(task.out.suffix, task.fourcc, task.quality, info)
+        check_tracks(task.source, encoding, strip=task.strip)
         store = SegmentFolder(task.folder, _work(task))
         position.start(total)
         for _ in range(store.frames):
             position.advance()
         try:
-            frames = _write_frames(
-                task, reader, SegmentEncoder(store, encoding, info), store, position
-            )
+            encoder = SegmentEncoder(store, encoding, info)
+            converter = Converter(encoding.colours)
+            frames = _write_frames(task, reader, encoder, converter, store, position)
             position.end()
+            missing = _missing(task, reader.packets, total)
             if frames == 0:
                 raise DamagedImageError("the video has no frames", file=task.source)
             part = _part(task)
@@ -93,21 +96,46 @@ def _with_pyav(task: Conversion, position: Position) -> Converted:
                 encoding,
                 info,
                 source=task.source,
-                shift=reader.shift,
                 strip=task.strip,
+                strict=task.strict,
             )
         except (av.FFmpegError, OSError) as error:
             problem = getattr(error, "strerror", None) or str(error)
             raise OutputError(f"cannot be written: {problem}", file=task.out) from error
-    damaged = (f"damaged: {damage}",) if damage else ()
-    lines = (*damaged, *reader.notes, *encoding.notes, *notes)
+    lost = _side_data_not_kept(reader, encoding)
+    lines = _without_repeats(damage, missing, (*reader.notes, *lost, *encoding.notes, *notes))
     return Converted(part, info.width, info.height, lines)
+
+
+def _without_repeats(damage: str, missing: str, notes: Sequence[str]) -> tuple[str, ...]:
+    """All notes, damage first. What the first pass found is seen again by the others."""
+    found = [f"damaged: {problem}" for problem in (damage, missing) if problem][:1]
+    others = [note for note in notes if not (damage and note.startswith("damaged: "))]
+    return tuple(dict.fromkeys([*found, *others]))
+
+
+def _side_data_not_kept(reader: VideoReader, encoding: Encoding) -> list[str]:
+    """At most one line. Matroska keeps how two images are arranged as metadata of the stream."""
+    is_kept = encoding.muxer in ("matroska", "webm") and "stereo_mode" in reader.stream.metadata
+    lost = [name for name in reader.side_data if not (is_kept and name == "stereo 3D")]
+    return [f"not kept: {', '.join(lost)}"] if lost else []
+
+
+def _missing(task: Conversion, found: int, total: int) -> str:
+    """What is missing of the packets that were counted before. Raises `DamagedImageError`."""
+    if found >= total:
+        return ""
+    problem = f"only {found} of {total} frames could be read again"
+    if task.strict:
+        raise damaged(problem, task.source)
+    return problem
 
 
 def _write_frames(
     task: Conversion,
     reader: VideoReader,
     encoder: SegmentEncoder,
+    converter: Converter,
     store: SegmentFolder,
     position: Position,
 ) -> int:
@@ -120,7 +148,6 @@ def _write_frames(
             times.append((frame.pts, frame.duration))
             yield frame.pixels
 
-    converter = Converter(reader.info.colours)
     results = stream(
         task.step, pixels(), depth=depth_for(task.threads), threads=task.threads, first=first
     )

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vaetools.errors import (
     DamagedImageError,
-    InputError,
     TooLargeError,
     UnsupportedImageError,
 )
 from vaetools.video.colour import Colours, Converter, Layout, colours_of, layout_of
 from vaetools.video.container import (
     av_error,
+    damaged,
     is_cut_short,
     main_stream,
     open_container,
-    start_shift,
+    timed_packets,
 )
 from vaetools.video.geometry import orientation_of
-from vaetools.video.hdr import static_hdr
+from vaetools.video.hdr import side_data_not_kept, static_hdr
+from vaetools.video.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +88,8 @@ class VideoReader:
         info: What the frames are.
         frames: Number of frames according to the container, for a progress display only; 0 if it
             does not say.
+        packets: Number of packets with pictures that were read so far.
+        side_data: Names of what frames have beside their pixels, and an output has not.
         notes: What was changed, one line each. Complete when all frames were read.
 
     Raises:
@@ -104,6 +107,8 @@ class VideoReader:
         self.notes: list[str] = []
         self._max_pixels = max_pixels
         self._strict = strict
+        self.packets = 0
+        self.side_data: dict[str, None] = {}
         self._last: int | None = None
         self._deinterlacer: _Deinterlacer | None = None
         self.container: av.container.InputContainer = open_container(path)
@@ -112,7 +117,6 @@ class VideoReader:
             self._check_whole()
             self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
             self._decoder = self._open_decoder()
-            self.shift: Fraction = start_shift(self.container)
             self._frames = self._decoded()
             self._first = self._first_frame()
             self._describe(self._first)
@@ -212,8 +216,6 @@ class VideoReader:
             frame.pts = None if pts is None else round(pts * ratio)
             frame.duration = round((duration or 0) * ratio)
         pts = frame.pts if frame.pts is not None else frame.dts
-        if pts is not None:
-            pts -= round(self.shift / base) if base else 0
         if self._last is not None and (pts is None or pts <= self._last):
             pts = self._last + max(1, frame.duration or 0)
         frame.pts = self._last = 0 if pts is None else pts
@@ -245,29 +247,29 @@ class VideoReader:
                 if frame.is_corrupt and self._strict:
                     raise self._damaged(number)
                 number += 1
+                self.side_data.update(dict.fromkeys(side_data_not_kept(frame)))
                 yield frame
 
     def _packets(self) -> Iterator[Packet[Any] | None]:
-        """All packets, then None. `scan` has refused those that are damaged."""
-        packets = self.container.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av_error():
-                break
-            if packet is None:
-                break
-            if packet.size:  # an empty packet repeats the last frame (Theora); it ends a decoder
+        """All packets of the stream on the timeline of the file, then None."""
+        timeline = Timeline(self.container)
+        for packet in timed_packets(self.container, self._tell_damage):
+            timeline.move(packet)
+            # An empty packet repeats the last frame (Theora); it ends a decoder.
+            if packet.stream_index == self.stream.index and packet.size:
+                self.packets += 1
                 yield packet
         yield None
 
-    def _damaged(self, number: int) -> InputError:
-        remedy = "--lenient keeps what can be decoded"
-        return DamagedImageError(
-            f"the video is damaged or ends too early, at frame {number}",
-            file=self.path,
-            remedy=remedy,
-        )
+    def _tell_damage(self, problem: str) -> None:
+        if self._strict:
+            raise damaged(f"{problem}, after {self.packets} frames", self.path)
+        note = f"damaged: {problem}"
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _damaged(self, number: int) -> DamagedImageError:
+        return damaged(f"the video is damaged or ends too early, at frame {number}", self.path)
 
     def _open_decoder(self) -> Any:
         import av

@@ -6,8 +6,10 @@ import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vaetools.errors import OutputError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import av.container
     from av.audio.stream import AudioStream
@@ -86,17 +88,31 @@ class Track(Protocol):
 
 
 class Copied:
-    """A stream whose packets are copied."""
+    """A stream whose packets are copied, or changed by a function if there is one."""
 
-    def __init__(self, out: Stream) -> None:
+    def __init__(self, out: Stream, change: Callable[[bytes], bytes] | None = None) -> None:
         self._out = out
+        self._change = change
 
     def packets(self, packet: Packet[Any] | None) -> Iterable[Packet[Any]]:
         """See `Track`."""
         if packet is None or packet.dts is None:
             return ()
+        if self._change is not None:
+            packet = _with_data(packet, self._change(bytes(packet)))
+        if not packet.size and self._change is not None:  # nothing of it may be kept
+            return ()
         packet.stream = self._out
         return (packet,)
+
+
+def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:
+    import av
+
+    made: Any = av.Packet(data)
+    made.pts, made.dts, made.duration = packet.pts, packet.dts, packet.duration
+    made.time_base, made.is_keyframe = packet.time_base, packet.is_keyframe
+    return made  # type: ignore[no-any-return]
 
 
 class Ignored:
@@ -108,8 +124,45 @@ class Ignored:
         return ()
 
 
+def _layouts(context: Any) -> Iterable[str]:
+    """Layouts of channels for sound, the best first."""
+    name, count = context.layout.name, context.layout.nb_channels
+    if not name.endswith(" channels"):  # PCM often does not say which ones
+        yield name
+    if count in LAYOUTS:  # that of the speakers at the back for those at the sides
+        yield LAYOUTS[count]
+    yield from ("5.1", "stereo", "mono") if count > 6 else ("stereo", "mono")
+
+
+def _takes(codec: Any, layout: str, rate: int) -> bool:
+    """Whether an encoder can be opened for a layout."""
+    import av
+
+    context: Any = av.CodecContext.create(codec.name, "w")
+    context.format, context.layout, context.sample_rate = codec.audio_formats[0], layout, rate
+    context.bit_rate = _bit_rate(layout)
+    try:
+        context.open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _bit_rate(layout: str) -> int:
+    import av
+
+    return 96_000 * av.AudioLayout(layout).nb_channels
+
+
 class TranscodedSound:
-    """A stream of sound that is decoded and encoded again."""
+    """A stream of sound that is decoded and encoded again.
+
+    Attributes:
+        change: What that changes, in words.
+
+    Raises:
+        OutputError: The encoder of the container does not take such sound.
+    """
 
     def __init__(self, container: av.container.OutputContainer, source: AudioStream) -> None:
         import av
@@ -118,16 +171,23 @@ class TranscodedSound:
         context: Any = source.codec_context
         rates = codec.audio_rates or (context.sample_rate,)
         rate = context.sample_rate if context.sample_rate in rates else max(rates, key=_preference)
-        count = context.layout.nb_channels
-        layout = context.layout.name
-        if layout.endswith(" channels"):  # PCM often does not say which ones
-            layout = LAYOUTS.get(count, "stereo")
+        before = context.layout.name
+        layout = next((name for name in _layouts(context) if _takes(codec, name, rate)), None)
+        if layout is None:
+            raise OutputError(
+                f"sound ({codec_name(source)}, {before}) is not written as {codec.name}"
+            )
         out: Any = container.add_stream(codec.name, rate=rate)
         out.codec_context.layout = layout
-        out.codec_context.bit_rate = 96_000 * max(1, count)
+        out.codec_context.bit_rate = _bit_rate(layout)
         out.codec_context.time_base = Fraction(1, rate)
+        self.change = f"from {codec_name(source)} to {codec.name}"
+        if layout != before and not before.endswith(" channels"):
+            self.change += f", and from {before} to {layout}"
         self._out = out
         self._source = context
+        self._format: tuple[Any, ...] = ()
+        self._converter: Any = None
         self._resampler: Any = None
 
     def packets(self, packet: Packet[Any] | None) -> Iterable[Packet[Any]]:
@@ -147,21 +207,34 @@ class TranscodedSound:
         return found
 
     def _encoded(self, frame: Any) -> list[Packet[Any]]:
-        import av
-
         context = self._out.codec_context
         if self._resampler is None:
             if frame is None:
                 return []
             if not context.is_open:
                 context.open()
-            self._resampler = av.AudioResampler(
-                format=context.format,
-                layout=context.layout,
-                rate=context.sample_rate,
-                frame_size=context.frame_size or None,
-            )
-        return [p for part in self._resampler.resample(frame) for p in self._out.encode(part)]
+            self._resampler = self._made(frame_size=context.frame_size or None)
+        parts = [p for part in self._converted(frame) for p in self._resampler.resample(part)]
+        parts += self._resampler.resample(None) if frame is None else []
+        return [packet for part in parts if part for packet in self._out.encode(part)]
+
+    def _converted(self, frame: Any) -> list[Any]:
+        """The frame as the encoder wants it; its format may change within a recording."""
+        found = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
+        left: list[Any] = []
+        if found != self._format:
+            left = self._converter.resample(None) if self._converter else []
+            self._converter, self._format = self._made(), found
+        left += self._converter.resample(frame) if frame else []
+        return [part for part in left if part]  # a resampler without work passes None on
+
+    def _made(self, **options: Any) -> Any:
+        import av
+
+        context = self._out.codec_context
+        return av.AudioResampler(
+            format=context.format, layout=context.layout, rate=context.sample_rate, **options
+        )
 
 
 def _preference(rate: int) -> tuple[bool, int]:

@@ -9,7 +9,10 @@ from vaetools.image.metadata import Metadata
 from vaetools.image.metadata.writing import Holds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+MOST_NAMES = 5
+"""Names in a note."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,13 @@ class Bare:
     metadata: Metadata | None = field(default_factory=Metadata)
     orientation: int = 1
     frames: int = 1
+
+
+def unknown(kind: str, names: Iterable[str]) -> list[str]:
+    """The note on parts of a file that we do not know, at most one; `kind` says what they are."""
+    found = list(dict.fromkeys(names))
+    more = ", …" if len(found) > MOST_NAMES else ""
+    return [f"{kind} ({', '.join(found[:MOST_NAMES])}{more})"] if found else []
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,14 @@ import struct
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError, UnsupportedImageError
-from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.base import Bare, Container, unknown
+from vaetools.image.metadata import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_LOOPS = ("NETSCAPE", "ANIMEXTS")
+"""Extensions that say how often frames are repeated."""
 
 _MOST_BLOCKS = 10_000
 """Sub-blocks in a file whose sub-blocks are short; real ones are mostly full, 255 bytes."""
@@ -31,7 +35,17 @@ def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder see
     if not images:
         raise DamagedImageError("truncated or corrupt: the GIF has no image")
     head = data[:6] + _screen(data, first) + data[10:start]
-    return Bare("gif", head + control + first + b";", frames=images)
+    metadata = Metadata(notes=tuple(_notes(data, start)))
+    return Bare("gif", head + control + first + b";", metadata, frames=images)
+
+
+def _notes(data: bytes, start: int) -> Iterator[str]:
+    """What extensions hold beside frames and their times."""
+    found = [(kind, data[begin + 3 : begin + 11]) for kind, begin, _ in _blocks(data, start)]
+    if any(kind == b"!\xfe" for kind, _ in found):
+        yield "comment"
+    names = [name.decode("latin-1") for kind, name in found if kind == b"!\xff"]
+    yield from unknown("extensions", (name for name in names if name not in _LOOPS))
 
 
 def _screen(data: bytes, image: bytes) -> bytes:

@@ -6,11 +6,12 @@ Reference: ITU-T T.81, T.871 (JFIF); Exif 2.32; XMP Specification Part 3; CIPA D
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError
-from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.base import Bare, Container, unknown
 from vaetools.image.containers.limits import check_jpeg
 from vaetools.image.metadata import xmp
 from vaetools.image.metadata.exif import EXIF_PREFIX
@@ -21,7 +22,7 @@ from vaetools.image.metadata.tiff_directory import find, first_directory, read_d
 from vaetools.image.metadata.writing import Holds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 JFIF_PREFIX = b"JFIF\0"
 ICC_PREFIX = b"ICC_PROFILE\0"
@@ -39,7 +40,7 @@ LARGEST = 65533
 """Content of one segment in bytes."""
 
 _EXTENSION = struct.Struct(">32sLL")
-_COMMENT, _ADOBE, _JFIF, _APP1, _APP2, _APP13 = 0xFE, 0xEE, 0xE0, 0xE1, 0xE2, 0xED
+_COMMENT, _ADOBE, _JFIF, _APP1, _APP2, _APP13, _LAST_APP = 0xFE, 0xEE, 0xE0, 0xE1, 0xE2, 0xED, 0xEF
 # Segments of metadata: marker, and what their content begins with.
 _KINDS = {
     "jfif": (_JFIF, JFIF_PREFIX),
@@ -52,6 +53,9 @@ _KINDS = {
     "photoshop": (_APP13, PHOTOSHOP_PREFIX),
     "comment": (_COMMENT, b""),
 }
+# Segments of what is written anew: thumbnails, how components are coded, settings of an encoder.
+_IMPLIED = ((_JFIF, b"JFXX\0"), (_ADOBE, b"Adobe"), (0xEC, b"Ducky"))
+_NAME = re.compile(rb"[!-~]{2,32}")
 _PREVIEWS = (0x010001, 0x010002)  # types of images that only show the first one smaller
 _NUMBER_OF_IMAGES, _IMAGES = 0xB001, 0xB002
 
@@ -97,7 +101,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         start = stop
 
 
-def _blocks(segments: Iterable[tuple[int, bytes]]) -> Blocks:
+def _blocks(segments: Sequence[tuple[int, bytes]]) -> Blocks:
     found: dict[str, list[bytes]] = {name: [] for name in _KINDS}
     for marker, content in segments:
         for name, (wanted, prefix) in _KINDS.items():
@@ -120,7 +124,18 @@ def _blocks(segments: Iterable[tuple[int, bytes]]) -> Blocks:
         unit, x, y = struct.unpack_from(">BHH", found["jfif"][0], 2)
         blocks.density = density_of(x, y, unit + 1)
     blocks.extended_xmp = _extended(blocks, found["extension"])
+    blocks.notes += unknown("segments", _unknown(segments))
     return blocks
+
+
+def _unknown(segments: Iterable[tuple[int, bytes]]) -> Iterator[str]:
+    """Names of application segments that we do not know, such as `APP11 JP` of C2PA."""
+    known = (*_KINDS.values(), *_IMPLIED)
+    for marker, content in segments:
+        is_known = any(m == marker and content.startswith(prefix) for m, prefix in known)
+        if _JFIF <= marker <= _LAST_APP and not is_known:
+            name = _NAME.match(content)
+            yield f"APP{marker - _JFIF} {name[0].decode() if name else ''}".strip()
 
 
 def _extended(blocks: Blocks, extensions: list[bytes]) -> bytes:
@@ -168,19 +183,21 @@ def _whole(entries: bytes) -> bytes:
     return entries[: len(entries) // 16 * 16]
 
 
-def wrap(data: bytes, metadata: Metadata) -> bytes:
+def wrap(data: bytes, metadata: Metadata, colours: bytes | None = None) -> bytes:
     """A JPEG file with this metadata and no other, its coded data unchanged.
 
     Args:
         data: a JPEG file; its application segments and comments are dropped.
         metadata: as `writing.fitted` gives it for `JPEG.holds`.
+        colours: Adobe's segment, or nothing for YCbCr; None keeps that of the file.
     """
-    tables, at = [], 2
-    adobe = False
+    tables, at = [colours or b""], 2
+    adobe = bool(colours)
     for marker, start, stop in _segments(data):
         at = stop
-        adobe |= marker == _ADOBE
-        if marker == _ADOBE or not (_JFIF <= marker <= 0xEF or marker == _COMMENT):
+        is_kept = marker == _ADOBE and colours is None
+        adobe |= is_kept
+        if is_kept or not (_JFIF <= marker <= _LAST_APP or marker == _COMMENT):
             tables.append(data[start:stop])
     head = [] if adobe else [_segment(_JFIF, _jfif(metadata.density))]
     parts = [data[:2], *head, *_described(metadata), *tables, data[at:]]

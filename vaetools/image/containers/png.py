@@ -12,7 +12,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError
-from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.base import Bare, Container, unknown
 from vaetools.image.containers.limits import check_png
 from vaetools.image.metadata import raw_profile
 from vaetools.image.metadata.exif import EXIF_PREFIX
@@ -30,6 +30,10 @@ _XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 _PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 _NAMED = {b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sPLT", b"hIST"}
+# What is read, or says nothing about the pixels that are written: frames, time of the file, screens.
+_KNOWN = {b"eXIf", b"iCCP", b"pHYs", b"cICP", b"gAMA", b"cHRM", b"sRGB"} | {
+    *(b"fcTL", b"fdAT", b"tIME", b"sBIT", b"bKGD", b"iDOT")
+}
 _PROFILES = {"exif", "app1", "xmp", "iptc", "8bim", "icc", "icm"}
 
 
@@ -74,6 +78,8 @@ def _chunks(data: bytes, strict: bool) -> Iterator[tuple[bytes, bytes]]:
 def _blocks(found: dict[bytes, bytes], texts: dict[str, tuple[bytes, bytes]]) -> Blocks:
     blocks = Blocks(exif=found.get(b"eXIf", b""))
     blocks.notes += [kind.decode() for kind in found if kind in _NAMED]
+    others = [kind.decode("latin-1") for kind in found if kind not in _NAMED | _KNOWN]
+    blocks.notes += unknown("chunks", others)
     if b"iCCP" in found:
         blocks.icc = _inflated(found[b"iCCP"].partition(b"\0")[2][1:], MAX_BLOCK)
         if not blocks.icc:
@@ -82,10 +88,8 @@ def _blocks(found: dict[bytes, bytes], texts: dict[str, tuple[bytes, bytes]]) ->
     blocks.cicp = _cicp(found.get(b"cICP", b""))
     if b"iCCP" not in found:
         blocks.calibration = _calibration(found)
-    others = [key for key, text in texts.items() if not _take_text(blocks, key, *text)]
-    if others:
-        names = ", ".join(key[:40] for key in others[:5])
-        blocks.notes.append(f"text ({names}{', …' if len(others) > 5 else ''})")
+    others = [key[:40] for key, text in texts.items() if not _take_text(blocks, key, *text)]
+    blocks.notes += unknown("text", others)
     return blocks
 
 

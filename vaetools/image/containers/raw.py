@@ -31,6 +31,8 @@ def unwrap(data: bytes, strict: bool) -> Bare:
     directories = list(_directories(data))
     if directories:
         blocks.exif = exif_of_tiff(data, directories[0]) or b""
+    else:
+        blocks.notes.append("EXIF of a camera RAW file that is no TIFF")
     if strict and any(_end(data, fields) > len(data) for fields in directories):
         raise DamagedImageError("truncated: pixels are missing at the end")
     metadata, _ = blocks.understood()

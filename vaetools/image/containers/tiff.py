@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from vaetools.errors import DamagedImageError, UnsupportedImageError
-from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.base import Bare, Container, unknown
 from vaetools.image.containers.limits import MOST_PARTS, by_tag, check_strips, check_tiles
 from vaetools.image.metadata.exif import (
     RATIONAL,
@@ -20,6 +20,7 @@ from vaetools.image.metadata.exif import (
 from vaetools.image.metadata.fields import Calibration
 from vaetools.image.metadata.reading import Blocks, density_of
 from vaetools.image.metadata.tiff_directory import (
+    DESCRIPTIVE,
     ICC_PROFILE,
     LONG,
     ORIENTATION,
@@ -37,6 +38,8 @@ from vaetools.image.metadata.tiff_directory import (
 from vaetools.image.metadata.writing import Holds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vaetools.image.metadata.fields import Metadata
     from vaetools.image.metadata.tiff_directory import Item, Order
 
@@ -44,6 +47,13 @@ XMP, IPTC, PHOTOSHOP = 700, 33723, 34377
 TRANSFER_FUNCTION, WHITE_POINT, PRIMARIES = 301, 318, 319
 BYTE = 1
 _METADATA_FIELDS = {ICC_PROFILE, XMP, IPTC, PHOTOSHOP}
+_NAMED = {TRANSFER_FUNCTION: "transfer function", 37724: "layers of Photoshop"} | {
+    **dict.fromkeys((33550, 33922, 34264, 34735, 34736, 34737), "GeoTIFF"),
+    **dict.fromkeys((42112, 42113), "metadata of GDAL"),
+}
+_KNOWN = frozenset({254, 255, 263, 264, 265, ORIENTATION, 280, 281, 297, WHITE_POINT})
+"""Fields that are read, or that say which image this is, and how its samples are spread."""
+
 _PIXEL_FIELDS = frozenset(
     {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(319, 326)}
 ) | {332, 333, 334, 336, 338, 339, 340, 341, 347, *range(512, 522), *range(529, 533), ICC_PROFILE}
@@ -80,8 +90,15 @@ def _blocks(data: bytes, fields: list[Field]) -> Blocks:
         density=None if density is None else density_of(*density),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         calibration=_calibration(data, fields),
-        notes=["transfer function"] if find(fields, TRANSFER_FUNCTION) else [],
+        notes=list(_not_kept(fields)),
     )
+
+
+def _not_kept(fields: list[Field]) -> Iterator[str]:
+    """What the fields of a directory hold that has no place in `Blocks`."""
+    others = {f.tag for f in fields} - _PIXEL_FIELDS - _METADATA_FIELDS - DESCRIPTIVE - _KNOWN
+    yield from dict.fromkeys(_NAMED[tag] for tag in sorted(others) if tag in _NAMED)
+    yield from unknown("TIFF tags", (str(tag) for tag in sorted(others) if tag not in _NAMED))
 
 
 def _calibration(data: bytes, fields: list[Field]) -> Calibration | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from vaetools.image.containers.base import Bare, Container
+from vaetools.image.containers.base import Bare, Container, unknown
 from vaetools.image.containers.limits import check_chunks
 from vaetools.image.metadata.exif import EXIF_PREFIX
 from vaetools.image.metadata.reading import Blocks
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
 """In the chunk `VP8X`."""
 
+_KNOWN = {*_FLAGS, b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
+
 
 def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder sees damage itself
     chunks: dict[bytes, bytes] = {}
@@ -29,7 +31,9 @@ def unwrap(data: bytes, strict: bool) -> Bare:  # noqa: ARG001 - the decoder see
         frames += kind == b"ANMF"
         chunks.setdefault(kind, content)
     icc, exif, xmp = (chunks.get(kind, b"") for kind in (b"ICCP", b"EXIF", b"XMP "))
-    metadata, orientation = Blocks(icc=icc, exif=exif, xmp=xmp).understood()
+    names = [kind.decode("latin-1").strip() for kind in chunks if kind not in _KNOWN]
+    notes = unknown("chunks", names)
+    metadata, orientation = Blocks(icc=icc, exif=exif, xmp=xmp, notes=notes).understood()
     return Bare("webp", data, metadata, orientation, max(1, frames))
 
 

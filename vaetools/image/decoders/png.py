@@ -51,6 +51,10 @@ _PASSES = (
 def open_png(bare: Bare, strict: bool) -> Opened:  # noqa: ARG001
     header = pillow_header("png", bare.data)
     depth, colour_type = bare.data[24], bare.data[25]
+    if colour_type == 0 and depth in (2, 4) and "transparency" in header.info:
+        # Pillow scales the samples to 8 bits, and not the level that is transparent.
+        top = (1 << depth) - 1
+        header.info["transparency"] = (header.info["transparency"] & top) * (255 // top)
     if depth == 16:
         decode = partial(_decode_deep, bare.data, header)
         return Opened(*header.size, f"{header.mode} 16 bit", decode)

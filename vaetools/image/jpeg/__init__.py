@@ -12,7 +12,7 @@ stderr, or exist for some platforms only.
 Reference: ITU-T T.81 (JPEG).
 """
 
-from vaetools.image.jpeg.patch import patched
-from vaetools.image.jpeg.structure import NotCoveredError, first_image
+from vaetools.image.jpeg.patch import colour_marker, patched
+from vaetools.image.jpeg.structure import NotCoveredError, first_image, read_structure
 
-__all__ = ["NotCoveredError", "first_image", "patched"]
+__all__ = ["NotCoveredError", "colour_marker", "first_image", "patched", "read_structure"]

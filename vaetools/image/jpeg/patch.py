@@ -61,7 +61,7 @@ def patched(source: bytes, pixels: NDArray[np.uint8], changed: NDArray[np.bool_]
         body = spliced(frame, new) or _encoded(frame, new)
     except NotCoveredError:
         return None
-    return _colour_marker(frame) + body
+    return colour_marker(frame) + body
 
 
 def _new_blocks(
@@ -88,7 +88,7 @@ def _encoded(frame: Frame, new: list[tuple[NDArray[np.intp], NDArray[np.int16]]]
     return encode(frame, planes)
 
 
-def _colour_marker(frame: Frame) -> bytes:
+def colour_marker(frame: Frame) -> bytes:
     """An Adobe marker where components are RGB; otherwise they are taken for YCbCr."""
     if len(frame.components) == 1 or frame.has_luma:
         return b""

@@ -50,10 +50,10 @@ _MAX_DIRECTORIES = 8  # that follow the first; a camera writes one
 
 
 def split_exif(payload: bytes) -> tuple[bytes | None, int]:
-    """The EXIF block without `Exif` prefixes, orientation 1, and the orientation it had."""
+    """The EXIF block without `Exif` prefixes, orientation 1, and the orientation it had, or 0."""
     while payload.startswith(EXIF_PREFIX):
         payload = payload[len(EXIF_PREFIX) :]
-    return upright(payload) if payload else (None, 1)
+    return upright(payload) if payload else (None, 0)
 
 
 def is_exif(block: bytes) -> bool:

@@ -135,10 +135,10 @@ def unique(fields: Iterable[Field]) -> list[Field]:
 def upright(exif: bytes) -> tuple[bytes, int]:
     """The EXIF block with orientation 1, and the orientation 1 … 8 that it had.
 
-    A block that cannot be read is returned as it is, with 1.
+    A block that has none, and one that cannot be read and is returned as it is, have 0.
     """
     changed, value = with_orientation(exif, 1)
-    return changed, value if 1 <= value <= 8 else 1
+    return changed, value if 1 <= value <= 8 else 0
 
 
 def with_orientation(exif: bytes, orientation: int) -> tuple[bytes, int]:
