@@ -38,6 +38,14 @@ def test_files_without_a_partner_are_named(
     assert told(capsys, *folders) == f"without a partner: {one / 'b.png'}, {other / 'c.png'}\n"
 
 
+def test_a_compressed_copy_does_not_take_the_place_of_its_original(
+    capsys: pytest.CaptureFixture[str], folders: tuple[Path, Path]
+) -> None:
+    one, _ = folders
+    (one / "a.png.vae").write_bytes(b"")  # could not be read
+    assert told(capsys, *folders) == f"without a partner: {one / 'a.png.vae'}\n"
+
+
 def test_only_some_of_many_are_named(
     capsys: pytest.CaptureFixture[str], folders: tuple[Path, Path]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -242,3 +243,20 @@ def test_one_line_if_all_shards_are_refused(
     shutil.copytree(folder / "in", folder / "out2")
     code, (line,) = call("negative --job run2 -o out2")
     assert code == 2 and line.startswith("E081 out2/")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode")
+def test_folders_whose_names_are_not_utf_8_are_refused(
+    call: Callable[..., tuple[int, list[str]]], tmp_path: Path
+) -> None:
+    images(tmp_path)
+    (tmp_path / "in").rename(tmp_path / "in\udcff")
+    code, lines = call("shards in\udcff -o run")
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("E002 run/job.toml: "), lines
+    assert "not UTF-8: root = " in lines[0] and not (tmp_path / "run").exists()
+    (tmp_path / "in\udcff").rename(tmp_path / "in")
+    assert call("shards in -o run")[0] == 0
+    before = sorted(tmp_path.rglob("*"))
+    code, lines = call("negative --job run -o out\udcff")
+    assert code == 2 and len(lines) == 1 and "not UTF-8: out = " in lines[0], lines
+    assert sorted(tmp_path.rglob("*")) == before

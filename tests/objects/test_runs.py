@@ -294,6 +294,17 @@ def test_keys_that_are_no_paths_fail_alone(bucket: MemoryBucket, tmp_path: Path)
         assert {r.code for r in result.failures} == {"E015"}
 
 
+def test_a_key_that_is_no_path_hides_no_other_object(bucket: MemoryBucket) -> None:
+    bucket.fill({"in/x//b.txt": b"1", "in/x/b.txt": b"12", "in/x/./b.txt": b"3"})
+    result = go()
+    assert bucket.content("out/") == {"x/b.txt": b"21"}
+    assert sorted((record.status, record.file) for record in result.records) == [
+        ("done", "s3://bucket/in/x/b.txt"),
+        ("failed", "s3://bucket/in/x/./b.txt"),
+        ("failed", "s3://bucket/in/x//b.txt"),
+    ]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode")
 def test_a_file_whose_name_is_not_utf_8_fails_alone(bucket: MemoryBucket, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"abc")

@@ -62,7 +62,8 @@ def command(
     """Compare images: PSNR, SSIM, MS-SSIM, bits per pixel.
 
     REFERENCE and CANDIDATE are two files or two folders. Files of folders are paired if their
-    names are equal (a.png.vae counts as a.png), or differ only in the suffix.
+    names are equal (a.png.vae counts as a.png, unless that is there too), or differ only in the
+    suffix.
 
     \b
     Examples:
@@ -130,7 +131,8 @@ def _images(folder: Path) -> dict[PurePath, Path]:
         name = relative.with_suffix("") if path.suffix.lower() == VAE else relative
         hidden = any(part.startswith(".") for part in relative.parts)
         if not hidden and path.is_file() and name.suffix.lower() in SUFFIXES:
-            found[name] = path
+            # Next to its original, a .vae file is another version of it, and never takes its place.
+            found[relative if name in found else name] = path
     return found
 
 

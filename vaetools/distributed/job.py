@@ -152,8 +152,15 @@ class Job:
         """The folder of the claims."""
         return self.folder / "claims"
 
+    def check_names(self) -> None:
+        """Raise `UsageError` if `job.toml` cannot name the folder of the inputs."""
+        _toml(self.folder / JOB_FILE, self._table())
+
     def write(self) -> None:
         """Write `job.toml`. Raises `OSError`."""
+        _create(self.folder / JOB_FILE, self._table())
+
+    def _table(self) -> dict[str, Any]:
         table = _JobTable(
             FORMAT,
             self.id,
@@ -166,7 +173,7 @@ class Job:
             self.explicit,
             self.lease,
         )
-        _create(self.folder / JOB_FILE, dataclasses.asdict(table))
+        return dataclasses.asdict(table)
 
 
 JOB_FILE = "job.toml"
@@ -244,9 +251,12 @@ def begin(job: Job, operation: Operation, settings: RunSettings, fingerprint: st
         problem = f"the folder of the inputs is {'empty' if is_folder(job.root) else 'not there'}"
         raise UsageError(problem, file=job.root, remedy="mount it at the same place, or use --root")
     out = Path(settings.out)
+    task = _task(job, operation, settings, fingerprint)
+    _toml(
+        job.folder / OPERATION_FILE, dataclasses.asdict(task)
+    )  # refused before anything is written
     with output_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    task = _task(job, operation, settings, fingerprint)
     _remove_left_behind(job, out)
     if job.task is None:
         task = dataclasses.replace(task, mark=_marked(job, out))
@@ -351,5 +361,15 @@ def _mark(job: Job, out: Path) -> str:
 
 
 def _create(path: Path, table: dict[str, Any]) -> None:
-    """Write a new TOML file, whole or not at all. Raises `ExistsError` or `OSError`."""
-    write_files([(path, tomli_w.dumps(table).encode())], standing=[None])
+    """Write a new TOML file, whole or not at all. Raises `ExistsError`, `OSError`, and as `_toml`."""
+    write_files([(path, _toml(path, table))], standing=[None])
+
+
+def _toml(path: Path, table: dict[str, Any]) -> bytes:
+    """A table as TOML. Raises `UsageError` for a name that is not UTF-8, as TOML has no others."""
+    try:
+        return tomli_w.dumps(table).encode()
+    except UnicodeEncodeError as error:
+        name = printable(error.object.split("\n")[error.object.count("\n", 0, error.start)])
+        problem = f"cannot name a path or option that is not UTF-8: {name}"
+        raise UsageError(problem, file=path, remedy="rename it") from error

@@ -223,11 +223,13 @@ def write_lists(
     Raises:
         ExistsError: There is a job, or a folder with other files.
         NothingMatchedError: There are no inputs.
+        UsageError: A folder has a name that is not UTF-8.
         OutputError: The folder cannot be written to.
     """
+    job_id = secrets.token_hex(8)
+    Job(folder, job_id, root, 1, 0, 0, "").check_names()
     remove_stale([folder, folder / "shards"], lambda found: found.is_abandoned)
     _check_free(folder)
-    job_id = secrets.token_hex(8)
     hashes = hashlib.sha256()
     number = count = total = 0
     try:

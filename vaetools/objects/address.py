@@ -56,6 +56,15 @@ class ObjectPath(PurePosixPath):
         return f"{self.key}/" if self.key else ""
 
 
+class RawPath(ObjectPath):
+    """The URL of an object whose key is no path: shown as it is, it differs from all others."""
+
+    url: str = ""
+
+    def __str__(self) -> str:
+        return self.url or super().__str__()
+
+
 def is_path(key: str) -> bool:
     """Whether a key, or what follows the folder in it, is a relative path in its shortest form."""
     return not any(part in ("", ".", "..") or "\0" in part for part in key.split("/"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from vaetools.errors import TooLargeError, UnreadableError, UsageError
 from vaetools.image import most_bytes
-from vaetools.objects.address import ObjectPath, is_path
+from vaetools.objects.address import ObjectPath, RawPath, is_path
 from vaetools.objects.store import Stored, StoreError, open_store
 from vaetools.runner.inputs import Found, Source
 
@@ -59,7 +59,7 @@ class ObjectInputs:
             UsageError: There is no such bucket, object or folder.
             UnreadableError: A bucket cannot be listed. LibraryError: the store's library is missing.
         """
-        found: dict[str, Source] = {}
+        found: dict[tuple[str, str, str], Source] = {}
         left_alone, folders = 0, False
         other_kinds: Counter[str] = Counter()
         for url in inputs:
@@ -71,7 +71,8 @@ class ObjectInputs:
                 if source is None or _is_hidden(match, place):
                     continue
                 if _is_wanted(source, base, wanted) and not self._is_apart(source, match.searched):
-                    found.setdefault(str(source.path), source)
+                    # Not by path: `a//b` and `a/b` are two objects, and one path.
+                    found.setdefault((place.scheme, place.bucket, match.stored.key), source)
                 else:
                     left_alone += 1
                     if not wanted.has_suffix(source.path.name):
@@ -166,7 +167,7 @@ def _source(place: ObjectPath, base: str | None, stored: Stored) -> Source | Non
     if not is_path(name) or not is_path(key):
         problem = "cannot be read: its key has empty parts, `.` or `..`, and is no path"
         name = "/".join(part for part in name.split("/") if part not in ("", ".", "..")) or "key"
-    path = ObjectPath(f"{place.scheme}://{place.bucket}", key)
+    path = _path(f"{place.scheme}://{place.bucket}", key)
     return Source(
         cast("Path", path),  # of a path, no more is used than objects have
         PurePosixPath(name),
@@ -176,6 +177,14 @@ def _source(place: ObjectPath, base: str | None, stored: Stored) -> Source | Non
         problem=problem,
         version=stored.version,
     )
+
+
+def _path(bucket: str, key: str) -> ObjectPath:
+    if is_path(key):
+        return ObjectPath(bucket, key)
+    path = RawPath(bucket, key.lstrip("/"))
+    path.url = f"{bucket}/{key}"
+    return path
 
 
 def _is_hidden(match: _Match, place: ObjectPath) -> bool:
