@@ -160,6 +160,26 @@ def test_what_does_not_load_is_found(tmp_path: Path, before: str, said: str) -> 
     assert any(said in text for text in failures(findings)), findings
 
 
+def test_nothing_is_loaded_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = plugin(tmp_path, "def process(self, item): return item")
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("json", "pluggy", "signal"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
+    monkeypatch.chdir(here)
+    assert failures(check_plugin(path)) == []
+    assert not (tmp_path / "loaded").exists()
+
+
+def test_what_native_code_prints_is_no_finding(tmp_path: Path) -> None:
+    body = "def process(self, item):\n        os.write(1, b'step 1\\n')\n        return item"
+    path = plugin(tmp_path, body, before="os.write(1, b'licence: none')\n")
+    findings = check_plugin(path)
+    assert failures(findings) == [] and findings[-1].state == "ok"
+
+
 def test_clashes_are_found(tmp_path: Path) -> None:
     body = "def process(self, item): return item"
     for name, said in [("compress", "is registered by"), ("eval", "a name of vaetools itself")]:
