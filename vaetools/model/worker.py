@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.device_memory import watched
 from vaetools.errors import ModelBrokenError, VaetoolsError
-from vaetools.graphcheck.estimate import Estimator
-from vaetools.model.checked import scales_of
+from vaetools.model.checked import estimator_of
 from vaetools.model.fused.chains import chain_of
 from vaetools.model.limits import Alarm, Memory
 from vaetools.model.wire import WireError, receive, send
@@ -30,6 +29,7 @@ from vaetools.model.wire import WireError, receive, send
 if TYPE_CHECKING:
     import numpy as np
 
+    from vaetools.graphcheck.estimate import Estimator
     from vaetools.model.folder import Model
     from vaetools.model.session import Session
 
@@ -135,7 +135,7 @@ class Service:
             with self._memory.opening(most):
                 data = self.model.graph_bytes(role, pixels)
                 session = self.model.graph(role, pixels=pixels)
-                return _Opened(session, Estimator(data, scales_of(self.model.manifest)))
+                return _Opened(session, estimator_of(data, self.model.manifest, role))
         except MemoryError:
             raise ModelBrokenError(
                 f"graph needs more than {most // 2**20} MiB to open", file=self.model.folder
