@@ -174,6 +174,21 @@ def test_a_typed_aim_puts_that_of_a_file_aside(vaetools, where: str) -> None:
     assert both.code == 2 and "quality and psnr exclude each other" in both.err
 
 
+@pytest.mark.parametrize("where", ["config", "pipeline"])
+@pytest.mark.parametrize("region", ["[0, 0, 8, 6]", '"0,0,8,6"'])
+def test_numbers_in_a_row_may_be_in_a_file(vaetools, where: str, region: str) -> None:
+    photo = Image(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
+    Path("photos/a.png").write_bytes(encode_image(photo, "png"))
+    assert vaetools("compress", "photos/a.png", "-o", "a.vae").code == 0
+    Path("pipeline.toml").write_text(f'[[step]]\nop = "decompress"\nregion = {region}\n')
+    words = {"config": ["decompress", "--config", "my.toml"], "pipeline": ["run", "pipeline.toml"]}
+    done = vaetools(
+        *words[where], "a.vae", "-o", "part.png", config=f"[decompress]\nregion = {region}\n"
+    )
+    assert done.code == 0, done.err
+    assert pixels("part.png").shape == (6, 8, 3)
+
+
 def test_operations_without_inputs_leave_keys_about_inputs_alone(vaetools) -> None:
     config = 'strict = false\nout = "drawn"\n[generate]\nmodel = "mnist-conv"\nn = 2\n'
     assert vaetools("generate", "--config", "my.toml", config=config).code == 0
