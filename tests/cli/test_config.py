@@ -189,6 +189,26 @@ def test_numbers_in_a_row_may_be_in_a_file(vaetools, where: str, region: str) ->
     assert pixels("part.png").shape == (6, 8, 3)
 
 
+def test_typed_inputs_put_the_list_of_a_file_aside(vaetools) -> None:
+    Path("list.txt").write_text("photos/b.png\n")
+    config = "files-from = 'list.txt'\nroot = '.'\n"
+    words = ["dust", "-o", "out", "--config", "my.toml"]
+    assert vaetools(*words, config=config).code == 0
+    assert [path.name for path in Path("out").rglob("*.png")] == ["b.png"]
+    typed = vaetools("dust", "photos/a.png", "-o", "a.png", "--config", "my.toml", config=config)
+    assert typed.code == 0 and Path("a.png").exists(), typed.err
+
+
+def test_the_format_of_a_file_holds_for_operations_that_choose_one(vaetools) -> None:
+    assert vaetools("compress", "photos", "-o", "packed").code == 0
+    words = ["decompress", "packed", "--config", "my.toml", "-o"]
+    assert vaetools(*words, "out", config="to = 'jpg'").code == 0
+    assert {path.suffix for path in Path("out").glob("[ab]*")} == {".jpg"}
+    config = "to = 'jpg'\n[decompress]\nto = 'webp'"
+    assert vaetools(*words, "nearer", config=config).code == 0
+    assert {path.suffix for path in Path("nearer").glob("[ab]*")} == {".webp"}
+
+
 def test_operations_without_inputs_leave_keys_about_inputs_alone(vaetools) -> None:
     config = 'strict = false\nout = "drawn"\n[generate]\nmodel = "mnist-conv"\nn = 2\n'
     assert vaetools("generate", "--config", "my.toml", config=config).code == 0
