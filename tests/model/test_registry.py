@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +22,7 @@ from vaetools.errors import (
     ModelBrokenError,
     ModelNotFoundError,
 )
+from vaetools.model import vae
 from vaetools.model.latent import Posterior
 from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
 from vaetools.model.registry import ModelRegistry
@@ -187,6 +190,21 @@ def test_selection_is_by_task_and_name(tiny_models: Path, tmp_path: Path) -> Non
     with pytest.raises(ModelNotFoundError, match="choose with --model: tiny-vae, second"):
         both.for_task("reconstruct")
     assert both.for_task("reconstruct", "second").id == "second"
+
+
+def test_threads_open_one_model(tiny_models: Path) -> None:
+    """Also where the runtime takes its time to start."""
+    together = threading.Barrier(2)
+    runtime = Runtime("cpu", threads=1)
+
+    def started() -> Runtime:
+        together.wait(10)
+        return runtime
+
+    registry = ModelRegistry([tiny_models], started)
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(registry.open, [TINY, TINY])
+    assert one is two
 
 
 def test_vae_keeps_odd_sizes_and_samples_within_the_posterior(tiny_models: Path) -> None:
