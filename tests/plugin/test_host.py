@@ -131,6 +131,24 @@ def test_threads_never_see_half_of_a_module(tmp_path: Path) -> None:
     assert [host.result().broken for host in hosts] == [[], []]
 
 
+def test_what_is_registered_counts_in_the_next_call(tiny_models: Path, tmp_path: Path) -> None:
+    hub = Hub(PluginHost(installed=False), [tiny_models], device="cpu", threads=1)
+    hub.reconstruct(gradient())
+    other = tmp_path / "more" / "other"
+    shutil.copytree(tiny_models / TINY, other)
+    manifest = other / FILE_NAME
+    manifest.write_text(manifest.read_text().replace(f'"{TINY}"', '"other"'))
+
+    class Plugin:
+        @hookimpl
+        def register_models(self) -> list[Path]:
+            return [other.parent]
+
+    hub.register(Plugin())
+    with pytest.raises(ModelNotFoundError, match="2 models fit"):
+        hub.reconstruct(gradient())
+
+
 def test_objects_register_or_raise() -> None:
     class Fine(Operation):
         name = "fine"
