@@ -16,7 +16,7 @@ from vaetools.cli import main
 from vaetools.errors import ExistsError, UsageError
 from vaetools.kit import Finding, check_plugin, new_plugin
 
-HEAD = "import os, sys, time\nimport numpy as np\nimport vaetools\n"
+HEAD = "import dataclasses, os, sys, time\nimport numpy as np\nimport vaetools\n"
 CLASS = """
 class Bad(vaetools.{base}):
     "Does something wrong."
@@ -108,6 +108,10 @@ STATE = """def apply(self, image):
 CHANGES = """def process(self, item):
         item.pixels[:] = 0
         return item"""
+NEEDS_TEXT = """@dataclasses.dataclass(frozen=True)
+    class Options:
+        text: str | None = vaetools.option(None, required=True)
+    def process(self, item): return item"""
 TEXT = """def outputs(self, source): return [source.with_suffix('.txt')]
     def process(self, item): return item"""
 
@@ -202,6 +206,7 @@ def test_time_is_limited_and_what_was_found_before_stays(tmp_path: Path) -> None
 def test_what_cannot_be_tried_is_noted(tmp_path: Path) -> None:
     for body, said in [
         ("takes = 'file'\n    def process(self, item): return item", "not checked: it takes files"),
+        (NEEDS_TEXT, "not checked: nothing is known to give as text"),
         ("task = 'paint'\n    def process(self, item): return item", "no model for 'paint'"),
         (
             "def process(self, item):\n        raise vaetools.InputError('only Sundays')",
