@@ -294,6 +294,9 @@ class Hub(Runs, HubMethods):
     def register(self, plugin: object, name: str | None = None) -> None:
         """Add a plugin object of your own. Raises `PluginError`."""
         self._resolver.register(plugin, name)
+        # It may have brought a model, so that what was chosen before is not the only choice any more.
+        self._steps.clear()
+        self.__dict__.pop("_decompress", None)
 
     def close(self) -> None:
         """Release the sessions and their memory. The hub opens them again when it is used."""

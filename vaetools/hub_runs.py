@@ -12,6 +12,7 @@ from vaetools.errors import UsageError
 from vaetools.image import Image, most_bytes, read_file
 from vaetools.objects import run as run_objects
 from vaetools.objects import uses_objects
+from vaetools.operation.chain import Chain
 from vaetools.runner import Progress, Record, RunResult, RunSettings, WatchResult, input_paths
 from vaetools.runner import run as run_operation
 from vaetools.runner import watch as watch_folders
@@ -156,9 +157,23 @@ def task_of(
     if "max_pixels" in given:
         operation = operation.limited(given["max_pixels"])
     operation.check_complete()
-    for opened in operation.opened:
-        opened.check_files()  # one error now, not one for every image
+    _check_models(operation)
     return operation, RunSettings(out=out, **given)
+
+
+def _check_models(operation: Operation) -> None:
+    """Check the files of all models that are used: one error now, not one for every image.
+
+    Where each input chooses its model among several, a damaged one may be one that none of them needs.
+
+    Raises:
+        ModelAlteredError: a file is not the one that the manifest names.
+    """
+    steps = operation.steps if isinstance(operation, Chain) else (operation,)
+    for step in steps:
+        if not step.many_models or len(step.opened) == 1:
+            for opened in step.opened:
+                opened.check_files()
 
 
 @functools.cache

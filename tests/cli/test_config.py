@@ -174,6 +174,41 @@ def test_a_typed_aim_puts_that_of_a_file_aside(vaetools, where: str) -> None:
     assert both.code == 2 and "quality and psnr exclude each other" in both.err
 
 
+@pytest.mark.parametrize("where", ["config", "pipeline"])
+@pytest.mark.parametrize("region", ["[0, 0, 8, 6]", '"0,0,8,6"'])
+def test_numbers_in_a_row_may_be_in_a_file(vaetools, where: str, region: str) -> None:
+    photo = Image(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
+    Path("photos/a.png").write_bytes(encode_image(photo, "png"))
+    assert vaetools("compress", "photos/a.png", "-o", "a.vae").code == 0
+    Path("pipeline.toml").write_text(f'[[step]]\nop = "decompress"\nregion = {region}\n')
+    words = {"config": ["decompress", "--config", "my.toml"], "pipeline": ["run", "pipeline.toml"]}
+    done = vaetools(
+        *words[where], "a.vae", "-o", "part.png", config=f"[decompress]\nregion = {region}\n"
+    )
+    assert done.code == 0, done.err
+    assert pixels("part.png").shape == (6, 8, 3)
+
+
+def test_typed_inputs_put_the_list_of_a_file_aside(vaetools) -> None:
+    Path("list.txt").write_text("photos/b.png\n")
+    config = "files-from = 'list.txt'\nroot = '.'\n"
+    words = ["dust", "-o", "out", "--config", "my.toml"]
+    assert vaetools(*words, config=config).code == 0
+    assert [path.name for path in Path("out").rglob("*.png")] == ["b.png"]
+    typed = vaetools("dust", "photos/a.png", "-o", "a.png", "--config", "my.toml", config=config)
+    assert typed.code == 0 and Path("a.png").exists(), typed.err
+
+
+def test_the_format_of_a_file_holds_for_operations_that_choose_one(vaetools) -> None:
+    assert vaetools("compress", "photos", "-o", "packed").code == 0
+    words = ["decompress", "packed", "--config", "my.toml", "-o"]
+    assert vaetools(*words, "out", config="to = 'jpg'").code == 0
+    assert {path.suffix for path in Path("out").glob("[ab]*")} == {".jpg"}
+    config = "to = 'jpg'\n[decompress]\nto = 'webp'"
+    assert vaetools(*words, "nearer", config=config).code == 0
+    assert {path.suffix for path in Path("nearer").glob("[ab]*")} == {".webp"}
+
+
 def test_operations_without_inputs_leave_keys_about_inputs_alone(vaetools) -> None:
     config = 'strict = false\nout = "drawn"\n[generate]\nmodel = "mnist-conv"\nn = 2\n'
     assert vaetools("generate", "--config", "my.toml", config=config).code == 0

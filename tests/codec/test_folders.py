@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.codec.miniature import GOLDEN, MODEL
 from tests.torture import exif_block, saved
 from vaetools import Codec
 from vaetools.codec.container import SectionKind, read_header, unpack
 from vaetools.codec.lossless import lossless_file
-from vaetools.errors import ChecksumError, InputError
+from vaetools.errors import ChecksumError, InputError, ModelError
+from vaetools.hub import Hub
 from vaetools.image import Image, Metadata, decode_image, encode_image, read_image
 from vaetools.operation import Operation
 from vaetools.operation.step import Step
+from vaetools.plugin.host import PluginHost
 
 
 @pytest.fixture
@@ -66,6 +70,23 @@ def simple(tmp_path):
 
 def is_stored(path):
     return read_header(path.read_bytes()).fields.stored
+
+
+def test_a_damaged_codec_stops_no_files_of_others(mini_hub, photos, tmp_path):
+    packed = tmp_path / "packed"
+    mini_hub.map("compress", photos, out=packed)
+    other = tmp_path / "models" / "other"
+    shutil.copytree(MODEL, other)
+    text = (other / "model.toml").read_text()
+    stream_id = mini_hub.registry.for_task("compress").manifest.codec.stream_id
+    text = text.replace(stream_id, "0" * 16).replace('id = "', 'id = "other-', 1)
+    (other / "model.toml").write_text(text)
+    (other / "synthesis.onnx").write_bytes(b"damaged")
+    hub = Hub(PluginHost(installed=False), [GOLDEN, other.parent], device="cpu", threads=1)
+    assert hub.map("decompress", packed, out=tmp_path / "back").exit_code == 0
+    named = hub.op("decompress", model=hub.registry.ids()[-1])
+    with pytest.raises(ModelError, match=r"synthesis\.onnx"):
+        hub.map(named, packed, out=tmp_path / "again")
 
 
 # --- what is larger than its source ---------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -74,6 +75,29 @@ def test_drop_in_plugins_pickle(models: Path, tmp_path: Path) -> None:
     hub = vaetools.open("cpu", models_dirs=[models], plugins_dirs=[tmp_path / "plugins"])
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         assert np.array_equal(pool.submit(hub.op("invert"), gradient()).result(), 255 - gradient())
+
+
+def test_modules_that_are_registered_pickle(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "darker_module.py").write_text(
+        "import vaetools\n"
+        "class Darker(vaetools.ImageOperation):\n"
+        "    '''Darker.'''\n"
+        "    name = 'darker'\n"
+        "    def apply(self, image):\n"
+        "        return image / 2\n"
+        "@vaetools.hookimpl\n"
+        "def register_operations():\n"
+        "    return [Darker]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    hub = vaetools.open("cpu", models_dirs=[models])
+    hub.register(importlib.import_module("darker_module"))
+    copied = pickle.loads(pickle.dumps(hub))
+    assert copied.find("darker") is hub.find("darker")
+    step = pickle.loads(pickle.dumps(hub.op("darker")))
+    assert np.array_equal(step(gradient()), hub.darker(gradient()))
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])

@@ -169,7 +169,7 @@ def test_the_path_of_python_is_quoted(
     text = (data / name).read_text()
     (line,) = (line for line in text.splitlines() if line.startswith("Exec="))
     unescaped = line[5:].replace("\\\\", "\\").replace("%%", "%")  # as GLib reads a value
-    word = unescaped.partition(" -m ")[0]
+    word = unescaped.partition(" -P -m ")[0]  # -P: nothing is loaded from the current folder
     shown = subprocess.run(
         ["sh", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True
     )

@@ -16,7 +16,7 @@ from vaetools.cli import main
 from vaetools.errors import ExistsError, UsageError
 from vaetools.kit import Finding, check_plugin, new_plugin
 
-HEAD = "import os, sys, time\nimport numpy as np\nimport vaetools\n"
+HEAD = "import dataclasses, os, sys, time\nimport numpy as np\nimport vaetools\n"
 CLASS = """
 class Bad(vaetools.{base}):
     "Does something wrong."
@@ -108,6 +108,10 @@ STATE = """def apply(self, image):
 CHANGES = """def process(self, item):
         item.pixels[:] = 0
         return item"""
+NEEDS_TEXT = """@dataclasses.dataclass(frozen=True)
+    class Options:
+        text: str | None = vaetools.option(None, required=True)
+    def process(self, item): return item"""
 TEXT = """def outputs(self, source): return [source.with_suffix('.txt')]
     def process(self, item): return item"""
 
@@ -160,6 +164,26 @@ def test_what_does_not_load_is_found(tmp_path: Path, before: str, said: str) -> 
     assert any(said in text for text in failures(findings)), findings
 
 
+def test_nothing_is_loaded_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = plugin(tmp_path, "def process(self, item): return item")
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("json", "pluggy", "signal"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
+    monkeypatch.chdir(here)
+    assert failures(check_plugin(path)) == []
+    assert not (tmp_path / "loaded").exists()
+
+
+def test_what_native_code_prints_is_no_finding(tmp_path: Path) -> None:
+    body = "def process(self, item):\n        os.write(1, b'step 1\\n')\n        return item"
+    path = plugin(tmp_path, body, before="os.write(1, b'licence: none')\n")
+    findings = check_plugin(path)
+    assert failures(findings) == [] and findings[-1].state == "ok"
+
+
 def test_clashes_are_found(tmp_path: Path) -> None:
     body = "def process(self, item): return item"
     for name, said in [("compress", "is registered by"), ("eval", "a name of vaetools itself")]:
@@ -182,6 +206,7 @@ def test_time_is_limited_and_what_was_found_before_stays(tmp_path: Path) -> None
 def test_what_cannot_be_tried_is_noted(tmp_path: Path) -> None:
     for body, said in [
         ("takes = 'file'\n    def process(self, item): return item", "not checked: it takes files"),
+        (NEEDS_TEXT, "not checked: nothing is known to give as text"),
         ("task = 'paint'\n    def process(self, item): return item", "no model for 'paint'"),
         (
             "def process(self, item):\n        raise vaetools.InputError('only Sundays')",

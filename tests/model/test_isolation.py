@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 import time
@@ -33,6 +34,7 @@ from vaetools.model.manifest import read_manifest
 from vaetools.model.registry import ModelRegistry, shipped_folder
 from vaetools.model.runtime import Runtime, isolate_by
 from vaetools.model.vae import Vae
+from vaetools.model.wire import receive, receive_header, send
 from vaetools.testing import TINY
 
 if TYPE_CHECKING:
@@ -210,6 +212,30 @@ def test_a_worker_ends_with_its_runtime_and_starts_again(tiny_models: Path) -> N
     assert process.poll() is not None
     model.graph("decode")(LATENT)
     assert process_of(model) is not process
+
+
+def test_a_large_image_may_follow_a_small_one(tiny_models: Path) -> None:
+    """Its arrays take more than what was granted for the small one."""
+    model = opened(tiny_models)
+    model.graph("encode")(IMAGE)
+    process = process_of(model)
+    mean, _ = model.graph("encode")(np.zeros((1, 3, 4096, 4096), np.float32))
+    assert mean.shape == (1, 3, 1024, 1024) and process_of(model) is process
+
+
+def test_arrays_that_are_not_wanted_are_skipped() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        arrays = [np.zeros(2**17 + 3, np.uint8), IMAGE]
+        sender = threading.Thread(target=lambda: [send(ours, {"n": n}, arrays) for n in (1, 2)])
+        sender.start()
+        header, announced = receive_header(theirs)
+        assert header["n"] == 1 and announced.shapes == (arrays[0].shape, IMAGE.shape)
+        announced.finish()
+        announced.finish()
+        header, found = receive(theirs)
+        assert header["n"] == 2 and np.array_equal(found[1], IMAGE)
+        sender.join()
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +22,7 @@ from vaetools.errors import (
     ModelBrokenError,
     ModelNotFoundError,
 )
+from vaetools.model import vae
 from vaetools.model.latent import Posterior
 from vaetools.model.manifest import FILE_NAME, manifest_table, read_manifest
 from vaetools.model.registry import ModelRegistry
@@ -187,6 +190,38 @@ def test_selection_is_by_task_and_name(tiny_models: Path, tmp_path: Path) -> Non
     with pytest.raises(ModelNotFoundError, match="choose with --model: tiny-vae, second"):
         both.for_task("reconstruct")
     assert both.for_task("reconstruct", "second").id == "second"
+
+
+def test_threads_open_one_model(tiny_models: Path) -> None:
+    """Also where the runtime takes its time to start."""
+    together = threading.Barrier(2)
+    runtime = Runtime("cpu", threads=1)
+
+    def started() -> Runtime:
+        together.wait(10)
+        return runtime
+
+    registry = ModelRegistry([tiny_models], started)
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(registry.open, [TINY, TINY])
+    assert one is two
+
+
+@pytest.mark.parametrize("size", [(1097, 20), (1003, 1031)])
+def test_tiles_of_images_that_are_not_whole_cells(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    """Sides are multiples of 3 here, and a latent has 4 pixels: a cell has 12."""
+    monkeypatch.setattr(vae, "TILE", 96)
+    file = tiny_models / TINY / FILE_NAME
+    text = file.read_text().replace("multiple_of = 4", "multiple_of = 3")
+    file.write_text(text.replace("minimum = 4", "minimum = 3"))
+    model = ModelRegistry([tiny_models], lambda: Runtime("cpu", threads=1)).open(TINY)
+    assert isinstance(model, Vae)
+    image = np.random.default_rng(0).random((*size, 3), np.float32)
+    posterior = model.encode(image)
+    assert posterior.mean.shape[2:] == tuple(-(-(-(-side // 3) * 3) // 4) for side in size)
+    assert model.decode(posterior.mode()).shape == image.shape
 
 
 def test_vae_keeps_odd_sizes_and_samples_within_the_posterior(tiny_models: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 from vaetools.errors import OptionError
@@ -22,6 +24,14 @@ def test_a_whole_number_as_the_default_of_a_float_is_a_float() -> None:
     made = make_options(Options, {})
     assert repr(made.amount) == "40.0" and repr(made.count) == "3"
     assert make_options(Options, {"amount": "40"}) == made
+
+
+@pytest.mark.parametrize("value", [2.9, np.float32(2.9), np.float64(2.9), Fraction(29, 10)])
+def test_a_whole_number_is_never_cut(value: Any) -> None:
+    with pytest.raises(OptionError, match="is not a whole number"):
+        make_options(Options, {"count": value})
+    assert make_options(Options, {"count": type(value)(3)}).count == 3
+    assert make_options(Options, {"amount": value}).amount == float(value)
 
 
 @pytest.mark.parametrize(

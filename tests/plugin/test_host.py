@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ import pytest
 from tests.paths import DOCS
 from vaetools import hookimpl
 from vaetools.cli import main
-from vaetools.errors import PluginError
+from vaetools.errors import ModelNotFoundError, PluginError
 from vaetools.hub import Hub
+from vaetools.model.manifest import FILE_NAME
 from vaetools.operation import Operation
 from vaetools.plugin import hookspecs
 from vaetools.plugin.host import PluginHost
-from vaetools.testing import gradient
+from vaetools.testing import TINY, gradient
 
 GOOD = """
 import vaetools
@@ -113,6 +115,38 @@ def test_packages_with_relative_imports_load(tmp_path: Path) -> None:
     (package / "inner.py").write_text(GOOD)
     host = PluginHost(builtin=False, installed=False, folders=[tmp_path])
     assert not host.broken and list(host.operations) == ["fine"]
+
+
+def test_threads_never_see_half_of_a_module(tmp_path: Path) -> None:
+    (tmp_path / "slow_one.py").write_text(
+        "import time\n"
+        "time.sleep(0.2)\n"
+        "import vaetools\n"
+        "@vaetools.hookimpl\n"
+        "def register_operations():\n"
+        "    return []\n"
+    )
+    with ThreadPoolExecutor(2) as pool:
+        hosts = [pool.submit(PluginHost, installed=False, folders=[tmp_path]) for _ in range(2)]
+    assert [host.result().broken for host in hosts] == [[], []]
+
+
+def test_what_is_registered_counts_in_the_next_call(tiny_models: Path, tmp_path: Path) -> None:
+    hub = Hub(PluginHost(installed=False), [tiny_models], device="cpu", threads=1)
+    hub.reconstruct(gradient())
+    other = tmp_path / "more" / "other"
+    shutil.copytree(tiny_models / TINY, other)
+    manifest = other / FILE_NAME
+    manifest.write_text(manifest.read_text().replace(f'"{TINY}"', '"other"'))
+
+    class Plugin:
+        @hookimpl
+        def register_models(self) -> list[Path]:
+            return [other.parent]
+
+    hub.register(Plugin())
+    with pytest.raises(ModelNotFoundError, match="2 models fit"):
+        hub.reconstruct(gradient())
 
 
 def test_objects_register_or_raise() -> None:

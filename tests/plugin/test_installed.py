@@ -163,6 +163,21 @@ def test_nobody_waits_twice_for_a_slow_one(
     assert [p.name for p in host.broken] == ["late"] and not host.operations
 
 
+def test_nothing_is_loaded_from_the_current_folder(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(site, "good", GOOD)
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("json", "pluggy", "signal"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'loaded')!r}, 'w')\n")
+    monkeypatch.chdir(here)
+    (point,) = installed_points()
+    offer = probed_offers().get(point)
+    assert offer is not None and offer.error is None
+    assert not (tmp_path / "loaded").exists()
+
+
 def test_a_change_is_noticed(site: Path) -> None:
     module = install(site, "far", GOOD)
     assert list(PluginHost(builtin=False, cache=probed_offers()).operations) == ["fine"]

@@ -68,13 +68,15 @@ def command_of(
     """
 
     def call(ctx: click.Context, /, **values: Any) -> None:
+        _drop_other_forms(ctx, values)
         chosen = [step.chosen(ctx, values) for step in steps]
         (run or run_command)(ctx, chosen, **values)
 
     def defaults(config: Config) -> dict[str, Any]:
         found = dict(config.common)
         for step in steps:
-            found |= step.defaults(config.operations.get(step.spec.op, {}))
+            own = {"to": found["to"]} if step.names_outputs and "to" in found else {}
+            found |= step.defaults({**own, **config.operations.get(step.spec.op, {})})
         return found
 
     flags = with_flags(
@@ -123,7 +125,7 @@ def run_command(
     """Run operations over files or over shards of a job, report, and exit with the code of it."""
     from vaetools.runner.archive import is_tar
 
-    _check_inputs(ctx, inputs, job)
+    _check_inputs(ctx, inputs, settings.get("files_from"), job)
     if watch:
         refuse_typed(ctx, {"dry_run", "prune", "report", "files_from", "job"}, "a watched folder")
     else:
@@ -174,20 +176,36 @@ def run_command(
         ctx.exit(exit_code() if code == EXIT_INTERRUPTED else code)
 
 
-def _check_inputs(ctx: click.Context, inputs: Sequence[str], job: str | None) -> None:
+FORMS: dict[str, tuple[str, ...]] = {"inputs": (), "files_from": ("root",), "job": ()}
+"""Parameters that name the inputs, and others that belong to one of them."""
+
+
+def _drop_other_forms(ctx: click.Context, values: dict[str, Any]) -> None:
+    """Inputs in one form on the command line override those in another form in a config file."""
+    if not any(is_typed(ctx, form) for form in FORMS):
+        return
+    for form, more in FORMS.items():
+        if not is_typed(ctx, form):
+            dropped = [n for n in (form, *more) if values.get(n) and not is_typed(ctx, n)]
+            values.update(dict.fromkeys(dropped))
+
+
+def _check_inputs(
+    ctx: click.Context, inputs: Sequence[str], files_from: str | None, job: str | None
+) -> None:
     """Raise `click.UsageError` unless there are inputs in exactly one form."""
     named = [parameter for parameter in ctx.command.params if parameter.name == "inputs"]
     if not named:  # an operation without inputs
         return
     forms = {
         "IN": bool(inputs),
-        "--files-from": is_typed(ctx, "files_from"),
+        "--files-from": files_from is not None,
         "--job": job is not None,
     }
     given = [name for name, is_given in forms.items() if is_given]
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other")
-    if not given and ctx.params.get("files_from") is None:
+    if not given:
         raise click.MissingParameter(ctx=ctx, param=named[0])
 
 

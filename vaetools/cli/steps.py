@@ -159,7 +159,15 @@ def _click_type(spec: OptionSpec) -> click.ParamType[Any] | type:
         return bool
     if spec.choices is not None:
         return click.Choice(list(spec.choices))
-    return _Bounded(spec.min, spec.max) if spec.bounds else str
+    return _Bounded(spec.min, spec.max) if spec.bounds else _Text()
+
+
+class _Text(click.types.StringParamType):
+    """Passes values of files as they are, such as the numbers of a tuple: the operation has checked
+    them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(value, param, ctx) if isinstance(value, str | bytes) else value
 
 
 class _Bounded(click.FloatRange):

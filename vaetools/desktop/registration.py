@@ -38,7 +38,7 @@ PACKAGE = f"""\
 THUMBNAILER = """\
 [Thumbnailer Entry]
 TryExec={program}
-Exec={command} -m vaetools desktop thumbnail %i %o %s
+Exec={command} -P -m vaetools desktop thumbnail %i %o %s
 MimeType={mime};
 """
 
@@ -48,13 +48,15 @@ Type=Application
 Name=vaetools view
 Comment=Show .vae images in the browser
 TryExec={program}
-Exec={command} -m vaetools view --keep-going %F
+Exec={command} -P -m vaetools view --keep-going %F
 MimeType={mime};
 Icon=image-x-generic
 NoDisplay=true
 Terminal=false
 """
-"""Opens files by a double click; without files it would show nothing, so it is in no menu."""
+"""Opens files by a double click; without files it would show nothing, so it is in no menu.
+
+Without `-P`, Python would load modules from the folder that the desktop starts it in."""
 
 UPDATES = {
     "update-mime-database": ("mime", "shared-mime-info"),

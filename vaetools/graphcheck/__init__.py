@@ -36,6 +36,7 @@ def check_graph(
     outputs: Sequence[str] | None = None,
     channels: Mapping[str, int] | None = None,
     sizes: Mapping[str, int] | None = None,
+    size: Sequence[int] = (),
 ) -> None:
     """Check a graph from an untrusted source.
 
@@ -45,6 +46,7 @@ def check_graph(
         inputs, outputs: names that the graph must have, in order; None for any.
         channels: input or output -> required length of its second axis; the type must be float32.
         sizes: symbolic dimension, such as `height` -> its value for a small image.
+        size: (height, width) of a model that accepts one size only.
 
     Raises:
         ModelBrokenError: the graph is refused.
@@ -56,7 +58,7 @@ def check_graph(
         model = _parsed(data)
         check_parts(model)
         constants = constants_of(model)
-        found = check_sizes(model, constants, sizes or {})
+        found = check_sizes(model, constants, sizes or {}, size)
         free = [value.name for value in model.graph.input if value.name not in constants]
         _check_names("inputs", free, inputs)
         _check_names("outputs", [value.name for value in model.graph.output], outputs)

@@ -37,16 +37,26 @@ MAX_FIXED_PIXELS = 2**22
 """The same for graphs that accept one size only."""
 
 
-def pixels_of(inputs: Iterable[Tensor], sizes: Mapping[str, int]) -> int:
+def pixels_of(inputs: Iterable[Tensor], sizes: Mapping[str, int], size: Sequence[int] = ()) -> int:
     """Pixels of the image that a graph is checked with.
 
     Args:
         inputs: of the graph, with unknown dimensions.
         sizes: symbolic dimension -> its value for a small image.
+        size: (height, width) of a model that accepts one size only. It counts where the graph does, too:
+            latents do not tell the size of an image.
     """
     image = min(sizes.get("height", 1) * sizes.get("width", 1), MAX_PIXELS)
-    fixed = (math.prod(t.known_shape[2:]) for t in inputs if t.known_shape is not None)
+    shapes = [tensor.shape or () for tensor in inputs]
+    fixed = [math.prod(s for s in shape[2:] if s) for shape in shapes if is_one_size(shape)]
+    if size and len(fixed) == len(shapes):
+        fixed.append(math.prod(size))
     return max(MIN_PIXELS, image, min(max(fixed, default=0), MAX_FIXED_PIXELS))
+
+
+def is_one_size(shape: Sequence[int | None]) -> bool:
+    """Whether an input has one size only, in batches of any length."""
+    return len(shape) > 1 and None not in shape[1:]
 
 
 class Budget:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vaetools.errors import ModelBrokenError
-from vaetools.graphcheck.budget import MEMORY_PER_PIXEL, MIN_PIXELS, STEPS_PER_PIXEL
+from vaetools.graphcheck.budget import MEMORY_PER_PIXEL, MIN_PIXELS, STEPS_PER_PIXEL, is_one_size
 from vaetools.graphcheck.sizes import measure
 from vaetools.graphcheck.whitelist import constants_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from onnx import ValueInfoProto
 
 MAX_KEPT = 256
 """Shapes whose estimate is kept."""
@@ -39,19 +41,31 @@ class Estimator:
         data: ONNX bytes.
         scales: symbolic dimension -> pixels of the image for each of its elements, such as 16 for
             `latent_height`.
+        scale: the same for the sides of inputs that have other names, or none.
+        size: (height, width) of a model that accepts one size only; see `pixels_of`.
     """
 
-    def __init__(self, data: bytes, scales: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        scales: Mapping[str, int],
+        *,
+        scale: int = 1,
+        size: Sequence[int] = (),
+    ) -> None:
         import onnx
 
         self._model = onnx.load_from_string(data)
         self._constants = constants_of(self._model)
         for tensor in self._model.graph.initializer:
             tensor.ClearField("raw_data")
-        self._scales = {
-            value.name: [scales.get(side.dim_param, 1) for side in value.type.tensor_type.shape.dim]
+        self._sides = {
+            value.name: _Sides(value, scales, scale)
             for value in self._model.graph.input
+            if value.name not in self._constants
         }
+        one_size = all(sides.one_size for sides in self._sides.values())
+        self._fixed = math.prod(size) if size and one_size else 0
         self._lock = threading.Lock()
         self._known: dict[tuple[tuple[int, ...], ...], Estimate] = {}
 
@@ -70,10 +84,10 @@ class Estimator:
             return self._known[key]
 
     def _new(self, shapes: Mapping[str, tuple[int, ...]]) -> Estimate:
-        if any(len(shape) != len(self._scales[name]) for name, shape in shapes.items()):
+        if any(len(shape) != self._sides[name].rank for name, shape in shapes.items()):
             return Estimate(0, 0)  # ONNX Runtime refuses these
         spent = measure(self._model, self._constants, shapes)
-        pixels = max(MIN_PIXELS, *(self._pixels(name, shape) for name, shape in shapes.items()))
+        pixels = self._pixels(shapes)
         if spent.steps > STEPS_PER_PIXEL * pixels or spent.peak > MEMORY_PER_PIXEL * pixels:
             raise ModelBrokenError(
                 f"graph takes {spent.steps} multiplications and {spent.peak / 2**20:.0f} MiB for "
@@ -82,8 +96,33 @@ class Estimator:
             )
         return Estimate(spent.steps, spent.peak)
 
-    def _pixels(self, name: str, shape: tuple[int, ...]) -> int:
-        """Pixels of the images, to which an input belongs."""
-        sides = zip(shape, self._scales[name], strict=True)
-        scaled = [side * scale for side, scale in sides]
-        return math.prod(shape[:1]) * math.prod(scaled[2:])
+    def _pixels(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Pixels of all images of a call; each counts as the check counts the one that it knows."""
+        images = max(math.prod(shape[:1]) for shape in shapes.values())
+        found = (self._sides[name].pixels(shape) for name, shape in shapes.items())
+        return images * max(MIN_PIXELS, self._fixed, *found)
+
+
+class _Sides:
+    """How the shape of an input tells the size of an image.
+
+    Args:
+        value: the input.
+        scales, scale: as for `Estimator`.
+    """
+
+    def __init__(self, value: ValueInfoProto, scales: Mapping[str, int], scale: int) -> None:
+        sides = value.type.tensor_type.shape.dim
+        # Inputs of bytes have names such as `image.height`.
+        names = [side.dim_param.rpartition(".")[2] for side in sides]
+        self.rank: int = len(sides)
+        self.one_size: bool = is_one_size(
+            [side.dim_value if side.HasField("dim_value") else None for side in sides]
+        )
+        first = min([2, *(axis for axis, name in enumerate(names) if axis and name in scales)])
+        self._axes = range(first, first + max(0, self.rank - 2))  # NCHW, or NHWC of bytes
+        self._factor = math.prod(scales.get(names[axis], scale) for axis in self._axes)
+
+    def pixels(self, shape: tuple[int, ...]) -> int:
+        """Pixels of one image."""
+        return self._factor * math.prod(shape[axis] for axis in self._axes)

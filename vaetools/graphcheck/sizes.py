@@ -55,7 +55,10 @@ USUAL_SIDE = 16
 
 
 def check_sizes(
-    model: ModelProto, constants: Mapping[str, Tensor], sizes: Mapping[str, int]
+    model: ModelProto,
+    constants: Mapping[str, Tensor],
+    sizes: Mapping[str, int],
+    size: Sequence[int] = (),
 ) -> dict[str, Tensor]:
     """Infer and check all sizes of a graph.
 
@@ -63,6 +66,7 @@ def check_sizes(
         model: with allowed operators only.
         constants: initializers, and outputs of `Constant` nodes.
         sizes: symbolic dimension -> a value that suits the model.
+        size: (height, width) of a model that accepts one size only.
 
     Returns:
         All tensors by name, with symbolic dimensions unknown.
@@ -75,7 +79,7 @@ def check_sizes(
         for value in model.graph.input
         if value.name not in constants
     }
-    budget = Budget(model, pixels_of(inputs.values(), sizes))
+    budget = Budget(model, pixels_of(inputs.values(), sizes, size))
     is_fixed = all(tensor.known_shape is not None for tensor in inputs.values())
     strict = _Pass(model, constants, inputs, strict=True, budget=budget if is_fixed else None)
     found = strict.follow()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import UsageError
 from vaetools.kit.finding import Finding
+from vaetools.model.child import child_command, own_stdout
 from vaetools.plugin.hookspecs import PROJECT
 from vaetools.tomlfile import read_toml
 
@@ -46,7 +47,7 @@ def check_plugin(path: Path, *, seconds: float = 60.0) -> list[Finding]:
     if importlib.util.find_spec("pytest") is None:
         raise UsageError("the check of plugins needs pytest", remedy="pip install pytest")
     _entry_points(path)
-    words = [sys.executable, "-m", "vaetools.kit.check", str(path.resolve())]
+    words = child_command("vaetools.kit.check", str(path.resolve()))
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=seconds)  # noqa: S603
     except subprocess.TimeoutExpired as error:
@@ -66,18 +67,18 @@ def _read(lines: str | bytes) -> list[Finding]:
     return [Finding(**json.loads(line)) for line in text.split("\n")[:-1]]
 
 
-def main(path: Path) -> None:
+def main() -> None:
     """What the separate process does: print findings as they come."""
+    out = own_stdout()  # imports of plugins and of libraries may print what they like
+    path = Path(sys.argv[1])
     from vaetools.kit.trial import trial  # in the child process only: it imports the hub
     from vaetools.plugin.host import PluginHost
 
-    stdout = sys.stdout
-    sys.stdout = sys.stderr  # plugins may print what they like
     with tempfile.TemporaryDirectory() as models:
         host = PluginHost(installed=False)
         for finding in (f for p in _load(host, path) for f in trial(host, p, Path(models))):
-            stdout.write(json.dumps(asdict(finding)) + "\n")
-            stdout.flush()
+            out.write(json.dumps(asdict(finding)) + "\n")
+            out.flush()
 
 
 def _load(host: PluginHost, path: Path) -> Iterator[Plugin]:
@@ -102,7 +103,3 @@ def _entry_points(path: Path) -> dict[str, str]:
     if not isinstance(points, dict) or not points:
         raise UsageError(f"has no entry points of the group {PROJECT}", file=project)
     return points
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

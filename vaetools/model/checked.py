@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vaetools import graphcheck
 from vaetools.errors import ModelBrokenError
+from vaetools.graphcheck.estimate import Estimator
 from vaetools.model import batch_axis, simpler
 from vaetools.model import pixels as pixel_nodes
 from vaetools.model.batch_axis import with_batch_axis
@@ -135,6 +136,7 @@ def check(data: bytes, manifest: Manifest, role: str, name: str) -> None:
         outputs=spec.outputs,
         channels=_channels(manifest, role),
         sizes=example_sizes(manifest),
+        size=manifest.size.fixed,
     )
 
 
@@ -145,11 +147,13 @@ def example_sizes(manifest: Manifest) -> dict[str, int]:
     return {**sizes, **rate}
 
 
-def scales_of(manifest: Manifest) -> dict[str, int]:
-    """Pixels of the image for each element along the symbolic dimensions of exported graphs."""
+def estimator_of(data: bytes, manifest: Manifest, role: str) -> Estimator:
+    """Estimates the calls of the graph of a role, with the sizes that the manifest says."""
     down = manifest.latent.downscale
     scales = {"": 1, "latent_": down, "hyper_": 4 * down, "rate_": RATE_PIXELS}
-    return {f"{p}{side}": n for p, n in scales.items() for side in ("height", "width")}
+    named = {f"{p}{side}": n for p, n in scales.items() for side in ("height", "width")}
+    scale = down if role == "decode" else 1
+    return Estimator(data, named, scale=scale, size=manifest.size.fixed)
 
 
 def is_shipped(manifest: Manifest) -> bool:
@@ -160,8 +164,8 @@ def is_shipped(manifest: Manifest) -> bool:
 def check_key(manifest: Manifest, role: str) -> str:
     """SHA-256 over everything that the check of a graph depends on, but for the checker."""
     spec = manifest.graphs[role]
-    sizes = example_sizes(manifest)
-    return _digest([spec.sha256, spec.inputs, spec.outputs, _channels(manifest, role), sizes])
+    facts = [spec.inputs, spec.outputs, _channels(manifest, role), example_sizes(manifest)]
+    return _digest([spec.sha256, *facts, *manifest.size.fixed])
 
 
 def _channels(manifest: Manifest, role: str) -> dict[str, int]:

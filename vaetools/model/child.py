@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from typing import TextIO
 
 PROGRAM = """
 import signal
@@ -27,3 +29,12 @@ def child_command(module: str, *arguments: str) -> list[str]:
     """
     program = PROGRAM.format(module=module)
     return [sys.executable, "-P", "-c", program, *arguments, json.dumps(sys.path)]
+
+
+def own_stdout() -> TextIO:
+    """In a child: the pipe to the parent. What else is printed goes to stderr from now on, also what
+    native libraries write to descriptor 1."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ class ModelRegistry:
         self.entries: list[Entry] = [*map(_read, found), *unreadable]
         self._by_id: dict[str, Entry] = {}
         self._opened: dict[str, Model] = {}
+        self._lock = threading.Lock()
         for entry in self.entries:
             if entry.manifest is not None:
                 self._add(entry, entry.manifest.id)
@@ -116,14 +118,18 @@ class ModelRegistry:
         """
         from vaetools.model.folder import Model
 
-        if model_id not in self._opened:
-            manifest = self.manifest(model_id)
-            kind = Model
-            if {"encode", "decode"} <= manifest.graphs.keys():
-                from vaetools.model.vae import Vae as kind  # noqa: N813 - loaded only where needed
-            folder = self._by_id[model_id].folder
-            self._opened[model_id] = kind(manifest, folder, self._runtime())
-        return self._opened[model_id]
+        if model_id in self._opened:
+            return self._opened[model_id]
+        manifest = self.manifest(model_id)
+        kind = Model
+        if {"encode", "decode"} <= manifest.graphs.keys():
+            from vaetools.model.vae import Vae as kind  # noqa: N813 - loaded only where needed
+        runtime = self._runtime()  # outside the lock: it may take another one
+        with self._lock:  # the first calls may come from several threads at once
+            if model_id not in self._opened:
+                folder = self._by_id[model_id].folder
+                self._opened[model_id] = kind(manifest, folder, runtime)
+            return self._opened[model_id]
 
     def all_for_task(self, task: str | tuple[str, ...], model_id: str | None = None) -> list[Model]:
         """All models for a task, or for one of several, or the named one alone.

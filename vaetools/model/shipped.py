@@ -7,13 +7,13 @@ or left over.
 CHECKED: frozenset[str] = frozenset(
     {
         # mnist-conv encode
-        "0021b26f2c29abe2ef4d1d676cd0bd8af4c4d73878fe678ac5daf5247cfb385b",
+        "e302fc99003803b66196b71021923ed366bb05f65b368ffe3781e82533158ee1",
         # mnist-conv decode
-        "d9bf43ac3b3525b3f284f4b47fba43049f06aa5c7b1953fb97b46514b45f0ba9",
+        "3b8c549562f99ffea9ed0906e66485fda368f6836aef379e6014f1ab0d97bbfc",
         # mnist-mlp encode
-        "8107bfd5c4281c07dc79eb9f84bf3599218887b972a6655531c47032374d9fe1",
+        "eedbf4bae8cf9eceacc8fb02992c35514dc1a526788ba4aa09a0462199a6abc1",
         # mnist-mlp decode
-        "5bb449c45ebae0be3bcdfccbb78a6d07637ab65ae439e01bdb346e77fdc1726b",
+        "3d9543b85e9392ce7a5e04b2b5ba971a7d8bd8b4fe448f833916c8ac8caa0638",
         # photo-codec analysis
         "d7486b10e57100a3caea27711125cffefc86e5ed2a8882ab7954c96bdf7d932e",
         # photo-codec hyper_analysis

@@ -192,15 +192,17 @@ class Vae(Model):
                 return result
             size = ceil_div(max(array.shape[2:]) // into, 2)
         halo = ceil_div(tiling.halo, cell)
-        return map_tiles(
+        result = map_tiles(
             function,
-            [array],
+            [_whole_cells(array, into)],
             scale_in=[into],
             scale_out=out,
             size=size,
             halo=halo,
             windows=self.device.fixed_shapes,
         )
+        height, width = (ceil_div(side * out, into) for side in array.shape[2:])
+        return result[:, :, :height, :width]
 
     def _check_sides(self, array: np.ndarray, result: np.ndarray, into: int, out: int) -> None:
         """Refuse a result whose size is not what the manifest says; `map_tiles` does it for tiles."""
@@ -236,6 +238,12 @@ class Vae(Model):
     def _scaling(self) -> tuple[np.float32, np.float32]:
         spec = self.manifest.latent
         return np.float32(spec.scale), np.float32(spec.shift)
+
+
+def _whole_cells(array: np.ndarray, cell: int) -> np.ndarray:
+    """(N, C, H, W) with the last row and column repeated until both sides are multiples of `cell`."""
+    more = [(0, -side % cell) for side in array.shape[2:]]
+    return np.pad(array, [(0, 0), (0, 0), *more], mode="edge") if np.any(more) else array
 
 
 def _or_none(function: Callable[[np.ndarray], np.ndarray], array: np.ndarray) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -24,8 +24,15 @@ MAX_HEADER = 2**20
 MAX_ARRAYS = 2**34
 """Bytes of the arrays of a message."""
 
+PIECE = 2**20
+"""Bytes that are skipped at once."""
+
 NUMBERS = "fiub"
 """Kinds of NumPy types that may be sent."""
+
+
+_Described: TypeAlias = "tuple[tuple[int, ...], np.dtype[Any]]"
+"""Shape and type of an array."""
 
 
 class WireError(Exception):
@@ -42,6 +49,40 @@ def send(channel: socket.socket, header: dict[str, Any], arrays: Sequence[np.nda
         channel.sendall(array.reshape(-1).view(np.uint8).data)
 
 
+class Announced:
+    """The arrays that follow a header.
+
+    Attributes:
+        shapes: of the arrays.
+        bytes: of all of them.
+    """
+
+    def __init__(self, described: Sequence[_Described], channel: socket.socket) -> None:
+        self.shapes = tuple(shape for shape, _ in described)
+        self.bytes: int = sum(math.prod(shape) * kind.itemsize for shape, kind in described)
+        self._described = described
+        self._channel = channel
+        self._pending = True
+
+    def read(self) -> list[np.ndarray]:
+        """The arrays. Raises as `receive`; `MemoryError` before anything is read."""
+        arrays = [np.empty(shape, kind) for shape, kind in self._described]
+        self._pending = False
+        for array in arrays:
+            _fill(self._channel, array.reshape(-1).view(np.uint8).data)
+        return arrays
+
+    def finish(self) -> None:
+        """Skip arrays that were not read: the next message follows them. Raises as `receive`."""
+        left = self.bytes if self._pending else 0
+        self._pending = False
+        piece = memoryview(bytearray(min(left, PIECE)))
+        while left:
+            piece = piece[:left]
+            _fill(self._channel, piece)
+            left -= len(piece)
+
+
 def receive(channel: socket.socket) -> tuple[dict[str, Any], list[np.ndarray]]:
     """The next message.
 
@@ -50,22 +91,30 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[np.ndarray]]:
         WireError: it is no message.
         OSError: the connection is broken.
     """
+    header, announced = receive_header(channel)
+    try:
+        return header, announced.read()
+    except MemoryError:
+        raise WireError("too many bytes") from None
+
+
+def receive_header(channel: socket.socket) -> tuple[dict[str, Any], Announced]:
+    """The header of the next message, and what follows it. Raises as `receive`."""
     (length,) = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
     if length > MAX_HEADER:
         raise WireError(f"a header of {length} bytes")
     try:
         header = json.loads(_exactly(channel, length))
-        arrays = [np.empty(*_described(entry)) for entry in header["arrays"]]
+        described = [_described(entry) for entry in header["arrays"]]
     except (ValueError, TypeError, KeyError, RecursionError, MemoryError):
         raise WireError("a damaged header") from None
-    if sum(array.nbytes for array in arrays) > MAX_ARRAYS:
+    announced = Announced(described, channel)
+    if announced.bytes > MAX_ARRAYS:
         raise WireError("too many bytes")
-    for array in arrays:
-        _fill(channel, array.reshape(-1).view(np.uint8).data)
-    return header, arrays
+    return header, announced
 
 
-def _described(entry: Any) -> tuple[list[int], np.dtype[Any]]:
+def _described(entry: Any) -> _Described:
     """(shape, type) of an array."""
     name, shape = entry
     kind = np.dtype(str(name))
@@ -73,7 +122,7 @@ def _described(entry: Any) -> tuple[list[int], np.dtype[Any]]:
         raise ValueError(name)
     if math.prod(shape) * kind.itemsize > MAX_ARRAYS:
         raise ValueError(shape)
-    return shape, kind
+    return tuple(shape), kind
 
 
 def _exactly(channel: socket.socket, length: int) -> bytearray:

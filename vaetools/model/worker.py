@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 from vaetools.device_memory import watched
 from vaetools.errors import ModelBrokenError, VaetoolsError
-from vaetools.graphcheck.estimate import Estimator
-from vaetools.model.checked import scales_of
+from vaetools.model.checked import estimator_of
 from vaetools.model.fused.chains import chain_of
 from vaetools.model.limits import Alarm, Memory
-from vaetools.model.wire import WireError, receive, send
+from vaetools.model.wire import WireError, receive, receive_header, send
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from vaetools.graphcheck.estimate import Estimator
     from vaetools.model.folder import Model
     from vaetools.model.session import Session
+    from vaetools.model.wire import Announced
 
 OPEN_SECONDS = 6.0
 """Time for opening a small graph, checks included."""
@@ -85,18 +86,23 @@ class Service:
         """Answer the requests of one caller until it closes its end."""
         with channel, contextlib.suppress(EOFError, OSError, WireError):
             while True:
-                request, arrays = receive(channel)
-                try:
-                    answer, results = self._answer(request, arrays)
-                except VaetoolsError as error:
-                    answer, results = _refusal(error), ()
-                except Exception as error:  # noqa: BLE001 - the parent waits for an answer
-                    problem = f"graph failed: {type(error).__name__}: {error}"
-                    answer, results = {"error": ["ModelBrokenError", problem, None, None]}, ()
-                send(channel, answer, results)
+                self._serve_one(channel)
+
+    def _serve_one(self, channel: socket.socket) -> None:
+        """Answer a request; its arrays and results are not kept while the next one is awaited."""
+        request, announced = receive_header(channel)
+        try:
+            answer, results = self._answer(request, announced)
+        except VaetoolsError as error:
+            answer, results = _refusal(error), ()
+        except Exception as error:  # noqa: BLE001 - the parent waits for an answer
+            problem = f"graph failed: {type(error).__name__}: {error}"
+            answer, results = {"error": ["ModelBrokenError", problem, None, None]}, ()
+        announced.finish()
+        send(channel, answer, results)
 
     def _answer(
-        self, request: dict[str, Any], arrays: list[np.ndarray]
+        self, request: dict[str, Any], announced: Announced
     ) -> tuple[dict[str, Any], tuple[np.ndarray, ...]]:
         role, pixels = request["role"], tuple(request["pixels"])
         opened = self._open(role, pixels)
@@ -107,7 +113,7 @@ class Service:
             names = {"inputs": session.inputs, "outputs": session.outputs}
             return {**names, "input_shapes": shapes, "device": device}, ()
         with watched() as shortages:
-            results = self._run(opened, arrays)
+            results = self._run(opened, announced)
         return {"used_cpu": shortages.used_cpu}, results
 
     def _open(self, role: str, pixels: tuple[str, ...]) -> _Opened:
@@ -135,15 +141,15 @@ class Service:
             with self._memory.opening(most):
                 data = self.model.graph_bytes(role, pixels)
                 session = self.model.graph(role, pixels=pixels)
-                return _Opened(session, Estimator(data, scales_of(self.model.manifest)))
+                return _Opened(session, estimator_of(data, self.model.manifest, role))
         except MemoryError:
             raise ModelBrokenError(
                 f"graph needs more than {most // 2**20} MiB to open", file=self.model.folder
             ) from None
 
-    def _run(self, opened: _Opened, arrays: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    def _run(self, opened: _Opened, announced: Announced) -> tuple[np.ndarray, ...]:
         session = opened.session
-        shapes = {n: a.shape for n, a in zip(session.inputs, arrays, strict=True)}
+        shapes = dict(zip(session.inputs, announced.shapes, strict=True))
         try:
             estimate = opened.estimator.of(shapes)
         except ModelBrokenError as error:
@@ -152,6 +158,7 @@ class Service:
         most = RUN_MEMORY + RUN_MEMORY_FACTOR * estimate.memory
         self._memory.grant((threading.get_ident(), id(session)), most)
         try:
+            arrays = announced.read()  # not before the memory for them is granted
             with self._alarm.within(seconds):
                 return session.run(arrays, seconds=seconds)
         except MemoryError:

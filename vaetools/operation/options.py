@@ -181,7 +181,7 @@ class OptionSpec:
             converted = self.kind(value)
         except (TypeError, ValueError, OverflowError):
             raise self._error(value, wanted) from None
-        whole = not isinstance(value, float) or value == converted
+        whole = self.kind is float or isinstance(value, str) or bool(value == converted)
         if not whole or (self.kind is float and not math.isfinite(converted)):
             raise self._error(value, wanted)
         if self.kind is int and not -(2**63) <= converted < 2**63:  # as in TOML

@@ -15,8 +15,11 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -140,7 +143,8 @@ class PluginHost:
         return loaded
 
     def __reduce__(self) -> Any:
-        return _loaded_again, (*self._settings, self._objects)
+        objects = [(_Importable.of(plugin), name) for plugin, name in self._objects]
+        return _loaded_again, (*self._settings, objects)
 
     def load(self, name: str, origin: str, load: Callable[[], object]) -> Plugin:
         """Add what `load` returns; if that fails, the plugin that is returned has the error."""
@@ -305,6 +309,18 @@ def _error_of(error: BaseException, place: str) -> PluginError:
     return PluginError(f"cannot be loaded: {describe(error)}", file=place)
 
 
+@dataclass(frozen=True)
+class _Importable:
+    """A module, which cannot be pickled, by its name."""
+
+    name: str
+
+    @classmethod
+    def of(cls, plugin: object) -> object:
+        """What stands for a plugin object in a pickle."""
+        return cls(plugin.__name__) if isinstance(plugin, ModuleType) else plugin
+
+
 def _loaded_again(
     builtin: bool,
     installed: bool,
@@ -314,6 +330,8 @@ def _loaded_again(
     """A host of a pickle: the same plugins, loaded in this process."""
     host = PluginHost(builtin=builtin, installed=installed, folders=folders)
     for plugin, name in objects:
+        if isinstance(plugin, _Importable):
+            plugin = import_module(plugin.name)  # noqa: PLW2901
         host.register(plugin, name)
     return host
 

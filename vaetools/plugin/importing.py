@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import ModuleType
+
+_IMPORTING = threading.RLock()
+
+
+def _renewed() -> None:
+    """A forked process has none of the threads, and perhaps a lock that nobody will release."""
+    global _IMPORTING  # noqa: PLW0603
+    _IMPORTING = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renewed)
 
 
 @contextmanager
@@ -59,6 +72,10 @@ def file_importer(file: Path, stem: str) -> Callable[[], ModuleType]:
     """Import a file as a module of its own name in `sys.modules`, which dataclasses and pickle need."""
 
     def load() -> ModuleType:
+        with _IMPORTING:  # a module is in `sys.modules` before it is complete
+            return import_once()
+
+    def import_once() -> ModuleType:
         name = f"vaetools_local_{stem}"
         if name in sys.modules and sys.modules[name].__file__ == str(file):
             return sys.modules[name]

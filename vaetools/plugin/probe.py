@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from vaetools.model.child import child_command, own_stdout
 from vaetools.plugin.host import TRACE, PluginHost
 from vaetools.plugin.offers import Offer, OfferCache, installed_points, origin_of
 
@@ -48,9 +49,8 @@ def probed_offers(seconds: float = SECONDS, *, retry: bool = False) -> OfferCach
 def _start(point: EntryPoint) -> subprocess.Popen[str]:
     import subprocess  # needed for new plugins only
 
-    words = [sys.executable, "-m", "vaetools.plugin.probe", point.name, point.value]
     return subprocess.Popen(  # noqa: S603 - our own module
-        words,
+        child_command("vaetools.plugin.probe", point.name, point.value),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -73,21 +73,18 @@ def _offer(process: subprocess.Popen[str], left: float, limit: float) -> Offer:
             process.kill()
             raise
     try:
-        return Offer(**json.loads(out.splitlines()[-1]))
-    except (IndexError, ValueError, TypeError):
+        return Offer(**json.loads(out))
+    except (ValueError, TypeError):
         return Offer(error=f"cannot be loaded: its process ended with code {process.returncode}")
 
 
-def main(name: str, value: str) -> None:
+def main() -> None:
     """What the process does: load one plugin and print its offer."""
+    out = own_stdout()
+    name, value = sys.argv[1:]
     points = [point for point in installed_points() if (point.name, point.value) == (name, value)]
     host = PluginHost(installed=False)  # with the built-in plugins, whose names are taken
-    stdout = sys.stdout
     plugin = host.load(name, origin_of(points[0]), points[0].load)
-    stdout.write("\n" + json.dumps(asdict(host.offer_of(plugin))))
-    stdout.flush()
+    out.write(json.dumps(asdict(host.offer_of(plugin))))
+    out.flush()
     os._exit(0)  # threads that the plugin started must not keep the process alive
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

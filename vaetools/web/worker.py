@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vaetools.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, TooLargeError, VaetoolsError
+from vaetools.model.child import own_stdout
 from vaetools.record import Record
 from vaetools.runner.record import explain
 
@@ -229,8 +230,7 @@ def open_hub(settings: Mapping[str, Any]) -> Hub:
 def main() -> None:
     """Answer requests until stdin ends. The first line is the settings."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # raised by `Requests`
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what plugins print is no event
+    out = own_stdout()  # what plugins print is no event
     lock = threading.Lock()
 
     def send(event: dict[str, Any]) -> None:
