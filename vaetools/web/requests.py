@@ -27,14 +27,13 @@ _IDS = {
     "type": "array",
     "items": {"type": "string", "pattern": f"^{UPLOAD_ID}$"},
     "minItems": 1,
-    "maxItems": 5000,
     "uniqueItems": True,
 }
 
 FILES_SCHEMA = {
     "type": "object",
     "properties": {
-        "uploads": _IDS,
+        "uploads": {**_IDS, "maxItems": 5000},
         "folder": {
             "type": "boolean",
             "description": "One file for each input, of the same name. Several files always are.",
