@@ -166,6 +166,7 @@ def test_a_field_has_the_exact_default(name: str, facts: dict[str, Any], hub: Hu
         (body(mask={"uploads": []}), "at least one upload"),
         (body(mask={"path": "/etc/passwd"}), "has no 'path'"),
         (body(mask={"uploads": [ID], "inputs": [OTHER]}), "is not one input for each file"),
+        (body(mask={"uploads": [ID], "inputs": []}), "is not one input for each file"),
         (body(mask={"uploads": [ID, OTHER], "inputs": [ID]}), "is not one input for each file"),
         (body(mask={"uploads": [ID, OTHER], "inputs": [ID, ID]}), "names an upload twice"),
         (body(level="http://example.org/x.png"), "is not uploaded files"),

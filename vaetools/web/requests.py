@@ -27,14 +27,13 @@ _IDS = {
     "type": "array",
     "items": {"type": "string", "pattern": f"^{UPLOAD_ID}$"},
     "minItems": 1,
-    "maxItems": 5000,
     "uniqueItems": True,
 }
 
 FILES_SCHEMA = {
     "type": "object",
     "properties": {
-        "uploads": _IDS,
+        "uploads": {**_IDS, "maxItems": 5000},
         "folder": {
             "type": "boolean",
             "description": "One file for each input, of the same name. Several files always are.",
@@ -250,7 +249,7 @@ def _files(spec: OptionSpec, value: Any, inputs: tuple[str, ...]) -> FileOption:
     if not isinstance(folder, bool):
         raise _misfit(f"{spec.name}.folder", folder, "true or false")
     owners = _ids(given.get("inputs", []), f"{spec.name}.inputs")
-    if owners and (len(owners) != len(ids) or not {*owners} <= {*inputs}):
+    if "inputs" in given and (len(owners) != len(ids) or not {*owners} <= {*inputs}):
         raise _misfit(f"{spec.name}.inputs", list(owners), "one input for each file")
     is_folder = folder or len(ids) > 1 or bool(owners) or takes_only_folder(spec)
     return FileOption(ids, is_folder, owners)
