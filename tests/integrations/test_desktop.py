@@ -87,7 +87,7 @@ def test_the_viewer_takes_all_selected_files(data: Path) -> None:
     assert entry["Type"] == "Application" and entry["Terminal"] == "false"
     assert entry["MimeType"] == "image/x-vae;"
     words = shlex.split(entry["Exec"])
-    assert words == [sys.executable, "-m", "vaetools", "view", "--keep-going", "%F"]
+    assert words == [sys.executable, "-P", "-m", "vaetools", "view", "--keep-going", "%F"]
     if shutil.which("desktop-file-validate"):
         subprocess.run(["desktop-file-validate", data / VIEWER], check=True)
 
