@@ -160,7 +160,7 @@ def test_the_level_is_found(denoiser: Denoiser) -> None:
 
 
 def test_the_noise_of_a_camera_is_told_stronger_than_it_is_found(denoiser: Denoiser) -> None:
-    assert denoiser.photo_level(noisy(8)) == pytest.approx(2.5 * 8, rel=0.1)
+    assert denoiser.photo_level(noisy(8)) == pytest.approx(1.5 * 8, rel=0.1)
     assert denoiser.photo_level(noisy(0)) == 4  # never nothing: who asks has seen noise
     assert denoiser.photo_level(noisy(40)) == denoiser.max_sigma
 
@@ -170,6 +170,38 @@ def test_white_paper_does_not_hide_the_noise(denoiser: Denoiser) -> None:
     pixels[:, :140] = 255
     assert denoiser.noise_level(Image(pixels)) == pytest.approx(20, rel=0.2)
     assert denoiser.noise_level(Image(np.full((64, 64, 3), 255, np.uint8))) == 0
+
+
+def test_cells_whose_noise_is_cut_off_do_not_hide_the_noise(denoiser: Denoiser) -> None:
+    """A dark image with a small bright part: in the dark, half of the noise is missing."""
+    rng = np.random.default_rng(0)
+    clean = np.full((256, 256, 3), 9.0)
+    clean[:, -48:] = 120
+    pixels = np.clip(np.rint(clean + rng.normal(0, 20, clean.shape)), 0, 255).astype(np.uint8)
+    levels, _ = denoiser._cells(Image(pixels))
+    assert np.median(levels) < 17
+    assert denoiser.noise_level(Image(pixels)) == pytest.approx(20, rel=0.1)
+
+
+@pytest.mark.parametrize("base", [0, 4, 255])
+@pytest.mark.parametrize("sigma", [4, 12, 25, 50])
+def test_the_noise_of_a_page_is_told_from_the_half_that_is_left(
+    denoiser: Denoiser, base: int, sigma: int
+) -> None:
+    page = noisy(sigma, base=base)
+    assert np.median(denoiser._cells(page)[0]) < 0.9 * sigma
+    assert denoiser.noise_level(page) == pytest.approx(sigma, rel=0.03)
+    drawn = np.random.default_rng(1).normal(base, sigma, page.pixels.shape) / 255
+    floats = np.clip(drawn, 0, 1).astype(np.float32)
+    for pixels in (page.pixels[..., 0], quantise(floats, 16), floats, drawn.astype(np.float32)):
+        assert denoiser.noise_level(Image(pixels)) == pytest.approx(sigma, rel=0.06)
+
+
+def test_texture_on_a_page_is_not_taken_for_much_more_noise(denoiser: Denoiser) -> None:
+    page = noisy(12, base=255).pixels
+    page[::4] = 0
+    seen = np.median(denoiser._cells(Image(page))[0])
+    assert denoiser.noise_level(Image(page)) <= 2 * seen
 
 
 def test_a_map_follows_the_noise(denoiser: Denoiser) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
+from vaetools.restoration.clipped_noise import MOST, clipped_levels
 from vaetools.restoration.patches import Canvas, for_each_part, takes_pixels
 from vaetools.restoration.restored import Restored
 from vaetools.restoration.restorer import Restorer
@@ -30,23 +31,23 @@ if TYPE_CHECKING:
     from vaetools.model.spec import DenoiseSpec
     from vaetools.restoration.patches import Part
 
-CLEAN = 2.0
+CLEAN = 1.75
 """An image whose smoothest cells show less noise than this (0–255 scale) counts as clean."""
 
-SMOOTHEST, SMOOTH = 10, 25
-"""Percentiles over the cells' noise levels: noise is everywhere, texture is not."""
+SMOOTHEST = 10
+"""Percentile over the cells' noise levels: noise is everywhere, texture is not."""
 
-WEAK, STRONG = 10.0, 20.0
-"""Noise levels: below `WEAK`, texture may pass for noise and only smooth cells count; above `STRONG` it
-cannot, and all cells do."""
-
-PHOTO_FACTOR, MIN_PHOTO_LEVEL = 2.5, 4.0
+PHOTO_FACTOR, MIN_PHOTO_LEVEL = 1.5, 4.0
 """Factor between the noise level found in a camera's image and the one to denoise with, and the smallest
 such level. Fitted to images of a camera on a tripod (Nam et al., CVPR 2016); see
 `benchmarks/denoise.py`."""
 
 EXPOSED = (0.03, 0.97)
-"""Range of the mean brightness of a cell whose noise is not clipped at black or white."""
+"""Range of the mean brightness of a cell that is neither black nor white."""
+
+UNCLIPPED, ENOUGH = 1.5, 0.02
+"""Distance of a cell's brightness from black and white, in standard deviations of the noise, from which
+clipping takes little of it; and the smallest share of such cells to go by."""
 
 Sigma: TypeAlias = float | np.ndarray
 """A noise level on the 0–255 scale: one for all pixels, or a map (H, W)."""
@@ -83,11 +84,15 @@ class Denoiser(Restorer):
     def noise_level(self, image: Image) -> float:
         """Estimate the noise level of an image as one number, 0–255 scale; 0 if it is clean.
 
-        Strong noise is the median over the cells. Weak noise is the level of smooth cells, because
-        texture can look like it. Nearly black or white cells count only if there are no others, because
-        their noise is clipped.
+        It is the median over the cells whose noise is not clipped at black or white. Where there are
+        none, as on a white page, it is computed from what clipping has left.
         """
-        return self._level(*self._cells(image))
+        levels, bright = self._cells(image)
+        level = _seen_level(levels, bright)
+        if level:
+            unclipped = _unclipped(levels, bright, level)
+            level = np.median(unclipped) if unclipped.size else self._clipped_level(image, level)
+        return min(float(level), self.max_sigma)
 
     def photo_level(self, image: Image) -> float:
         """The noise level to denoise a camera's image with: higher than `noise_level`, and never 0.
@@ -107,7 +112,7 @@ class Denoiser(Restorer):
         import cv2
 
         levels, bright = self._cells(image)
-        if not self._level(levels, bright):
+        if not _seen_level(levels, bright):
             return np.zeros((image.height, image.width), np.float32)
         steady = cv2.GaussianBlur(cv2.medianBlur(levels, 5), (0, 0), 2.0)
         cell = self.model.manifest.size.multiple_of
@@ -192,16 +197,25 @@ class Denoiser(Restorer):
         for_each_part(image, self.model, measure, pixels=pixels)
         return levels, bright
 
-    def _level(self, levels: np.ndarray, bright: np.ndarray) -> float:
-        """One noise level for the cells of an image, within what the model accepts."""
-        low, high = EXPOSED
-        exposed = levels[(bright > low) & (bright < high)]
-        seen = exposed if exposed.size else levels
-        smoothest, smooth, middle = np.percentile(seen, (SMOOTHEST, SMOOTH, 50))
-        if smoothest < CLEAN:
-            return 0.0
-        level = np.interp(middle, (WEAK, STRONG), (smooth, middle))
-        return min(float(level), self.max_sigma)
+    def _clipped_level(self, image: Image, seen: float) -> float:
+        """The noise level of an image whose cells are all clipped, 0–255 scale.
+
+        Args:
+            image: the image.
+            seen: level of the noise that clipping has left.
+        """
+        pixels = takes_pixels(image)
+        step = {8: 1 / 255, 16: 1 / 65535}.get(image.depth, 0.0)
+        found: list[np.ndarray] = []
+
+        def gather(part: Part) -> None:
+            found.append(clipped_levels(part, step))
+
+        for_each_part(image, self.model, gather, pixels=pixels)
+        levels = np.concatenate(found)
+        if not levels.size:
+            return seen
+        return min(255 * float(np.median(levels)), MOST * seen)
 
     def _sigma(self, sigma: Sigma, part: Part) -> np.ndarray:
         """The condition of a part, for images in [0, 1]: (1, 1, h, w); (1, 1, 1, 1) for one number."""
@@ -226,6 +240,21 @@ class Denoiser(Restorer):
                 f"noise level {wrong:g} is not 0 … {self.max_sigma:g}",
                 remedy="it is the standard deviation of the noise on the 0–255 scale",
             )
+
+
+def _seen_level(levels: np.ndarray, bright: np.ndarray) -> float:
+    """The median level of the cells that are neither black nor white; 0 if the image is clean."""
+    low, high = EXPOSED
+    exposed = levels[(bright > low) & (bright < high)]
+    seen = exposed if exposed.size else levels
+    return 0.0 if np.percentile(seen, SMOOTHEST) < CLEAN else float(np.median(seen))
+
+
+def _unclipped(levels: np.ndarray, bright: np.ndarray, level: float) -> np.ndarray:
+    """The levels of cells that noise of this level takes neither to black nor to white, if any."""
+    away = UNCLIPPED * level / 255
+    unclipped = levels[(bright > away) & (bright < 1 - away)]
+    return unclipped if unclipped.size >= ENOUGH * levels.size else unclipped[:0]
 
 
 def _cell_means(part: Part) -> np.ndarray:
