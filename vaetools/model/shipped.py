@@ -29,11 +29,11 @@ CHECKED: frozenset[str] = frozenset(
         # photo-codec synthesis_gradient
         "211b2347326026398734393f66515eb187e927947d0c3ec2c20d0bb46cdd77cf",
         # photo-denoise denoise
-        "a383fd35e2b227c33413e9cbeaf5578aa100302a9d2f4a887f19a8afff593b32",
+        "1403aef5fab8b20b06dc55c6304b72ab9bea9f2f020cccd7e6cfefea327469c8",
         # photo-denoise denoise_sample
-        "955295da3d606271901c346257773ce0d9a4ad54c06cb54ae9f4b865dd263338",
+        "6a150cb0bf350f99059859bae4f610924606227f5a2a46047cac83a46907acbd",
         # photo-denoise noise_level
-        "9876219bd2241e49f23d68da4ed35d1f97147939d0d539e11ab3f1126276c348",
+        "751e543337cc64b294e68a9e89b60a86748ad426bae523a8638765ed6dfd1192",
         # photo-inpaint inpaint
         "04a6c1ade799cd2b07206ebee13b86de91a67089053afc790d22c385ff48b0f4",
         # photo-inpaint inpaint_sample

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vaetools.model.spec import DenoiseSpec
     from vaetools.restoration.patches import Part
 
-CLEAN = 1.75
+CLEAN = 1.25
 """An image whose smoothest cells show less noise than this (0–255 scale) counts as clean."""
 
 SMOOTHEST = 10
