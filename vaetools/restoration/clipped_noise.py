@@ -1,9 +1,9 @@
-"""The level of noise that black or white has clipped, from what is left of it.
+"""The level of noise that is clipped at black or white, from what clipping has left.
 
 In a flat cell, samples are a normal distribution that is censored at a limit, black or white (J. Tobin,
 Estimation of relationships for limited dependent variables, Econometrica 26, 1958). With its standard
 deviation s, and its mean a · s away from the limit, Φ(a) of the samples are not clipped, and all are
-s · (a Φ(a) + φ(a)) away from the limit in the mean. Both can be counted, and give s.
+s · (a Φ(a) + φ(a)) away from the limit in the mean. Both can be measured, and give s.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy as np
 if TYPE_CHECKING:
     from vaetools.restoration.patches import Part
 
-SEEN = (0.05, 0.95)
-"""Share of a cell's samples that are not clipped, where a level can be told."""
+USABLE = (0.05, 0.95)
+"""Shares of samples that are not clipped, between which a cell gives a level."""
 
-MOST = 2.0
-"""Factor by which clipping may have weakened noise. Half a normal distribution has 0.58 of the standard
-deviation of the whole one, so what is more than 2 is texture."""
+MAX_FACTOR = 2.0
+"""Largest factor by which clipping may have weakened noise. Half a normal distribution has 0.58 of the
+standard deviation of the whole one, so what is more than 2 is texture."""
 
 NORMAL = NormalDist()
-AWAY = np.linspace(NORMAL.inv_cdf(SEEN[0]), NORMAL.inv_cdf(SEEN[1]), 129)
-SHARES = np.array([NORMAL.cdf(a) for a in AWAY])
-DISTANCES = np.array([a * NORMAL.cdf(a) + NORMAL.pdf(a) for a in AWAY])
+OFFSETS = np.linspace(NORMAL.inv_cdf(USABLE[0]), NORMAL.inv_cdf(USABLE[1]), 129)
+SHARES = np.array([NORMAL.cdf(a) for a in OFFSETS])
+DISTANCES = np.array([a * NORMAL.cdf(a) + NORMAL.pdf(a) for a in OFFSETS])
 
 
 def clipped_levels(part: Part, step: float) -> np.ndarray:
-    """The noise levels of the cells of a part that have clipped samples.
+    """The noise levels of the cells of a part some of whose samples are clipped.
 
     Args:
-        part: its core counts.
+        part: the cells are those of its core.
         step: between two values of a sample, for images in [0, 1]: 1/255 for 8 bits, 0 for floats.
 
     Returns:
@@ -43,10 +43,10 @@ def clipped_levels(part: Part, step: float) -> np.ndarray:
     found = []
     for distances in (cells, 1 - cells):  # from black, and from white
         seen = (distances > 0).mean(axis=1)
-        told = (seen >= SEEN[0]) & (seen <= SEEN[1])
+        usable = (seen >= USABLE[0]) & (seen <= USABLE[1])
         # What lies within half a step of the limit is rounded to it: the limit that clips is there.
-        mean = distances[told].mean(axis=1) - step / 2 * seen[told]
-        found.append(mean / np.interp(seen[told], SHARES, DISTANCES))
+        mean = distances[usable].mean(axis=1) - step / 2 * seen[usable]
+        found.append(mean / np.interp(seen[usable], SHARES, DISTANCES))
     return np.concatenate(found)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from vaetools.errors import ImageValueError, ModelBrokenError, OptionError
-from vaetools.restoration.clipped_noise import MOST, clipped_levels
+from vaetools.restoration.clipped_noise import MAX_FACTOR, clipped_levels
 from vaetools.restoration.patches import Canvas, for_each_part, takes_pixels
 from vaetools.restoration.restored import Restored
 from vaetools.restoration.restorer import Restorer
@@ -205,7 +205,8 @@ class Denoiser(Restorer):
             seen: level of the noise that clipping has left.
         """
         pixels = takes_pixels(image)
-        step = {8: 1 / 255, 16: 1 / 65535}.get(image.depth, 0.0)
+        dtype = image.pixels.dtype
+        step = 1 / np.iinfo(dtype).max if dtype.kind == "u" else 0.0
         found: list[np.ndarray] = []
 
         def gather(part: Part) -> None:
@@ -215,7 +216,7 @@ class Denoiser(Restorer):
         levels = np.concatenate(found)
         if not levels.size:
             return seen
-        return min(255 * float(np.median(levels)), MOST * seen)
+        return min(255 * float(np.median(levels)), MAX_FACTOR * seen)
 
     def _sigma(self, sigma: Sigma, part: Part) -> np.ndarray:
         """The condition of a part, for images in [0, 1]: (1, 1, h, w); (1, 1, 1, 1) for one number."""
