@@ -23,6 +23,9 @@ from typing import Self
 MARK = "VAETOOLS_TEST_CLUSTER"
 """Environment variable that all processes of a cluster have."""
 
+SECOND = "VAETOOLS_TEST_SECOND"
+"""The same of the second node alone."""
+
 MEMORY = 80 * 2**20
 """Bytes of the object store of a node; Ray refuses less than 75 MiB."""
 
@@ -75,10 +78,14 @@ class Cluster:
             raise RuntimeError("the cluster has ended")
         return line
 
-    def processes(self) -> dict[int, str]:
-        """Command lines of the running processes of the cluster by their ids."""
+    def processes(self, variable: str = MARK) -> dict[int, str]:
+        """Command lines of the running processes of the cluster by their ids.
+
+        Args:
+            variable: `MARK`: of all nodes; `SECOND`: of the second one.
+        """
         found = {}
-        wanted = f"{MARK}={self.mark}".encode()
+        wanted = f"{variable}={self.mark}".encode()
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit():
                 with suppress(OSError):
@@ -88,9 +95,14 @@ class Cluster:
                             found[int(folder.name)] = command.decode(errors="replace")
         return found
 
-    def workers(self) -> list[int]:
-        """Ids of the processes that run tasks of vaetools."""
-        return [pid for pid, command in self.processes().items() if command == "ray::vaetools"]
+    def workers(self, variable: str = MARK) -> list[int]:
+        """Ids of the processes that run tasks of vaetools; `variable` as for `processes`."""
+        found = self.processes(variable)
+        return [pid for pid, command in found.items() if command == "ray::vaetools"]
+
+    def workers_of_second(self) -> list[int]:
+        """Those of the second node."""
+        return self.workers(SECOND)
 
     def close(self) -> None:
         """End all processes, whatever state they are in, and remove their files."""
@@ -128,7 +140,7 @@ def _serve() -> None:
     os.dup2(2, 1)  # what Ray prints is not for the test
     options = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}
     cluster = RayCluster(initialize_head=True, head_node_args=options)
-    second = cluster.add_node(**options)
+    second = cluster.add_node(**options, env_vars={SECOND: os.environ[MARK]})
     cluster.wait_for_nodes()
     print(cluster.address, file=output, flush=True)
     for line in sys.stdin:
