@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vaetools.hub import Hub
-from vaetools.model.manifest import FILE_NAME
+from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.registry import shipped_folder
 from vaetools.plugin.host import PluginHost
 
@@ -20,6 +20,14 @@ def codec_folder():
     if folder is None or not (folder / FILE_NAME).exists():
         pytest.skip("the codec model is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shipped_codecs(codec_folder):
+    """Stream id -> codec, of all that ship: the one that encodes, and decoders of older ones."""
+    folders = [path.parent for path in codec_folder.parent.glob(f"*/{FILE_NAME}")]
+    found = [miniature.open_codec(path) for path in folders if read_manifest(path).codec]
+    return {codec.spec.stream_id: codec for codec in found}
 
 
 @pytest.fixture(scope="session")

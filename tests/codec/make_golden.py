@@ -1,7 +1,9 @@
-"""Writes tests/codec/golden: a miniature codec and files of it, which must be readable for ever.
+"""Writes tests/codec/golden: a miniature codec and files of it, which must be readable for ever, and
+files of the shipped codecs.
 
     python -m tests.codec.make_golden model       # once per format: random networks, small tables
     python -m tests.codec.make_golden streams     # adds the files that are not there yet
+    python -m tests.codec.make_golden shipped     # the same for the codec that ships now
 
 The model needs torch; the files do not. Neither is there to make a failing test pass: what has once
 been written stays as it is, and a reader that no longer reads it is wrong.
@@ -17,10 +19,11 @@ import numpy as np
 from skimage import data
 
 from tests.torture import exif_block, saved
-from vaetools.codec import roi_level_drop
+from vaetools.codec import Codec, roi_level_drop
 from vaetools.image import Cicp, Density, Image, Metadata, decode_image, encode_image
+from vaetools.model.registry import shipped_folder
 
-from .miniature import GOLDEN, MODEL, STREAMS, digests, metadata_digests, open_codec
+from .miniature import GOLDEN, MODEL, SHIPPED, STREAMS, digests, metadata_digests, open_codec
 
 COARSE = (0, 1, 5, 9)
 """Coarse channels of the model: neither the first ones nor the last ones alone."""
@@ -177,15 +180,40 @@ def stored() -> tuple[Image, bytes]:
     return decode_image(encoded), encoded
 
 
-def write_streams(folder: Path) -> None:
+def shipped_pictures() -> dict[str, tuple[Image, int, np.ndarray | None]]:
+    """As `pictures`: those that depend on the model, and one of two of its tiles."""
+    names = "one-pixel", "odd-size", "grey", "deep", "float", "lowest", "spikes", "levels"
+    wide = np.ascontiguousarray(np.tile(crop(20, 300), (1, 4, 1)))
+    return {name: pictures()[name] for name in names} | {"wide": (Image(wide), 80, None)}
+
+
+def write_shipped() -> None:
+    """Files of the codec that ships now, in a folder with the name of its stream id."""
+    codec = open_codec(Path(str(shipped_folder())) / "photo-codec")
+    write_files(SHIPPED / codec.spec.stream_id, codec, coded(codec, shipped_pictures()))
+
+
+def write_streams() -> None:
+    """Files of the miniature codec."""
+    codec = open_codec(MODEL)
+    files = {"stored": codec.store(*stored()), **coded(codec, pictures())}
+    write_files(STREAMS, codec, files)
+
+
+def coded(
+    codec: Codec, chosen: dict[str, tuple[Image, int, np.ndarray | None]]
+) -> dict[str, bytes]:
+    """The files of pictures, by their names."""
+    return {
+        name: codec.code(codec.analyse(picture, lower), level).container.pack()
+        for name, (picture, level, lower) in chosen.items()
+    }
+
+
+def write_files(folder: Path, codec: Codec, files: dict[str, bytes]) -> None:
     """The files, what they decode to (16 bit PNG where they are floats), and the digests of their
     integers; those that are there already stay."""
-    codec = open_codec(MODEL)
-    folder.mkdir(exist_ok=True)
-    image, encoded = stored()
-    files = {"stored": codec.store(image, encoded)}
-    for name, (picture, level, lower) in pictures().items():
-        files[name] = codec.code(codec.analyse(picture, lower), level).container.pack()
+    folder.mkdir(parents=True, exist_ok=True)
     for name, written in files.items():
         path = folder / f"{name}.vae"
         if path.exists():
@@ -207,9 +235,12 @@ def as_png_holds(image: Image) -> Image:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("what", choices=["model", "streams"])
-    if parser.parse_args().what == "streams":
-        write_streams(STREAMS)
+    parser.add_argument("what", choices=["model", "streams", "shipped"])
+    what = parser.parse_args().what
+    if what == "streams":
+        write_streams()
+    elif what == "shipped":
+        write_shipped()
     elif MODEL.exists():
         parser.error(f"{MODEL} is there; its files must stay readable")
     else:

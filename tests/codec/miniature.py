@@ -19,6 +19,9 @@ from vaetools.model.runtime import Runtime
 GOLDEN = Path(__file__).parent / "golden"
 MODEL = GOLDEN / "model"
 STREAMS = GOLDEN / "streams"
+SHIPPED = GOLDEN / "shipped"
+"""A folder for each stream id that has been released, with files of that codec."""
+
 DECODED = [path.stem for path in sorted(STREAMS.glob("*.vae")) if path.stem != "spikes"]
 """Names of the streams, without the one that is noise at the highest quality."""
 

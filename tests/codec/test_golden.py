@@ -13,30 +13,32 @@ import pytest
 from vaetools.codec.container import SectionKind, unpack
 from vaetools.image import Image, decode_image
 
-from .miniature import MODEL, STREAMS, digests, integers, metadata_digests, open_codec
+from .miniature import MODEL, SHIPPED, STREAMS, digests, integers, metadata_digests, open_codec
 
 NAMES = sorted(path.stem for path in STREAMS.glob("*.vae"))
 
 
-def stream(name):
-    return (STREAMS / f"{name}.vae").read_bytes()
+def stream(name, folder=STREAMS):
+    return (folder / f"{name}.vae").read_bytes()
 
 
-def known(name):
+def known(name, folder=STREAMS):
     """The SHA-256 of everything in a file that must be exact."""
-    return json.loads((STREAMS / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def expected(name):
+def expected(name, folder=STREAMS):
     """What a file decoded to when it was written; 16 bit where it is float."""
-    return decode_image((STREAMS / f"{name}.png").read_bytes())
+    return decode_image((folder / f"{name}.png").read_bytes())
 
 
-def assert_golden(codec, name):
-    written = stream(name)
+def assert_golden(codec, name, folder=STREAMS):
+    """A file decodes to the same integers and metadata, and to pixels that differ by a step of 8 bit at
+    most."""
+    written = stream(name, folder)
     found = codec.decode(written)
-    assert {**digests(codec, written), **metadata_digests(found)} == known(name)
-    image = expected(name)
+    assert {**digests(codec, written), **metadata_digests(found)} == known(name, folder)
+    image = expected(name, folder)
     assert found.pixels.shape == image.pixels.shape
     assert found.depth == unpack(written).depth
     # The rounding of deep samples, on both sides, comes on top of a step of 8 bit.
@@ -87,6 +89,19 @@ def test_the_golden_files_have_everything_that_a_file_can_have(mini):
     levels = mini.levels_of(containers["levels"])
     groups = mini.tables.hyper_group
     assert set(groups[levels].flat) == set(groups), "all sets of hyper tables in one file"
+
+
+@pytest.mark.parametrize("folder", sorted(SHIPPED.iterdir()), ids=lambda folder: folder.name)
+def test_files_of_every_released_codec_decode(shipped_codecs, folder):
+    """By that codec, or by its decoder in float16."""
+    names = [path.stem for path in folder.glob("*.vae")]
+    assert len(names) >= 9
+    for name in names:
+        assert_golden(shipped_codecs[folder.name], name, folder)
+
+
+def test_every_shipped_codec_has_golden_files(shipped_codecs):
+    assert {folder.name for folder in SHIPPED.iterdir()} == {*shipped_codecs}
 
 
 def test_a_golden_file_is_no_noise(mini):
