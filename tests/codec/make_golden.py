@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from skimage import data
@@ -30,6 +31,9 @@ COARSE = (0, 1, 5, 9)
 
 TILE = 12
 """Three cells: a picture of 200 x 150 pixels has two tiles."""
+
+Pictures: TypeAlias = "dict[str, tuple[Image, int, np.ndarray | None]]"
+"""name -> picture, level, and what `Codec.analyse` takes as `lower`."""
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -138,8 +142,8 @@ def level_map(height: int, width: int) -> np.ndarray:
     return roi_level_drop(mask, 90)
 
 
-def pictures() -> dict[str, tuple[Image, int, np.ndarray | None]]:
-    """name -> picture, level, and what `Codec.analyse` takes as `lower`."""
+def pictures() -> Pictures:
+    """Pictures of every kind that a file can hold."""
     deep = crop(40, 50).astype(np.uint16) * 257
     soft = (crop(60, 80) / 255).astype(np.float32)
     noise = np.random.default_rng(5).integers(0, 256, (100, 120, 3), np.uint8)
@@ -180,11 +184,12 @@ def stored() -> tuple[Image, bytes]:
     return decode_image(encoded), encoded
 
 
-def shipped_pictures() -> dict[str, tuple[Image, int, np.ndarray | None]]:
-    """As `pictures`: those that depend on the model, and one of two of its tiles."""
+def shipped_pictures() -> Pictures:
+    """Those of `pictures` that depend on the model, and one that has two tiles of the shipped codec."""
     names = "one-pixel", "odd-size", "grey", "deep", "float", "lowest", "spikes", "levels"
+    made = pictures()
     wide = np.ascontiguousarray(np.tile(crop(20, 300), (1, 4, 1)))
-    return {name: pictures()[name] for name in names} | {"wide": (Image(wide), 80, None)}
+    return {**{name: made[name] for name in names}, "wide": (Image(wide), 80, None)}
 
 
 def write_shipped() -> None:
@@ -200,9 +205,7 @@ def write_streams() -> None:
     write_files(STREAMS, codec, files)
 
 
-def coded(
-    codec: Codec, chosen: dict[str, tuple[Image, int, np.ndarray | None]]
-) -> dict[str, bytes]:
+def coded(codec: Codec, chosen: Pictures) -> dict[str, bytes]:
     """The files of pictures, by their names."""
     return {
         name: codec.code(codec.analyse(picture, lower), level).container.pack()

@@ -100,10 +100,6 @@ class Cluster:
         found = self.processes(variable)
         return [pid for pid, command in found.items() if command == "ray::vaetools"]
 
-    def workers_of_second(self) -> list[int]:
-        """Those of the second node."""
-        return self.workers(SECOND)
-
     def close(self) -> None:
         """End all processes, whatever state they are in, and remove their files."""
         assert self._process.stdin is not None

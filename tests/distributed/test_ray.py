@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.distributed.cluster import Cluster
+from tests.distributed.cluster import SECOND, Cluster
 from tests.distributed.conftest import tree
 from vaetools.distributed.claims import attempts, owner_of
 from vaetools.distributed.job import Job, open_job
@@ -180,13 +181,15 @@ def stop_one(place: Place, processes: Callable[[], Container[int]]) -> tuple[int
         place: The job, which is running.
         processes: Gives those among which to choose.
     """
+    until(lambda: place.outputs)
     end = time.monotonic() + 120.0
     while time.monotonic() < end:
-        for shard, pid in at_work(place).items() if place.outputs else ():
-            if pid not in processes():
+        chosen = processes()
+        for shard, pid in at_work(place).items():
+            if pid not in chosen:
                 continue
             os.kill(pid, signal.SIGSTOP)
-            until(lambda pid=pid: state_of(pid) == "T")  # type: ignore[misc]
+            until(partial(is_stopped, pid))
             if at_work(place).get(shard) == pid:
                 return shard, pid
             os.kill(pid, signal.SIGCONT)
@@ -194,9 +197,9 @@ def stop_one(place: Place, processes: Callable[[], Container[int]]) -> tuple[int
     raise AssertionError("no process is at work")
 
 
-def state_of(pid: int) -> str:
-    """The letter of the state of a process: T if it is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by a signal."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
 
 
 def test_a_job_on_two_nodes(tmp_path: Path, cluster: Cluster) -> None:
@@ -303,7 +306,7 @@ def test_a_killed_node(tmp_path: Path) -> None:
     place = Place(tmp_path, 40, pause=0.2)
     with Cluster({"PYTHONPATH": FOLDERS}) as cluster:
         process = place.start(place.copy(cluster.address))
-        shard, _ = stop_one(place, cluster.workers_of_second)
+        shard, _ = stop_one(place, partial(cluster.workers, SECOND))
         cluster.remove_node()
         done = place.finish(process)
     lines = done.stderr.splitlines()
