@@ -48,6 +48,7 @@ function copyDecoder(from, to) {
   mkdirSync(to);
   const manifest = parse(readFileSync(join(from, "model.toml"), "utf8"));
   const graphs = Object.entries(manifest.graphs).filter(([role]) => !ENCODING.includes(role));
-  const files = [...graphs.map(([, graph]) => graph.file), manifest.files.tables.file, "model.toml"];
+  const parts = [...graphs.map(([, graph]) => graph), manifest.files.tables, manifest.weights ?? []].flat();
+  const files = [...parts.map((part) => part.file), "model.toml"];
   for (const name of files) cpSync(join(from, name), join(to, name));
 }

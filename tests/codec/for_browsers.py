@@ -3,24 +3,32 @@
     python -m tests.codec.for_browsers DIR
     python -m tests.codec.for_browsers DIR KODAK --count 50
 
-With a folder of images, in place of the photographs of scikit-image.
+With a folder of images, in place of the photographs of scikit-image. DIR/shared-weights is the miniature
+model of the golden files, with its weights in one file.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from skimage import data
 
 import vaetools
-from tests.codec.miniature import digests
+from tests.codec.miniature import GOLDEN, digests
 from vaetools.codec import Codec
 from vaetools.image import encode_image, read_image
 from vaetools.image.array import Image
+from vaetools.model.manifest import read_manifest
+from vaetools.model.spec import FileSpec
+from vaetools.training.export.folder import save_manifest
+from vaetools.training.export.shared_weights import FILE, shared_weights
 
 QUALITIES = (0, 20, 40, 60, 75, 90, 100)
 
@@ -34,6 +42,26 @@ def images(folder: Path | None) -> dict[str, Image]:
     }
 
 
+def share_weights(source: Path, folder: Path) -> None:
+    """Copy a model; the weights that one graph uses are moved into the file of shared weights."""
+    manifest = read_manifest(shutil.copytree(source, folder, dirs_exist_ok=True))
+    graphs = {role: (folder / spec.file).read_bytes() for role, spec in manifest.graphs.items()}
+    twice = graphs | {f"{role} again": data for role, data in graphs.items()}
+    moved, weights = shared_weights(twice)
+    assert weights
+    (folder / FILE).write_bytes(weights)
+    specs = {}
+    for role, spec in manifest.graphs.items():
+        (folder / spec.file).write_bytes(moved[role])
+        specs[role] = replace(spec, bytes=len(moved[role]), sha256=sha256(moved[role]))
+    shared = FileSpec(FILE, sha256(weights), len(weights))
+    save_manifest(folder, replace(manifest, graphs=specs, weights=shared))
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("out", type=Path)
@@ -41,6 +69,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=4)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    share_weights(GOLDEN / "model", options.out / "shared-weights")
     hub = vaetools.open("cpu")
     codec = Codec(hub.registry.for_task("compress"))
     pairs = zip(itertools.cycle(images(options.folder).items()), itertools.cycle(QUALITIES))

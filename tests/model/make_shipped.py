@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vaetools.model import shipped
 from vaetools.model.checked import check, check_key
-from vaetools.model.folder import read_verified
+from vaetools.model.folder import read_graph
 from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.registry import shipped_folder
 
@@ -22,7 +22,7 @@ def shipped_keys() -> dict[str, str]:
     for folder in sorted(path.parent for path in top.glob(f"*/{FILE_NAME}")):
         manifest = read_manifest(folder)
         for role, spec in manifest.graphs.items():
-            check(read_verified(folder, spec), manifest, role, spec.file)
+            check(read_graph(folder, manifest, role), manifest, role, spec.file)
             found[check_key(manifest, role)] = f"{manifest.id} {role}"
     return found
 

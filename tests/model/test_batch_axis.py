@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vaetools.model.batch_axis import with_batch_axis
 from vaetools.model.checked import example_sizes
 from vaetools.model.devices import Device
+from vaetools.model.folder import read_graph
 from vaetools.model.manifest import read_manifest
 from vaetools.model.registry import shipped_folder
 from vaetools.model.session import Session
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 CPU = Device("cpu")
 SIZES = {"height": 16, "width": 24}
 SHIPPED = shipped_folder()
-GRAPHS = (
-    [] if SHIPPED is None else sorted(path.relative_to(SHIPPED) for path in SHIPPED.rglob("*.onnx"))
-)
+GRAPHS = [] if SHIPPED is None else sorted(p.relative_to(SHIPPED) for p in SHIPPED.rglob("*.onnx"))
 
 
 def graph(nodes: list[Any], *, opset: int = 18, shape: Any = None, **constants: Any) -> bytes:
@@ -71,8 +70,8 @@ def check_batch(data: bytes, changed: bytes, sizes: dict[str, int], count: int =
 @pytest.mark.parametrize("name", GRAPHS, ids=str)
 def test_shipped_graphs_take_batches(name: Path) -> None:
     assert SHIPPED is not None
-    data = (SHIPPED / name).read_bytes()
     manifest = read_manifest((SHIPPED / name).parent)
+    data = read_graph((SHIPPED / name).parent, manifest, name.stem)
     changed = with_batch_axis(data, example_sizes(manifest))
     assert changed is not None
     for port in (*onnx.load_from_string(changed).graph.input,):

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from vaetools.model.folder import Model
 
 CODEC = "codec"
+MODEL = "model"
 
 HELP = "\n".join(
     [
-        "Convert a training run, or weights from elsewhere, into a model.",
+        "Convert a training run, weights from elsewhere, or a model into a model.",
         "",
         "Writes ONNX graphs, a manifest and a self-test.",
         "Without --from, SOURCE is the folder of a training run. With --from KIND it is:",
@@ -30,6 +31,7 @@ HELP = "\n".join(
         "\b",
         *(f"{name:18} {kind.takes}" for name, kind in KINDS.items()),
         f"{CODEC:18} the model of a codec; its decoder is written, in half the bytes",
+        f"{MODEL:18} a model; the same one is written, in smaller files",
         "",
         "Weights are read as tensors and never executed, with one exception:",
         "--from module executes the Python file that you name.",
@@ -53,7 +55,7 @@ SOURCE_FLAGS = (
     click.option(
         "--from",
         "kind",
-        type=click.Choice([*KINDS, CODEC]),
+        type=click.Choice([*KINDS, CODEC, MODEL]),
         show_default="a training run",
         help="What SOURCE is.",
     ),
@@ -66,7 +68,7 @@ SOURCE_FLAGS = (
     click.option(
         "--half",
         is_flag=True,
-        help="Round the weights of a run to float16: files of half the size.",
+        help="Round the weights of a run or a model to float16: files of half the size.",
     ),
 )
 
@@ -125,10 +127,13 @@ def command(
         _refuse(chosen, "a training run, whose recipe sets it")
         model, differences = _export_run(Path(source), data, to, half)
     else:
-        unused = {"data": data, "half": half or None}
+        unused = {"data": data, "half": (half and kind != MODEL) or None}
         _refuse({n: v for n, v in unused.items() if v is not None}, f"--from {kind}")
-        convert = _export_decoder if kind == CODEC else _import
-        model, differences = convert(kind, source, to, chosen)
+        if kind == MODEL:
+            model, differences = _repack(source, to, chosen, half)
+        else:
+            convert = _export_decoder if kind == CODEC else _import
+            model, differences = convert(kind, source, to, chosen)
     _report(model, differences, to)
 
 
@@ -169,6 +174,19 @@ def _export_decoder(
     _refuse(chosen, f"--from {kind}, which reads it from the model")
     named = about_of(to, id=about["id"], version="", license="", origin="")
     return export_decoder(Path(source), to, id=named.id, license=about["license"])
+
+
+def _repack(
+    source: str, to: Path, chosen: dict[str, Any], half: bool
+) -> tuple[Model, Mapping[str, float]]:
+    from vaetools.training.export.repack import repack_model
+    from vaetools.training.importers import about_of
+
+    about = {name: chosen.pop(name, None) for name in ("id", "license")}
+    _refuse(chosen, f"--from {MODEL}, which reads it from the model")
+    if about["id"] is not None:
+        about_of(to, id=about["id"], version="", license="", origin="")
+    return repack_model(Path(source), to, half=half, **about)
 
 
 def _refuse(chosen: Mapping[str, Any], context: str) -> None:

@@ -55,7 +55,7 @@ def check_graph(
     from vaetools.graphcheck.whitelist import check_parts, constants_of
 
     try:
-        model = _parsed(data)
+        model = parsed(data)
         check_parts(model)
         constants = constants_of(model)
         found = check_sizes(model, constants, sizes or {}, size)
@@ -70,7 +70,8 @@ def check_graph(
         raise ModelBrokenError(f"graph does not load: {first_line(error)}", file=name) from None
 
 
-def _parsed(data: bytes) -> ModelProto:
+def parsed(data: bytes) -> ModelProto:
+    """The graph in ONNX bytes, not checked any further. Raises `ModelBrokenError` if there is none."""
     import onnx
 
     if data[4:8] == b"ORTM":

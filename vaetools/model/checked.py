@@ -49,7 +49,7 @@ def checked_graph(
     """The graph of a role, once it is known to be harmless.
 
     Args:
-        data: the file, whose SHA-256 is that of the manifest.
+        data: the graph with its weights; the SHA-256 of the files are those of the manifest.
         manifest: of the model.
         role: of the graph.
         name: for error messages.
@@ -115,8 +115,8 @@ def chained_graph(
             data = with_batch_axis(data, {**example_sizes(manifest), **SINGLE}, SINGLE) or data
         return with_uint8_pixels(data, pixels) if pixels else data
 
-    hashes = [manifest.graphs[role].sha256 for role in roles]
-    stamp = [*_makers(), *hashes, manifest.codec.context, chain.role, batched, *pixels]
+    contents = [manifest.content(role) for role in roles]
+    stamp = [*_makers(), *contents, manifest.codec.context, chain.role, batched, *pixels]
     return remembered("graphs", _digest(stamp), make)
 
 
@@ -165,7 +165,7 @@ def check_key(manifest: Manifest, role: str) -> str:
     """SHA-256 over everything that the check of a graph depends on, but for the checker."""
     spec = manifest.graphs[role]
     facts = [spec.inputs, spec.outputs, _channels(manifest, role), example_sizes(manifest)]
-    return _digest([spec.sha256, *facts, *manifest.size.fixed])
+    return _digest([manifest.content(role), *facts, *manifest.size.fixed])
 
 
 def _channels(manifest: Manifest, role: str) -> dict[str, int]:

@@ -18,6 +18,7 @@ from vaetools.model.isolation import AVAILABLE, Worker
 from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.runtime import Runtime
 from vaetools.model.selftest import self_test
+from vaetools.model.shared_weights import whole_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -120,7 +121,7 @@ class Model:
         name = str(self.folder / self._spec(chain.main if chain else role).file)
         if self._worker is not None:
             return self._worker.session(role, pixels, name)
-        content = spec.sha256 if spec else f"{self.manifest.fingerprint} {role}"
+        content = self.manifest.content(role) if spec else f"{self.manifest.fingerprint} {role}"
         return self.runtime.session(
             lambda: self.graph_bytes(role, pixels),
             key=f"{content} {' '.join(pixels)}",
@@ -140,9 +141,8 @@ class Model:
     def _file_graph(
         self, role: str, pixels: tuple[str, ...] = (), *, batched: bool = False
     ) -> bytes:
-        spec = self._spec(role)
-        data = read_verified(self.folder, spec)
-        name = str(self.folder / spec.file)
+        name = str(self.folder / self._spec(role).file)
+        data = read_graph(self.folder, self.manifest, role)
         return checked_graph(data, self.manifest, role, name, pixels, batched=batched)
 
     def _spec(self, role: str) -> GraphSpec:
@@ -267,6 +267,24 @@ def reopened(
             remedy=f"{'pickle' if was == 'pickled' else 'open'} it again",
         )
     return kind(manifest, folder, runtime)
+
+
+def read_graph(folder: Path, manifest: Manifest, role: str) -> bytes:
+    """The ONNX bytes of a graph with its weights, once the files are those of the manifest.
+
+    Raises:
+        ModelAlteredError: as `read_verified`.
+        ModelBrokenError: the graph refers to weights that are not there.
+    """
+    spec, shared = manifest.graphs[role], manifest.weights
+    data = read_verified(folder, spec)
+    if shared is None:
+        return data
+    weights = read_verified(folder, shared)
+    try:
+        return whole_graph(data, weights, shared.file, key=manifest.content(role))
+    except ModelBrokenError as error:
+        raise error.about(folder / spec.file) from None
 
 
 def read_verified(folder: Path, spec: GraphSpec | FileSpec) -> bytes:

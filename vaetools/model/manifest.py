@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import ManifestError
-from vaetools.model.spec import MAX_FIXED_PIXELS, Manifest
+from vaetools.model.spec import MAX_FILE_BYTES, MAX_FIXED_PIXELS, Manifest
 from vaetools.model.tasks import missing
 from vaetools.tomlfile import from_table, read_toml, shown
 
@@ -66,6 +66,9 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield f"size.fixed = {list(manifest.size.fixed)} is not [height, width]"
     if math.prod(manifest.size.fixed) > MAX_FIXED_PIXELS:
         yield f"size.fixed = {list(manifest.size.fixed)} has more than {MAX_FIXED_PIXELS} pixels"
+    for role in manifest.graphs:
+        if manifest.graph_size(role) > MAX_FILE_BYTES:
+            yield f"graphs.{role} and its weights have more than {MAX_FILE_BYTES} bytes"
     yield from missing(manifest)
     for role in manifest.selftest.values:
         if role not in manifest.graphs:

@@ -7,13 +7,13 @@ or left over.
 CHECKED: frozenset[str] = frozenset(
     {
         # mnist-conv encode
-        "e302fc99003803b66196b71021923ed366bb05f65b368ffe3781e82533158ee1",
+        "045b6e41155e13a5c26d00e29f639ae20b81c6c84ce5d231ef830fd1afde90e5",
         # mnist-conv decode
-        "3b8c549562f99ffea9ed0906e66485fda368f6836aef379e6014f1ab0d97bbfc",
+        "368782c86df09d34958cc5dc792f44aafb2f6b8a8837b47789f69c39d4271d5e",
         # mnist-mlp encode
-        "eedbf4bae8cf9eceacc8fb02992c35514dc1a526788ba4aa09a0462199a6abc1",
+        "41e81a16c688c9249a397cc3eeafd7e844f59256f87eba88029e771568fb984e",
         # mnist-mlp decode
-        "3d9543b85e9392ce7a5e04b2b5ba971a7d8bd8b4fe448f833916c8ac8caa0638",
+        "d92a30a841d8ba182a43ff8cc11f5623b4de9b3462542b0c3a736c17fddbb908",
         # photo-codec analysis
         "d7486b10e57100a3caea27711125cffefc86e5ed2a8882ab7954c96bdf7d932e",
         # photo-codec hyper_analysis
@@ -29,14 +29,14 @@ CHECKED: frozenset[str] = frozenset(
         # photo-codec synthesis_gradient
         "211b2347326026398734393f66515eb187e927947d0c3ec2c20d0bb46cdd77cf",
         # photo-denoise denoise
-        "1403aef5fab8b20b06dc55c6304b72ab9bea9f2f020cccd7e6cfefea327469c8",
+        "ff8cda92a58af206eb6c7750da85955c72f9d3fa8950298463596a9b930c695d",
         # photo-denoise denoise_sample
-        "6a150cb0bf350f99059859bae4f610924606227f5a2a46047cac83a46907acbd",
+        "107cd46d139f3e7f58f0ba227799acc56fa4826d6bcd6da40d36caa6ee145fd5",
         # photo-denoise noise_level
-        "751e543337cc64b294e68a9e89b60a86748ad426bae523a8638765ed6dfd1192",
+        "69974dc308fe08693150814f718a6f5e5e58412a4f4951f1181baa158c1b2905",
         # photo-inpaint inpaint
-        "04a6c1ade799cd2b07206ebee13b86de91a67089053afc790d22c385ff48b0f4",
+        "4dfd69f7e335a1c606e447b6226ef7a474d25df7603e65b767ea9a27a0044f54",
         # photo-inpaint inpaint_sample
-        "ad9974d4fb7c3bf078a7f2eeb1a50234231e3a83dc174d77d3308e82a651694d",
+        "5b5c524b55919ee1ae18dff40bc95a2baea46a79fb6342c546d6e1ef4a306cad",
     }
 )

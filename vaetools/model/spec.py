@@ -35,7 +35,7 @@ MAX_TILE = 128
 """Largest side of a codec's tile, in latents: readers take memory for one tile at a time."""
 
 MAX_FILE_BYTES = 2**31
-"""Larger graphs need external data, which is refused."""
+"""What one ONNX file can hold."""
 
 MAX_FIXED_PIXELS = 2**22
 """Largest image of a model that accepts one size only."""
@@ -124,10 +124,7 @@ class LikelihoodSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """`[graphs.<role>]`: one single-file ONNX graph.
-
-    `exact` graphs compute with integers and always run on the CPU provider.
-    """
+    """`[graphs.<role>]`: an ONNX graph. Those that are `exact` compute with integers, on the CPU."""
 
     file: FileName
     sha256: Sha256
@@ -139,7 +136,7 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class FileSpec:
-    """`[files.<name>]`: a data file next to the graphs."""
+    """`[files.<name>]`, a data file next to the graphs, or `[weights]`."""
 
     file: FileName
     sha256: Sha256
@@ -245,7 +242,10 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole `model.toml`."""
+    """A whole `model.toml`.
+
+    `weights` is the file of what several graphs share; see `vaetools.model.shared_weights`.
+    """
 
     format: int
     id: Annotated[
@@ -263,6 +263,7 @@ class Manifest:
     tiling: TilingSpec = TilingSpec()
     latent: LatentSpec = LatentSpec()
     likelihood: LikelihoodSpec = LikelihoodSpec()
+    weights: FileSpec | None = None
     files: dict[str, FileSpec] = field(default_factory=dict)
     codec: CodecSpec | None = None
     denoise: DenoiseSpec | None = None
@@ -272,7 +273,18 @@ class Manifest:
     @property
     def parts(self) -> dict[str, GraphSpec | FileSpec]:
         """Every file of the model, by role or name."""
-        return {**self.graphs, **self.files}
+        weights = {} if self.weights is None else {"weights": self.weights}
+        return {**self.graphs, **weights, **self.files}
+
+    def content(self, role: str) -> str:
+        """Identifies the bytes of a graph, including those of the weights that it may share."""
+        spec, weights = self.graphs[role], self.weights
+        shared = "" if weights is None else f" {weights.sha256} {weights.file}"
+        return spec.sha256 + shared
+
+    def graph_size(self, role: str) -> int:
+        """Bytes of a graph, at most, with the weights that it may share."""
+        return self.graphs[role].bytes + (self.weights.bytes if self.weights else 0)
 
     @property
     def fingerprint(self) -> str:

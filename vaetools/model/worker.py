@@ -132,8 +132,7 @@ class Service:
         chain = chain_of(role)
         context = manifest.codec.context if manifest.codec else "interleaved"
         roles = chain.roles(context) if chain else (role,)
-        found = (manifest.graphs.get(part) for part in roles)
-        return sum(spec.bytes for spec in found if spec is not None)
+        return sum(manifest.graph_size(part) for part in roles if part in manifest.graphs)
 
     def _open_now(self, role: str, pixels: tuple[str, ...], size: int) -> _Opened:
         most = OPEN_MEMORY + OPEN_MEMORY_PER_BYTE * size + self.model.threads * 2**24

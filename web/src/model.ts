@@ -25,10 +25,13 @@ export interface ModelOptions {
   readonly providers?: readonly string[];
 }
 
-interface GraphSpec {
+interface FileSpec {
   readonly file: string;
   readonly sha256: string;
   readonly bytes: number;
+}
+
+interface GraphSpec extends FileSpec {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly exact?: boolean;
@@ -37,7 +40,9 @@ interface GraphSpec {
 interface Manifest {
   readonly id: string;
   readonly graphs: Readonly<Record<string, GraphSpec>>;
-  readonly files: Readonly<Record<string, { file: string; sha256: string; bytes: number }>>;
+  /** Weights that several graphs share. */
+  readonly weights?: FileSpec;
+  readonly files: Readonly<Record<string, FileSpec>>;
   readonly tiling: { readonly halo: number };
   readonly codec: { readonly stream_id: string; readonly levels: number; readonly context?: string };
 }
@@ -56,6 +61,7 @@ export class Model {
     private readonly ort: Runtime,
     private readonly manifest: Manifest,
     private readonly graphs: ReadonlyMap<string, Uint8Array>,
+    private readonly weights: Uint8Array | null,
     tables: Tables,
     private readonly options: ModelOptions,
   ) {
@@ -74,7 +80,8 @@ export class Model {
     const graphs = await Promise.all(
       roles.map(async (role) => [role, await verified(read, manifest.graphs[role])] as const),
     );
-    const model = new Model(ort, manifest, new Map(graphs), readTables(tables), options);
+    const weights = manifest.weights ? await verified(read, manifest.weights) : null;
+    const model = new Model(ort, manifest, new Map(graphs), weights, readTables(tables), options);
     if (model.tables.levels !== manifest.codec.levels) {
       throw new ModelError("The tables of the model do not fit its manifest.");
     }
@@ -102,8 +109,11 @@ export class Model {
     if (known !== undefined) return known;
     // GPUs may compute with fewer bits than integers in float32 need.
     const providers = this.manifest.graphs[role].exact ? ["wasm"] : (this.options.providers ?? ["wasm"]);
+    const { weights, manifest } = this;
+    const shared = weights && manifest.weights ? [{ path: manifest.weights.file, data: weights }] : [];
     const made = this.ort.InferenceSession.create(this.graphs.get(role)!, {
       executionProviders: [...providers],
+      externalData: shared,
     });
     this.sessions.set(role, made);
     return made;
@@ -131,7 +141,7 @@ function readManifest(text: string): Manifest {
   return manifest as Manifest;
 }
 
-async function verified(read: ReadFile, spec: { file: string; sha256: string; bytes: number }): Promise<Uint8Array> {
+async function verified(read: ReadFile, spec: FileSpec): Promise<Uint8Array> {
   const data = await read(spec.file);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data as Uint8Array<ArrayBuffer>));
   const found = [...digest].map((b) => b.toString(16).padStart(2, "0")).join("");

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { decode as decodePng } from "fast-png";
 import { decode, parse, readSymbols } from "../dist/vaetools.js";
-import { digest, openModel, read } from "./helpers.mjs";
+import { pathToFileURL } from "node:url";
+import { digest, openModel, read, stream } from "./helpers.mjs";
 
 const folder = process.env.VAE_FOLDER;
 const names = folder ? readdirSync(folder).filter((n) => n.endsWith(".vae")) : [];
@@ -30,4 +31,17 @@ test("files of the shipped model", { skip: folder ? false : "VAE_FOLDER names no
       assert.ok(most <= 1, `${most}`);
     });
   }
+});
+
+const skip = folder ? false : "VAE_FOLDER names no folder";
+const shared = folder ? pathToFileURL(join(folder, "shared-weights/")) : null;
+
+test("graphs that share weights", { skip }, async () => {
+  const image = await decode(stream("levels"), [await openModel(shared)]);
+  assert.deepEqual(image.samples, (await decode(stream("levels"), [await openModel()])).samples);
+});
+
+test("shared weights that are damaged", { skip }, async () => {
+  const damaged = (name, data) => (name === "weights.bin" ? data.fill(7, 0, 1) : data);
+  await assert.rejects(openModel(shared, damaged), { name: "ModelError", message: /weights\.bin/ });
 });

@@ -20,6 +20,8 @@ from vaetools.model.selftest import self_test
 from vaetools.model.spec import FileSpec, GraphSpec, Manifest
 from vaetools.model.speed import slow_graph
 from vaetools.training.export.card import FILE_NAME as CARD
+from vaetools.training.export.shared_weights import FILE as WEIGHTS
+from vaetools.training.export.shared_weights import shared_weights
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -200,12 +202,13 @@ def _write(
     plans: Mapping[str, Plan],
     arrays: Mapping[str, Mapping[str, np.ndarray]],
 ) -> tuple[Model, dict[str, float]]:
-    graphs = {
-        role: _write_graph(part, role, plan, f"{manifest.id} {manifest.version}: {role}")
-        for role, plan in plans.items()
-    }
+    about = f"{manifest.id} {manifest.version}"
+    contents = {role: plan.graph(f"{about}: {role}") for role, plan in plans.items()}
+    contents, shared = shared_weights(contents)
+    graphs = {role: _write_graph(part, role, plan, contents[role]) for role, plan in plans.items()}
+    weights = _write_file(part, WEIGHTS, shared) if shared else None
     files = {name: _write_arrays(part, name, content) for name, content in arrays.items()}
-    manifest = replace(manifest, graphs=graphs, files=files)
+    manifest = replace(manifest, graphs=graphs, weights=weights, files=files)
     runtime = Runtime("cpu")
     model = Model(manifest, part, runtime)
     differences = {role: parity(model, role, plan) for role, plan in plans.items()}
@@ -240,14 +243,16 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / FILE_NAME).write_text(tomli_w.dumps(manifest_table(manifest)), encoding="utf-8")
 
 
-def _write_graph(folder: Path, role: str, plan: Plan, doc: str) -> GraphSpec:
-    data = plan.graph(doc)
-    name = f"{role}.onnx"
+def _write_graph(folder: Path, role: str, plan: Plan, data: bytes) -> GraphSpec:
+    file = _write_file(folder, f"{role}.onnx", data)
+    names = tuple(plan.inputs), tuple(plan.outputs)
+    return GraphSpec(file.file, file.sha256, file.bytes, *names, exact=plan.exact)
+
+
+def _write_file(folder: Path, name: str, data: bytes) -> FileSpec:
     (folder / name).write_bytes(data)
     log.info("%s: %.2f MB", name, len(data) / 1e6)
-    return GraphSpec(
-        name, _sha256(data), len(data), tuple(plan.inputs), tuple(plan.outputs), exact=plan.exact
-    )
+    return FileSpec(name, _sha256(data), len(data))
 
 
 def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> FileSpec:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.model.arrays import read_arrays
-from vaetools.model.folder import read_verified
+from vaetools.model.folder import read_graph, read_verified
 from vaetools.model.manifest import FILE_NAME as MANIFEST
 from vaetools.model.manifest import read_manifest
 from vaetools.training.export.storage import weights_of
@@ -27,10 +27,10 @@ from vaetools.training.networks.restoration.inpainter import Inpainter
 from vaetools.training.run.compact import is_run, read_run_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from vaetools.model.spec import FileSpec, GraphSpec, Manifest
+    from vaetools.model.spec import Manifest
     from vaetools.training.networks.codec.integer import IntegerScaleNetwork
     from vaetools.training.networks.restoration.network import Restorer
 
@@ -91,17 +91,17 @@ class _Source:
         return {prefix + n: w for n, w in self.weights(role).items() if "." in n}
 
     def weights(self, role: str) -> dict[str, Tensor]:
-        data = self._bytes(self.manifest.graphs.get(role), role)
-        graph = onnx.load_from_string(data).graph
+        self._required(self.manifest.graphs, role)
+        graph = onnx.load_from_string(read_graph(self.folder, self.manifest, role)).graph
         return {name: torch.from_numpy(w.copy()) for name, w in weights_of(graph).items()}
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        return read_arrays(self._bytes(self.manifest.files.get(name), name))
+        self._required(self.manifest.files, name)
+        return read_arrays(read_verified(self.folder, self.manifest.files[name]))
 
-    def _bytes(self, spec: GraphSpec | FileSpec | None, name: str) -> bytes:
-        if spec is None:
+    def _required(self, parts: Collection[str], name: str) -> None:
+        if name not in parts:
             raise UsageError(f"this model has no {name}", file=self.folder)
-        return read_verified(self.folder, spec)
 
 
 def _restorer(source: _Source, network: Restorer, role: str) -> dict[str, Tensor]:

@@ -1,0 +1,65 @@
+"""Weights that several graphs of a model use are written once.
+
+`vaetools.model.shared_weights` reads them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx import TensorProto
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE = "weights.bin"
+"""Name of the file."""
+
+SMALLEST = 1024
+"""Bytes of a tensor from which on it is moved."""
+
+WORTH = 2**16
+"""Bytes that a file has to save."""
+
+
+def shared_weights(graphs: Mapping[str, bytes]) -> tuple[dict[str, bytes], bytes]:
+    """Move the weights that are the same in several graphs into one file.
+
+    Args:
+        graphs: role -> ONNX bytes.
+
+    Returns:
+        The graphs, which refer to `FILE`, and its content; the graphs as they are and an empty file
+        where it would save less than `WORTH`.
+    """
+    models = {role: onnx.load_from_string(data) for role, data in graphs.items()}
+    users: dict[bytes, set[str]] = {}
+    for role, model in models.items():
+        for tensor in model.graph.initializer:
+            users.setdefault(tensor.raw_data, set()).add(role)
+    shared = {w: len(u) for w, u in users.items() if len(u) > 1 and len(w) >= SMALLEST}
+    if sum((count - 1) * len(weights) for weights, count in shared.items()) < WORTH:
+        return dict(graphs), b""
+    offsets: dict[bytes, int] = {}
+    size = 0
+    for weights in shared:
+        offsets[weights] = size
+        size += len(weights)
+    for model in models.values():
+        left = set(shared)  # a graph may use each weight once
+        for tensor in model.graph.initializer:
+            if tensor.raw_data in left:
+                left.remove(tensor.raw_data)
+                _move(tensor, offsets[tensor.raw_data])
+    moved = {role: bytes(model.SerializeToString()) for role, model in models.items()}
+    return moved, b"".join(shared)
+
+
+def _move(tensor: TensorProto, offset: int) -> None:
+    """Replace the values of a tensor by a reference."""
+    place = {"location": FILE, "offset": str(offset), "length": str(len(tensor.raw_data))}
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in place.items():
+        tensor.external_data.add(key=key, value=value)
