@@ -32,7 +32,9 @@ WANTED = (
     "vaetools_models/photo-codec/synthesis.onnx",
     "vaetools_models/photo-codec/tables.npz",
     "vaetools_models/photo-denoise/denoise_sample.onnx",
+    "vaetools_models/photo-denoise/weights.bin",
     "vaetools_models/photo-inpaint/inpaint_sample.onnx",
+    "vaetools_models/photo-inpaint/weights.bin",
 )
 
 

@@ -114,16 +114,21 @@ def read_toml(path: Path, error: type[VaetoolsError], *, follow: bool = True) ->
         VaetoolsError: `error`; the file cannot be read, is no regular file, too large, or not TOML.
     """
     try:
-        data = _bounded(path, follow=follow)
-        return tomllib.loads(data.decode("utf-8"))
-    except _TableError as problem:
-        raise error(str(problem), file=path) from None
-    except OSError as problem:
-        raise error(f"cannot be read: {problem.strerror}", file=path) from None
+        return tomllib.loads(read_small(path, error, follow=follow).decode("utf-8"))
     except RecursionError:
         raise error("is nested too deeply", file=path) from None
     except ValueError as problem:  # not TOML, not UTF-8, an integer of thousands of digits
         raise error(f"is not TOML: {problem}", file=path) from None
+
+
+def read_small(path: Path, error: type[VaetoolsError], *, follow: bool = False) -> bytes:
+    """The bytes of a file of at most `MAX_BYTES`. Arguments and errors are those of `read_toml`."""
+    try:
+        return _bounded(path, follow=follow)
+    except _TableError as problem:
+        raise error(str(problem), file=path) from None
+    except OSError as problem:
+        raise error(f"cannot be read: {problem.strerror}", file=path) from None
 
 
 def _bounded(path: Path, *, follow: bool) -> bytes:
@@ -162,7 +167,7 @@ def from_table(
 
     Fields may be `str`, `int`, `float`, `bool`, `Any`, `Literal`, `X | None` (left out means None),
     `tuple[X, ...]`, `list[X]`, `dict[str, X]` and dataclasses, each in `Annotated` with `Bounds` or
-    `Pattern`.
+    `Pattern`; so may the keys of a dict.
 
     Args:
         kind: the dataclass.
@@ -209,6 +214,8 @@ def _collection(origin: Any, arguments: tuple[Any, ...], value: Any, where: str)
     """`value` as a tuple or a list of `arguments[0]`, or as a dict of `arguments[1]`."""
     if origin is dict:
         table = _typed(dict, value, where)
+        for key in table:
+            _value(arguments[0], key, f"key of {where}")
         return {key: _value(arguments[1], v, f"{where}.{key}") for key, v in table.items()}
     items = _typed(list, value, where)
     return origin(_value(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(items))

@@ -244,7 +244,7 @@ def folder(tmp_path: Path) -> Path:
 def changed(folder: Path, name: str, data: bytes) -> Model:
     """The model with another file, and the manifest that says so."""
     manifest = read_manifest(folder)
-    part = manifest.parts[name]
+    part = {**manifest.graphs, **manifest.files}[name]
     (folder / part.file).write_bytes(data)
     part = replace(part, sha256=sha256(data).hexdigest(), bytes=len(data))
     place = "files" if name in manifest.files else "graphs"

@@ -4,7 +4,7 @@
     python -m tests.codec.for_browsers DIR KODAK --count 50
 
 With a folder of images, in place of the photographs of scikit-image. DIR/shared-weights is the miniature
-model of the golden files, with its weights in one file.
+model of the golden files with its weights in one file, and DIR/other-weights has another synthesis.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 from skimage import data
 
 import vaetools
@@ -28,7 +29,7 @@ from vaetools.image.array import Image
 from vaetools.model.manifest import read_manifest
 from vaetools.model.spec import FileSpec
 from vaetools.training.export.folder import save_manifest
-from vaetools.training.export.shared_weights import FILE, shared_weights
+from vaetools.training.export.shared_weights import FILE, SMALLEST, shared_weights
 
 QUALITIES = (0, 20, 40, 60, 75, 90, 100)
 
@@ -42,10 +43,21 @@ def images(folder: Path | None) -> dict[str, Image]:
     }
 
 
-def share_weights(source: Path, folder: Path) -> None:
-    """Copy a model; the weights that one graph uses are moved into the file of shared weights."""
+def share_weights(source: Path, folder: Path, *, darker: float = 1.0) -> None:
+    """Copy a model; all large weights are moved into the file of shared weights.
+
+    Args:
+        darker: factor on the weights of the synthesis.
+    """
     manifest = read_manifest(shutil.copytree(source, folder, dirs_exist_ok=True))
     graphs = {role: (folder / spec.file).read_bytes() for role, spec in manifest.graphs.items()}
+    synthesis = onnx.load_from_string(graphs["synthesis"])
+    for tensor in synthesis.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.raw_data) >= SMALLEST:
+            tensor.raw_data = (
+                np.frombuffer(tensor.raw_data, np.float32) * np.float32(darker)
+            ).tobytes()
+    graphs["synthesis"] = synthesis.SerializeToString()
     twice = graphs | {f"{role} again": data for role, data in graphs.items()}
     moved, weights = shared_weights(twice)
     assert weights
@@ -70,6 +82,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     share_weights(GOLDEN / "model", options.out / "shared-weights")
+    share_weights(GOLDEN / "model", options.out / "other-weights", darker=0.5)
     hub = vaetools.open("cpu")
     codec = Codec(hub.registry.for_task("compress"))
     pairs = zip(itertools.cycle(images(options.folder).items()), itertools.cycle(QUALITIES))

@@ -55,7 +55,7 @@ def write_miniature(folder: Path) -> None:
     )
     from vaetools.training.data.image_pack import ImagePack
     from vaetools.training.export.codec import LEVELS, halo, plans, small_reach, stream_id, tables
-    from vaetools.training.export.folder import write_model
+    from vaetools.training.export.folder import npz, write_model
     from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 
     torch.manual_seed(0)
@@ -102,7 +102,7 @@ def write_miniature(folder: Path) -> None:
         codec=CodecSpec(stream_id(codec, arrays), LEVELS, TILE, small_reach(codec)),
         selftest=SelfTest(height=192, width=128),
     )
-    write_model(folder, manifest, plans(codec), arrays={"tables": arrays})
+    write_model(folder, manifest, plans(codec), files={"tables": npz(arrays)})
 
 
 def make_lively(codec) -> None:

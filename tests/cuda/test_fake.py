@@ -45,7 +45,7 @@ os.environ["FAKE_CUDA_MEMORY"] = "2000000"
 found["memory"] = outcome()
 del os.environ["FAKE_CUDA_MEMORY"]
 table, row = kinds.KINDS, kinds.KINDS["cuda"]
-limited = lambda number: {**row.options(number), "gpu_mem_limit": "2000000"}
+limited = lambda number, graph: {**row.options(number, graph), "gpu_mem_limit": "2000000"}
 devices.KINDS = {**table, "cuda": dataclasses.replace(row, options=limited)}
 found["arena"] = outcome()
 devices.KINDS = table

@@ -145,8 +145,8 @@ def test_too_little_memory_costs_time_and_no_image(
     row = kinds.KINDS["cuda"]
     limit = {"gpu_mem_limit": str(megabytes << 20)}
 
-    def limited(number: int) -> dict[str, str]:
-        return {**row.options(number), **limit}
+    def limited(number: int, graph: bytes) -> dict[str, str]:
+        return {**row.options(number, graph), **limit}
 
     changed = {**kinds.KINDS, "cuda": dataclasses.replace(row, options=limited)}
     monkeypatch.setattr(kinds, "KINDS", changed)

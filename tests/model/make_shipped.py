@@ -9,9 +9,10 @@ from pathlib import Path
 
 from vaetools.model import shipped
 from vaetools.model.checked import check, check_key
-from vaetools.model.folder import read_graph
+from vaetools.model.folder import Model
 from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.registry import shipped_folder
+from vaetools.model.runtime import Runtime
 
 
 def shipped_keys() -> dict[str, str]:
@@ -21,8 +22,9 @@ def shipped_keys() -> dict[str, str]:
     assert top is not None
     for folder in sorted(path.parent for path in top.glob(f"*/{FILE_NAME}")):
         manifest = read_manifest(folder)
+        model = Model(manifest, folder, Runtime("cpu"))
         for role, spec in manifest.graphs.items():
-            check(read_graph(folder, manifest, role), manifest, role, spec.file)
+            check(model.unchecked_graph(role), manifest, role, spec.file)
             found[check_key(manifest, role)] = f"{manifest.id} {role}"
     return found
 

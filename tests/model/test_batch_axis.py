@@ -12,9 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from vaetools.model.batch_axis import with_batch_axis
 from vaetools.model.checked import example_sizes
 from vaetools.model.devices import Device
-from vaetools.model.folder import read_graph
+from vaetools.model.folder import Model
 from vaetools.model.manifest import read_manifest
 from vaetools.model.registry import shipped_folder
+from vaetools.model.runtime import Runtime
 from vaetools.model.session import Session
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def check_batch(data: bytes, changed: bytes, sizes: dict[str, int], count: int =
 def test_shipped_graphs_take_batches(name: Path) -> None:
     assert SHIPPED is not None
     manifest = read_manifest((SHIPPED / name).parent)
-    data = read_graph((SHIPPED / name).parent, manifest, name.stem)
+    data = Model(manifest, (SHIPPED / name).parent, Runtime("cpu")).unchecked_graph(name.stem)
     changed = with_batch_axis(data, example_sizes(manifest))
     assert changed is not None
     for port in (*onnx.load_from_string(changed).graph.input,):

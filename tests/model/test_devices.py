@@ -151,13 +151,13 @@ def test_a_plugin_is_registered_once_and_its_device_runs_graphs(
     expected = Session(graph, "probe", Device("cpu"), 1)(image)
     for _ in range(2):
         options = ort.SessionOptions()
-        assert bind(Device("openvino"), options) is None
+        assert bind(Device("openvino"), options, b"") is None
         assert options.has_providers()
         found = ort.InferenceSession(graph, options).run(None, {"image": image})
         assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
     assert registered == [(CPU, "/nonexistent/libplugin.so")]
     with pytest.raises(DeviceError, match=r"no such device, only openvino:0 \(CPU of "):
-        bind(Device("openvino", 1), ort.SessionOptions())
+        bind(Device("openvino", 1), ort.SessionOptions(), b"")
 
 
 def test_a_plugin_without_a_device_says_what_there_is(
@@ -297,13 +297,26 @@ def test_engines_are_kept_where_nobody_else_can_put_any(
 ) -> None:
     """TensorRT runs what it finds there."""
     monkeypatch.setenv("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", str(tmp_path))
-    options = KINDS["tensorrt"].options(1)
+    options = KINDS["tensorrt"].options(1, b"graph")
     folder = tmp_path / "vaetools" / "tensorrt"
     assert options["device_id"] == "1" and folder.is_dir()
-    assert options["trt_engine_cache_path"] == str(folder)
+    assert Path(options["trt_engine_cache_path"]).parent == folder
+    assert options["trt_timing_cache_path"] == str(folder)
     if os.name == "posix":
         folder.chmod(0o777)
-        assert KINDS["tensorrt"].options(1) == {"device_id": "1"}
+        assert KINDS["tensorrt"].options(1, b"graph") == {"device_id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"), [("tensorrt", "trt_engine_cache_path"), ("coreml", "ModelCacheDirectory")]
+)
+def test_what_is_compiled_belongs_to_a_graph_with_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, option: str
+) -> None:
+    """Their own keys leave out the weights: a new version of a model would run with the old ones."""
+    monkeypatch.setenv("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME", str(tmp_path))
+    one, same, other = (KINDS[kind].options(0, graph)[option] for graph in (b"1", b"1", b"2"))
+    assert one == same != other
 
 
 def driver(monkeypatch: pytest.MonkeyPatch, *, init: int = 0, version: int = 13000) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -135,12 +137,12 @@ def test_altered_weights_are_refused(tiny_models: Path) -> None:
         ({"offset": "-4"}, "no valid offset and length"),
         ({"offset": "1e3"}, "no valid offset and length"),
         ({"offset": "9" * 5000}, "no valid offset and length"),
-        ({"length": ""}, "no valid offset and length"),
-        ({"checksum": "0"}, "no valid offset and length"),
+        ({"length": ""}, "has to give location, offset and length in weights.bin, each once"),
+        ({"checksum": "0"}, "has to give location, offset and length"),
         ({"length": "16380"}, "is damaged"),
-        ({"location": "other.bin"}, "not stored in the graph's file"),
-        ({"location": "../weights.bin"}, "not stored in the graph's file"),
-        ({"location": "/etc/hostname"}, "not stored in the graph's file"),
+        ({"location": "other.bin"}, "stored neither in the graph's file nor"),
+        ({"location": "../weights.bin"}, "stored neither in the graph's file nor"),
+        ({"location": "/etc/hostname"}, "stored neither in the graph's file nor"),
     ],
 )
 def test_wrong_references_are_one_line(tiny_models: Path, place: dict[str, str], said: str) -> None:
@@ -155,8 +157,86 @@ def test_wrong_references_are_one_line(tiny_models: Path, place: dict[str, str],
 def test_a_graph_cannot_use_weights_twice(tiny_models: Path) -> None:
     """Or a few kilobytes of references would become gigabytes in memory."""
     model = install(tiny_models, graph(reference("a"), reference("b")))
-    with pytest.raises(ModelBrokenError, match=r"more weights from weights\.bin than there are"):
+    with pytest.raises(ModelBrokenError, match=r"uses weights of weights\.bin more than once"):
         model.graph("more")
+
+
+def test_references_are_unambiguous(tiny_models: Path) -> None:
+    """Or other programs would compute with other weights than vaetools."""
+    twice, own, inside = reference(), reference(), reference()
+    twice.external_data.add(key="offset", value="0")
+    own.raw_data = inside.raw_data = bytes(WEIGHTS.nbytes)
+    inside.data_location = TensorProto.DEFAULT
+    for tensor, said in (
+        (twice, "each once"),
+        (own, "has numbers of its own besides those in weights.bin"),
+        (inside, "stored neither in the graph's file nor"),
+    ):
+        with pytest.raises(ModelBrokenError, match=said):
+            install(tiny_models, graph(tensor)).graph("more")
+
+
+def test_nothing_large_is_kept_in_the_cache(tiny_models: Path, tmp_path: Path) -> None:
+    install(tiny_models, graph(reference())).graph("more")
+    with pytest.raises(ModelBrokenError):
+        install(tiny_models, graph(reference(dims=(5, 5)))).graph("more")
+    kept = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert kept < WEIGHTS.nbytes
+
+
+def test_shipped_graphs_come_from_the_cache_without_onnx(tmp_path: Path) -> None:
+    code = """if True:
+        import sys
+        from vaetools.model.folder import Model
+        from vaetools.model.manifest import read_manifest
+        from vaetools.model.registry import shipped_folder
+        from vaetools.model.runtime import Runtime
+        folder = shipped_folder() / "photo-denoise"
+        model = Model(read_manifest(folder), folder, Runtime("cpu", threads=1))
+        model.graph("denoise")
+        print("onnx" in sys.modules)
+    """
+    words = [sys.executable, "-c", code]
+    runs = [subprocess.run(words, capture_output=True, text=True, check=True) for _ in range(2)]
+    assert [run.stdout.strip() for run in runs] == ["True", "False"]
+
+
+@pytest.mark.parametrize("name", ["../more", "/tmp/more", "a/b", "", "a b", "x" * 64])
+def test_roles_and_names_are_plain(tiny_models: Path, name: str) -> None:
+    """An export makes file names of them."""
+    folder = install(tiny_models, graph(reference())).folder
+    text = (folder / FILE_NAME).read_text()
+    table = text[text.index("[weights]") :].partition("\n\n")[0]
+    for more in (
+        text.replace("[graphs.more]", f'[graphs."{name}"]'),
+        f"{text}\n" + table.replace("[weights]", f'[files."{name}"]'),
+    ):
+        (folder / FILE_NAME).write_text(more)
+        with pytest.raises(ManifestError, match="is not a name of letters, digits, _ and -"):
+            read_manifest(folder)
+
+
+def test_graphs_are_few(tiny_models: Path) -> None:
+    """Each may take all of the weights into memory."""
+    folder = install(tiny_models, graph(reference())).folder
+    text = (folder / FILE_NAME).read_text()
+    table = text[text.index("[graphs.more]") :].partition("\n\n")[0]
+    more = [table.replace("graphs.more", f"graphs.more{n}") for n in range(30)]
+    (folder / FILE_NAME).write_text("\n\n".join([text, *more]))
+    with pytest.raises(ManifestError, match="there are 33 graphs, the limit is 32"):
+        read_manifest(folder)
+
+
+def test_a_graph_may_be_called_weights(tiny_models: Path) -> None:
+    folder = install(tiny_models, graph(reference())).folder
+    text = (folder / FILE_NAME).read_text().replace("[graphs.more]", "[graphs.weights]")
+    (folder / FILE_NAME).write_text(text)
+    model = Model(read_manifest(folder), folder, Runtime("cpu", threads=1))
+    model.graph("weights")
+    assert model.manifest.bytes > WEIGHTS.nbytes + model.manifest.graphs["weights"].bytes
+    (folder / "more.onnx").write_bytes(b"altered")
+    with pytest.raises(ModelAlteredError, match=r"more\.onnx"):
+        model.check_files()
 
 
 def test_references_in_attributes_are_refused(tiny_models: Path) -> None:
@@ -164,16 +244,16 @@ def test_references_in_attributes_are_refused(tiny_models: Path) -> None:
     made = onnx.load_from_string(graph(reference()))
     del made.graph.initializer[:]
     made.graph.node.insert(0, constant)
-    with pytest.raises(ModelBrokenError, match="not stored in the graph's file"):
+    with pytest.raises(ModelBrokenError, match="stored neither in the graph's file nor"):
         install(tiny_models, made.SerializeToString()).graph("more")
 
 
 def test_without_the_table_nothing_is_read(tiny_models: Path) -> None:
     data = graph(reference())
     install(tiny_models, data).graph("more")  # it passes with the table
-    with pytest.raises(ModelBrokenError, match="not stored in the graph's file"):
+    with pytest.raises(ModelBrokenError, match="stored neither in the graph's file nor"):
         install(tiny_models, data, weights=None).graph("more")
-    with pytest.raises(ModelBrokenError, match="not stored in the graph's file"):
+    with pytest.raises(ModelBrokenError, match="stored neither in the graph's file nor"):
         install(tiny_models, data, name="renamed.bin").graph("more")
 
 

@@ -186,7 +186,7 @@ def test_a_deeper_restorer_begins_with_what_the_model_knew() -> None:
 def test_a_codec_comes_back_from_an_export_of_today(trained_codec) -> None:
     """The shipped model may be older than the exporter."""
     model, codec = trained_codec.model, trained_codec.trainer.average.network
-    source = _Source(model.folder, model.manifest)
+    source = _Source(model)
     for role in ("analysis", "hyper_analysis", "hyper_mean", "context_mean", "synthesis"):
         part = getattr(codec, role).state_dict()
         found = source.layers(role)

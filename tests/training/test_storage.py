@@ -15,7 +15,8 @@ from torch import nn
 from tests.training.tiny import codec_recipe, read
 from vaetools.graphcheck import check_graph
 from vaetools.training.export.codec import plans
-from vaetools.training.export.storage import STORED, compact, round_weights, weights_of
+from vaetools.training.export.rounding import round_weights
+from vaetools.training.export.storage import STORED, compact, weights_of
 from vaetools.training.tasks import open_task
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ MODEL = "model"
 
 HELP = "\n".join(
     [
-        "Convert a training run, weights from elsewhere, or a model into a model.",
+        "Convert a training run, or weights from elsewhere, into a model.",
         "",
         "Writes ONNX graphs, a manifest and a self-test.",
         "Without --from, SOURCE is the folder of a training run. With --from KIND it is:",
@@ -73,9 +73,17 @@ SOURCE_FLAGS = (
 )
 
 MANIFEST_FLAGS = (
-    click.option("--id", metavar="ID", show_default="the name of DIR", help="Id of the model."),
     click.option(
-        "--license", metavar="NAME", show_default="unknown", help="License of the weights."
+        "--id",
+        metavar="ID",
+        show_default=f"the name of DIR; with --from {MODEL}, that of SOURCE",
+        help="Id of the model.",
+    ),
+    click.option(
+        "--license",
+        metavar="NAME",
+        show_default="unknown; of a model, its own",
+        help="License of the weights.",
     ),
     click.option("--source", "origin", metavar="TEXT", help="Where the weights come from."),
 )

@@ -59,7 +59,7 @@ def models(installation: Installation) -> Iterator[Finding]:
             yield Finding("fail", subject, text, _model_cure(folder))
             continue
         try:
-            for part in manifest.parts.values():
+            for part in manifest.parts:
                 read_verified(folder, part)
             if runs:
                 seconds = _timed(registry.open(manifest.id).verify)

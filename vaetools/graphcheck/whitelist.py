@@ -1,4 +1,4 @@
-"""Graphs consist of allowed standard operators and plain numbers, all in one file."""
+"""Graphs consist of allowed standard operators and plain numbers, all in the given bytes."""
 
 from __future__ import annotations
 
@@ -195,7 +195,8 @@ def _array(tensor: TensorProto, name: str) -> np.ndarray:
 
     if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
         raise ModelBrokenError(
-            f"{shown(name)} is not stored in the graph's file", remedy="export a single file"
+            f"{shown(name)} is stored neither in the graph's file nor in that of [weights]",
+            remedy="export a single file",
         )
     if tensor.data_type not in element_types():
         raise ModelBrokenError(f"{shown(name)} is not a tensor of numbers")

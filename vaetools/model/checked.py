@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vaetools import graphcheck
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck.estimate import Estimator
-from vaetools.model import batch_axis, simpler
+from vaetools.model import batch_axis, shared_weights, simpler
 from vaetools.model import pixels as pixel_nodes
 from vaetools.model.batch_axis import with_batch_axis
 from vaetools.model.fused import chains
@@ -78,6 +78,18 @@ def checked_graph(
 
     stamp = [*_makers(), key, batched, *pixels]
     return remembered("graphs", _digest(stamp), check_and_change) or data
+
+
+def remembered_if_shipped(manifest: Manifest, role: str, make: Callable[[], bytes]) -> bytes:
+    """The result of `make`, the bytes of a graph, remembered if it is known to be harmless.
+
+    The cache takes nothing of other models before it was checked. Reading it is faster than loading
+    the library `onnx`, which those need for the check anyway.
+    """
+    key = check_key(manifest, role)
+    if key not in CHECKED:
+        return make()
+    return remembered("graphs", _digest([shared_weights.VERSION, "with its weights", key]), make)
 
 
 SINGLE = dict.fromkeys(("gain_height", "gain_width", "rate_height", "rate_width"), 1)

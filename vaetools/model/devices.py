@@ -106,12 +106,13 @@ def _has_runtime(distribution: str) -> bool:
     return files is None or any(file.parts[0] == "onnxruntime" for file in files)
 
 
-def bind(device: Device, options: Any) -> list[Any] | None:
+def bind(device: Device, options: Any, graph: bytes) -> list[Any] | None:
     """Choose a device for a session.
 
     Args:
         device: to run on.
         options: the `SessionOptions`, which are changed.
+        graph: ONNX bytes of what it will run.
 
     Returns:
         Providers for the session, the CPU not among them unless it is the device; None where the
@@ -125,7 +126,7 @@ def bind(device: Device, options: Any) -> list[Any] | None:
         options.enable_mem_pattern = False
     if kind.provider in onnxruntime().get_available_providers():
         kinds = [kind, KINDS[kind.then]] if kind.then else [kind]
-        return [(each.provider, each.options(device.number)) for each in kinds]
+        return [(each.provider, each.options(device.number, graph)) for each in kinds]
     if not kind.plugin:
         problem = f"{device}: the installed package of ONNX Runtime has no {kind.provider}"
         raise DeviceError(problem, remedy=kind.install)

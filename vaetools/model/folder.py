@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from vaetools.errors import ModelAlteredError, ModelBrokenError
 from vaetools.model.arrays import read_arrays
-from vaetools.model.checked import chained_graph, checked_graph, is_shipped
+from vaetools.model.checked import (
+    chained_graph,
+    checked_graph,
+    is_shipped,
+    remembered_if_shipped,
+)
 from vaetools.model.fused.chains import chain_of
 from vaetools.model.isolation import AVAILABLE, Worker
 from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.runtime import Runtime
 from vaetools.model.selftest import self_test
-from vaetools.model.shared_weights import whole_graph
+from vaetools.model.shared_weights import with_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -142,8 +147,24 @@ class Model:
         self, role: str, pixels: tuple[str, ...] = (), *, batched: bool = False
     ) -> bytes:
         name = str(self.folder / self._spec(role).file)
-        data = read_graph(self.folder, self.manifest, role)
+        data = self.unchecked_graph(role)
         return checked_graph(data, self.manifest, role, name, pixels, batched=batched)
+
+    def unchecked_graph(self, role: str) -> bytes:
+        """The ONNX bytes of a role with its weights, as the files have them; not for use."""
+        spec, shared = self._spec(role), self.manifest.weights
+        data = read_verified(self.folder, spec)
+        if shared is None:
+            return data
+        weights = read_verified(self.folder, shared)
+
+        def joined() -> bytes:
+            try:
+                return with_weights(data, weights, shared.file)
+            except ModelBrokenError as error:
+                raise error.about(self.folder / spec.file) from None
+
+        return remembered_if_shipped(self.manifest, role, joined)
 
     def _spec(self, role: str) -> GraphSpec:
         spec = self.manifest.graphs.get(role)
@@ -191,7 +212,7 @@ class Model:
 
     def check_files(self) -> None:
         """Check every file's size and sha256. Raises `ModelAlteredError`."""
-        for spec in self.manifest.parts.values():
+        for spec in self.manifest.parts:
             read_verified(self.folder, spec)
 
     def verify(self) -> None:
@@ -267,24 +288,6 @@ def reopened(
             remedy=f"{'pickle' if was == 'pickled' else 'open'} it again",
         )
     return kind(manifest, folder, runtime)
-
-
-def read_graph(folder: Path, manifest: Manifest, role: str) -> bytes:
-    """The ONNX bytes of a graph with its weights, once the files are those of the manifest.
-
-    Raises:
-        ModelAlteredError: as `read_verified`.
-        ModelBrokenError: the graph refers to weights that are not there.
-    """
-    spec, shared = manifest.graphs[role], manifest.weights
-    data = read_verified(folder, spec)
-    if shared is None:
-        return data
-    weights = read_verified(folder, shared)
-    try:
-        return whole_graph(data, weights, shared.file, key=manifest.content(role))
-    except ModelBrokenError as error:
-        raise error.about(folder / spec.file) from None
 
 
 def read_verified(folder: Path, spec: GraphSpec | FileSpec) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from vaetools.user_cache import private_folder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Options = Callable[[int], dict[str, str]]
+    Options = Callable[[int, bytes], dict[str, str]]
 
 INSTALL_CUDA = "pip install 'vaetools[cuda]'"
 
@@ -23,7 +24,7 @@ class Kind:
     Attributes:
         provider: Name of its execution provider.
         install: Command that installs it.
-        options: Provider options for the number of a device. Plugins get none.
+        options: Provider options for the number of a device and a graph. Plugins get none.
         plugin: Module of a wheel that adds the provider to any package of ONNX Runtime; empty if
             there is none.
         then: Kind that runs the nodes which the provider does not take, before the CPU does.
@@ -38,7 +39,7 @@ class Kind:
 
     provider: str
     install: str = ""
-    options: Options = lambda _: {}
+    options: Options = lambda *_: {}
     plugin: str = ""
     then: str = ""
     numbered: bool = True
@@ -49,27 +50,37 @@ class Kind:
     uint8: bool = True
 
 
-def _numbered(number: int) -> dict[str, str]:
+def _numbered(number: int, _: bytes = b"") -> dict[str, str]:
     return {"device_id": str(number)}
 
 
-def _cuda(number: int) -> dict[str, str]:
+def _cuda(number: int, _: bytes) -> dict[str, str]:
     # EXHAUSTIVE, the default, tunes for seconds on each shape.
     search = {"cudnn_conv_algo_search": "HEURISTIC"}
     return {**_numbered(number), **search, "arena_extend_strategy": "kSameAsRequested"}
 
 
-def _tensorrt(number: int) -> dict[str, str]:
+def _tensorrt(number: int, graph: bytes) -> dict[str, str]:
     options = _numbered(number)
     folder = private_folder("tensorrt")  # engines are programs
     if folder is not None:  # building an engine takes minutes
-        for what in ("engine", "timing"):
+        places = {"engine": folder / _content(graph), "timing": folder}
+        for what, place in places.items():
             options[f"trt_{what}_cache_enable"] = "1"
-            options[f"trt_{what}_cache_path"] = str(folder)
+            options[f"trt_{what}_cache_path"] = str(place)
     return options
 
 
-def _openvino(number: int) -> dict[str, str]:
+def _content(graph: bytes) -> str:
+    """Name of a folder for what is compiled from a graph.
+
+    The providers' own keys leave out the weights: a new version of a model would run with the old ones
+    (https://github.com/microsoft/onnxruntime/issues/6455).
+    """
+    return hashlib.sha256(graph).hexdigest()[:32]
+
+
+def _openvino(number: int, _: bytes) -> dict[str, str]:
     """Devices are numbered in OpenVINO's own order, which begins with the CPU."""
     from onnxruntime.capi import _pybind_state
 
@@ -81,9 +92,9 @@ def _openvino(number: int) -> dict[str, str]:
     return {"device_type": names[number], "precision": "ACCURACY"}
 
 
-def _coreml(_: int) -> dict[str, str]:
+def _coreml(_: int, graph: bytes) -> dict[str, str]:
     folder = private_folder("coreml")
-    cache = {} if folder is None else {"ModelCacheDirectory": str(folder)}
+    cache = {} if folder is None else {"ModelCacheDirectory": str(folder / _content(graph))}
     return {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", **cache}
 
 

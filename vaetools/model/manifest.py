@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from vaetools.errors import ManifestError
-from vaetools.model.spec import MAX_FILE_BYTES, MAX_FIXED_PIXELS, Manifest
+from vaetools.model.spec import MAX_FILE_BYTES, MAX_FIXED_PIXELS, MAX_GRAPHS, Manifest
 from vaetools.model.tasks import missing
 from vaetools.tomlfile import from_table, read_toml, shown
 
@@ -66,9 +66,7 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield f"size.fixed = {list(manifest.size.fixed)} is not [height, width]"
     if math.prod(manifest.size.fixed) > MAX_FIXED_PIXELS:
         yield f"size.fixed = {list(manifest.size.fixed)} has more than {MAX_FIXED_PIXELS} pixels"
-    for role in manifest.graphs:
-        if manifest.graph_size(role) > MAX_FILE_BYTES:
-            yield f"graphs.{role} and its weights have more than {MAX_FILE_BYTES} bytes"
+    yield from _too_much(manifest)
     yield from missing(manifest)
     for role in manifest.selftest.values:
         if role not in manifest.graphs:
@@ -79,6 +77,14 @@ def _problems(manifest: Manifest) -> Iterator[str]:
     if manifest.likelihood.kind == "bernoulli" and decode and len(decode.outputs) != 2:
         yield "likelihood.kind = 'bernoulli' needs decode to have the outputs image and logits"
     yield from _task_problems(manifest.codec, manifest.denoise, manifest.inpaint)
+
+
+def _too_much(manifest: Manifest) -> Iterator[str]:
+    if len(manifest.graphs) > MAX_GRAPHS:
+        yield f"there are {len(manifest.graphs)} graphs, the limit is {MAX_GRAPHS}"
+    for role in manifest.graphs:
+        if manifest.graph_size(role) > MAX_FILE_BYTES:
+            yield f"graphs.{role} and its weights have more than {MAX_FILE_BYTES} bytes"
 
 
 def _task_problems(

@@ -113,7 +113,7 @@ def _opened(graph: bytes, device: Device) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = ERROR  # for the cause
-    listed = bind(device, options)
+    listed = bind(device, options, graph)
     if device.kind != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return ort.InferenceSession(graph, options, providers=listed, enable_fallback=0)

@@ -378,7 +378,7 @@ def create_session(
     for symbol, size in sizes:
         options.add_free_dimension_override_by_name(symbol, size)
     try:
-        providers = bind(device, options)
+        providers = bind(device, options, graph)
         session = onnxruntime().InferenceSession(
             graph, options, providers=providers, enable_fallback=0
         )

@@ -7,14 +7,12 @@ checked and used stands alone, and ONNX Runtime opens no file.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
 
 from vaetools.errors import ModelBrokenError
 from vaetools.graphcheck import parsed
 from vaetools.graphcheck.text import shown
-from vaetools.user_cache import remembered
 
 if TYPE_CHECKING:
     from onnx import TensorProto
@@ -22,17 +20,8 @@ if TYPE_CHECKING:
 VERSION = 1
 """Grows when `with_weights` returns other bytes."""
 
-_KEYS = {"location", "offset", "length"}
-
-
-def whole_graph(data: bytes, weights: bytes, file: str, *, key: str) -> bytes:
-    """`with_weights`, remembered in the user's cache.
-
-    Args:
-        key: identifies the other arguments.
-    """
-    name = hashlib.sha256(f"weights {VERSION} {key}".encode()).hexdigest()
-    return remembered("graphs", name, lambda: with_weights(data, weights, file))
+NUMBER = "[0-9]{1,15}"
+"""An offset or a length: bytes, in decimal."""
 
 
 def with_weights(data: bytes, weights: bytes, file: str) -> bytes:
@@ -48,10 +37,10 @@ def with_weights(data: bytes, weights: bytes, file: str) -> bytes:
 
     Raises:
         ModelBrokenError: not ONNX, or a reference is incomplete or leaves the file, or all references
-            together are longer than the file. So a graph is never larger than the files it is made of.
+            together are longer than the file. So a graph is no larger than the files it is made of.
     """
     model = parsed(data)
-    found = [t for t in model.graph.initializer if _place(t).get("location") == file]
+    found = [tensor for tensor in model.graph.initializer if _refers_to(tensor, file)]
     if not found:
         return data
     left = len(weights)
@@ -59,25 +48,38 @@ def with_weights(data: bytes, weights: bytes, file: str) -> bytes:
         start, end = _range(tensor, len(weights), file)
         left -= end - start
         if left < 0:
-            raise ModelBrokenError(f"graph takes more weights from {file} than there are")
+            raise ModelBrokenError(f"graph uses weights of {file} more than once")
         del tensor.external_data[:]
         tensor.ClearField("data_location")
         tensor.raw_data = weights[start:end]
     return bytes(model.SerializeToString())
 
 
-def _place(tensor: TensorProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in tensor.external_data}
+def _refers_to(tensor: TensorProto, file: str) -> bool:
+    from onnx import TensorProto as Kind
+
+    place = {entry.key: entry.value for entry in tensor.external_data}
+    return tensor.data_location == Kind.EXTERNAL and place.get("location") == file
 
 
 def _range(tensor: TensorProto, size: int, file: str) -> tuple[int, int]:
     """Where a tensor begins and ends in the file, which has `size` bytes."""
-    place = _place(tensor)
     name = shown(tensor.name)
-    numbers = [place.get(key, "") for key in ("offset", "length")]
-    if place.keys() != _KEYS or not all(re.fullmatch("[0-9]{1,15}", n) for n in numbers):
+    entries = sorted((entry.key, entry.value) for entry in tensor.external_data)
+    if [key for key, _ in entries] != ["length", "location", "offset"]:
+        raise ModelBrokenError(
+            f"{name} has to give location, offset and length in {file}, each once"
+        )
+    length, offset = entries[0][1], entries[2][1]
+    if not (re.fullmatch(NUMBER, length) and re.fullmatch(NUMBER, offset)):
         raise ModelBrokenError(f"{name} has no valid offset and length in {file}")
-    start, length = map(int, numbers)
-    if start + length > size:
-        raise ModelBrokenError(f"{name} ends at byte {start + length} of {file}, which has {size}")
-    return start, start + length
+    if any(
+        field.name.endswith("_data")
+        for field, _ in tensor.ListFields()
+        if field.name != "external_data"
+    ):
+        raise ModelBrokenError(f"{name} has numbers of its own besides those in {file}")
+    end = int(offset) + int(length)
+    if end > size:
+        raise ModelBrokenError(f"{name} ends at byte {end} of {file}, which has {size}")
+    return int(offset), end

@@ -29,14 +29,14 @@ CHECKED: frozenset[str] = frozenset(
         # photo-codec synthesis_gradient
         "211b2347326026398734393f66515eb187e927947d0c3ec2c20d0bb46cdd77cf",
         # photo-denoise denoise
-        "ff8cda92a58af206eb6c7750da85955c72f9d3fa8950298463596a9b930c695d",
+        "46088e61f09eb91828c33c10fcd2d00a0e3d005d89027e7ae74ab00931846161",
         # photo-denoise denoise_sample
-        "107cd46d139f3e7f58f0ba227799acc56fa4826d6bcd6da40d36caa6ee145fd5",
+        "d88bc7a86c3dcc0fad99d95d676dc62c9d3475c41aa444be64f45319de4b1267",
         # photo-denoise noise_level
-        "69974dc308fe08693150814f718a6f5e5e58412a4f4951f1181baa158c1b2905",
+        "c118291848616328511ecca3f5cf3c663cbc729fdabea2124a9da93c4555ac36",
         # photo-inpaint inpaint
-        "4dfd69f7e335a1c606e447b6226ef7a474d25df7603e65b767ea9a27a0044f54",
+        "6d2fb2e1ff9b7fc0c9dc2e27071f1ba933c18e6078c8b3ad4d935a7ad528df79",
         # photo-inpaint inpaint_sample
-        "5b5c524b55919ee1ae18dff40bc95a2baea46a79fb6342c546d6e1ef4a306cad",
+        "cd0d9686290deeebf7b7e920235b565cd5dd399fd7643ac6bd986e64eea377c0",
     }
 )

@@ -37,6 +37,9 @@ MAX_TILE = 128
 MAX_FILE_BYTES = 2**31
 """What one ONNX file can hold."""
 
+MAX_GRAPHS = 32
+"""Most graphs of a model: each may take all of the shared weights into memory."""
+
 MAX_FIXED_PIXELS = 2**22
 """Largest image of a model that accepts one size only."""
 
@@ -50,6 +53,9 @@ Number: TypeAlias = Annotated[float, Bounds(ge=-1e9, le=1e9)]
 Positive: TypeAlias = Annotated[float, Bounds(ge=1e-9, le=1e9)]
 Sha256: TypeAlias = Annotated[str, Pattern(r"[0-9a-f]{64}", "64 hexadecimal digits")]
 FileName: TypeAlias = Annotated[str, Pattern(r"[^./\\\0][^/\\\0]*", "a plain file name")]
+Name: TypeAlias = Annotated[
+    str, Pattern(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", "a name of letters, digits, _ and -")
+]
 FileBytes: TypeAlias = Annotated[int, Bounds(ge=1, le=MAX_FILE_BYTES)]
 
 
@@ -254,7 +260,7 @@ class Manifest:
     version: str
     license: str
     tasks: tuple[str, ...]
-    graphs: dict[str, GraphSpec]
+    graphs: dict[Name, GraphSpec]
     summary: str = ""
     source: str = ""
     precision: str = "float32"
@@ -264,23 +270,24 @@ class Manifest:
     latent: LatentSpec = LatentSpec()
     likelihood: LikelihoodSpec = LikelihoodSpec()
     weights: FileSpec | None = None
-    files: dict[str, FileSpec] = field(default_factory=dict)
+    files: dict[Name, FileSpec] = field(default_factory=dict)
     codec: CodecSpec | None = None
     denoise: DenoiseSpec | None = None
     inpaint: InpaintSpec | None = None
     selftest: SelfTest = SelfTest()
 
     @property
-    def parts(self) -> dict[str, GraphSpec | FileSpec]:
-        """Every file of the model, by role or name."""
-        weights = {} if self.weights is None else {"weights": self.weights}
-        return {**self.graphs, **weights, **self.files}
+    def parts(self) -> tuple[GraphSpec | FileSpec, ...]:
+        """Every file of the model."""
+        weights = () if self.weights is None else (self.weights,)
+        return *self.graphs.values(), *weights, *self.files.values()
 
     def content(self, role: str) -> str:
         """Identifies the bytes of a graph, including those of the weights that it may share."""
         spec, weights = self.graphs[role], self.weights
-        shared = "" if weights is None else f" {weights.sha256} {weights.file}"
-        return spec.sha256 + shared
+        if weights is None:
+            return spec.sha256
+        return json.dumps([spec.sha256, weights.sha256, weights.file])
 
     def graph_size(self, role: str) -> int:
         """Bytes of a graph, at most, with the weights that it may share."""
@@ -302,7 +309,7 @@ class Manifest:
     @property
     def bytes(self) -> int:
         """Size of all files of the model."""
-        return sum(spec.bytes for spec in self.parts.values())
+        return sum(spec.bytes for spec in self.parts)
 
 
 def _without_defaults(value: Any) -> Any:

@@ -111,13 +111,20 @@ export class Model {
     const providers = this.manifest.graphs[role].exact ? ["wasm"] : (this.options.providers ?? ["wasm"]);
     const { weights, manifest } = this;
     const shared = weights && manifest.weights ? [{ path: manifest.weights.file, data: weights }] : [];
-    const made = this.ort.InferenceSession.create(this.graphs.get(role)!, {
-      executionProviders: [...providers],
-      externalData: shared,
-    });
+    const options = { executionProviders: [...providers], externalData: shared };
+    const made = alone(() => this.ort.InferenceSession.create(this.graphs.get(role)!, options));
     this.sessions.set(role, made);
     return made;
   }
+}
+
+let opening: Promise<unknown> = Promise.resolve();
+
+/** Open one session after another: onnxruntime-web keeps the weights that it is given by name, for all at once. */
+function alone<T>(open: () => Promise<T>): Promise<T> {
+  const made = opening.then(open);
+  opening = made.catch(() => undefined);
+  return made;
 }
 
 function needed(manifest: Manifest): string[] {

@@ -34,6 +34,7 @@ test("files of the shipped model", { skip: folder ? false : "VAE_FOLDER names no
 });
 
 const skip = folder ? false : "VAE_FOLDER names no folder";
+const LATENTS = 12; // channels of the miniature model
 const shared = folder ? pathToFileURL(join(folder, "shared-weights/")) : null;
 
 test("graphs that share weights", { skip }, async () => {
@@ -44,4 +45,17 @@ test("graphs that share weights", { skip }, async () => {
 test("shared weights that are damaged", { skip }, async () => {
   const damaged = (name, data) => (name === "weights.bin" ? data.fill(7, 0, 1) : data);
   await assert.rejects(openModel(shared, damaged), { name: "ModelError", message: /weights\.bin/ });
+});
+
+test("two models at once get their own weights", { skip }, async () => {
+  // The runtime knows files of weights by name, and these have the same.
+  const places = [shared, pathToFileURL(join(folder, "other-weights/"))];
+  const latents = { data: new Float32Array(16 * LATENTS).fill(3), dims: [1, LATENTS, 4, 4] };
+  const rate = { data: new Float32Array([1]), dims: [1, 1, 1, 1] };
+  const synthesise = async (model) => (await model.run("synthesis", [latents, rate]))[0].data;
+  const alone = [];
+  for (const place of places) alone.push(await synthesise(await openModel(place)));
+  assert.notDeepEqual(alone[0], alone[1]);
+  const models = await Promise.all(places.map((place) => openModel(place)));
+  assert.deepEqual(await Promise.all(models.map(synthesise)), alone);
 });

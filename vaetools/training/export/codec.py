@@ -26,7 +26,7 @@ from vaetools.model.spec import (
     TilingSpec,
 )
 from vaetools.training.export.context import context_plans, context_radii
-from vaetools.training.export.folder import write_model
+from vaetools.training.export.folder import npz, write_model
 from vaetools.training.export.graphs import GraphPlan
 from vaetools.training.export.tiling import receptive_radius
 from vaetools.training.networks.codec.gradient import SynthesisGradient, with_pullback
@@ -317,7 +317,7 @@ def export_codec(
         folder,
         manifest,
         plans(codec),
-        arrays={"tables": arrays},
+        files={"tables": npz(arrays)},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,36 +136,71 @@ def write_model(
     manifest: Manifest,
     plans: Mapping[str, Plan],
     *,
-    arrays: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    files: Mapping[str, bytes] | None = None,
+    card: bytes | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> tuple[Model, dict[str, float]]:
     """Write a model folder.
 
     Args:
         folder: an existing model in it is replaced after all checks have passed.
-        manifest: without graphs, files and self-test.
+        manifest: without graphs, weights, files and self-test.
         plans: role -> graph.
-        arrays: data files, name -> arrays of an .npz.
+        files: data files, name -> content of an .npz; see `npz`.
+        card: content of MODEL_CARD.md.
+        limits: role -> largest allowed difference from the source; `PARITY`, and 0 for exact graphs.
 
     Returns:
         The model, opened on the CPU, and role -> largest difference from its source.
 
     Raises:
         ExistsError: the folder contains something other than a model.
-        ModelBrokenError: a graph differs from its source by more than `PARITY`, or returns
+        ModelBrokenError: a graph differs from its source by more than its limit, or returns
             values that are not finite.
     """
     check_target(folder)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of an export that was killed
     part.mkdir(parents=True)
+    bounds = {role: 0.0 if plan.exact else PARITY for role, plan in plans.items()}
     try:
-        return _write(part, folder, manifest, plans, arrays or {})
+        written, differences = _write(
+            part, folder, manifest, plans, files or {}, bounds | dict(limits or {})
+        )
+        if card is not None:
+            (part / CARD).write_bytes(card)
+        check_target(folder)  # again: an export takes minutes
+        _replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)  # there only if something failed
+    return Model(written, folder, Runtime("cpu")), differences
+
+
+def _replace(part: Path, folder: Path) -> None:
+    """Put a finished model in the place of another one, which is deleted last."""
+    if folder.exists():
+        folder.replace(_old(folder))
+    try:
+        part.replace(folder)
+    finally:
+        _restore(folder)
+
+
+def _restore(folder: Path) -> None:
+    """Delete the model that was replaced, or put it back if no other has taken its place."""
+    if _old(folder).exists() and not folder.exists():
+        _old(folder).replace(folder)
+    shutil.rmtree(_old(folder), ignore_errors=True)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def check_target(folder: Path) -> None:
     """Raise `ExistsError` if writing a model would overwrite something else.
+
+    A model that an interrupted export had moved away is put back first.
 
     Raises:
         UsageError: the folder has no name, such as `.`.
@@ -173,6 +209,7 @@ def check_target(folder: Path) -> None:
         raise UsageError("has no name", file=folder, remedy="give a new folder with --to")
     if folder.is_symlink() or folder.is_file():
         raise ExistsError("exists and is not a folder", file=folder, remedy="give a new folder")
+    _restore(folder)
     others = sorted(_names(folder) - _written(folder))
     if others:
         raise ExistsError(
@@ -189,7 +226,7 @@ def _names(folder: Path) -> set[str]:
 def _written(folder: Path) -> set[str]:
     """Names of the files of the model in this folder, if there is one."""
     try:
-        parts = read_manifest(folder).parts.values()
+        parts = read_manifest(folder).parts
     except ManifestError:
         return set()
     return {FILE_NAME, CARD, *(part.file for part in parts)}
@@ -200,22 +237,21 @@ def _write(
     target: Path,
     manifest: Manifest,
     plans: Mapping[str, Plan],
-    arrays: Mapping[str, Mapping[str, np.ndarray]],
-) -> tuple[Model, dict[str, float]]:
+    files: Mapping[str, bytes],
+    limits: Mapping[str, float],
+) -> tuple[Manifest, dict[str, float]]:
     about = f"{manifest.id} {manifest.version}"
     contents = {role: plan.graph(f"{about}: {role}") for role, plan in plans.items()}
     contents, shared = shared_weights(contents)
     graphs = {role: _write_graph(part, role, plan, contents[role]) for role, plan in plans.items()}
     weights = _write_file(part, WEIGHTS, shared) if shared else None
-    files = {name: _write_arrays(part, name, content) for name, content in arrays.items()}
-    manifest = replace(manifest, graphs=graphs, weights=weights, files=files)
-    runtime = Runtime("cpu")
-    model = Model(manifest, part, runtime)
+    data = {name: _write_file(part, f"{name}.npz", content) for name, content in files.items()}
+    manifest = replace(manifest, graphs=graphs, weights=weights, files=data)
+    model = Model(manifest, part, Runtime("cpu"))
     differences = {role: parity(model, role, plan) for role, plan in plans.items()}
     for role, difference in differences.items():
-        limit = 0.0 if plans[role].exact else PARITY
-        if not difference <= limit:  # true for NaN as well
-            raise ModelBrokenError(_disagreement(role, difference), file=target)
+        if not difference <= limits[role]:  # true for NaN as well
+            raise ModelBrokenError(_disagreement(role, difference, limits[role]), file=target)
     values = {role: float(f"{self_test(model.graph(role), manifest):.7g}") for role in plans}
     manifest = replace(manifest, selftest=replace(manifest.selftest, values=values))
     for role in plans:
@@ -223,16 +259,12 @@ def _write(
             log.warning("%s, slow on a GPU: %s", role, finding)
     save_manifest(part, manifest)
     read_manifest(part)  # raises if the manifest could not be opened again
-    if target.exists():
-        check_target(target)  # again: an export takes minutes
-        shutil.rmtree(target)
-    part.replace(target)
-    return Model(manifest, target, runtime), differences
+    return manifest, differences
 
 
-def _disagreement(role: str, difference: float) -> str:
+def _disagreement(role: str, difference: float, limit: float) -> str:
     if np.isfinite(difference):
-        return f"{role} differs from its source by {difference:.2g}, more than {PARITY:g}"
+        return f"{role} differs from its source by {difference:.2g}, more than {limit:.2g}"
     return f"{role} returns values that are not finite"
 
 
@@ -255,12 +287,12 @@ def _write_file(folder: Path, name: str, data: bytes) -> FileSpec:
     return FileSpec(name, _sha256(data), len(data))
 
 
-def _write_arrays(folder: Path, name: str, arrays: Mapping[str, np.ndarray]) -> FileSpec:
-    path = folder / f"{name}.npz"
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of an .npz file."""
+    file = io.BytesIO()
     contents: dict[str, Any] = dict(arrays)  # numpy types further keywords as its own options
-    np.savez_compressed(path, **contents)
-    data = path.read_bytes()
-    return FileSpec(path.name, _sha256(data), len(data))
+    np.savez_compressed(file, **contents)
+    return file.getvalue()
 
 
 def _sha256(data: bytes) -> str:

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import onnx
 from onnx import TensorProto
+
+from vaetools.model.spec import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +34,7 @@ def shared_weights(graphs: Mapping[str, bytes]) -> tuple[dict[str, bytes], bytes
 
     Returns:
         The graphs, which refer to `FILE`, and its content; the graphs as they are and an empty file
-        where it would save less than `WORTH`.
+        where it would save less than `WORTH`, or be too large.
     """
     models = {role: onnx.load_from_string(data) for role, data in graphs.items()}
     users: dict[bytes, set[str]] = {}
@@ -39,13 +42,12 @@ def shared_weights(graphs: Mapping[str, bytes]) -> tuple[dict[str, bytes], bytes
         for tensor in model.graph.initializer:
             users.setdefault(tensor.raw_data, set()).add(role)
     shared = {w: len(u) for w, u in users.items() if len(u) > 1 and len(w) >= SMALLEST}
-    if sum((count - 1) * len(weights) for weights, count in shared.items()) < WORTH:
+    size = sum(map(len, shared))
+    saved = sum(count * len(weights) for weights, count in shared.items()) - size
+    if saved < WORTH or size + max(map(len, graphs.values())) > MAX_FILE_BYTES:
         return dict(graphs), b""
-    offsets: dict[bytes, int] = {}
-    size = 0
-    for weights in shared:
-        offsets[weights] = size
-        size += len(weights)
+    ends = itertools.accumulate(map(len, shared))
+    offsets = {weights: end - len(weights) for weights, end in zip(shared, ends, strict=True)}
     for model in models.values():
         left = set(shared)  # a graph may use each weight once
         for tensor in model.graph.initializer:

@@ -2,37 +2,20 @@
 
 A weight that float16 holds exactly is stored as such, and a Cast in the graph makes it float32 again:
 the graph computes what it computed before, from half the bytes. ONNX Runtime does the cast once, when
-it opens the graph. `round_weights` gives a network weights of this kind.
+it opens the graph.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
 SMALLEST = 1024
 """Elements of a tensor from which on it is worth a node."""
 
 STORED = ".float16"
 """Suffix of a tensor's name where it is stored in float16."""
-
-
-@torch.no_grad()
-def round_weights(network: nn.Module) -> None:
-    """Round the weights of a network's layers to float16.
-
-    Integer layers and other parameters, such as gain units, stay as they are.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            module.weight.copy_(module.weight.half().float())
-        elif isinstance(module, nn.GRU):
-            for name, weight in module.named_parameters():
-                if name.startswith("weight"):
-                    weight.copy_(weight.half().float())
 
 
 def compact(model: onnx.ModelProto, *, rounded: bool = False) -> None:

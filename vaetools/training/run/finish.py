@@ -10,7 +10,7 @@ import torch
 from vaetools.errors import UsageError
 from vaetools.training.export.card import FILE_NAME as CARD
 from vaetools.training.export.card import trained_card
-from vaetools.training.export.storage import round_weights
+from vaetools.training.export.rounding import round_weights
 from vaetools.training.recipe import read_recipe
 from vaetools.training.run.compact import is_run, read_run_state
 from vaetools.training.run.curves import read_log

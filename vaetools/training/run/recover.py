@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vaetools.errors import UsageError
-from vaetools.model.arrays import read_arrays
-from vaetools.model.folder import read_graph, read_verified
+from vaetools.model.folder import Model
 from vaetools.model.manifest import FILE_NAME as MANIFEST
 from vaetools.model.manifest import read_manifest
+from vaetools.model.runtime import Runtime
 from vaetools.training.export.storage import weights_of
 from vaetools.training.networks.codec import PhotoCodec
 from vaetools.training.networks.restoration.denoiser import Denoiser
@@ -40,7 +40,7 @@ def starting_weights(path: Path, network: nn.Module, device: torch.device) -> Ma
 
     Raises:
         UsageError: it is neither, or a model for another task.
-        ManifestError, ModelAlteredError: the model is damaged.
+        ManifestError, ModelAlteredError, ModelBrokenError: the model is damaged.
     """
     if is_run(path):
         averaged: Mapping[str, Tensor] = read_run_state(path, device)["average"]
@@ -59,9 +59,9 @@ def model_weights(folder: Path, network: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         UsageError: the kind of network is not supported, or the model is for another task.
-        ManifestError, ModelAlteredError: the model is damaged.
+        ManifestError, ModelAlteredError, ModelBrokenError: the model is damaged.
     """
-    source = _Source(folder, read_manifest(folder))
+    source = _Source(Model(read_manifest(folder), folder, Runtime("cpu")))
     for kind, (task, recover) in RECOVERED.items():
         if isinstance(network, kind):
             if task not in source.manifest.tasks:
@@ -81,27 +81,30 @@ def model_weights(folder: Path, network: nn.Module) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Source:
-    """A model folder; its files are read only if their checksums match."""
+    """A model; its files are read only if their checksums match, and its graphs if they are harmless."""
 
-    folder: Path
-    manifest: Manifest
+    model: Model
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.model.manifest
 
     def layers(self, role: str, prefix: str = "") -> dict[str, Tensor]:
         """Weights of a graph's layers by name, without constants, whose names have no dots."""
         return {prefix + n: w for n, w in self.weights(role).items() if "." in n}
 
     def weights(self, role: str) -> dict[str, Tensor]:
-        self._required(self.manifest.graphs, role)
-        graph = onnx.load_from_string(read_graph(self.folder, self.manifest, role)).graph
+        self._require(self.manifest.graphs, role)
+        graph = onnx.load_from_string(self.model.graph_bytes(role)).graph
         return {name: torch.from_numpy(w.copy()) for name, w in weights_of(graph).items()}
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        self._required(self.manifest.files, name)
-        return read_arrays(read_verified(self.folder, self.manifest.files[name]))
+        self._require(self.manifest.files, name)
+        return self.model.arrays(name)
 
-    def _required(self, parts: Collection[str], name: str) -> None:
+    def _require(self, parts: Collection[str], name: str) -> None:
         if name not in parts:
-            raise UsageError(f"this model has no {name}", file=self.folder)
+            raise UsageError(f"this model has no {name}", file=self.model.folder)
 
 
 def _restorer(source: _Source, network: Restorer, role: str) -> dict[str, Tensor]:
