@@ -38,13 +38,19 @@ WANTED = (
 )
 
 
+MAX_WHEEL = 30_000_000
+"""Bytes of the wheel: everyone who installs vaetools waits for them."""
+
 UNWANTED = ("/node_modules/", "/runs/", "/.venv/", "/.ci-venv/", "/__pycache__/")
 """Parts of paths that are made by installing and running."""
 
 
 def faults(path: Path) -> list[str]:
-    """Which of the wanted files a wheel or sdist does not have, and which it should not have."""
+    """What a wheel or sdist lacks, what it should not have, and whether the wheel is too large."""
+    large = []
     if path.suffix == ".whl":
+        if path.stat().st_size > MAX_WHEEL:
+            large = [f"{path.stat().st_size / 1e6:.1f} MB"]
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     else:
@@ -52,7 +58,7 @@ def faults(path: Path) -> list[str]:
             names = archive.getnames()
     missing = [wanted for wanted in WANTED if not any(name.endswith(wanted) for name in names)]
     too_many = [part for part in UNWANTED if any(part in f"/{name}" for name in names)]
-    return [f"without {name}" for name in missing] + [f"with {part}" for part in too_many]
+    return [*large, *(f"without {n}" for n in missing), *(f"with {part}" for part in too_many)]
 
 
 def main(folder: Path) -> int:
