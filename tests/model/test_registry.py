@@ -174,6 +174,12 @@ def test_two_folders_with_one_id_are_both_named(tiny_models: Path, tmp_path: Pat
     assert registry(tiny_models, tiny_models / TINY).ids() == [TINY]  # one folder, reached twice
 
 
+def test_what_a_killed_export_leaves_is_no_model(tiny_models: Path) -> None:
+    for name in (f".{TINY}.part", f".{TINY}.vaetools-old"):
+        shutil.copytree(tiny_models / TINY, tiny_models / name)
+    assert registry(tiny_models).ids() == [TINY]
+
+
 def test_selection_is_by_task_and_name(tiny_models: Path, tmp_path: Path) -> None:
     found = registry(tiny_models)
     assert found.for_task("reconstruct").id == TINY

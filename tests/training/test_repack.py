@@ -159,7 +159,7 @@ def test_a_model_survives_a_failure_at_any_time(
 
 def test_a_model_comes_back_after_a_kill_in_between(old: Path) -> None:
     card = (old / CARD).read_bytes()
-    old.rename(old.with_name(f".{old.name}.old"))
+    old.rename(old.with_name(f".{old.name}.vaetools-old"))
     repack_model(old, old)
     assert (old / CARD).read_bytes() == card
     assert [path.name for path in old.parent.iterdir()] == [old.name]

@@ -193,7 +193,8 @@ def _model_folders(folders: Sequence[Path]) -> tuple[list[Path], list[Entry]]:
                 found.setdefault(folder.resolve())
             elif folder.is_dir():
                 for path in sorted(folder.iterdir()):
-                    if os.path.lexists(path / FILE_NAME):
+                    hidden = path.name.startswith(".")  # such as what a killed export leaves
+                    if not hidden and os.path.lexists(path / FILE_NAME):
                         found.setdefault(path.resolve())
         except (OSError, RuntimeError) as problem:
             reason = getattr(problem, "strerror", None) or str(problem)

@@ -194,7 +194,7 @@ def _restore(folder: Path) -> None:
 
 
 def _old(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
+    return folder.with_name(f".{folder.name}.vaetools-old")
 
 
 def check_target(folder: Path) -> None:
