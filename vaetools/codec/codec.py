@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vaetools.codec.container import Header
+    from vaetools.codec.decoding import Look
     from vaetools.codec.encoding import Analysis, Encoded
     from vaetools.codec.networks import EntropyNetworks
     from vaetools.codec.region import Region
@@ -99,6 +100,7 @@ class Codec(CodecModel):
         max_pixels: int = MAX_PIXELS,
         region: Region | None = None,
         preview: bool = False,
+        look: Look = "faithful",
     ) -> Image:
         """`for_file` and `decode` in one, which parses the header only once.
 
@@ -106,7 +108,7 @@ class Codec(CodecModel):
         """
         header = read_header(data, max_pixels=max_pixels)
         codec = cls._for_header(header, models)
-        return _decode(codec, data, header, region, preview=preview)
+        return _decode(codec, data, header, region, preview=preview, look=look)
 
     @classmethod
     def _for_header(cls, header: Header, models: Sequence[Model]) -> Codec:
@@ -221,6 +223,7 @@ class Codec(CodecModel):
         max_pixels: int = MAX_PIXELS,
         region: Region | None = None,
         preview: bool = False,
+        look: Look = "faithful",
     ) -> Image:
         """Decode a `.vae` file.
 
@@ -229,13 +232,15 @@ class Codec(CodecModel):
             max_pixels: limit on width × height, checked before memory is allocated.
             region: decode only this part; the checksums of the whole file are verified anyway.
             preview: decode the coarse channels only. The file may be truncated after them.
+            look: `faithful` is nearest to the original in squared error; `vivid` looks sharper and
+                invents detail, if the model has a synthesis for it. Stored images stay exact.
 
         Raises:
             BitstreamError: the file is damaged, has another version, or needs another model.
-            OptionError: the region is not inside the image.
+            OptionError: the region is not inside the image, or the model does not have the look.
         """
         header = read_header(data, max_pixels=max_pixels)
-        return _decode(self, data, header, region, preview=preview)
+        return _decode(self, data, header, region, preview=preview, look=look)
 
     def check_model(self, container: Container) -> None:
         """Check that this model can decode a container.
@@ -293,25 +298,30 @@ class Codec(CodecModel):
         return decoding.symbols(self, container, networks, z, needed=needed, preview=preview)
 
     def reconstruct(
-        self, container: Container, *, region: Region | None = None, preview: bool = False
+        self,
+        container: Container,
+        *,
+        region: Region | None = None,
+        preview: bool = False,
+        look: Look = "faithful",
     ) -> Image:
         """Decode a container that this model encoded, or a region of it, with alpha and metadata.
 
         Raises:
             BitstreamError: a section is damaged.
-            OptionError: the region is not inside the image.
+            OptionError: the region is not inside the image, or the model does not have the look.
         """
-        return decoding.reconstruct(self, container, region=region, preview=preview)
+        return decoding.reconstruct(self, container, region=region, preview=preview, look=look)
 
 
 def _decode(
-    codec: Codec, data: bytes, header: Header, region: Region | None, *, preview: bool
+    codec: Codec, data: bytes, header: Header, region: Region | None, *, preview: bool, look: Look
 ) -> Image:
     container = read_sections(data, header, preview=preview)
     if container.stored:
         return source_image(container, region)
     codec.check_model(container)
-    return codec.reconstruct(container, region=region, preview=preview)
+    return codec.reconstruct(container, region=region, preview=preview, look=look)
 
 
 def _unknown_model(header: Container, codecs: Sequence[Codec]) -> UnknownModelError:

@@ -259,7 +259,9 @@ class EntropyNetworks:
                 break
         return [self._checked(chain.role, array, values[0].shape)[0] for array in (r, *others)]
 
-    def pixels(self, r: np.ndarray, z: np.ndarray, box: Box, *, as_bytes: bool) -> np.ndarray:
+    def pixels(
+        self, r: np.ndarray, z: np.ndarray, box: Box, *, as_bytes: bool, vivid: bool = False
+    ) -> np.ndarray:
         """The synthesis of a box that includes its surroundings.
 
         Args:
@@ -267,12 +269,13 @@ class EntropyNetworks:
             z: its hyper-latents.
             box: cells.
             as_bytes: uint8 BGR instead of float RGB.
+            vivid: with the synthesis that is trained for looks.
 
         Returns:
             (H, W, 3) uint8 or float32.
         """
         part = self._needed(box)
-        chain = self._chain("decode", part, wide=r.dtype == np.int32)
+        chain = self._chain("decode", part, wide=r.dtype == np.int32, vivid=vivid)
         values = [np.ascontiguousarray(r[None][(..., *scaled(part.outer, LATENTS))])]
         values += self._conditions(z, part)
         if chain.part:
@@ -281,15 +284,13 @@ class EntropyNetworks:
         (found,) = graph(*values, self.tables.rates(self.levels[box]))
         height, width = (LATENTS * DOWNSCALE * (side.stop - side.start) for side in box)
         sides = (height, width, 3) if as_bytes else (3, height, width)
-        self._checked("synthesis", found, (1, *sides))
+        self._checked(chain.main, found, (1, *sides))
         pixels: np.ndarray = found[0] if as_bytes else found[0].transpose(1, 2, 0)
         return pixels
 
-    def _chain(
-        self, kind: Kind, part: _Part, *, wide: bool = False, restore: bool = False
-    ) -> Chain:
+    def _chain(self, kind: Kind, part: _Part, **flags: bool) -> Chain:
         inward = self.tables.centroid is not None
-        return Chain(kind, part=not part.is_whole, wide=wide, restore=restore, inward=inward)
+        return Chain(kind, part=not part.is_whole, inward=inward, **flags)
 
     def _needed(self, box: Box) -> _Part:
         outer = self._around(box, self.context_radius)

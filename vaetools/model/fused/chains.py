@@ -45,6 +45,9 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 """Kind -> graphs that it needs, besides those of the context."""
 
+VIVID = "synthesis_vivid"
+"""Role of a second synthesis for the same latents; few models have one."""
+
 PREFIX = "codec."
 
 
@@ -57,6 +60,7 @@ class Chain:
         part: for a part of an image, whose surroundings are cut off inside.
         wide: symbols are int32 instead of int16.
         restore: `quantise` also gives the latents that are restored from the symbols.
+        vivid: `decode` ends with the synthesis that is trained for looks.
         inward: the model restores towards the mean (`centroid` in its tables).
         limit: largest magnitude of the hyper-latents that `encode` and `code` compute.
     """
@@ -65,6 +69,7 @@ class Chain:
     part: bool = False
     wide: bool = False
     restore: bool = False
+    vivid: bool = False
     inward: bool = False
     limit: int = 0
 
@@ -78,7 +83,7 @@ class Chain:
     @property
     def main(self) -> str:
         """The graph that its errors name."""
-        return ROLES[self.kind][-1]
+        return self._own[-1]
 
     @property
     def integers(self) -> type[np.generic]:
@@ -88,7 +93,12 @@ class Chain:
     def roles(self, context: str) -> tuple[str, ...]:
         """The graphs that it is made of, for a pattern of the context."""
         index = ("hyper_scale_index",) if self.inward else ()
-        return (*ROLES[self.kind], *index, *CONTEXT[context])
+        return (*self._own, *index, *CONTEXT[context])
+
+    @property
+    def _own(self) -> tuple[str, ...]:
+        roles = ROLES[self.kind]
+        return (*roles[:-1], VIVID) if self.vivid else roles
 
 
 def chain_of(role: str) -> Chain | None:
@@ -251,7 +261,7 @@ class _Assembly:
         latents = self.packing.unpacked(phases.latents)
         if window is not None:
             latents = self._cut(latents, window)
-        (image,) = b.include("synthesis", latents, rate)
+        (image,) = b.include(self.chain.main, latents, rate)
         b.output("image", image, np.float32, (1, 3, "height", "width"))
 
     # --- what they share --------------------------------------------------------------------------

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vaetools.model.folder import Model
     from vaetools.training.data.image_pack import ImagePack
     from vaetools.training.networks.codec import CodecConfig, PhotoCodec
+    from vaetools.training.networks.codec.transforms import Synthesis
     from vaetools.training.recipe import Recipe
 
 LEVELS = 101
@@ -105,14 +106,7 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
         ),
         "hyper_mean": GraphPlan(codec.hyper_mean, {"hyper": hyper}, ["mean"], {"hyper": coarser}),
         **context_plans(codec),
-        "synthesis": GraphPlan(
-            codec.synthesis,
-            {"latents": latents, "rate": rate},
-            ["image"],
-            {"latents": coarse},
-            broadcast={"rate": {2: "rate_height", 3: "rate_width"}},
-            unseen=[{"latents": latents, "rate": rates}],
-        ),
+        "synthesis": synthesis_plan(codec.synthesis, c.latents),
         "synthesis_gradient": GraphPlan(
             SynthesisGradient(codec.synthesis),
             {"latents": latents, "rate": rate, "image": image, "weight": weight},
@@ -122,6 +116,22 @@ def plans(codec: PhotoCodec) -> dict[str, GraphPlan]:
             unseen=[{"latents": latents, "rate": rates, "image": image, "weight": weight}],
         ),
     }
+
+
+def synthesis_plan(synthesis: Synthesis, channels: int) -> GraphPlan:
+    """The graph of a synthesis for this number of latents, with example inputs of 192 x 128 pixels."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, channels, 12, 8, generator=generator)
+    rate = torch.full((1, 1, 1, 1), 0.5)
+    rates = torch.rand(1, 1, 24, 16, generator=generator)
+    return GraphPlan(
+        synthesis,
+        {"latents": latents, "rate": rate},
+        ["image"],
+        {"latents": {2: "latent_height", 3: "latent_width"}},
+        broadcast={"rate": {2: "rate_height", 3: "rate_width"}},
+        unseen=[{"latents": latents, "rate": rates}],
+    )
 
 
 def rate_points(c: CodecConfig) -> Tensor:

@@ -15,7 +15,7 @@ from vaetools.model.runtime import Runtime
 from vaetools.model.selftest import seeded_inputs
 from vaetools.tomlfile import read_small
 from vaetools.training.export.card import FILE_NAME as CARD
-from vaetools.training.export.folder import Arrays, OnnxPlan, check_target, write_model
+from vaetools.training.export.folder import Arrays, OnnxPlan, Plan, check_target, write_model
 from vaetools.training.export.storage import compact
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def repack_graphs(
     *,
     half: bool,
     card: bytes | None = None,
+    more: Mapping[str, Plan] | None = None,
 ) -> tuple[Model, Mapping[str, float]]:
     """Write graphs and data files of a model again.
 
@@ -79,11 +80,13 @@ def repack_graphs(
         written: of the new model; it names the graphs and files to write.
         half: as `repack_model`.
         card: content of MODEL_CARD.md.
+        more: role -> further graphs, which replace those that are there.
 
     Returns, raises: as `repack_model`.
     """
     whole = Model(manifest, source, Runtime("cpu", isolate=None))
-    plans, limits = {}, {}
+    plans: dict[str, Plan] = {}
+    limits = {}
     for role in written.graphs:
         exact = manifest.graphs[role].exact
         case = seeded_inputs(whole.graph(role), manifest)
@@ -99,6 +102,8 @@ def repack_graphs(
         selftest=replace(manifest.selftest, values={}),
     )
     files = {name: read_verified(source, spec) for name, spec in written.files.items()}
+    plans |= more or {}
+    limits = {role: limit for role, limit in limits.items() if role not in (more or {})}
     return write_model(folder, blank, plans, files=files, card=card, limits=limits)
 
 

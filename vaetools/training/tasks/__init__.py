@@ -10,6 +10,7 @@ from vaetools.errors import UsageError
 from vaetools.training.tasks.codec import CodecTask
 from vaetools.training.tasks.denoise import DenoiseTask
 from vaetools.training.tasks.inpaint import InpaintTask
+from vaetools.training.tasks.look import LookTask
 from vaetools.training.tasks.task import AnyTask, Data, Task
 from vaetools.training.tasks.vae import VaeTask
 
@@ -23,6 +24,7 @@ __all__ = [
     "Data",
     "DenoiseTask",
     "InpaintTask",
+    "LookTask",
     "Task",
     "VaeTask",
     "open_task",
@@ -32,6 +34,7 @@ TASKS: dict[str, type[AnyTask]] = {
     "codec": CodecTask,
     "denoise": DenoiseTask,
     "inpaint": InpaintTask,
+    "look": LookTask,
     "vae": VaeTask,
 }
 

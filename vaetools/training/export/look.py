@@ -1,0 +1,29 @@
+"""A codec's model folder with a second synthesis: the same files, another look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vaetools.model.fused.chains import VIVID
+from vaetools.model.manifest import read_manifest
+from vaetools.training.export.codec import synthesis_plan
+from vaetools.training.export.repack import repack_graphs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from vaetools.model.folder import Model
+    from vaetools.training.networks.codec.transforms import Synthesis
+
+
+def export_look(
+    synthesis: Synthesis, source: Path, folder: Path
+) -> tuple[Model, Mapping[str, float]]:
+    """Write the model in `source` with `synthesis` as its vivid look; everything else stays.
+
+    Returns, raises: as `vaetools.training.export.repack.repack_model`.
+    """
+    manifest = read_manifest(source)
+    more = {VIVID: synthesis_plan(synthesis, manifest.latent.channels)}
+    return repack_graphs(source, folder, manifest, manifest, half=False, more=more)
