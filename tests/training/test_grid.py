@@ -18,11 +18,11 @@ from vaetools.errors import UsageError
 from vaetools.image import Image
 from vaetools.metrics import psnr
 from vaetools.training.export.codec import rate_points
+from vaetools.training.export.recover import model_weights
 from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 from vaetools.training.networks.codec.grid import join, split
 from vaetools.training.networks.codec.photo_codec import restored
 from vaetools.training.run.finish import export_run, read_run
-from vaetools.training.run.recover import model_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,11 +21,12 @@ from vaetools.training.export import codec as export_codec
 from vaetools.training.export import denoiser as export_denoise
 from vaetools.training.export import inpainter as export_inpaint
 from vaetools.training.export.folder import apart
+from vaetools.training.export.recover import _Source, model_weights
 from vaetools.training.networks.restoration.denoiser import Denoiser
 from vaetools.training.networks.restoration.network import RestoreConfig
 from vaetools.training.recipe import read_recipe
 from vaetools.training.run.growth import grow
-from vaetools.training.run.recover import _Source, model_weights, starting_weights
+from vaetools.training.run.starting import starting_weights
 from vaetools.training.tasks import open_task
 
 SHIPPED = Path(vaetools_models.__file__).parent

@@ -17,7 +17,7 @@ from vaetools.errors import UsageError
 from vaetools.training.run.checkpoint import CHECKPOINT
 from vaetools.training.run.compact import COMPACT, WEIGHTS
 from vaetools.training.run.finish import read_run
-from vaetools.training.run.recover import starting_weights
+from vaetools.training.run.starting import starting_weights
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -132,7 +132,7 @@ def command(
     except ImportError:
         raise UsageError("training needs torch", remedy="pip install 'vaetools[train]'") from None
     from vaetools.training.recipe import read_recipe
-    from vaetools.training.run.recover import starting_weights
+    from vaetools.training.run.starting import starting_weights
     from vaetools.training.run.trainer import Trainer
     from vaetools.training.tasks import open_task
 

@@ -15,6 +15,7 @@ from vaetools.codec.container import CELL
 from vaetools.errors import UsageError
 from vaetools.training.data.crops import CropSettings
 from vaetools.training.data.image_pack import ImagePack
+from vaetools.training.export.recover import model_weights
 from vaetools.training.networks.codec import CodecConfig, PhotoCodec
 from vaetools.training.networks.codec.photo_codec import restored
 from vaetools.training.networks.codec.transforms import Synthesis
@@ -86,8 +87,6 @@ class LookTask(Task[Synthesis, ImagePack]):
     splits = True
 
     def __init__(self, recipe: Recipe) -> None:
-        from vaetools.training.run.recover import model_weights
-
         super().__init__(recipe)
         self.data: LookData = recipe.table("data", LookData)
         self.hold_out: int = self.data.hold_out

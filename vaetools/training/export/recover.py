@@ -17,14 +17,12 @@ from torch import Tensor, nn
 
 from vaetools.errors import UsageError
 from vaetools.model.folder import Model
-from vaetools.model.manifest import FILE_NAME as MANIFEST
 from vaetools.model.manifest import read_manifest
 from vaetools.model.runtime import Runtime
 from vaetools.training.export.storage import weights_of
 from vaetools.training.networks.codec import PhotoCodec
 from vaetools.training.networks.restoration.denoiser import Denoiser
 from vaetools.training.networks.restoration.inpainter import Inpainter
-from vaetools.training.run.compact import is_run, read_run_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -33,23 +31,6 @@ if TYPE_CHECKING:
     from vaetools.model.spec import Manifest
     from vaetools.training.networks.codec.integer import IntegerScaleNetwork
     from vaetools.training.networks.restoration.network import Restorer
-
-
-def starting_weights(path: Path, network: nn.Module, device: torch.device) -> Mapping[str, Tensor]:
-    """The weights of a run's folder or a model's, to start a new run from.
-
-    Raises:
-        UsageError: it is neither, or a model for another task.
-        ManifestError, ModelAlteredError, ModelBrokenError: the model is damaged.
-    """
-    if is_run(path):
-        averaged: Mapping[str, Tensor] = read_run_state(path, device)["average"]
-        return averaged
-    if (path / MANIFEST).exists():
-        return model_weights(path, network)
-    raise UsageError(
-        "neither a run nor a model", file=path, remedy="give the folder of a run or a model"
-    )
 
 
 def model_weights(folder: Path, network: nn.Module) -> dict[str, Tensor]:
