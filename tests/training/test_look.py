@@ -48,6 +48,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe(model: Path | str, weights: Path | str, steps: int = 12) -> str:
     text = codec_recipe().replace('task = "codec"', 'task = "look"')
+    text = text.replace('"tiny-codec"', '"tiny-look"').replace('version = "1"', 'version = "2"')
     text = text.replace("steps = 6", f"steps = {steps}\nlearning_rate = 3e-3\naverage = 0.0")
     return f'{text}\n[objective]\nmodel = "{model}"\nfeatures = "{weights}"\nblocks = 2\n'
 
@@ -133,7 +134,8 @@ def test_a_look_is_trained_and_added(trained_codec: Trained, weights: Path, tmp_
     )
     model.verify()
     assert {role for role, apart in differences.items() if apart} <= {"synthesis_vivid"}
-    assert model.manifest.codec == before.manifest.codec
+    assert model.manifest.codec == before.manifest.codec  # the same files
+    assert (model.id, model.manifest.version) == ("tiny-look", "2")
     photo = Image(np.ascontiguousarray(data.rocket()[:128, :192, ::-1]))
     old, new = Codec(before), Codec(model)
     written = old.encode(photo, 50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vaetools.model.fused.chains import VIVID
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
 
     from vaetools.model.folder import Model
     from vaetools.training.networks.codec.transforms import Synthesis
+    from vaetools.training.recipe import Recipe
 
 
 def export_look(
-    synthesis: Synthesis, source: Path, folder: Path
+    synthesis: Synthesis, source: Path, folder: Path, recipe: Recipe
 ) -> tuple[Model, Mapping[str, float]]:
-    """Write the model in `source` with `synthesis` as its vivid look; everything else stays.
+    """Write the codec in `source` with `synthesis` as its vivid look; id and version are the recipe's.
 
     Returns, raises: as `vaetools.training.export.repack.repack_model`.
     """
     manifest = read_manifest(source)
     more = {VIVID: synthesis_plan(synthesis, manifest.latent.channels)}
-    return repack_graphs(source, folder, manifest, manifest, half=False, more=more)
+    written = replace(manifest, id=recipe.id, version=recipe.version)
+    return repack_graphs(source, folder, manifest, written, half=False, more=more)

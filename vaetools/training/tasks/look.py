@@ -180,4 +180,4 @@ class LookTask(Task[Synthesis, ImagePack]):
         from vaetools.training.export.look import export_look
 
         del data
-        return export_look(self.network.eval(), self.model, folder)
+        return export_look(self.network.eval(), self.model, folder, self.recipe)
