@@ -17,6 +17,7 @@ from vaetools.training.data.crops import CropSettings
 from vaetools.training.data.image_pack import ImagePack
 from vaetools.training.export.recover import model_weights
 from vaetools.training.networks.codec import CodecConfig, PhotoCodec
+from vaetools.training.networks.codec.likelihood import interpolate
 from vaetools.training.networks.codec.photo_codec import restored
 from vaetools.training.networks.codec.transforms import Synthesis
 from vaetools.training.networks.vgg import LAYERS, read_features
@@ -33,14 +34,19 @@ if TYPE_CHECKING:
 LOW = 1.5
 """Rates are drawn as the top rate times u to this power, u uniform: low rates need the looks most."""
 
+NAMES = ("squares", "structure", "activations")
+"""The distances."""
+
+MEASURED = 16
+"""Crops on which the distances of the codec's own synthesis are measured, at each rate point."""
+
 HELD = 4
-"""Held-out crops, at each rate of `RATES`."""
+"""Held-out crops, at each of these shares of the top rate."""
 
-RATES = (0.1, 0.3, 0.5, 0.8)
-"""Shares of the top rate."""
+SHARES = (0.1, 0.3, 0.5, 0.8)
 
-FAINT = 1e-6
-"""Added to distances before the logarithm: flat images have none."""
+FAINT = 1e-9
+"""Added to distances before a logarithm."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,8 @@ class LookData(CropSettings):
 
 @dataclass(frozen=True)
 class LookObjective:
-    """`[objective]`: the loss is the sum of the logarithms of three distances, each with its weight, so
-    that 1 % less of one is worth as much at every rate.
+    """`[objective]`: the loss is the sum of three distances, each with a weight and relative to what the
+    codec's own synthesis has at that rate, so that 1 % less of one is worth as much at every rate.
 
     Attributes:
         model: folder of the codec.
@@ -102,33 +108,33 @@ class LookTask(Task[Synthesis, ImagePack]):
         self.features = read_features(Path(self.objective.features), self.objective.blocks)
         self.network: Synthesis = copy.deepcopy(self.codec.synthesis)
         self.network.requires_grad_(True).linear.requires_grad_(False)
+        self.shares: Tensor = torch.tensor([getattr(self.objective, name) for name in NAMES])
+        self.usual: Tensor | None = None
 
     def load(self, path: Path) -> ImagePack:
         return self.data.load(path)
 
     def batch(self, data: ImagePack, generator: torch.Generator, progress: float) -> Tensor:
+        if self.usual is None:
+            self.usual = self._usual(data)
         return self.data.draw(data, generator, progress)
 
     def draws(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
-        self._follow(images.device)
-        top = self.codec.config.rates - 1
-        position = top * torch.rand(len(images), 1, 1, generator=generator) ** LOW
+        position = self.top * torch.rand(len(images), 1, 1, generator=generator) ** LOW
         return (position.to(images.device, non_blocking=True),)
 
     def loss_of(self, images: Tensor, *drawn: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         (position,) = drawn
-        logs = self._logs(images, self.network(*self.latents(images, position)))
-        return self._total(logs).mean(), logs
+        assert self.usual is not None  # since the first batch
+        found = self.distances(images, self.network(*self.latents(images, position)))
+        relative = found / torch.exp(interpolate(self.usual, position)[:, :, 0, 0])
+        figures = dict(zip(NAMES, relative.detach().T, strict=True))
+        return (relative @ self.shares.to(relative)).mean(), figures
 
-    def _total(self, logs: Mapping[str, Tensor]) -> Tensor:
-        o = self.objective
-        weights = {"squares": o.squares, "structure": o.structure, "activations": o.activations}
-        return torch.stack([weight * logs[name] for name, weight in weights.items()]).sum(0)
-
-    def _follow(self, device: torch.device) -> None:
-        """Put what is not trained on the device of what is."""
-        self.codec.to(device)
-        self.features.to(device)
+    @property
+    def top(self) -> int:
+        """The highest rate point."""
+        return self.codec.config.rates - 1
 
     @torch.no_grad()
     def latents(self, images: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,43 +144,52 @@ class LookTask(Task[Synthesis, ImagePack]):
         latents = restored(coded.mean, symbols, coded.step, coded.inward)
         return latents, self.codec.rate(position)
 
-    def _logs(self, images: Tensor, found: Tensor) -> dict[str, Tensor]:
-        """Logarithms of the distances of each image, (B,)."""
+    def distances(self, images: Tensor, found: Tensor) -> Tensor:
+        """The distances `NAMES` of each image, (B, 3)."""
         squares = F.mse_loss(found, images, reduction="none").mean(dim=(1, 2, 3))
-        distances = {
-            "squares": squares,
-            "structure": 1 - ms_ssim(found, images),
-            "activations": self.features.distance(found, images),
-        }
-        return {name: torch.log(value + FAINT) for name, value in distances.items()}
+        structure = 1 - ms_ssim(found, images)
+        return torch.stack([squares, structure, self.features.distance(found, images)], dim=1)
+
+    @torch.no_grad()
+    def _usual(self, data: ImagePack) -> Tensor:
+        """Logarithms of the mean distances of the codec's own synthesis at each rate point, (K, 3)."""
+        images = data.crops(MEASURED, self.data.crop, torch.Generator().manual_seed(0))
+        self.codec.to(images.device)
+        self.features.to(images.device)
+        rows = [self._at(images, rate, self.codec.synthesis)[0] for rate in range(self.top + 1)]
+        return torch.stack([torch.log(row.mean(dim=0) + FAINT) for row in rows])
+
+    def _at(self, images: Tensor, rate: float, synthesis: Synthesis) -> tuple[Tensor, Tensor]:
+        """Distances (B, 3) and images of a synthesis at one rate."""
+        position = torch.full((len(images), 1, 1), float(rate), device=images.device)
+        found = synthesis(*self.latents(images, position))
+        return self.distances(images, found), found
 
     def validate(self, network: Synthesis, data: ImagePack) -> dict[str, float]:
-        """Mean logarithms relative to those of the codec's own synthesis: 0 is as good."""
-        images = data.crops(HELD, self.data.held_size(data), torch.Generator().manual_seed(1))
-        self._follow(images.device)
-        top = self.codec.config.rates - 1
-        gains: dict[str, list[float]] = {}
-        for share in RATES:
-            position = torch.full((len(images), 1, 1), share * top, device=images.device)
-            inputs = self.latents(images, position)
-            ours = self._logs(images, network(*inputs))
-            theirs = self._logs(images, self.codec.synthesis(*inputs))
-            for name, value in (*ours.items(), ("loss", self._total(ours))):
-                before = self._total(theirs) if name == "loss" else theirs[name]
-                gains.setdefault(f"held_{name}", []).append(float((value - before).mean()))
-        return {name: sum(values) / len(values) for name, values in gains.items()}
+        """Logarithms of the distances relative to those of the codec's own synthesis, on the mean of
+        images and rates; `held_loss` is their weighted sum. 0 is as good."""
+        images = self._held(data)
+        gains = []
+        for share in SHARES:
+            ours, theirs = (
+                torch.log(self._at(images, share * self.top, one)[0] + FAINT)
+                for one in (network, self.codec.synthesis)
+            )
+            gains.append((ours - theirs).mean(dim=0))
+        gain = torch.stack(gains).mean(dim=0)
+        figures = {f"held_{name}": float(value) for name, value in zip(NAMES, gain, strict=True)}
+        return {"held_loss": float(gain @ self.shares.to(gain)), **figures}
 
     def show(self, network: Synthesis, data: ImagePack) -> dict[str, Tensor]:
-        images = data.crops(HELD, self.data.held_size(data), torch.Generator().manual_seed(1))
-        self._follow(images.device)
+        images = self._held(data)
         rows = {"held-out images": images}
-        for share in RATES[:2]:
-            top = self.codec.config.rates - 1
-            position = torch.full((len(images), 1, 1), share * top, device=images.device)
-            inputs = self.latents(images, position)
-            rows[f"rate {share:g}\nfaithful"] = self.codec.synthesis(*inputs)
-            rows[f"rate {share:g}\nvivid"] = network(*inputs)
+        for share in SHARES[:2]:
+            for name, one in (("faithful", self.codec.synthesis), ("vivid", network)):
+                rows[f"rate {share:g}\n{name}"] = self._at(images, share * self.top, one)[1]
         return rows
+
+    def _held(self, data: ImagePack) -> Tensor:
+        return data.crops(HELD, self.data.held_size(data), torch.Generator().manual_seed(1))
 
     def export(self, data: ImagePack | None, folder: Path) -> tuple[Model, Mapping[str, float]]:
         from vaetools.training.export.look import export_look
