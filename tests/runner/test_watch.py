@@ -19,6 +19,7 @@ from vaetools.errors import OptionError, UsageError
 from vaetools.operation import Operation
 from vaetools.record import Record
 from vaetools.runner import RunSettings, WatchResult, run, watch
+from vaetools.runner.place import Place
 
 SECONDS = 60
 """Patience; on an idle machine each wait takes a tenth of a second."""
@@ -228,6 +229,28 @@ def test_a_lost_output_folder_ends_it(plant: Plant, tmp_path: Path) -> None:
     assert not out.exists()
     assert "moved, removed or replaced" in found.result.summary
     assert found.result.exit_code == 1
+
+
+def test_an_output_folder_is_lost_while_the_journal_is_read(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between listing the journals and opening them."""
+    folder, out = plant("in", {"a.txt": b"abc"}), tmp_path / "out"
+    real = Place.journals
+
+    def journals(self: Place) -> list[Path]:
+        found = [*real(self)]
+        if found and out.exists():
+            out.rename(tmp_path / "moved")
+        return found
+
+    monkeypatch.setattr(Place, "journals", journals)
+    found = Watching(Copy(), folder, out)
+    found.until(lambda: found.has("done a.txt"))
+    plant("in", {"b.txt": b"abc"})
+    found.thread.join(SECONDS)
+    assert not found.thread.is_alive()
+    assert "moved, removed or replaced" in found.result.summary
 
 
 def test_what_makes_no_sense_is_refused(plant: Plant, tmp_path: Path) -> None:

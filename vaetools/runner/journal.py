@@ -117,7 +117,11 @@ class Journal:
 
     def _added_lines(self, path: Path) -> Iterator[bytes]:
         """The complete lines of a journal that were not read before."""
-        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        try:
+            handle = open_own(path, os.O_RDONLY)
+        except FileNotFoundError:  # it was removed, or its folder moved, since it was listed
+            return
+        with os.fdopen(handle, "rb") as file:
             file.seek(self._read_up_to.get(path, 0))
             for line, end in complete_lines(file):
                 self._read_up_to[path] = end
