@@ -18,7 +18,7 @@ SHAPE = "has a size operand that is out of range"
 ELEMENTS = r"has \d+ elements, the limit is 268435456"
 MUCH_MEMORY = r"brings the graph to \d+ MiB of memory for 4096 pixels, the limit is 64"
 CONSTANTS = "is one computation from constants too many"
-OUTSIDE = r"neither in the graph.s file nor in that of \[weights\]; export a single file"
+OUTSIDE = r"is stored neither in the graph's file nor in that of \[weights\]; export a single file"
 
 WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     # bytes that are no graph
