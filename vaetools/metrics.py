@@ -28,12 +28,12 @@ _PEAKS = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0, "float64": 1.0}
 # The window of Wang et al. 2004: 11×11 Gaussian, σ = 1.5 (skimage truncates at 3.5 σ: the same 11).
 SSIM_SMALLEST = 11
 """Side of the window of SSIM; smaller images have no SSIM."""
-_SIGMA = 1.5
-_K1, _K2 = 0.01, 0.03
+SSIM_SIGMA = 1.5
+SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 # Wang, Simoncelli & Bovik 2003, section 4: the exponents of the five scales, finest first.
-_MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-MS_SSIM_SMALLEST = SSIM_SMALLEST << (len(_MS_SSIM_WEIGHTS) - 1)
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+MS_SSIM_SMALLEST = SSIM_SMALLEST << (len(MS_SSIM_WEIGHTS) - 1)
 """Shortest side, in pixels, whose coarsest scale still holds one window: 176."""
 
 
@@ -84,10 +84,10 @@ def ssim(a: Pixels, b: Pixels) -> float:
         data_range=peak,
         channel_axis=-1 if a.ndim == 3 else None,
         gaussian_weights=True,
-        sigma=_SIGMA,
+        sigma=SSIM_SIGMA,
         use_sample_covariance=False,
-        K1=_K1,
-        K2=_K2,
+        K1=SSIM_K1,
+        K2=SSIM_K2,
     )
     return float(value)
 
@@ -107,8 +107,8 @@ def ms_ssim(a: Pixels, b: Pixels) -> float:
     _check_side(a, MS_SSIM_SMALLEST, "MS-SSIM")
     x, y = _planes(a), _planes(b)
     score = np.ones(x.shape[2])
-    coarsest = len(_MS_SSIM_WEIGHTS) - 1
-    for scale, weight in enumerate(_MS_SSIM_WEIGHTS):
+    coarsest = len(MS_SSIM_WEIGHTS) - 1
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
         luminance, structure = _ssim_maps(x, y, peak)
         similarity = luminance * structure if scale == coarsest else structure
         score *= np.maximum(similarity.mean(axis=(0, 1)), 0) ** weight
@@ -162,7 +162,7 @@ def _ssim_maps(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], peak: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The luminance and the contrast-times-structure terms of SSIM at every window."""
-    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
+    c1, c2 = (SSIM_K1 * peak) ** 2, (SSIM_K2 * peak) ** 2
     mean_x, mean_y = _blur(x), _blur(y)
     variances = _blur(x * x) - mean_x**2 + _blur(y * y) - mean_y**2
     covariance = _blur(x * y) - mean_x * mean_y
@@ -175,7 +175,7 @@ def _blur(planes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Means under the Gaussian window where it lies wholly inside: (H−10)×(W−10)×C."""
     import cv2
 
-    kernel = cv2.getGaussianKernel(SSIM_SMALLEST, _SIGMA)
+    kernel = cv2.getGaussianKernel(SSIM_SMALLEST, SSIM_SIGMA)
     blurred = np.asarray(cv2.sepFilter2D(planes, cv2.CV_64F, kernel, kernel), dtype=np.float64)
     margin = SSIM_SMALLEST // 2
     # OpenCV drops the axis of a single channel.

@@ -10,7 +10,6 @@ model of the golden files with its weights in one file, and DIR/other-weights ha
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 import shutil
@@ -27,8 +26,7 @@ from vaetools.codec import Codec
 from vaetools.image import encode_image, read_image
 from vaetools.image.array import Image
 from vaetools.model.manifest import read_manifest
-from vaetools.model.spec import FileSpec
-from vaetools.training.export.folder import save_manifest
+from vaetools.training.export.folder import save_manifest, write_file
 from vaetools.training.export.shared_weights import FILE, SMALLEST, shared_weights
 
 QUALITIES = (0, 20, 40, 60, 75, 90, 100)
@@ -61,17 +59,12 @@ def share_weights(source: Path, folder: Path, *, darker: float = 1.0) -> None:
     twice = graphs | {f"{role} again": data for role, data in graphs.items()}
     moved, weights = shared_weights(twice)
     assert weights
-    (folder / FILE).write_bytes(weights)
-    specs = {}
-    for role, spec in manifest.graphs.items():
-        (folder / spec.file).write_bytes(moved[role])
-        specs[role] = replace(spec, bytes=len(moved[role]), sha256=sha256(moved[role]))
-    shared = FileSpec(FILE, sha256(weights), len(weights))
+    specs = {
+        role: replace(spec, **vars(write_file(folder, spec.file, moved[role])))
+        for role, spec in manifest.graphs.items()
+    }
+    shared = write_file(folder, FILE, weights)
     save_manifest(folder, replace(manifest, graphs=specs, weights=shared))
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def main() -> None:

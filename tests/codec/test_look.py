@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from vaetools.errors import OptionError
 from vaetools.image import Image
 from vaetools.model.fused.chains import VIVID
 from vaetools.model.manifest import read_manifest
-from vaetools.training.export.folder import save_manifest
+from vaetools.training.export.folder import save_manifest, write_file
 
 from .miniature import MODEL, open_codec
 
@@ -32,14 +31,8 @@ def folder(tmp_path_factory):
             tensor.CopyFrom(
                 numpy_helper.from_array(0.5 * numpy_helper.to_array(tensor), tensor.name)
             )
-    data = graph.SerializeToString()
-    (folder / f"{VIVID}.onnx").write_bytes(data)
-    spec = replace(
-        manifest.graphs["synthesis"],
-        file=f"{VIVID}.onnx",
-        sha256=hashlib.sha256(data).hexdigest(),
-        bytes=len(data),
-    )
+    file = write_file(folder, f"{VIVID}.onnx", graph.SerializeToString())
+    spec = replace(manifest.graphs["synthesis"], **vars(file))
     save_manifest(folder, replace(manifest, graphs={**manifest.graphs, VIVID: spec}))
     return folder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from vaetools.model.manifest import FILE_NAME, read_manifest
 from vaetools.model.registry import shipped_folder
 from vaetools.model.runtime import Runtime
 from vaetools.training.export.card import FILE_NAME as CARD
-from vaetools.training.export.folder import save_manifest
+from vaetools.training.export.folder import save_manifest, write_file
 from vaetools.training.export.repack import repack_model
 
 if TYPE_CHECKING:
@@ -57,9 +56,7 @@ def put(folder: Path, manifest: Manifest, graphs: dict[str, bytes]) -> None:
     """Replace graphs, and say so in the manifest."""
     specs = dict(manifest.graphs)
     for role, data in graphs.items():
-        (folder / specs[role].file).write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        specs[role] = replace(specs[role], sha256=digest, bytes=len(data))
+        specs[role] = replace(specs[role], **vars(write_file(folder, specs[role].file, data)))
     save_manifest(folder, replace(manifest, graphs=specs))
 
 

@@ -244,8 +244,8 @@ def _write(
     contents = {role: plan.graph(f"{about}: {role}") for role, plan in plans.items()}
     contents, shared = shared_weights(contents)
     graphs = {role: _write_graph(part, role, plan, contents[role]) for role, plan in plans.items()}
-    weights = _write_file(part, WEIGHTS, shared) if shared else None
-    data = {name: _write_file(part, f"{name}.npz", content) for name, content in files.items()}
+    weights = write_file(part, WEIGHTS, shared) if shared else None
+    data = {name: write_file(part, f"{name}.npz", content) for name, content in files.items()}
     manifest = replace(manifest, graphs=graphs, weights=weights, files=data)
     model = Model(manifest, part, Runtime("cpu"))
     differences = {role: parity(model, role, plan) for role, plan in plans.items()}
@@ -276,12 +276,13 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _write_graph(folder: Path, role: str, plan: Plan, data: bytes) -> GraphSpec:
-    file = _write_file(folder, f"{role}.onnx", data)
+    file = write_file(folder, f"{role}.onnx", data)
     names = tuple(plan.inputs), tuple(plan.outputs)
     return GraphSpec(file.file, file.sha256, file.bytes, *names, exact=plan.exact)
 
 
-def _write_file(folder: Path, name: str, data: bytes) -> FileSpec:
+def write_file(folder: Path, name: str, data: bytes) -> FileSpec:
+    """Write a file of a model; returns what the manifest says of it."""
     (folder / name).write_bytes(data)
     log.info("%s: %.2f MB", name, len(data) / 1e6)
     return FileSpec(name, _sha256(data), len(data))

@@ -6,12 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Of the scales, finest first (Wang, Simoncelli & Bovik 2003)."""
-
-WINDOW = 11
-SIGMA = 1.5
-STABLE = 0.01**2, 0.03**2
+from vaetools.metrics import MS_SSIM_WEIGHTS, SSIM_K1, SSIM_K2, SSIM_SIGMA, SSIM_SMALLEST
 
 SMALLEST = 1e-3
 """Least similarity of a scale: a root of 0 has no gradient."""
@@ -23,21 +18,21 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     As the measure, with as many of the five scales as the sides have windows for; their exponents grow
     to the sum of all five. Negative similarities count as `SMALLEST`.
     """
-    scales = [n for n in range(len(EXPONENTS)) if min(x.shape[2:]) >> n >= WINDOW]
-    total = sum(EXPONENTS[scale] for scale in scales) / sum(EXPONENTS)
+    scales = [n for n in range(len(MS_SSIM_WEIGHTS)) if min(x.shape[2:]) >> n >= SSIM_SMALLEST]
+    total = sum(MS_SSIM_WEIGHTS[scale] for scale in scales) / sum(MS_SSIM_WEIGHTS)
     logs = x.new_zeros(x.shape[:2])
     for scale in scales:
         luminance, structure = _maps(x, y)
         similarity = luminance * structure if scale == scales[-1] else structure
         mean = similarity.mean(dim=(2, 3)).clamp(min=SMALLEST)
-        logs = logs + EXPONENTS[scale] / total * mean.log()
+        logs = logs + MS_SSIM_WEIGHTS[scale] / total * mean.log()
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
     return logs.exp().mean(dim=1)
 
 
 def _maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The luminance and the contrast-times-structure terms of SSIM at every window."""
-    first, second = STABLE
+    first, second = SSIM_K1**2, SSIM_K2**2
     mean_x, mean_y = _blur(x), _blur(y)
     variances = _blur(x * x) - mean_x**2 + _blur(y * y) - mean_y**2
     covariance = _blur(x * y) - mean_x * mean_y
@@ -47,8 +42,8 @@ def _maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _blur(x: Tensor) -> Tensor:
     """Means under Gaussian windows that lie wholly inside."""
-    at = torch.arange(WINDOW, device=x.device, dtype=x.dtype) - WINDOW // 2
-    kernel = torch.exp(-(at**2) / (2 * SIGMA**2))
+    at = torch.arange(SSIM_SMALLEST, device=x.device, dtype=x.dtype) - SSIM_SMALLEST // 2
+    kernel = torch.exp(-(at**2) / (2 * SSIM_SIGMA**2))
     kernel = kernel / kernel.sum()
     channels = x.shape[1]
     rows = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
